@@ -1,0 +1,315 @@
+"""The command line: `rb`, or `python -m rb_core`. A user's mistake is one line and exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rb_core import evaluate as evaluation
+from rb_core import published, results
+from rb_core.benchmarks import BENCHMARKS
+from rb_core.errors import DataError, ModelError, ResultError, RewardBenchError
+from rb_core.leaderboard import Board, board, boards
+from rb_core.metrics import Estimate, Matrix
+from rb_core.models import KINDS, RECORDS, Kind, ModelOptions
+from rb_core.results import Result, read_result, to_json
+
+app = typer.Typer(
+    name="rb",
+    help="Evaluate reward models on preference benchmarks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+
+DEFAULT_ROOT = Path("leaderboard_data")
+
+
+class Format(StrEnum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+    md = "md"
+
+
+@app.command("benchmarks")
+def list_benchmarks() -> None:
+    """List the benchmarks: id, examples, sections, where they come from, licence."""
+    table = Table("id", "title", "examples", "sections", "source", "licence")
+    for spec in BENCHMARKS.values():
+        required = {name for section in spec.sections if section.required for name in section.weights}
+        counts = [subset.count for subset in spec.subsets if subset.name in required]
+        known = str(sum(c for c in counts if c)) if all(counts) else "-"
+        sections = ", ".join(section.name for section in spec.sections)
+        table.add_row(
+            spec.id, spec.title, known, sections, spec.source.repo if spec.source else "built in", spec.licence
+        )
+    console.print(table)
+    console.print("Any other preference file is a benchmark of its own: --benchmark path/to/file.jsonl")
+
+
+@app.command("models")
+def list_models() -> None:
+    """List the models with a record. Any classifier on the hub or in a folder works without one."""
+    table = Table("name", "kind", "what it is")
+    for record in RECORDS.values():
+        table.add_row(record.name, record.kind, record.description)
+    console.print(table)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, or a hub id ORG/NAME")],
+    benchmark: Annotated[str, typer.Option(help="a benchmark's id, or the path of a preference file")],
+    data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
+    revision: Annotated[str | None, typer.Option(help="the model's commit, branch or tag on the hub")] = None,
+    data_revision: Annotated[str | None, typer.Option(help="the dataset's commit, branch or tag on the hub")] = None,
+    prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,
+    kind: Annotated[str | None, typer.Option(help=f"one of {', '.join(KINDS)}; else record or config decide")] = None,
+    name: Annotated[str | None, typer.Option(help="the model's name in the result")] = None,
+    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
+    max_length: Annotated[int | None, typer.Option(help="tokens; the model's own limit by default")] = None,
+    chat_template: Annotated[Path | None, typer.Option(help="a file with the Jinja chat template to use")] = None,
+    fold_system: Annotated[
+        bool, typer.Option("--fold-system", help="put system messages into the first user turn")
+    ] = False,
+    output_index: Annotated[int | None, typer.Option(help="which of several outputs is the reward")] = None,
+    output_weights: Annotated[str | None, typer.Option(help="weights that add up several outputs: A,B,...")] = None,
+    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="the model gives a cost")] = False,
+    batch_tokens: Annotated[int, typer.Option(help="tokens in a batch, padding included")] = 8192,
+    limit: Annotated[int | None, typer.Option(help="score only this many examples")] = None,
+    seed: Annotated[int, typer.Option(help="of completion order, bootstrap and the random baseline")] = 0,
+    out: Annotated[Path, typer.Option(help="the folder that results and scores are written below")] = DEFAULT_ROOT,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a result that stands there")] = False,
+) -> None:
+    """Score a benchmark with a model and aggregate the result. A killed run resumes when started again."""
+    options = ModelOptions(
+        name=name,
+        kind=_kind(kind),
+        revision=revision,
+        dtype=dtype,
+        device=device,
+        max_length=max_length,
+        chat_template=_read_template(chat_template),
+        fold_system=fold_system,
+        output_index=output_index,
+        output_weights=_weights(output_weights),
+        lower_is_better=lower_is_better,
+        batch_tokens=batch_tokens,
+    )
+    finished = evaluation.evaluate(
+        model,
+        benchmark,
+        options=options,
+        data=data,
+        data_revision=data_revision,
+        prior=prior,
+        limit=limit,
+        seed=seed,
+        out=out,
+        overwrite=overwrite,
+        progress=True,
+    )
+    print_result(finished.result)
+    console.print(f"written to {finished.path}", soft_wrap=True)
+
+
+@app.command()
+def aggregate(
+    scores: Annotated[Path, typer.Argument(help="a score file, SCORES.parquet")],
+    out: Annotated[Path | None, typer.Option(help="write the result below this folder")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a result that stands there")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the result file instead of a table")] = False,
+) -> None:
+    """Derive a result again from its scores alone: no model, no GPU."""
+    if out is None:
+        result = evaluation.aggregate(scores)
+    else:
+        result = evaluation.write_aggregate(scores, out, overwrite=overwrite).result
+    if as_json:
+        sys.stdout.write(to_json(result).decode())
+    else:
+        print_result(result)
+
+
+@app.command()
+def show(
+    paths: Annotated[list[Path] | None, typer.Argument(help="result files, or folders of them")] = None,
+    format: Annotated[Format, typer.Option(help="how to print")] = Format.table,
+    benchmark: Annotated[str | None, typer.Option(help="only this benchmark")] = None,
+    subsets: Annotated[bool, typer.Option("--subsets", help="with the subsets' columns")] = False,
+) -> None:
+    """Show results as tables, best first. Without a path: those in leaderboard_data."""
+    found = [b for b in _boards(paths or [DEFAULT_ROOT]) if benchmark in (None, b.id)]
+    if not found:
+        raise ResultError(f"no results{f' of {benchmark}' if benchmark else ''} in {', '.join(map(str, paths or []))}")
+    if format is Format.json:
+        print(json.dumps([each.payload() for each in found], indent=1))
+        return
+    for each in found:
+        _show_board(each, format, subsets)
+
+
+@app.command("import-published")
+def import_published(
+    tables: Annotated[Path, typer.Argument(help="folder with the published tables (see the README)")],
+    out: Annotated[Path, typer.Option(help="the folder that results are written below")] = DEFAULT_ROOT,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace published results that stand there")] = False,
+) -> None:
+    """Turn the public RewardBench leaderboards' tables into published results."""
+    counts = published.import_tables(tables, out, overwrite=overwrite)
+    for name, count in counts.items():
+        console.print(f"{name}: {count} results")
+
+
+@app.command("schema")
+def schema(
+    out: Annotated[Path, typer.Option(help="the folder the JSON Schema is written to")] = DEFAULT_ROOT,
+) -> None:
+    """Write the JSON Schema of a result file."""
+    results.write_atomically(out / results.SCHEMA_FILE, results.json_schema())
+    console.print(f"written to {out / results.SCHEMA_FILE}", soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except RewardBenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Options and tables
+
+
+def _kind(value: str | None) -> Kind | None:
+    for kind in KINDS:
+        if kind == value:
+            return kind
+    if value is not None:
+        raise ModelError(f"unknown kind {value!r}: choose one of {', '.join(KINDS)}")
+    return None
+
+
+def _weights(value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(part) for part in value.split(","))
+    except ValueError:
+        raise ModelError(f"--output-weights is {value!r}; expected numbers separated by commas") from None
+
+
+def _read_template(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--chat-template {path}: cannot be read: {error}") from error
+
+
+def _boards(paths: list[Path]) -> list[Board]:
+    by_benchmark: dict[str, list[Result]] = {}
+    found: list[Board] = []
+    for path in paths:
+        if path.is_dir():
+            here, refused = boards(path)
+            found += here.values()
+            for message in refused:
+                print(f"refused: {message}", file=sys.stderr)
+        else:
+            result = read_result(path)
+            by_benchmark.setdefault(result.benchmark.id, []).append(result)
+    return found + [board(group) for group in by_benchmark.values()]
+
+
+def _show_board(each: Board, format: Format, subsets: bool) -> None:
+    keep = [i for i, c in enumerate(each.columns) if subsets or c.role != "subset"]
+    frame = each.frame().iloc[:, keep]
+    if format is Format.csv:
+        frame.insert(0, "Benchmark", each.id)
+        sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
+        return
+    shown = frame.map(_text)
+    if format is Format.md:
+        print(f"## {each.title}\n")
+        for row in [list(shown.columns), ["---"] * shown.shape[1], *shown.to_numpy().tolist()]:
+            print("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+        print()
+        return
+    table = Table(*map(str, shown.columns), title=each.title)
+    for row in shown.to_numpy().tolist():
+        table.add_row(*map(str, row))
+    console.print(table)
+
+
+def _text(cell: object) -> str:
+    """A score in percent with one digit, anything else as it is; missing as a dash."""
+    if cell is None or cell != cell:
+        return "-"
+    return (
+        f"{100 * cell:.1f}"
+        if isinstance(cell, float) and abs(cell) <= 1.01
+        else f"{cell:g}"
+        if isinstance(cell, float)
+        else str(cell)
+    )
+
+
+def print_result(result: Result) -> None:
+    """The sections of a result with their intervals, as a table; then matrices and counts."""
+    table = Table("", "score", "95% interval", "scored", "unscored", "ties", title=_title(result))
+    lines = {"Score": result.headline} if result.headline else {}
+    for name, estimate in {**lines, **result.sections}.items():
+        table.add_row(name, *_estimate_cells(estimate))
+    if not result.sections:
+        for name, estimate in result.subsets.items():
+            table.add_row(name, *_estimate_cells(estimate))
+    console.print(table)
+    for name, matrix in result.matrices.items():
+        console.print(_matrix_table(name, matrix))
+    for name, reason in result.absent.items():
+        console.print(f"{name} is absent: {reason}", style="dim", soft_wrap=True)
+    if result.counts is not None:
+        counts = result.counts
+        console.print(
+            f"{counts.examples} examples, {counts.completions} completions: {counts.unscored} examples unscored, "
+            f"{counts.ties} tied, {counts.truncated_completions} completions truncated",
+            soft_wrap=True,
+        )
+
+
+def _title(result: Result) -> str:
+    limited = f" (limited to {result.benchmark.limit} examples)" if result.benchmark.limit else ""
+    return f"{result.model.name} on {result.benchmark.title}{limited}"
+
+
+def _estimate_cells(estimate: Estimate) -> list[str]:
+    interval = "-" if estimate.low is None else f"{_text(estimate.low)} to {_text(estimate.high)}"
+    counts = (estimate.scored, estimate.unscored, estimate.ties)
+    return [_text(estimate.value), interval, *("-" if c is None else str(c) for c in counts)]
+
+
+def _matrix_table(name: str, matrix: Matrix) -> Table:
+    title = f"{name}: chosen (rows) over rejected (columns)"
+    table = Table("", *matrix.levels, title=title, caption=_difficulties(matrix))
+    for level, row in zip(matrix.levels, matrix.cells, strict=True):
+        table.add_row(level, *(_text(cell.value) for cell in row))
+    return table
+
+
+def _difficulties(matrix: Matrix) -> str:
+    parts = {"easy": matrix.easy, "normal": matrix.normal, "hard": matrix.hard}
+    return ", ".join(f"{name} {_text(estimate.value)}" for name, estimate in parts.items())

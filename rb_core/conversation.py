@@ -1,0 +1,192 @@
+"""From messages to the token ids a reward model reads, and nothing else in between.
+
+A conversation is rendered and tokenised in one `apply_chat_template` call, so a template that writes a BOS token
+writes exactly one. The completion starts where the rendered prompt and the rendered conversation part ways.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from jinja2 import TemplateError
+
+from rb_core.errors import ModelError
+
+# A chat template is a program from elsewhere: its own refusals, and what a faulty one raises inside the renderer.
+TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+SystemRole = Literal["native", "fold"]
+
+
+class Message(TypedDict):
+    """One turn."""
+
+    role: Role
+    content: str
+
+
+Conversation = tuple[Message, ...]
+
+COMPLETION_TOO_LONG = "completion alone exceeds the maximum length"
+
+# Templates of the Llama 3 family write today's date. A macro of the same name shadows transformers' function, so that
+# a conversation renders alike on every day (the date is the one those templates fall back to).
+_FROZEN = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24", "%A": "Friday", "%a": "Fri"}
+_FROZEN |= {"%H": "00", "%M": "00", "%S": "00", "%j": "208", "%e": "26", "%p": "AM", "%I": "12"}
+_FROZEN_DATE = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f" | replace('{code}', '{text}')" for code, text in _FROZEN.items())
+    + " }}{%- endmacro -%}"
+)
+
+
+class Encoded(NamedTuple):
+    """A conversation as the model is fed it.
+
+    ids: token ids; start: index of the first completion token; dropped: prompt tokens removed to fit the maximum
+    length, oldest first; reason: why it cannot be scored, or ""; rewritten: the template did not put the completion's
+    own text straight after the prompt.
+    """
+
+    ids: tuple[int, ...]
+    start: int
+    dropped: int = 0
+    reason: str = ""
+    rewritten: bool = False
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """How one model wants its conversations: tokenizer, template, what becomes of a system message, and the length.
+
+    template: a Jinja chat template, used in place of the tokenizer's; a tokenizer without one needs it.
+    system_role: "native" hands system messages to the template; "fold" puts them in front of the first user turn.
+    sanitize: encode control tokens that stand in a message's text as ordinary text (for what visitors type; benchmark
+    runs keep the raw text).
+
+    Raises ModelError when there is no template.
+    """
+
+    tokenizer: Any
+    max_length: int
+    template: str | None = None
+    system_role: SystemRole = "native"
+    sanitize: bool = False
+    _source: str = field(init=False, repr=False, default="")
+
+    def __post_init__(self) -> None:
+        source = self.template or getattr(self.tokenizer, "chat_template", None)
+        if isinstance(source, dict):
+            source = source.get("default")
+        if not source:
+            raise ModelError(
+                "the tokenizer has no chat template, and guessing one would change the scores: "
+                "give the template the model was trained with (--chat-template FILE)"
+            )
+        object.__setattr__(self, "_source", source)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the template as published (before the date is frozen)."""
+        return hashlib.sha256(self._source.encode()).hexdigest()
+
+    def text(self, messages: Conversation, *, generation_prompt: bool = False) -> str:
+        """The conversation as text, for people to read. Scores never pass through it."""
+        return str(self._apply(messages, tokenize=False, add_generation_prompt=generation_prompt))
+
+    def encode(self, prompt: Conversation, completions: tuple[str, ...]) -> list[Encoded]:
+        """Token ids of the prompt answered by each of the completions.
+
+        Raises ModelError when the template refuses the conversation.
+        """
+        prompt_ids = self._ids(prompt, generation_prompt=True)
+        prompt_text = self.text(prompt, generation_prompt=True)
+        return [self._encode_one(prompt, prompt_ids, prompt_text, completion) for completion in completions]
+
+    def _encode_one(self, prompt: Conversation, prompt_ids: list[int], prompt_text: str, completion: str) -> Encoded:
+        conversation = (*prompt, Message(role="assistant", content=completion))
+        ids = self._ids(conversation)
+        start = _common_prefix(prompt_ids, ids)
+        rewritten = not self.text(conversation).startswith(prompt_text + completion)
+        encoded = Encoded(tuple(ids), start, rewritten=rewritten)
+        return encoded if len(ids) <= self.max_length else self._truncate(encoded)
+
+    def _truncate(self, encoded: Encoded) -> Encoded:
+        """Drop the oldest prompt tokens; keep the special token at the front, which encoders read."""
+        excess = len(encoded.ids) - self.max_length
+        head = 1 if encoded.ids and encoded.ids[0] in self.tokenizer.all_special_ids and encoded.start > 0 else 0
+        if excess > encoded.start - head:
+            return encoded._replace(reason=COMPLETION_TOO_LONG)
+        ids = encoded.ids[:head] + encoded.ids[head + excess :]
+        return encoded._replace(ids=ids, start=encoded.start - excess, dropped=excess)
+
+    def _ids(self, messages: Conversation, *, generation_prompt: bool = False) -> list[int]:
+        ids = self._apply(messages, tokenize=True, add_generation_prompt=generation_prompt, return_dict=False)
+        return [int(i) for i in ids]
+
+    def _apply(self, messages: Conversation, *, tokenize: bool, **options: Any) -> Any:
+        turns = fold_system(messages) if self.system_role == "fold" else messages
+        if self.sanitize and tokenize:
+            options |= self._sanitize_option(turns)
+        template = _FROZEN_DATE + self._source if "strftime_now" in self._source else self._source
+        try:
+            return self.tokenizer.apply_chat_template(
+                [dict(turn) for turn in turns], chat_template=template, tokenize=tokenize, **options
+            )
+        except TEMPLATE_ERRORS as error:
+            roles = ", ".join(turn["role"] for turn in turns)
+            hint = "; --fold-system puts system messages into the first user turn" if "system" in roles else ""
+            raise ModelError(f"the chat template refuses a conversation of ({roles}): {error}{hint}") from error
+
+    def _sanitize_option(self, messages: Conversation) -> dict[str, bool]:
+        # An older transformers would hand the unknown option to the template and say nothing.
+        if "sanitize_control_tokens" in inspect.signature(self.tokenizer.apply_chat_template).parameters:
+            return {"sanitize_control_tokens": True}
+        if found := self.control_tokens(*(turn["content"] for turn in messages)):
+            raise ModelError(
+                f"the text contains control tokens of this model ({', '.join(found)}), which the installed "
+                "transformers cannot encode as ordinary text: take them out, or upgrade transformers"
+            )
+        return {}
+
+    def control_tokens(self, *texts: str) -> list[str]:
+        """The model's special tokens that are spelled out in any of the texts."""
+        return [token for token in self.tokenizer.all_special_tokens if any(token in text for text in texts)]
+
+    def check_system_role(self) -> None:
+        """Raise ModelError when the template drops a system message without a word, or refuses it."""
+        marker = "ZXQ7"
+        messages = (Message(role="system", content=marker), Message(role="user", content="Hi"))
+        if marker not in self.text(messages):
+            raise ModelError(
+                "the chat template drops system messages, and this benchmark has some: "
+                "--fold-system puts them into the first user turn"
+            )
+
+
+def fold_system(messages: Conversation) -> Conversation:
+    """Put the system messages in front of the first user turn, separated by blank lines.
+
+    Raises ModelError when the rest does not begin with a user turn.
+    """
+    system = [m["content"] for m in messages if m["role"] == "system"]
+    rest = [m for m in messages if m["role"] != "system"]
+    if not system:
+        return messages
+    if not rest or rest[0]["role"] != "user":
+        raise ModelError("cannot fold a system message: the conversation does not go on with a user turn")
+    first = Message(role="user", content="\n\n".join([*system, rest[0]["content"]]))
+    return (first, *rest[1:])
+
+
+def _common_prefix(left: list[int], right: list[int]) -> int:
+    """How many leading ids two sequences share."""
+    for index, (a, b) in enumerate(zip(left, right, strict=False)):
+        if a != b:
+            return index
+    return min(len(left), len(right))

@@ -1,0 +1,186 @@
+"""Results become a table with pointers to its columns, so that no reader guesses from names. No torch, no gradio."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from rb_core.benchmarks import BENCHMARKS, BenchmarkSpec, custom_spec
+from rb_core.metrics import Estimate
+from rb_core.results import KIND_LABELS, Result, read_results
+
+ColumnRole = Literal["rank", "model", "kind", "status", "headline", "low", "high", "coverage", "section", "subset"]
+Cell = str | float | int | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. role says what its values are; parent is the section of a subset; count its number of examples.
+
+    Scores and bounds are fractions from 0 to 1; None is not evaluated.
+    """
+
+    key: str
+    label: str
+    role: ColumnRole
+    parent: str | None = None
+    description: str = ""
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """The table of one benchmark: columns and rows of cells in the same order, best headline first.
+
+    sources: where its published rows come from; newest: the latest date in them (UTC).
+    """
+
+    id: str
+    title: str
+    description: str
+    url: str
+    licence: str
+    citation: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    sources: tuple[str, ...]
+    newest: str | None
+
+    def index(self, role: ColumnRole) -> int:
+        """The place of the first column of that role."""
+        return next(i for i, column in enumerate(self.columns) if column.role == role)
+
+    def frame(self) -> pd.DataFrame:
+        """The board as a pandas table, columns by label."""
+        return pd.DataFrame([list(row) for row in self.rows], columns=[column.label for column in self.columns])
+
+    def payload(self) -> dict[str, Any]:
+        """The board as plain JSON, for the page. Fractions are rounded to 5 digits."""
+        return asdict(self) | {
+            "columns": [asdict(column) for column in self.columns],
+            "rows": [[round(c, 5) if isinstance(c, float) else c for c in row] for row in self.rows],
+        }
+
+
+def boards(root: Path) -> tuple[dict[str, Board], list[str]]:
+    """A board for each benchmark with results below root, known benchmarks first; and messages for refused files."""
+    found, refused = read_results(root)
+    by_benchmark: dict[str, list[Result]] = {}
+    for result in found:
+        by_benchmark.setdefault(result.benchmark.id, []).append(result)
+    order = [b for b in BENCHMARKS if b in by_benchmark] + sorted(by_benchmark.keys() - BENCHMARKS.keys())
+    return {benchmark: board(by_benchmark[benchmark]) for benchmark in order}, refused
+
+
+def board(found: Sequence[Result]) -> Board:
+    """The board of one benchmark's results (one or more, all of the same benchmark)."""
+    spec = _spec(found)
+    columns = _columns(spec, found)
+    ordered = sorted(found, key=lambda r: (-_rankable(r), r.model.name.lower()))
+    ranks = _ranks([_rankable(result) for result in ordered])
+    rows = tuple(
+        tuple(_cell(column, result, rank) for column in columns) for result, rank in zip(ordered, ranks, strict=True)
+    )
+    return Board(
+        id=spec.id,
+        title=spec.title,
+        description=spec.description,
+        url=spec.url,
+        licence=spec.licence,
+        citation=spec.citation,
+        columns=columns,
+        rows=rows,
+        sources=tuple(sorted({_source_name(r) for r in found if r.published})),
+        newest=max((date for r in found if (date := _date(r))), default=None),
+    )
+
+
+def _spec(found: Sequence[Result]) -> BenchmarkSpec:
+    benchmark = found[0].benchmark
+    if benchmark.id in BENCHMARKS:
+        return BENCHMARKS[benchmark.id]
+    counts: dict[str, int] = {}
+    for result in found:
+        counts |= result.benchmark.subsets
+    return custom_spec(benchmark.id, counts)
+
+
+def _columns(spec: BenchmarkSpec, found: Iterable[Result]) -> tuple[Column, ...]:
+    """The fixed columns, then the sections and subsets that any result has."""
+    sections = {name for result in found for name in result.sections}
+    subsets = {name for result in found for name in result.subsets}
+    columns = [
+        Column("rank", "Rank", "rank", description="Place by score; equal scores share it"),
+        Column("model", "Model", "model"),
+        Column("kind", "Kind", "kind", description="How the model turns a conversation into a score"),
+        Column("status", "Origin", "status", description="Scored with this package, or published elsewhere"),
+        Column("score", "Score", "headline", description="The benchmark's headline: the weighted mean of its sections"),
+        Column("low", "95% low", "low", description="Lower end of the score's 95% interval"),
+        Column("high", "95% high", "high", description="Upper end of the score's 95% interval"),
+        Column("coverage", "Coverage", "coverage", description="Share of the examples that the model could score"),
+    ]
+    columns += [
+        Column(f"section:{s.name}", s.name, "section", description=s.description)
+        for s in spec.sections
+        if s.name in sections
+    ]
+    for subset in spec.subsets:
+        section = spec.section_of(subset.name)
+        alone = section is not None and len(section.weights) == 1
+        if subset.name in subsets and not alone:
+            parent = section.name if section else None
+            columns.append(
+                Column(f"subset:{subset.name}", subset.name, "subset", parent, subset.description, subset.count)
+            )
+    return tuple(columns)
+
+
+def _cell(column: Column, result: Result, rank: int | None) -> Cell:
+    headline = result.headline or Estimate(value=None)
+    fixed: Mapping[ColumnRole, Cell] = {
+        "rank": rank,
+        "model": result.model.name,
+        "kind": KIND_LABELS[result.model.kind],
+        "status": _status(result),
+        "headline": headline.value,
+        "low": headline.low,
+        "high": headline.high,
+        "coverage": result.counts.scored / result.counts.examples if result.counts else None,
+    }
+    if column.role in fixed:
+        return fixed[column.role]
+    values = result.sections if column.role == "section" else result.subsets
+    estimate = values.get(column.label)
+    return estimate.value if estimate else None
+
+
+def _status(result: Result) -> str:
+    if result.status == "published":
+        return "published"
+    return "partial run" if result.benchmark.limit is not None else "run"
+
+
+def _rankable(result: Result) -> float:
+    """The headline to rank by; minus infinity where there is none, or where only a part was scored."""
+    if result.headline is None or result.headline.value is None or result.benchmark.limit is not None:
+        return -math.inf
+    return result.headline.value
+
+
+def _ranks(values: Sequence[float]) -> list[int | None]:
+    """1-based places of values in descending order; equal values share the best place."""
+    return [None if value == -math.inf else values.index(value) + 1 for value in values]
+
+
+def _source_name(result: Result) -> str:
+    assert result.published is not None
+    return result.published.source.split(":")[0]
+
+
+def _date(result: Result) -> str | None:
+    return result.run.started[:10] if result.run else result.published.retrieved if result.published else None

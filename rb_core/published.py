@@ -1,0 +1,241 @@
+"""Published leaderboards as results of ours, from tables of their numbers.
+
+The tables are CSV files, one row a model, scores as fractions from 0 to 1, each row with its `source`:
+
+    rewardbench_v1_leaderboard.csv                  model, model_type, score, chat, chat_hard, safety, reasoning,
+                                                    prior_sets, retrieved_timestamp, source
+    rewardbench_v1_subset_scores_from_instances.csv model, one column a subset, n_missing, source      (optional)
+    rewardbench_v1_paper_prior_sets.csv             model, one column a prior set in percent, source   (optional)
+    rewardbench_v2_leaderboard.csv                  model, model_type, score, factuality, precise_if, math, safety,
+                                                    focus, ties, retrieved_timestamp, source
+
+The headline is kept as published; a test derives every one again from its sections.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rb_core.benchmarks import BENCHMARKS, BenchmarkSpec, Section
+from rb_core.errors import DataError, ResultError
+from rb_core.metrics import Z95, Estimate, wilson
+from rb_core.results import BenchmarkRef, Kind, ModelRef, Published, Result, read_result, result_path, write_result
+
+Row = Mapping[str, str]
+
+KINDS: Mapping[str, Kind] = {
+    "Seq. Classifier": "classifier",
+    "Custom Classifier": "custom-classifier",
+    "DPO": "implicit",
+    "Generative": "generative",
+    "Generative RM": "generative",
+}
+# Names that cannot be a path, and three that lack their organisation.
+NAMES = {
+    "Cohere May 2024": "Cohere/Cohere-May-2024",
+    "Cohere March 2024": "Cohere/Cohere-March-2024",
+    "gemini-1.5-flash-8b": "google/gemini-1.5-flash-8b",
+    "my_model/": "unknown/my_model",
+}
+# Checkpoints of one training run, cut to the same name: nine rows that cannot be told apart.
+LEFT_OUT = ("ai2/tulu-2-7b-rm-v0-nectar-binarized-3.8m-check...",)
+# These rows give Prior Sets as 0.0 although they were never evaluated on them.
+PRIOR_NOT_EVALUATED = re.compile(r"^allenai/.*-RM-RB2$")
+
+_V1 = {"Chat": "chat", "Chat Hard": "chat_hard", "Safety": "safety", "Reasoning": "reasoning"}
+_V1_ALL = _V1 | {"Prior Sets": "prior_sets"}
+_V2 = {
+    "Factuality": "factuality",
+    "Precise IF": "precise_if",
+    "Math": "math",
+    "Safety": "safety",
+    "Focus": "focus",
+    "Ties": "ties",
+}
+
+
+def import_tables(folder: Path, out: Path, *, overwrite: bool = False) -> dict[str, int]:
+    """Write a result for every model of the tables; returns how many by benchmark.
+
+    Raises DataError for a table that is missing or malformed, ResultError where a result stands already and overwrite
+    is False, or where a run's result would be replaced.
+    """
+    v1 = list(v1_results(folder))
+    v2 = list(v2_results(folder))
+    for result in v1 + v2:
+        _check_place(out, result, overwrite)
+    for result in v1 + v2:
+        write_result(out, result, overwrite=overwrite)
+    return {"rewardbench": len(v1), "rewardbench-2": len(v2)}
+
+
+def v1_results(folder: Path) -> Iterator[Result]:
+    """RewardBench: sections and headline, subsets where their scores are known."""
+    spec = BENCHMARKS["rewardbench"]
+    subsets = {row["model"]: row for row in _optional(folder / "rewardbench_v1_subset_scores_from_instances.csv")}
+    prior = {row["model"]: row for row in _optional(folder / "rewardbench_v1_paper_prior_sets.csv")}
+    for row in _rows(folder / "rewardbench_v1_leaderboard.csv", ["model", "model_type", "score", *_V1_ALL.values()]):
+        if row["model"] in LEFT_OUT:
+            continue
+        values = {name: _fraction(row, column) for name, column in _V1_ALL.items() if row[column]}
+        if PRIOR_NOT_EVALUATED.match(row["model"]) and values.get("Prior Sets") == 0.0:
+            del values["Prior Sets"]
+        known, sources = _v1_subsets(spec, subsets.get(row["model"]), prior.get(row["model"]))
+        yield _result(spec, row, values, known, [row["source"], *sources])
+
+
+def _v1_subsets(spec: BenchmarkSpec, subsets: Row | None, prior: Row | None) -> tuple[dict[str, float], list[str]]:
+    known: dict[str, float] = {}
+    sources = []
+    if subsets is not None and int(subsets["n_missing"]) == 0:
+        known |= {s.name: _fraction(subsets, s.name) for s in spec.subsets if s.name in subsets}
+        sources.append(f"subsets: {subsets['source']}")
+    if prior is not None:
+        known |= {s.name: float(prior[s.name]) / 100 for s in spec.subsets if prior.get(s.name)}
+        sources.append(f"prior sets: {prior['source']}")
+    return known, sources
+
+
+def v2_results(folder: Path) -> Iterator[Result]:
+    """RewardBench 2: the six domains and their mean."""
+    spec = BENCHMARKS["rewardbench-2"]
+    for row in _rows(folder / "rewardbench_v2_leaderboard.csv", ["model", "model_type", "score", *_V2.values()]):
+        values = {name: _fraction(row, column) for name, column in _V2.items() if row[column]}
+        yield _result(spec, row, values, {}, [row["source"]])
+
+
+def _result(
+    spec: BenchmarkSpec, row: Row, values: Mapping[str, float], known: Mapping[str, float], sources: list[str]
+) -> Result:
+    sections = {s.name: _section(spec, s, values[s.name], known) for s in spec.sections if s.name in values}
+    absent = {s.name: "not published" for s in spec.sections if s.name not in values}
+    missing = [s.name for s in spec.sections if s.required and s.name in absent]
+    notes = [f"listed as {row['model']!r}"] if _name(row["model"]) != row["model"] else []
+    headline = None
+    if missing:
+        absent["headline"] = f"without {', '.join(missing)}"
+        notes.append(f"the source gives {row['score']} as its score")
+    else:
+        headline = _headline(spec, _fraction(row, "score"), sections)
+    return Result(
+        status="published",
+        benchmark=BenchmarkRef(id=spec.id, title=spec.title, source=spec.source.repo if spec.source else spec.id),
+        model=ModelRef(name=_name(row["model"]), kind=_kind(row), kind_detail=row["model_type"]),
+        headline=headline,
+        sections=sections,
+        subsets={name: _binomial(value, _size(spec, name)) for name, value in known.items()},
+        absent=absent,
+        published=Published(source="; ".join(sources), retrieved=_date(row), note="; ".join(notes) or None),
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Intervals from numbers of examples alone
+
+
+def _section(spec: BenchmarkSpec, section: Section, value: float, known: Mapping[str, float]) -> Estimate:
+    """A published section. Its variance: weights squared x p(1 - p) / n, with the subsets' own p where all are known,
+    else the section's. A Ties question is one trial with both its versions."""
+    total = sum(section.weights.values())
+    trials = 2 if section.metric == "ties" else 1
+    variance = 0.0
+    for name, weight in section.weights.items():
+        size = _size(spec, name)
+        if size is None:
+            return Estimate(value=value)
+        p = known[name] if section.weights.keys() <= known.keys() else value
+        variance += (weight / total) ** 2 * max(p * (1 - p), 0.0) / (size / trials)
+    if variance == 0.0:
+        return Estimate(value=value)
+    share = min(max(value, 0.0), 1.0)
+    low, high = wilson(share, max(1, round(share * (1 - share) / variance)))
+    return Estimate(value=value, stderr=math.sqrt(variance), low=low, high=high, method="binomial")
+
+
+def _headline(spec: BenchmarkSpec, value: float, sections: Mapping[str, Estimate]) -> Estimate:
+    """The published headline; its variance from the sections', taken as independent."""
+    weights = {s.name: s.headline_weight for s in spec.sections if s.name in sections}
+    errors = [sections[name].stderr for name in weights]
+    total = sum(weights.values())
+    if any(error is None for error in errors):
+        return Estimate(value=value)
+    variance = sum((w / total * (e or 0.0)) ** 2 for w, e in zip(weights.values(), errors, strict=True))
+    half = Z95 * math.sqrt(variance)
+    return Estimate(value=value, stderr=half / Z95, low=value - half, high=value + half, method="binomial")
+
+
+def _binomial(value: float, size: int | None) -> Estimate:
+    """A published accuracy over `size` pairs."""
+    if size is None:
+        return Estimate(value=value)
+    low, high = wilson(value, size)
+    stderr = math.sqrt(value * (1 - value) / size)
+    return Estimate(value=value, stderr=stderr, low=low, high=high, method="wilson")
+
+
+def _size(spec: BenchmarkSpec, subset: str) -> int | None:
+    return next(s.count for s in spec.subsets if s.name == subset)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Rows
+
+
+def _rows(path: Path, needed: list[str]) -> list[Row]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such table") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: not readable as CSV: {error}") from error
+    lacking = [name for name in [*needed, "source"] if name not in (reader.fieldnames or [])]
+    if lacking:
+        raise DataError(f"{path}: lacks the columns {', '.join(lacking)}")
+    return rows
+
+
+def _optional(path: Path) -> list[Row]:
+    return _rows(path, ["model"]) if path.exists() else []
+
+
+def _fraction(row: Row, column: str) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not -0.01 <= value <= 1.01:  # the Ties composite can leave [0, 1] by its hundredth
+        raise DataError(f"model {row['model']!r}: {column} is {row[column]!r}; expected a fraction from 0 to 1")
+    return value
+
+
+def _name(listed: str) -> str:
+    """The name as a path: some were listed under the names of their result files."""
+    return NAMES.get(listed) or re.sub(r"\.jsonl?$", "", listed)
+
+
+def _kind(row: Row) -> Kind:
+    if row["model_type"] not in KINDS:
+        raise DataError(f"model {row['model']!r}: unknown model_type {row['model_type']!r}")
+    return KINDS[row["model_type"]]
+
+
+def _date(row: Row) -> str | None:
+    stamp = row.get("retrieved_timestamp")
+    return datetime.fromtimestamp(float(stamp), UTC).date().isoformat() if stamp else None
+
+
+def _check_place(out: Path, result: Result, overwrite: bool) -> None:
+    path = out / result_path(result.benchmark.id, result.model.name)
+    if not path.exists():
+        return
+    if not overwrite:
+        raise ResultError(f"{path}: a result stands here already; replace it with --overwrite")
+    if read_result(path).status == "run":
+        raise ResultError(f"{path}: is the result of a run, which a published one does not replace")

@@ -1,0 +1,286 @@
+"""Result schema v1: what a result file says, how it is read and written, where it came from.
+
+`SCHEMA_VERSION` goes up when a reader of the old files would misread the new ones: a field renamed or removed, or a
+value that means something else. A new optional field does not raise it. A file of an unknown version is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import resource
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rb_core import __version__
+from rb_core.errors import ResultError
+from rb_core.metrics import Counts, Estimate, Margins, Matrix
+from rb_core.table import write_atomically
+
+SCHEMA_VERSION = 1
+SCHEMA_FILE = "result-v1.schema.json"
+MAX_RESULT_BYTES = 2_000_000
+
+Kind = Literal["classifier", "custom-classifier", "implicit", "generative", "baseline", "function", "unknown"]
+KIND_LABELS: dict[str, str] = {
+    "classifier": "Sequence classifier",
+    "custom-classifier": "Custom classifier",
+    "implicit": "Implicit (DPO)",
+    "generative": "Generative",
+    "baseline": "Baseline",
+    "function": "Function",
+    "unknown": "Unknown",
+}
+
+# One organisation and one name, or a name alone, in characters that are safe in a path and a URL.
+Segment = r"[A-Za-z0-9_][A-Za-z0-9_.+\-]*"
+ModelName = Annotated[str, Field(pattern=rf"^{Segment}(/{Segment})?$", max_length=200)]
+BenchmarkId = Annotated[str, Field(pattern=rf"^{Segment}$", max_length=100)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class BenchmarkRef(_Model):
+    """Which examples were scored. revision: commit hash of the dataset; sha256: over the examples; subsets: the number
+    of examples of each subset in the data before any limit."""
+
+    id: BenchmarkId
+    title: str
+    source: str
+    revision: str | None = None
+    sha256: str | None = None
+    limit: int | None = None
+    subsets: dict[str, int] = {}
+
+
+class ModelRef(_Model):
+    """Which model scored them, and with what settings. revision: commit hash; parameters: their number; output: how
+    several outputs became one score; batching: how conversations shared a forward pass; probe: the largest difference,
+    when loaded, between scores so batched and the model's own forward pass on one conversation at a time."""
+
+    name: ModelName
+    kind: Kind
+    kind_detail: str | None = None
+    source: str | None = None
+    revision: str | None = None
+    architecture: str | None = None
+    parameters: int | None = None
+    dtype: str | None = None
+    attention: str | None = None
+    chat_template_sha256: str | None = None
+    system_role: str | None = None
+    max_length: int | None = None
+    scored_token: str | None = None
+    output: str | None = None
+    batching: str | None = None
+    probe: float | None = None
+
+
+class Notes(_Model):
+    """What was noticed in the input: completions that are empty, examples that spell out control tokens, completions
+    the template did not put verbatim after the prompt."""
+
+    empty_completions: int = 0
+    control_token_examples: int = 0
+    rewritten_completions: int = 0
+
+
+class Run(_Model):
+    """How and where it was run. Times in seconds, memory in bytes, started in UTC."""
+
+    command: str
+    started: str
+    duration: float
+    seed: int
+    batch_tokens: int | None = None
+    device: str
+    device_name: str | None = None
+    peak_memory: int | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    versions: dict[str, str]
+
+
+class ScoreFile(_Model):
+    """The score table a result was derived from, relative to the results' root."""
+
+    path: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Published(_Model):
+    """Where a published result comes from. retrieved: UTC date."""
+
+    source: str
+    retrieved: str | None = None
+    note: str | None = None
+
+
+class Result(_Model):
+    """One model on one benchmark. Values are fractions from 0 to 1; a section that lacks a subset is in `absent`."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["run", "published"]
+    benchmark: BenchmarkRef
+    model: ModelRef
+    headline: Estimate | None = None
+    sections: dict[str, Estimate] = {}
+    subsets: dict[str, Estimate] = {}
+    absent: dict[str, str] = {}
+    length: dict[str, Estimate] = {}
+    matrices: dict[str, Matrix] = {}
+    margins: Margins | None = None
+    counts: Counts | None = None
+    notes: Notes | None = None
+    run: Run | None = None
+    scores: ScoreFile | None = None
+    published: Published | None = None
+
+    @model_validator(mode="after")
+    def _provenance(self) -> Result:
+        if self.status == "published" and self.published is None:
+            raise ValueError("a published result names its source: 'published' is missing")
+        if self.status == "run" and (self.run is None or self.scores is None or self.counts is None):
+            raise ValueError("a result of a run needs 'run', 'scores' and 'counts'")
+        return self
+
+    def path(self) -> Path:
+        """Where it lies below the results' root."""
+        return result_path(self.benchmark.id, self.model.name)
+
+
+def result_path(benchmark: str, model: str) -> Path:
+    return Path("results", benchmark, f"{model}.json")
+
+
+def scores_path(benchmark: str, model: str) -> Path:
+    return Path("scores", benchmark, f"{model}.parquet")
+
+
+def check_model_name(name: str) -> str:
+    """Raises ResultError for a name that would not make a safe path."""
+    if not re.fullmatch(rf"{Segment}(/{Segment})?", name) or len(name) > 200:
+        raise ResultError(
+            f"model name {name!r}: expected ORG/NAME in letters, digits, '.', '_', '-' and '+'; choose one with --name"
+        )
+    return name
+
+
+def to_json(result: Result) -> bytes:
+    """The file's content: readable, the same bytes for the same result."""
+    content = result.model_dump(mode="json", exclude_none=True, exclude_defaults=False)
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def write_result(root: Path, result: Result, *, overwrite: bool = False) -> Path:
+    """Write a result to its place below root. Raises ResultError when one stands there and overwrite is False."""
+    path = root / result.path()
+    if path.exists() and not overwrite:
+        raise ResultError(f"{path}: a result stands here already; replace it with --overwrite")
+    write_atomically(path, to_json(result))
+    return path
+
+
+def read_result(path: Path) -> Result:
+    """Raises ResultError, naming file and field, for whatever is not a result of this schema."""
+    try:
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise ResultError(f"{path}: larger than any result ({path.stat().st_size} bytes)")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultError(f"{path}: no such result file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultError(f"{path}: not readable JSON: {error}") from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ResultError(f"{path}: schema version {version!r}; this package reads version {SCHEMA_VERSION}")
+    try:
+        return Result.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise ResultError(f"{path}: {field}: {first['msg']}") from error
+
+
+def read_results(root: Path) -> tuple[list[Result], list[str]]:
+    """All results below a root, sorted by path, and a message for each file that is refused."""
+    found, refused = [], []
+    for path in sorted((root / "results").rglob("*.json")):
+        try:
+            result = read_result(path)
+            if path != root / result.path():
+                raise ResultError(f"{path}: says it is {result.path()}")
+            found.append(result)
+        except ResultError as error:
+            refused.append(str(error))
+    return found, refused
+
+
+def json_schema() -> bytes:
+    """The JSON Schema of a result file, as published."""
+    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema |= Result.model_json_schema()
+    schema["title"] = "RewardBench result, schema version 1"
+    return (json.dumps(schema, indent=1) + "\n").encode()
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Provenance
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "huggingface_hub", "accelerate", "numpy", "pandas")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the interpreter, this package and those it scores with."""
+    found = {"python": platform.python_version(), "rb_core": __version__}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an optional package that is not there has no version
+    return found
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """The commit of the checkout this package runs from, and whether it has changes; (None, None) outside of one."""
+    here = Path(__file__).resolve().parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # Installed into an environment that lies inside some other checkout, the package has no commit of its own.
+    if git("ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None, None
+    status = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+    return git("rev-parse", "HEAD"), None if status is None else bool(status)
+
+
+def command_line() -> str:
+    """The command that was run, as it can be typed again."""
+    name = Path(sys.argv[0]).name
+    program = "python -m rb_core" if name == "__main__.py" else name
+    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,1 @@
+"""Scorers: each turns unlabelled candidates into one score a completion."""
