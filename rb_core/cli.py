@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +21,7 @@ from rb_core.leaderboard import Board, board, boards
 from rb_core.metrics import Estimate, Matrix
 from rb_core.models import KINDS, RECORDS, Kind, ModelOptions
 from rb_core.results import Result, read_result, to_json
+from rb_core.table import write_atomically
 
 app = typer.Typer(
     name="rb",
@@ -149,9 +151,10 @@ def show(
     subsets: Annotated[bool, typer.Option("--subsets", help="with the subsets' columns")] = False,
 ) -> None:
     """Show results as tables, best first. Without a path: those in leaderboard_data."""
-    found = [b for b in _boards(paths or [DEFAULT_ROOT]) if benchmark in (None, b.id)]
+    places = paths or [DEFAULT_ROOT]
+    found = [b for b in _boards(places) if benchmark in (None, b.id)]
     if not found:
-        raise ResultError(f"no results{f' of {benchmark}' if benchmark else ''} in {', '.join(map(str, paths or []))}")
+        raise ResultError(f"no results{f' of {benchmark}' if benchmark else ''} in {', '.join(map(str, places))}")
     if format is Format.json:
         print(json.dumps([each.payload() for each in found], indent=1))
         return
@@ -176,7 +179,7 @@ def schema(
     out: Annotated[Path, typer.Option(help="the folder the JSON Schema is written to")] = DEFAULT_ROOT,
 ) -> None:
     """Write the JSON Schema of a result file."""
-    results.write_atomically(out / results.SCHEMA_FILE, results.json_schema())
+    write_atomically(out / results.SCHEMA_FILE, results.json_schema())
     console.print(f"written to {out / results.SCHEMA_FILE}", soft_wrap=True)
 
 
@@ -257,15 +260,9 @@ def _show_board(each: Board, format: Format, subsets: bool) -> None:
 
 def _text(cell: object) -> str:
     """A score in percent with one digit, anything else as it is; missing as a dash."""
-    if cell is None or cell != cell:
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
-    return (
-        f"{100 * cell:.1f}"
-        if isinstance(cell, float) and abs(cell) <= 1.01
-        else f"{cell:g}"
-        if isinstance(cell, float)
-        else str(cell)
-    )
+    return f"{100 * cell:.1f}" if isinstance(cell, float) else str(cell)
 
 
 def print_result(result: Result) -> None:

@@ -19,7 +19,7 @@ from rb_core.errors import ResultError, ScoreTableError
 from rb_core.example import Candidates, blind
 from rb_core.models import ModelOptions, ModelSpec, resolve
 from rb_core.results import BenchmarkRef, ModelRef, Notes, Result, Run, ScoreFile
-from rb_core.scorers.base import Plan, Scorer
+from rb_core.scorers.base import Cell, Plan, Scorer
 from rb_core.table import BatchScores, Journal, Score, read_scores, write_atomically, write_scores
 
 
@@ -34,7 +34,7 @@ def evaluate(
     model: str,
     benchmark: str,
     *,
-    options: ModelOptions = ModelOptions(),  # noqa: B008 - frozen
+    options: ModelOptions = ModelOptions(),
     data: Path | None = None,
     data_revision: str | None = None,
     prior: bool = False,
@@ -145,7 +145,7 @@ def score_table(
     for index, (example, order) in enumerate(zip(benchmark.examples, orders, strict=True)):
         place = {completion: position for position, completion in enumerate(order)}
         for completion in range(len(example.completions)):
-            score = by_cell[index, place[completion]]
+            score = by_cell[Cell(index, place[completion])]
             chosen = completion < example.num_chosen
             rows.append((example.id, example.subset, example.group, completion, chosen, *score))
     columns = ["example_id", "subset", "group", "completion", "is_chosen", "score", "num_tokens", "truncated", "reason"]

@@ -95,7 +95,7 @@ def board(found: Sequence[Result]) -> Board:
         citation=spec.citation,
         columns=columns,
         rows=rows,
-        sources=tuple(sorted({_source_name(r) for r in found if r.published})),
+        sources=tuple(sorted({r.published.source.split(":")[0] for r in found if r.published})),
         newest=max((date for r in found if (date := _date(r))), default=None),
     )
 
@@ -175,11 +175,6 @@ def _rankable(result: Result) -> float:
 def _ranks(values: Sequence[float]) -> list[int | None]:
     """1-based places of values in descending order; equal values share the best place."""
     return [None if value == -math.inf else values.index(value) + 1 for value in values]
-
-
-def _source_name(result: Result) -> str:
-    assert result.published is not None
-    return result.published.source.split(":")[0]
 
 
 def _date(result: Result) -> str | None:

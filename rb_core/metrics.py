@@ -8,7 +8,7 @@ mean in every replicate, so that whatever is composed of them has its interval f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal, NamedTuple
@@ -317,8 +317,8 @@ def _group_sums(measures: Mapping[str, Measure], names: list[str]) -> tuple[Floa
         np.add.at(counts[:, column], rows[kept], 1.0)
         touched[rows, column] = True
     strata: dict[bytes, list[int]] = {}
-    for group in range(len(index)):
-        strata.setdefault(touched[group].tobytes(), []).append(group)
+    for row in range(len(index)):
+        strata.setdefault(touched[row].tobytes(), []).append(row)
     return sums, counts, list(strata.values())
 
 
@@ -471,7 +471,7 @@ def _length_measures(found: Sequence[Outcome], spec: BenchmarkSpec) -> dict[str,
 
 
 def _cell_measures(by_subset: Mapping[str, list[Outcome]], spec: BenchmarkSpec) -> dict[str, Measure]:
-    measures = {}
+    measures: dict[str, Measure] = {}
     size = range(len(spec.style_levels))
     for name, examples in by_subset.items():
         if spec.metric_of(name) != "matrix":
@@ -508,24 +508,20 @@ def _matrix(
     size = range(len(spec.style_levels))
     examples = [e for section in block for name in section.weights for e in by_subset[name]]
 
-    def mean_of(where: Callable[[int, int], bool]) -> Estimate:
-        chosen_cells = [(i, j) for i in size for j in size if where(i, j)]
-        parts = {
-            section.name: _compose(
-                section.weights,
-                {n: {_cell(n, i, j): 1.0 / len(chosen_cells) for i, j in chosen_cells} for n in section.weights},
-            )
-            for section in block
-        }
+    def mean_of(places: Sequence[tuple[int, int]]) -> Estimate:
+        parts = {}
+        for section in block:
+            cells = {n: {_cell(n, i, j): 1.0 / len(places) for i, j in places} for n in section.weights}
+            parts[section.name] = _compose(section.weights, cells)
         weights = {section.name: section.headline_weight for section in block}
         return estimator(_compose(weights, parts), examples=examples)
 
     return Matrix(
         levels=spec.style_levels,
-        cells=tuple(tuple(mean_of(lambda a, b, i=i, j=j: (a, b) == (i, j)) for j in size) for i in size),
-        easy=mean_of(lambda i, j: i > j),
-        normal=mean_of(lambda i, j: i == j),
-        hard=mean_of(lambda i, j: i < j),
+        cells=tuple(tuple(mean_of([(i, j)]) for j in size) for i in size),
+        easy=mean_of([(i, j) for i in size for j in size if i > j]),
+        normal=mean_of([(i, i) for i in size]),
+        hard=mean_of([(i, j) for i in size for j in size if i < j]),
     )
 
 

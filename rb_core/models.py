@@ -142,7 +142,7 @@ _RECORDS = (
 RECORDS: Mapping[str, ModelRecord] = {record.name: record for record in _RECORDS}
 
 
-def resolve(model: str, options: ModelOptions = ModelOptions()) -> ModelSpec:  # noqa: B008 - frozen
+def resolve(model: str, options: ModelOptions = ModelOptions()) -> ModelSpec:
     """What a model's name or folder stands for, with its settings.
 
     Raises ModelError when there is no such model, its kind is unclear, or an option does not fit.

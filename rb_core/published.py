@@ -190,7 +190,7 @@ def _rows(path: Path, needed: list[str]) -> list[Row]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows: list[Row] = list(reader)
     except FileNotFoundError:
         raise DataError(f"{path}: no such table") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,8 +133,8 @@ class ClassifierScorer:
     @torch.inference_mode()
     def _values(self, rows: Sequence[tuple[int, ...]], batching: str) -> list[float]:
         """One float32 score a row of token ids."""
-        forward = _FORWARDS[batching]
-        return [float(value) for value in (self.sign * self._reduce(forward(self, rows))).cpu()]
+        logits = getattr(self, FORWARDS[batching])(rows)
+        return [float(value) for value in (self.sign * self._reduce(logits)).cpu()]
 
     def _reduce(self, logits: Tensor) -> Tensor:
         """(rows, outputs) raw logits to (rows,) float32 scores."""
@@ -231,11 +231,8 @@ class ClassifierScorer:
         return isinstance(getattr(self.model, "score", None), nn.Linear)
 
 
-_FORWARDS: dict[str, Callable[[ClassifierScorer, Sequence[tuple[int, ...]]], Tensor]] = {
-    "bucketed": ClassifierScorer._read_at_token,
-    "bucketed-own-forward": ClassifierScorer._own_forward,
-    "single": ClassifierScorer._one_by_one,
-}
+# How a batch goes through the model, by the names that a result gives.
+FORWARDS = {"bucketed": "_read_at_token", "bucketed-own-forward": "_own_forward", "single": "_one_by_one"}
 
 
 def _batch(entries: Sequence[tuple[Cell, Encoded]]) -> Batch:
