@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rb_core.conversation import ROLES, Conversation, Message
-from rb_core.errors import DataError
+from rb_core.errors import DataError, first_line, hub_errors
 from rb_core.example import Example
 
 Row = Mapping[str, Any]
@@ -441,17 +441,14 @@ def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row,
     """Rows of a hub dataset at one commit. Raises DataError when the hub or the dataset cannot be reached."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     try:
         commit = HfApi().dataset_info(source.repo, revision=revision or source.revision).sha
         tables = {split: load_dataset(source.repo, split=split, revision=commit) for split in source.splits}
-    except (HfHubHTTPError, HTTPError, OfflineModeIsEnabled, DatasetsError, OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (*hub_errors(), DatasetsError) as error:
         raise DataError(
-            f"dataset {source.repo} cannot be loaded from the hub ({first_line}): check the connection and the "
+            f"dataset {source.repo} cannot be loaded from the hub ({first_line(error)}): check the connection and the "
             "revision, or give a local copy with --data PATH"
         ) from error
     rows = (

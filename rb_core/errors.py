@@ -30,3 +30,20 @@ class ScoreTableError(RewardBenchError):
 
 class ResultError(RewardBenchError):
     """A result file that does not fit the schema, or would be overwritten."""
+
+
+def hub_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises when something cannot be reached, found or read.
+
+    The client's HTTP library has changed before; the base of its own error is always that library's.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    transport = tuple(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
+    return (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError, ValueError, *transport)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type where it has none."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -34,7 +34,7 @@ def evaluate(
     model: str,
     benchmark: str,
     *,
-    options: ModelOptions = ModelOptions(),
+    options: ModelOptions | None = None,
     data: Path | None = None,
     data_revision: str | None = None,
     prior: bool = False,
@@ -49,7 +49,7 @@ def evaluate(
     A run that was killed goes on where it stopped when it is started again alike. Raises RewardBenchError for the
     user's mistakes: nothing that stands in `out` is replaced unless `overwrite` says so.
     """
-    spec = resolve(model, options)
+    spec = resolve(model, options or ModelOptions())
     results.check_model_name(spec.name)
     loaded = load(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
     result_file = out / results.result_path(loaded.spec.id, spec.name)

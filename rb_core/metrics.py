@@ -37,7 +37,7 @@ class Estimate(BaseModel):
     scored, unscored, ties: numbers of examples; floor, ceiling: the value if all unscored ones had failed or passed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     value: float | None
     stderr: float | None = None
@@ -57,7 +57,7 @@ class Matrix(BaseModel):
     hard: chosen plainer than rejected (above the diagonal); normal: same style; easy: chosen fancier (below).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     levels: tuple[str, ...]
     cells: tuple[tuple[Estimate, ...], ...]
@@ -69,7 +69,7 @@ class Matrix(BaseModel):
 class Margins(BaseModel):
     """Worst chosen minus best rejected score over the scored examples, in the model's own units."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     mean: float
     std: float
@@ -79,7 +79,7 @@ class Margins(BaseModel):
 class Counts(BaseModel):
     """What happened to the examples and completions of a run. `reasons` counts unscored completions by cause."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     examples: int
     completions: int

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rb_core.conversation import SystemRole
-from rb_core.errors import ModelError
+from rb_core.errors import ModelError, first_line, hub_errors
 
 Kind = Literal["classifier", "baseline"]
 KINDS: tuple[Kind, ...] = ("classifier", "baseline")
@@ -227,17 +227,14 @@ def _locate(model: str, record: ModelRecord | None, options: ModelOptions) -> tu
 
 
 def _locate_on_hub(model: str, revision: str | None) -> tuple[str, str | None, Mapping[str, Any]]:
-    from httpx import HTTPError
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     try:
         commit = HfApi().model_info(model, revision=revision).sha
         config = json.loads(Path(hf_hub_download(model, "config.json", revision=commit)).read_text(encoding="utf-8"))
-    except (HfHubHTTPError, HFValidationError, HTTPError, OfflineModeIsEnabled, OSError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except hub_errors() as error:
         raise ModelError(
-            f"model {model} is no folder here and cannot be reached on the hub ({first_line}): "
+            f"model {model} is no folder here and cannot be reached on the hub ({first_line(error)}): "
             "check the name, the revision and the connection"
         ) from error
     return model, commit, config

@@ -4,12 +4,13 @@ The tables are CSV files, one row a model, scores as fractions from 0 to 1, each
 
     rewardbench_v1_leaderboard.csv                  model, model_type, score, chat, chat_hard, safety, reasoning,
                                                     prior_sets, retrieved_timestamp, source
-    rewardbench_v1_subset_scores_from_instances.csv model, one column a subset, n_missing, source      (optional)
-    rewardbench_v1_paper_prior_sets.csv             model, one column a prior set in percent, source   (optional)
+    rewardbench_v1_subset_scores_from_instances.csv model, one column a subset, one a section, n_missing, source
+    rewardbench_v1_paper_prior_sets.csv             model, one column a prior set in percent, source
     rewardbench_v2_leaderboard.csv                  model, model_type, score, factuality, precise_if, math, safety,
                                                     focus, ties, retrieved_timestamp, source
 
-The headline is kept as published; a test derives every one again from its sections.
+The headline is kept as published; a test derives every one again from its sections. Models that the second table has
+and the leaderboard has not (the reference-free variants of its DPO models) get the mean of their four sections.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ KINDS: Mapping[str, Kind] = {
     "Seq. Classifier": "classifier",
     "Custom Classifier": "custom-classifier",
     "DPO": "implicit",
+    "DPO, reference-free": "implicit",
     "Generative": "generative",
     "Generative RM": "generative",
 }
@@ -44,6 +46,9 @@ NAMES = {
 }
 # Checkpoints of one training run, cut to the same name: nine rows that cannot be told apart.
 LEFT_OUT = ("ai2/tulu-2-7b-rm-v0-nectar-binarized-3.8m-check...",)
+# How the table of item outcomes marks a DPO model scored without its reference; other models it alone has, by name.
+REF_FREE = "_ref_free"
+UNLISTED = ("Ray2333/reward-model-Mistral-7B-instruct-Unified-Feedback",)
 # These rows give Prior Sets as 0.0 although they were never evaluated on them.
 PRIOR_NOT_EVALUATED = re.compile(r"^allenai/.*-RM-RB2$")
 
@@ -77,9 +82,12 @@ def import_tables(folder: Path, out: Path, *, overwrite: bool = False) -> dict[s
 def v1_results(folder: Path) -> Iterator[Result]:
     """RewardBench: sections and headline, subsets where their scores are known."""
     spec = BENCHMARKS["rewardbench"]
-    subsets = {row["model"]: row for row in _optional(folder / "rewardbench_v1_subset_scores_from_instances.csv")}
-    prior = {row["model"]: row for row in _optional(folder / "rewardbench_v1_paper_prior_sets.csv")}
-    for row in _rows(folder / "rewardbench_v1_leaderboard.csv", ["model", "model_type", "score", *_V1_ALL.values()]):
+    needed = ["model", "n_missing", *_V1]
+    subsets = {row["model"]: row for row in _rows(folder / "rewardbench_v1_subset_scores_from_instances.csv", needed)}
+    prior = {row["model"]: row for row in _rows(folder / "rewardbench_v1_paper_prior_sets.csv", ["model"])}
+    listed = _rows(folder / "rewardbench_v1_leaderboard.csv", ["model", "model_type", "score", *_V1_ALL.values()])
+    yield from _unlisted(spec, subsets, {row["model"] for row in listed})
+    for row in listed:
         if row["model"] in LEFT_OUT:
             continue
         values = {name: _fraction(row, column) for name, column in _V1_ALL.items() if row[column]}
@@ -87,6 +95,22 @@ def v1_results(folder: Path) -> Iterator[Result]:
             del values["Prior Sets"]
         known, sources = _v1_subsets(spec, subsets.get(row["model"]), prior.get(row["model"]))
         yield _result(spec, row, values, known, [row["source"], *sources])
+
+
+def _unlisted(spec: BenchmarkSpec, subsets: Mapping[str, Row], listed: set[str]) -> Iterator[Result]:
+    """Public models whose item outcomes are published although the leaderboard does not list them."""
+    for name, row in subsets.items():
+        if name in listed or not (name.endswith(REF_FREE) or name in UNLISTED):
+            continue
+        known, _ = _v1_subsets(spec, row, None)
+        values = {section: _fraction(row, section) for section in _V1}
+        described = {
+            "model": name,
+            "model_type": "DPO, reference-free" if name.endswith(REF_FREE) else "Seq. Classifier",
+            "score": f"{sum(values.values()) / len(values):.6f}",
+        }
+        note = "not on the leaderboard; sections from its published item outcomes, score: their mean"
+        yield _result(spec, described, values, known, [row["source"]], note)
 
 
 def _v1_subsets(spec: BenchmarkSpec, subsets: Row | None, prior: Row | None) -> tuple[dict[str, float], list[str]]:
@@ -110,12 +134,19 @@ def v2_results(folder: Path) -> Iterator[Result]:
 
 
 def _result(
-    spec: BenchmarkSpec, row: Row, values: Mapping[str, float], known: Mapping[str, float], sources: list[str]
+    spec: BenchmarkSpec,
+    row: Row,
+    values: Mapping[str, float],
+    known: Mapping[str, float],
+    sources: list[str],
+    *more: str,
 ) -> Result:
     sections = {s.name: _section(spec, s, values[s.name], known) for s in spec.sections if s.name in values}
     absent = {s.name: "not published" for s in spec.sections if s.name not in values}
     missing = [s.name for s in spec.sections if s.required and s.name in absent]
-    notes = [f"listed as {row['model']!r}"] if _name(row["model"]) != row["model"] else []
+    notes = list(more)
+    if _name(row["model"]) != row["model"]:
+        notes.append(f"listed as {row['model']!r}")
     headline = None
     if missing:
         absent["headline"] = f"without {', '.join(missing)}"
@@ -199,10 +230,6 @@ def _rows(path: Path, needed: list[str]) -> list[Row]:
     if lacking:
         raise DataError(f"{path}: lacks the columns {', '.join(lacking)}")
     return rows
-
-
-def _optional(path: Path) -> list[Row]:
-    return _rows(path, ["model"]) if path.exists() else []
 
 
 def _fraction(row: Row, column: str) -> float:

@@ -47,7 +47,7 @@ BenchmarkId = Annotated[str, Field(pattern=rf"^{Segment}$", max_length=100)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class BenchmarkRef(_Model):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from rb_core.conversation import ChatFormat, Conversation, Encoded, Message
-from rb_core.errors import ModelError
+from rb_core.errors import ModelError, first_line
 from rb_core.example import Candidates
 from rb_core.models import ModelSpec, Output
 from rb_core.packing import plan_batches
@@ -243,8 +243,9 @@ def pick_device(name: str) -> torch.device:
     """The device of that name; "auto" is cuda, then mps, then cpu. Raises ModelError when it is not there."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available, "cpu": lambda: True}
-    if not there[name.split(":")[0]]():
+    kind = name.split(":")[0]
+    there = torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available() or kind == "cpu"
+    if not there:
         raise ModelError(f"device {name!r} is not available on this machine; --device auto takes what is")
     return torch.device(name)
 
@@ -260,8 +261,7 @@ def load_checkpoint(spec: ModelSpec) -> tuple[Any, Any]:
             spec.location, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **where
         )
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{spec.name}: cannot be loaded as a sequence classifier: {first_line}") from error
+        raise ModelError(f"{spec.name}: cannot be loaded as a sequence classifier: {first_line(error)}") from error
     check_weights(spec.name, loading)
     return model, tokenizer
 
