@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from jinja2 import TemplateError
@@ -41,7 +42,7 @@ _FROZEN |= {"%H": "00", "%M": "00", "%S": "00", "%j": "208", "%e": "26", "%p": "
 _FROZEN_DATE = (
     "{%- macro strftime_now(format) -%}{{ format"
     + "".join(f" | replace('{code}', '{text}')" for code, text in _FROZEN.items())
-    + " }}{%- endmacro -%}"
+    + " }}{%- endmacro %}\n"  # a dropped newline: the template begins at the start of a line, as before
 )
 
 
@@ -78,6 +79,7 @@ class ChatFormat:
     system_role: SystemRole = "native"
     sanitize: bool = False
     _source: str = field(init=False, repr=False, default="")
+    _frozen: str = field(init=False, repr=False, default="")
 
     def __post_init__(self) -> None:
         source = self.template or getattr(self.tokenizer, "chat_template", None)
@@ -89,6 +91,7 @@ class ChatFormat:
                 "give the template the model was trained with (--chat-template FILE)"
             )
         object.__setattr__(self, "_source", source)
+        object.__setattr__(self, "_frozen", _FROZEN_DATE + source if "strftime_now" in source else source)
 
     @property
     def sha256(self) -> str:
@@ -109,10 +112,9 @@ class ChatFormat:
         return [self._encode_one(prompt, prompt_ids, prompt_text, completion) for completion in completions]
 
     def _encode_one(self, prompt: Conversation, prompt_ids: list[int], prompt_text: str, completion: str) -> Encoded:
-        conversation = (*prompt, Message(role="assistant", content=completion))
-        ids = self._ids(conversation)
+        ids = self._ids((*prompt, _answer(completion)))
         start = _common_prefix(prompt_ids, ids)
-        rewritten = not self.text(conversation).startswith(prompt_text + completion)
+        rewritten = not self.text((*prompt, _answer(completion or "-"))).startswith(prompt_text + (completion or "-"))
         encoded = Encoded(tuple(ids), start, rewritten=rewritten)
         return encoded if len(ids) <= self.max_length else self._truncate(encoded)
 
@@ -133,10 +135,9 @@ class ChatFormat:
         turns = fold_system(messages) if self.system_role == "fold" else messages
         if self.sanitize and tokenize:
             options |= self._sanitize_option(turns)
-        template = _FROZEN_DATE + self._source if "strftime_now" in self._source else self._source
         try:
             return self.tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns], chat_template=template, tokenize=tokenize, **options
+                [dict(turn) for turn in turns], chat_template=self._frozen, tokenize=tokenize, **options
             )
         except TEMPLATE_ERRORS as error:
             roles = ", ".join(turn["role"] for turn in turns)
@@ -154,9 +155,18 @@ class ChatFormat:
             )
         return {}
 
+    @cached_property
+    def _control_tokens(self) -> tuple[str, ...]:
+        added = self.tokenizer.added_tokens_decoder.values()
+        return tuple(
+            token.content
+            for token in added
+            if token.special or (token.content in self._source and not token.content.isspace())
+        )
+
     def control_tokens(self, *texts: str) -> list[str]:
-        """The model's special tokens that are spelled out in any of the texts."""
-        return [token for token in self.tokenizer.all_special_tokens if any(token in text for text in texts)]
+        """The model's special tokens, and others its template writes, that are spelled out in any of the texts."""
+        return [token for token in self._control_tokens if any(token in text for text in texts)]
 
     def check_system_role(self) -> None:
         """Raise ModelError when the template drops a system message without a word, or refuses it."""
@@ -182,6 +192,10 @@ def fold_system(messages: Conversation) -> Conversation:
         raise ModelError("cannot fold a system message: the conversation does not go on with a user turn")
     first = Message(role="user", content="\n\n".join([*system, rest[0]["content"]]))
     return (first, *rest[1:])
+
+
+def _answer(completion: str) -> Message:
+    return Message(role="assistant", content=completion)
 
 
 def _common_prefix(left: list[int], right: list[int]) -> int:

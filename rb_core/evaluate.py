@@ -15,11 +15,12 @@ from tqdm import tqdm
 
 from rb_core import metrics, results
 from rb_core.benchmarks import BENCHMARKS, Benchmark, BenchmarkSpec, custom_spec, load
-from rb_core.errors import ResultError, ScoreTableError
+from rb_core.errors import ScoreTableError
 from rb_core.example import Candidates, blind
 from rb_core.models import ModelOptions, ModelSpec, resolve
 from rb_core.results import BenchmarkRef, ModelRef, Notes, Result, Run, ScoreFile
 from rb_core.scorers.base import Cell, Plan, Scorer
+from rb_core.scorers.baseline import BaselineScorer
 from rb_core.table import BatchScores, Journal, Score, read_scores, write_atomically, write_scores
 
 
@@ -52,9 +53,7 @@ def evaluate(
     spec = resolve(model, options or ModelOptions())
     results.check_model_name(spec.name)
     loaded = load(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
-    result_file = out / results.result_path(loaded.spec.id, spec.name)
-    if result_file.exists() and not overwrite:
-        raise ResultError(f"{result_file}: a result stands here already; replace it with --overwrite")
+    results.check_free(out / results.result_path(loaded.spec.id, spec.name), overwrite=overwrite)
     scorer = make_scorer(spec, seed)
     return run(scorer, spec.name, loaded, seed=seed, out=out, overwrite=overwrite, progress=progress)
 
@@ -70,6 +69,7 @@ def run(
     progress: bool = False,
 ) -> Finished:
     """Score a loaded benchmark with any scorer, under the given model name. Raises as `evaluate`."""
+    results.check_free(out / results.result_path(benchmark.spec.id, name), overwrite=overwrite)
     started = results.now()
     model = ModelRef(name=results.check_model_name(name), **scorer.describe())
     scores_file = out / results.scores_path(benchmark.spec.id, name)
@@ -96,8 +96,6 @@ def run(
 def make_scorer(spec: ModelSpec, seed: int = 0) -> Scorer:
     """Load the scorer of a model. Raises ModelError when it cannot be."""
     if spec.kind == "baseline":
-        from rb_core.scorers.baseline import BaselineScorer
-
         return BaselineScorer(spec.location.removeprefix("baseline/"), seed)
     from rb_core.scorers.classifier import ClassifierScorer
 

@@ -25,7 +25,17 @@ from pathlib import Path
 from rb_core.benchmarks import BENCHMARKS, BenchmarkSpec, Section
 from rb_core.errors import DataError, ResultError
 from rb_core.metrics import Z95, Estimate, wilson
-from rb_core.results import BenchmarkRef, Kind, ModelRef, Published, Result, read_result, result_path, write_result
+from rb_core.results import (
+    BenchmarkRef,
+    Kind,
+    ModelRef,
+    Published,
+    Result,
+    check_free,
+    read_result,
+    result_path,
+    write_result,
+)
 
 Row = Mapping[str, str]
 
@@ -262,7 +272,6 @@ def _check_place(out: Path, result: Result, overwrite: bool) -> None:
     path = out / result_path(result.benchmark.id, result.model.name)
     if not path.exists():
         return
-    if not overwrite:
-        raise ResultError(f"{path}: a result stands here already; replace it with --overwrite")
+    check_free(path, overwrite=overwrite)
     if read_result(path).status == "run":
         raise ResultError(f"{path}: is the result of a run, which a published one does not replace")

@@ -176,6 +176,12 @@ def check_model_name(name: str) -> str:
     return name
 
 
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """Raises ResultError when a result stands at path and overwrite is False."""
+    if path.exists() and not overwrite:
+        raise ResultError(f"{path}: a result stands here already; replace it with --overwrite")
+
+
 def to_json(result: Result) -> bytes:
     """The file's content: readable, the same bytes for the same result."""
     content = result.model_dump(mode="json", exclude_none=True, exclude_defaults=False)
@@ -185,8 +191,7 @@ def to_json(result: Result) -> bytes:
 def write_result(root: Path, result: Result, *, overwrite: bool = False) -> Path:
     """Write a result to its place below root. Raises ResultError when one stands there and overwrite is False."""
     path = root / result.path()
-    if path.exists() and not overwrite:
-        raise ResultError(f"{path}: a result stands here already; replace it with --overwrite")
+    check_free(path, overwrite=overwrite)
     write_atomically(path, to_json(result))
     return path
 
