@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -417,6 +417,24 @@ def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None) -> B
         id=benchmark_id, title=benchmark_id, read=read_custom, sections=(), subsets=(), tie_credit="split"
     )
     return _with_counts(spec, counts) if counts else spec
+
+
+def spec_to_json(spec: BenchmarkSpec) -> dict[str, Any]:
+    """What aggregating needs of a record, for benchmarks that have none here."""
+    content = asdict(replace(spec, source=None, prior=None, read=read_custom))
+    return {key: value for key, value in content.items() if key not in ("read", "source", "prior")}
+
+
+def spec_from_json(content: Mapping[str, Any]) -> BenchmarkSpec:
+    """The record that `spec_to_json` wrote. Raises DataError when it is not one."""
+    try:
+        known = dict(content)
+        sections = tuple(Section(**section) for section in known.pop("sections"))
+        subsets = tuple(Subset(**subset) for subset in known.pop("subsets"))
+        levels = tuple(known.pop("style_levels"))
+        return BenchmarkSpec(read=read_custom, sections=sections, subsets=subsets, style_levels=levels, **known)
+    except (KeyError, TypeError) as error:
+        raise DataError(f"not a benchmark's record: {error}") from error
 
 
 def _with_found_subsets(spec: BenchmarkSpec, examples: Iterable[Example]) -> BenchmarkSpec:

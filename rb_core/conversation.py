@@ -37,7 +37,20 @@ COMPLETION_TOO_LONG = "completion alone exceeds the maximum length"
 
 # Templates of the Llama 3 family write today's date. A macro of the same name shadows transformers' function, so that
 # a conversation renders alike on every day (the date is the one those templates fall back to).
-_FROZEN = {"%d": "26", "%b": "Jul", "%B": "July", "%m": "07", "%Y": "2024", "%y": "24", "%A": "Friday", "%a": "Fri"}
+_FROZEN = {
+    "%-d": "26",
+    "%F": "2024-07-26",
+    "%D": "07/26/24",
+    "%T": "00:00:00",
+    "%d": "26",
+    "%b": "Jul",
+    "%B": "July",
+    "%m": "07",
+    "%Y": "2024",
+    "%y": "24",
+    "%A": "Friday",
+    "%a": "Fri",
+}
 _FROZEN |= {"%H": "00", "%M": "00", "%S": "00", "%j": "208", "%e": "26", "%p": "AM", "%I": "12"}
 _FROZEN_DATE = (
     "{%- macro strftime_now(format) -%}{{ format"
@@ -121,7 +134,7 @@ class ChatFormat:
     def _truncate(self, encoded: Encoded) -> Encoded:
         """Drop the oldest prompt tokens; keep the special token at the front, which encoders read."""
         excess = len(encoded.ids) - self.max_length
-        head = 1 if encoded.ids and encoded.ids[0] in self.tokenizer.all_special_ids and encoded.start > 0 else 0
+        head = 1 if encoded.ids and encoded.ids[0] in self._special_ids and encoded.start > 0 else 0
         if excess > encoded.start - head:
             return encoded._replace(reason=COMPLETION_TOO_LONG)
         ids = encoded.ids[:head] + encoded.ids[head + excess :]
@@ -154,6 +167,10 @@ class ChatFormat:
                 "transformers cannot encode as ordinary text: take them out, or upgrade transformers"
             )
         return {}
+
+    @cached_property
+    def _special_ids(self) -> frozenset[int]:
+        return frozenset(i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special)
 
     @cached_property
     def _control_tokens(self) -> tuple[str, ...]:

@@ -14,8 +14,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from rb_core import metrics, results
-from rb_core.benchmarks import BENCHMARKS, Benchmark, BenchmarkSpec, custom_spec, load
-from rb_core.errors import ScoreTableError
+from rb_core.benchmarks import BENCHMARKS, Benchmark, BenchmarkSpec, load, spec_from_json, spec_to_json
+from rb_core.errors import DataError, ScoreTableError
 from rb_core.example import Candidates, blind
 from rb_core.models import ModelOptions, ModelSpec, resolve
 from rb_core.results import BenchmarkRef, ModelRef, Notes, Result, Run, ScoreFile
@@ -83,6 +83,7 @@ def run(
         frame = score_table(benchmark, [order for _, order in blinded], plan, entries)
         about = {
             "benchmark": benchmark_ref(benchmark).model_dump(mode="json"),
+            "record": None if benchmark.spec.id in BENCHMARKS else spec_to_json(benchmark.spec),
             "model": model.model_dump(mode="json"),
             "notes": Notes(**plan.notes).model_dump(mode="json"),
             "run": _run_record(scorer, started, entries, seed, device).model_dump(mode="json"),
@@ -230,7 +231,7 @@ def aggregate(scores_file: Path) -> Result:
         notes, run_record = Notes(**about["notes"]), Run(**about["run"])
     except (KeyError, ValueError) as error:
         raise ScoreTableError(f"{scores_file}: its description of the run is not complete: {error}") from error
-    computed = metrics.compute(frame, _spec_of(benchmark, frame, scores_file), run_record.seed)
+    computed = metrics.compute(frame, _spec_of(benchmark, about, frame, scores_file), run_record.seed)
     return Result(
         status="run",
         benchmark=benchmark,
@@ -262,8 +263,11 @@ def write_aggregate(scores_file: Path, out: Path, *, overwrite: bool = False) ->
     return Finished(result, path)
 
 
-def _spec_of(benchmark: BenchmarkRef, frame: pd.DataFrame, scores_file: Path) -> BenchmarkSpec:
-    spec = BENCHMARKS.get(benchmark.id) or custom_spec(benchmark.id, benchmark.subsets)
+def _spec_of(benchmark: BenchmarkRef, about: dict[str, Any], frame: pd.DataFrame, scores_file: Path) -> BenchmarkSpec:
+    try:
+        spec = BENCHMARKS.get(benchmark.id) or spec_from_json(about.get("record") or {})
+    except DataError as error:
+        raise ScoreTableError(f"{scores_file}: benchmark {benchmark.id} is unknown, and {error}") from error
     if unknown := sorted(set(frame["subset"]) - spec.subset_names):
         raise ScoreTableError(f"{scores_file}: {spec.id} has no subset {', '.join(unknown)}")
     return spec

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -28,8 +29,9 @@ _PAIR_TEMPLATE = (
     "{{ cls_token }}"
     "{%- for message in messages %}"
     "{%- if message['role'] == 'assistant' and loop.last %}{{ sep_token }}{{ message['content'] }}{{ sep_token }}"
-    "{%- else %}{{ message['content'] }}{% if not loop.last and not loop.nextitem['role'] == 'assistant' %}"
-    "{{ '\\n\\n' }}{% endif %}{%- endif %}"
+    "{%- else %}{{ message['content'] }}"
+    "{%- if not loop.last and not (loop.revindex == 2 and loop.nextitem['role'] == 'assistant') %}{{ '\\n\\n' }}"
+    "{%- endif %}{%- endif %}"
     "{%- endfor %}"
 )
 
@@ -153,10 +155,11 @@ def resolve(model: str, options: ModelOptions = ModelOptions()) -> ModelSpec:
         known = ", ".join(name for name in RECORDS if name.startswith(("baseline/", "builtin/")))
         raise ModelError(f"unknown model {model!r}: choose one of {known}")
     if record is not None and record.kind == "baseline":
+        _check_baseline_options(options)
         return _spec(record.name, record.kind, model, None, {}, record, options)
     location, revision, config = _locate(model, record, options)
     kind = options.kind or (record.kind if record else _kind_of(model, config))
-    name = options.name or (record.name if record else None) or _name_of(model, location)
+    name = model if record is not None and record.folder else _name_of(model, location)
     return _spec(name, kind, location, revision, config, record, options)
 
 
@@ -190,6 +193,11 @@ def _check_options(options: ModelOptions) -> None:
         raise ModelError(f"unknown dtype {options.dtype!r}: choose one of {', '.join(DTYPES)}")
     if options.device.split(":")[0] not in DEVICES:
         raise ModelError(f"unknown device {options.device!r}: choose one of {', '.join(DEVICES)}")
+    _, colon, number = options.device.partition(":")
+    if colon and not number.isdecimal():
+        raise ModelError(f"unknown device {options.device!r}: a number follows the colon, as in cuda:0")
+    if options.output_weights is not None and not all(map(math.isfinite, options.output_weights)):
+        raise ModelError("--output-weights has a number that is not finite")
     if options.max_length is not None and options.max_length < 1:
         raise ModelError(f"--max-length is {options.max_length}; it must be at least 1")
     if options.batch_tokens < 1:
@@ -200,6 +208,14 @@ def _check_options(options: ModelOptions) -> None:
         raise ModelError("give either --output-index or --output-weights, not both")
     if options.output_index is not None and options.output_index < 0:
         raise ModelError(f"--output-index is {options.output_index}; outputs are counted from 0")
+
+
+def _check_baseline_options(options: ModelOptions) -> None:
+    """A baseline has no checkpoint: what only makes sense for one is refused rather than ignored."""
+    for option in fields(options):
+        allowed = option.name in ("name", "dtype", "device", "batch_tokens")
+        if not allowed and getattr(options, option.name) != option.default:
+            raise ModelError(f"--{option.name.replace('_', '-')} says something of a checkpoint; a baseline has none")
 
 
 def _output(options: ModelOptions) -> Output | None:
@@ -215,6 +231,8 @@ def _locate(model: str, record: ModelRecord | None, options: ModelOptions) -> tu
     if record is not None and record.folder is not None:
         package, _, folder = record.folder.partition("/")
         path = Path(str(resources.files(package))) / folder
+        if not path.is_dir():  # its name must never be looked up on the hub
+            raise ModelError(f"{model} is not part of this installation: {path} is missing")
     else:
         path = Path(model).expanduser()
     if path.is_dir():
@@ -237,7 +255,13 @@ def _locate_on_hub(model: str, revision: str | None) -> tuple[str, str | None, M
             f"model {model} is no folder here and cannot be reached on the hub ({first_line(error)}): "
             "check the name, the revision and the connection"
         ) from error
-    return model, commit, config
+    return model, commit, _checked_config(f"{model}: config.json", config)
+
+
+def _checked_config(place: str, config: Any) -> Mapping[str, Any]:
+    if not isinstance(config, dict):
+        raise ModelError(f"{place}: expected an object")
+    return config
 
 
 def _folder_config(path: Path) -> Mapping[str, Any]:
@@ -247,9 +271,7 @@ def _folder_config(path: Path) -> Mapping[str, Any]:
         raise ModelError(f"{path}: no config.json; this is not the folder of a model") from None
     except ValueError as error:
         raise ModelError(f"{path / 'config.json'}: not readable JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{path / 'config.json'}: expected an object")
-    return config
+    return _checked_config(str(path / "config.json"), config)
 
 
 def _folder_digest(path: Path) -> str:
@@ -280,8 +302,3 @@ def _name_of(model: str, location: str) -> str:
         folder = Path(location).resolve().name
         return "local/" + "".join(c if c.isalnum() or c in "._-+" else "-" for c in folder)
     return model
-
-
-def with_options(spec: ModelSpec, **changes: Any) -> ModelSpec:
-    """The same model with other options, for instance another device."""
-    return replace(spec, options=replace(spec.options, **changes))

@@ -77,6 +77,7 @@ class ModelRef(_Model):
     parameters: int | None = None
     dtype: str | None = None
     attention: str | None = None
+    quantization: str | None = None
     chat_template_sha256: str | None = None
     system_role: str | None = None
     max_length: int | None = None

@@ -90,12 +90,14 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     Raises ScoreTableError when the file is missing, is no parquet, lacks a column, or was not written by this package.
     """
     try:
-        table = pq.read_table(path)
+        with path.open("rb") as file:  # one file: a folder would be read as a dataset
+            table = pq.read_table(file)
+        missing = [name for name in COLUMNS if name not in table.column_names]
     except FileNotFoundError:
         raise ScoreTableError(f"{path}: no such score file") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise ScoreTableError(f"{path}: not a readable parquet file: {error}") from error
-    if missing := [name for name in COLUMNS if name not in table.column_names]:
+    if missing:
         raise ScoreTableError(f"{path}: not a score table: it lacks the columns {', '.join(missing)}")
     stored = (table.schema.metadata or {}).get(_METADATA)
     if stored is None:
@@ -104,7 +106,13 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         table = table.select(COLUMNS).cast(SCHEMA)
     except (pa.ArrowException, ValueError) as error:
         raise ScoreTableError(f"{path}: a column is not of its type: {error}") from error
-    return table.to_pandas(), json.loads(stored)
+    try:
+        about = json.loads(stored)
+    except ValueError as error:
+        raise ScoreTableError(f"{path}: its description of the run is not readable: {error}") from error
+    if not isinstance(about, dict):
+        raise ScoreTableError(f"{path}: its description of the run is not an object")
+    return table.to_pandas(), about
 
 
 class BatchScores(NamedTuple):
@@ -146,8 +154,10 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
-        self._lock.release()
+        try:
+            self._file.close()
+        finally:
+            self._lock.release()
 
     def append(self, entry: BatchScores) -> None:
         """Add one batch. It is in the operating system's hands when this returns, so that a kill cannot take it."""
@@ -182,6 +192,8 @@ class Journal:
         header, *lines = whole.splitlines() or [self._header.encode()]
         try:
             then, now = json.loads(header), json.loads(self._header)
+            if not isinstance(then, dict):
+                raise ValueError("the first line does not describe a run")
             entries = [_entry(line) for line in lines]
         except (ValueError, TypeError) as error:
             raise ScoreTableError(
@@ -198,4 +210,6 @@ class Journal:
 
 def _entry(line: bytes) -> BatchScores:
     batch, seconds, rows = json.loads(line)
+    if not isinstance(batch, int) or not all(isinstance(row[0], float | int | None) for row in rows):
+        raise ValueError(f"batch {batch!r} has a score that is no number")
     return BatchScores(batch, tuple(Score(math.nan if v is None else v, *rest) for v, *rest in rows), seconds)

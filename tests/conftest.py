@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before the hub client is imported: no test may reach the network
+# How long a property takes says nothing on a machine that does other things too.
+settings.register_profile("rewardbench", deadline=None)
+settings.load_profile("rewardbench")
 
 
 @pytest.fixture(scope="session")
@@ -27,10 +29,10 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
 
 
 @pytest.fixture
-def tiny_copy(tiny_model: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+def tiny_copy(tiny_model: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
     """A copy of a tiny model's folder that a test may damage."""
 
     def copy(name: str) -> Path:
         return Path(shutil.copytree(tiny_model(name), tmp_path / name))
 
-    yield copy
+    return copy

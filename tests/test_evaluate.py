@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pandas as pd
 import pytest
 
 from rb_core import evaluate
-from rb_core.benchmarks import Benchmark, load
+from rb_core.benchmarks import Benchmark, Section, load
 from rb_core.errors import ResultError, ScoreTableError
 from rb_core.example import Candidates
 from rb_core.metrics import compute
@@ -105,6 +106,16 @@ def test_aggregate_of_a_limited_custom_benchmark_gives_the_same_numbers(tmp_path
     finished = evaluate.evaluate("baseline/longest", str(path), limit=20, out=tmp_path)
     assert finished.result.benchmark.limit == 20
     assert evaluate.aggregate(tmp_path / "scores/custom-mine/baseline/longest.parquet") == finished.result
+
+
+def test_a_record_of_ones_own_survives_in_the_score_file(starter: Benchmark, tmp_path: Path) -> None:
+    """A benchmark with a record that is not built in is aggregated by that record: its tie credit, its weights."""
+    sections = (Section("Only", {"chat-easy": 1.0, "reasoning-math": 3.0}),)
+    strict = replace(starter, spec=replace(starter.spec, id="my-own", sections=sections, tie_credit="none"), sha256="")
+    finished = evaluate.run(BaselineScorer("constant"), "baseline/constant", strict, out=tmp_path)
+    assert finished.result.headline is not None
+    assert finished.result.headline.value == 0.0
+    assert evaluate.aggregate(tmp_path / "scores/my-own/baseline/constant.parquet") == finished.result
 
 
 def test_aggregate_refuses_foreign_subsets(starter: Benchmark, tmp_path: Path) -> None:

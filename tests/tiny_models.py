@@ -25,6 +25,8 @@ from transformers import (
     Qwen3ForSequenceClassification,
 )
 
+torch.set_num_threads(1)  # more than one thread is slower at this size, by far where cores are shared
+
 SENTENCES = (
     "The quick brown fox jumps over the lazy dog, and the dog does not mind.",
     "What is the capital of France? Paris is the capital of France.",
@@ -123,7 +125,7 @@ def make_tokenizer(
 
 
 def llama_tokenizer(template: str | None = LLAMA_TEMPLATE, **options: Any) -> PreTrainedTokenizerFast:
-    """BOS from template and post-processor alike; like the published ones it names only BOS and EOS, no header token."""
+    """BOS from template and post-processor alike; the header tokens are special and, as in Llama 3, have no name."""
     special = ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|pad|>")
     named = {"bos_token": special[0], "eos_token": special[1], "pad_token": special[4]}
     return make_tokenizer(
@@ -212,7 +214,12 @@ def gpt2_pad_is_eos(folder: Path) -> Path:
 def deberta(folder: Path, **changes: Any) -> Path:
     """An encoder whose head reads the first token."""
     tokenizer = deberta_tokenizer()
-    own = {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16, "norm_rel_ebd": "layer_norm"}
+    own = {
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+    }
     own |= {"share_att_key": True, "position_biased_input": False, "type_vocab_size": 0, "initializer_range": 0.5}
     own |= {"max_position_embeddings": 256, "pooler_hidden_size": 32, "pooler_dropout": 0.0}
     config = DebertaV2Config(**(_SIZE | own | _token_ids(tokenizer) | changes))

@@ -45,7 +45,8 @@ class FunctionScorer:
         return [self._one(prompt, completion) for prompt, completion in batch.inputs]
 
     def _one(self, prompt: Conversation, completion: str) -> Score:
-        value = float(np.float32(self.function(prompt, completion)))
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is said to be unscored below
+            value = float(np.float32(self.function(prompt, completion)))
         num_tokens = len(words(completion)) + sum(len(words(message["content"])) for message in prompt)
         return Score(value, num_tokens) if math.isfinite(value) else Score.unscored(NOT_FINITE, num_tokens)
 
@@ -75,7 +76,7 @@ def length(completion: str) -> float:
     """Characters, plus pieces per character: of two texts with equally many characters the one that a tokenizer would
     cut into more pieces (runs of small letters, of capitals, of digits; single marks) is the longer one."""
     pieces = len(re.findall(r"[a-z]+|[A-Z]+|\d+|[^\W\da-zA-Z]+|[^\w\s]", completion))
-    return len(completion) + pieces / max(len(completion), 1)
+    return len(completion) + pieces / (len(completion) + 1)
 
 
 def _random(seed: int) -> ScoreFunction:

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from rb_core.conversation import ChatFormat, Conversation, Encoded, Message
-from rb_core.errors import ModelError, first_line
+from rb_core.errors import ModelError
 from rb_core.example import Candidates
 from rb_core.models import ModelSpec, Output
 from rb_core.packing import plan_batches
@@ -32,6 +34,11 @@ log = logging.getLogger(__name__)
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 # Where a tokenizer says it has no limit, transformers writes an absurdly large number.
 NO_LIMIT = 10**9
+# What loading a damaged or foreign checkpoint has been seen to raise.
+LOADING_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError,
+    ValueError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
 
 _PROBE_TEXTS = (
     ("Hi", "Hello."),
@@ -141,7 +148,9 @@ class ClassifierScorer:
         logits = logits.float()
         if self.output.weights is None:
             return logits[:, 0]
-        return logits @ torch.tensor(self.output.weights, dtype=torch.float32, device=logits.device)
+        # outputs of no weight are left out rather than multiplied by 0: they may be infinite
+        parts = [weight * logits[:, i] for i, weight in enumerate(self.output.weights) if weight]
+        return torch.stack(parts).sum(dim=0) if parts else torch.zeros(len(logits), device=logits.device)
 
     def _read_at_token(self, rows: Sequence[tuple[int, ...]]) -> Tensor:
         """Right-padded batch through the backbone; the head only at the token the model reads."""
@@ -165,7 +174,7 @@ class ClassifierScorer:
         """(rows, width) ids and attention mask, padded on the right."""
         width = max(map(len, rows))
         pad = self._pad_token_id()
-        fill = 0 if pad is None else pad
+        fill = 0 if pad is None or pad < 0 else pad  # -1 is how old Llama checkpoints said that there is none
         ids = torch.tensor([[*row, *[fill] * (width - len(row))] for row in rows], device=self.device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self.device)
         return ids, mask
@@ -186,30 +195,43 @@ class ClassifierScorer:
 
     def choose_batching(self) -> None:
         """Take the first way of batching whose probe scores are the model's own, one conversation at a time."""
-        rows = [e.ids for each in probe_candidates() for e in self.chat.encode(each.prompt, each.completions)]
+        encoded = [e for each in probe_candidates() for e in self.chat.encode(each.prompt, each.completions)]
+        rows = [e.ids for e in encoded if not e.reason]
+        if not rows:  # a model too short for any probe: nothing to judge a batch by
+            return
+        if self._reads_a_token():
+            self.scored_token = str(self.chat.tokenizer.convert_ids_to_tokens(rows[0][self._scored_position(rows[0])]))
         own = self._values(rows, "single")
-        limit = TOLERANCE.get(self.model.dtype, 0.0) * max(1.0, *(abs(value) for value in own))
-        self.scored_token = str(self.chat.tokenizer.convert_ids_to_tokens(rows[1][self._scored_position(rows[1])]))
-        for batching in self._possible_batchings():
-            try:
-                values = self._values(rows, batching)
-            except (ValueError, TypeError, AttributeError) as error:
-                log.warning("scoring cannot use %s batches with this model: %s", batching, error)
-                continue
-            self.probe = max(abs(a - b) for a, b in zip(values, own, strict=True))
-            if self.probe <= limit:
+        size = max(map(abs, own))
+        for batching in self._possible_batchings(rows, own):
+            self.probe = self._difference(rows, own, batching)
+            if self.probe <= TOLERANCE.get(self.model.dtype, 0.0) * size:
                 self.batching = batching
                 return
             log.warning("%s batches move a score by %g; not used", batching, self.probe)
         self.batching, self.probe = "single", 0.0
 
-    def _possible_batchings(self) -> list[str]:
-        reads_a_token = isinstance(getattr(self.model, "score", None), nn.Linear)
-        return ["bucketed", "bucketed-own-forward"] if reads_a_token else ["bucketed-own-forward"]
+    def _possible_batchings(self, rows: Sequence[tuple[int, ...]], own: Sequence[float]) -> list[str]:
+        """Reading the head at one token is possible if on single conversations it is what the model does itself."""
+        if self._reads_a_token():
+            alone = max(self._difference([row], [value], "bucketed") for row, value in zip(rows, own, strict=True))
+            if alone <= 1e-5 * max(map(abs, own)):
+                return ["bucketed", "bucketed-own-forward"]
+        return ["bucketed-own-forward"]
+
+    def _difference(self, rows: Sequence[tuple[int, ...]], own: Sequence[float], batching: str) -> float:
+        """The largest difference between scores so batched and the model's own; infinite where it cannot be told."""
+        try:
+            values = self._values(rows, batching)
+        except (ValueError, TypeError, AttributeError) as error:
+            log.warning("scoring cannot use %s batches with this model: %s", batching, error)
+            return math.inf
+        differences = [abs(a - b) for a, b in zip(values, own, strict=True)]
+        return max(differences) if all(map(math.isfinite, differences)) else math.inf
 
     def describe(self) -> dict[str, Any]:
-        config = self.model.config
-        spec = self.spec
+        config, spec = self.model.config, self.spec
+        quantization = config.to_dict().get("quantization_config")
         return {
             "kind": "classifier",
             "source": spec.location if spec and spec.hub_revision else None,
@@ -218,10 +240,11 @@ class ClassifierScorer:
             "parameters": sum(p.numel() for p in self.model.parameters()),
             "dtype": str(self.model.dtype).removeprefix("torch."),
             "attention": config._attn_implementation,
+            "quantization": str(quantization.get("quant_method")) if isinstance(quantization, dict) else None,
             "chat_template_sha256": self.chat.sha256,
             "system_role": self.chat.system_role,
             "max_length": self.chat.max_length,
-            "scored_token": self.scored_token if self._reads_a_token() else None,
+            "scored_token": self.scored_token or None,
             "output": f"{self.output}{', lower is better' if self.sign < 0 else ''}",
             "batching": self.batching,
             "probe": self.probe,
@@ -245,6 +268,9 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind = name.split(":")[0]
     there = torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available() or kind == "cpu"
+    number = name.partition(":")[2]
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        there = False
     if not there:
         raise ModelError(f"device {name!r} is not available on this machine; --device auto takes what is")
     return torch.device(name)
@@ -260,8 +286,9 @@ def load_checkpoint(spec: ModelSpec) -> tuple[Any, Any]:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             spec.location, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **where
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, TypeError) as error:
-        raise ModelError(f"{spec.name}: cannot be loaded as a sequence classifier: {first_line(error)}") from error
+    except LOADING_ERRORS as error:
+        reason = " ".join(str(error).split())[:500] or type(error).__name__
+        raise ModelError(f"{spec.name}: cannot be loaded as a sequence classifier: {reason}") from error
     check_weights(spec.name, loading)
     return model, tokenizer
 
@@ -312,15 +339,13 @@ def check_output(spec: ModelSpec, num_outputs: int) -> Output:
 
 def own_max_length(spec: ModelSpec, config: Any, tokenizer: Any) -> int:
     """The limit in tokens: what was asked for, or the model's own. Raises ModelError beyond the model's own."""
-    own = [
-        int(limit)
-        for limit in (getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length)
-        if limit and 0 < limit < NO_LIMIT
-    ]
+    limits = (getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length)
+    own = [int(limit) for limit in limits if limit and 0 < limit < NO_LIMIT]
     if spec.max_length is None and not own:
         raise ModelError(f"{spec.name}: neither config nor tokenizer says how long an input may be: give --max-length")
-    if spec.max_length is not None and own and spec.max_length > max(own):
-        raise ModelError(f"{spec.name}: --max-length is {spec.max_length}, but the model's own limit is {max(own)}")
+    # where the config has a limit, the tokenizer's is only a habit; without one it is all there is
+    if spec.max_length is not None and own and spec.max_length > own[0]:
+        raise ModelError(f"{spec.name}: --max-length is {spec.max_length}, but the model's own limit is {own[0]}")
     return spec.max_length or min(own)
 
 
@@ -331,11 +356,16 @@ def head_in_float32(model: Any) -> None:
     for child in model.children():
         if child is not model.base_model:
             child.float()
-            child.register_forward_pre_hook(_cast_to_float32)
+            child.register_forward_pre_hook(_cast_to_float32, with_kwargs=True)
 
 
-def _cast_to_float32(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(x.float() if isinstance(x, Tensor) and x.is_floating_point() else x for x in inputs)
+def _cast_to_float32(
+    module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def cast(value: Any) -> Any:
+        return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return tuple(map(cast, arguments)), {name: cast(value) for name, value in named.items()}
 
 
 def conversation_text(chat: ChatFormat, prompt: Conversation, completion: str) -> str:

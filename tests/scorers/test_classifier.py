@@ -1,0 +1,898 @@
+"""Classifiers: a score is the model's own forward pass on one unpadded conversation, or there is none."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
+
+from rb_core.conversation import COMPLETION_TOO_LONG, ChatFormat, Conversation, Message, Role
+from rb_core.errors import ModelError
+from rb_core.evaluate import make_scorer, score_candidates
+from rb_core.example import Candidates
+from rb_core.models import ModelOptions, resolve
+from rb_core.scorers.baseline import NOT_FINITE
+from rb_core.scorers.classifier import ClassifierScorer, conversation_text, own_max_length
+from rb_core.table import Score
+from tests import tiny_models
+from tests.tiny_models import BUILDERS, DECLARED, DECODERS, edit_config, edit_weights
+
+TinyModel = Callable[[str], Path]
+CPU = {"device": "cpu"}
+CLOSE = 1e-5
+
+
+def turn(role: Role, content: str) -> Message:
+    return Message(role=role, content=content)
+
+
+ASK: Conversation = (turn("user", "What is the capital of France?"),)
+WITH_SYSTEM: Conversation = (turn("system", "Please answer in one short sentence."), *ASK)
+CANDIDATES = (
+    Candidates(ASK, ("Paris is the capital of France.", "I do not know.", "Lyon", "")),
+    Candidates(
+        (
+            turn("user", "Name three rivers in Europe."),
+            turn("assistant", "The Rhine, the Danube and the Volga."),
+            turn("user", "And one more, please! " * 3),
+        ),
+        ("The Seine. " * 9, "The Po."),
+    ),
+    Candidates((turn("user", "Hi"),), ("Hello, how are you?", "0 1 2 3 4 5 6 7 8 9", "?")),
+)
+
+
+def load(folder: Path, name: str = "", **options: Any) -> ClassifierScorer:
+    """The scorer of a folder, with the template that an architecture of this name needs."""
+    options = {"chat_template": DECLARED.get(name)} | CPU | options
+    return ClassifierScorer.load(resolve(str(folder), ModelOptions(**options)))
+
+
+def drop_weight(folder: Path, name: str) -> None:
+    """Take one weight out of a saved checkpoint."""
+    edit_weights(folder, lambda weights: weights.__delitem__(name))
+
+
+class Own:
+    """The checkpoint as transformers runs it, by itself: what every score is compared with."""
+
+    def __init__(self, folder: Path, name: str = "") -> None:
+        self.model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.template = DECLARED.get(name)
+
+    def ids(self, prompt: Conversation, completion: str) -> list[int]:
+        messages = [*prompt, turn("assistant", completion)]
+        return list(
+            self.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, chat_template=self.template)
+        )
+
+    @torch.no_grad()
+    def logits(self, ids: Sequence[int]) -> list[float]:
+        logits = self.model(torch.tensor([list(ids)])).logits
+        return [float(value) for value in logits[0]]
+
+    def scores(self, candidates: Sequence[Candidates]) -> list[list[float]]:
+        return [[self.logits(self.ids(c.prompt, text))[0] for text in c.completions] for c in candidates]
+
+
+@pytest.fixture(scope="module")
+def own(tiny_model: TinyModel) -> Callable[[str], Own]:
+    """The model as transformers runs it, loaded once."""
+    made: dict[str, Own] = {}
+
+    def get(name: str) -> Own:
+        if name not in made:
+            made[name] = Own(tiny_model(name), name)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def expected(own: Callable[[str], Own]) -> Callable[[str], list[list[float]]]:
+    """CANDIDATES' scores by the model's own forward pass. The dated template is rendered on its frozen day."""
+    made: dict[str, list[list[float]]] = {}
+
+    def get(name: str) -> list[list[float]]:
+        if name not in made:
+            model = own(name)
+            if name == "llama-dated":
+                model.template = tiny_models.DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+            made[name] = model.scores(CANDIDATES)
+        return made[name]
+
+    return get
+
+
+def values(scores: Sequence[Sequence[Score]]) -> list[list[float]]:
+    return [[score.value for score in row] for row in scores]
+
+
+def assert_close(found: Sequence[Sequence[float]], wanted: Sequence[Sequence[float]], tolerance: float = CLOSE) -> None:
+    for left, right in zip(found, wanted, strict=True):
+        assert left == pytest.approx(right, abs=tolerance, rel=tolerance)
+
+
+# ---- the token that is read, whoever the neighbours are
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 64, 512, 8192])
+@pytest.mark.parametrize("name", BUILDERS)
+def test_scores_are_the_models_own_forward_pass(
+    tiny_model: TinyModel, expected: Callable[[str], list[list[float]]], name: str, batch_tokens: int
+) -> None:
+    """Whatever the architecture, its pad token and the batch size: each score is that of the conversation alone."""
+    scorer = load(tiny_model(name), name, batch_tokens=batch_tokens)
+    plan = scorer.plan(CANDIDATES)
+    sizes = [len(batch.cells) for batch in plan.batches]
+    assert (max(sizes) == 1) if batch_tokens == 1 else (max(sizes) > 1 or batch_tokens < 512)
+    found = {
+        cell: score for batch in plan.batches for cell, score in zip(batch.cells, scorer.score(batch), strict=True)
+    }
+    by_cell = [[found[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)]
+    assert_close(by_cell, expected(name))
+    assert_close(values(score_candidates(scorer, CANDIDATES)), expected(name))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_tiny_models_can_tell_a_mistake(expected: Callable[[str], list[list[float]]], name: str) -> None:
+    """The scores these tests compare lie far further apart than the tolerance, and do not fit into a sigmoid."""
+    flat = sorted(itertools.chain.from_iterable(expected(name)))
+    assert min(b - a for a, b in itertools.pairwise(flat)) > 100 * CLOSE
+    assert max(map(abs, flat)) > 1
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str) -> None:
+    """A completion scores the same alone, among others, and in any order of candidates and completions."""
+    scorer = load(tiny_model(name), name)
+    together = score_candidates(scorer, CANDIDATES)
+    alone = [[score_candidates(scorer, [Candidates(c.prompt, (t,))])[0][0] for t in c.completions] for c in CANDIDATES]
+    assert_close(values(together), values(alone))
+    shuffle = random.Random(1)
+    for _ in range(3):
+        rows = list(range(len(CANDIDATES)))
+        shuffle.shuffle(rows)
+        orders = {
+            i: shuffle.sample(range(len(CANDIDATES[i].completions)), len(CANDIDATES[i].completions)) for i in rows
+        }
+        moved = [Candidates(CANDIDATES[i].prompt, tuple(CANDIDATES[i].completions[j] for j in orders[i])) for i in rows]
+        found = score_candidates(scorer, moved)
+        back = {(i, j): s for i, row in zip(rows, found, strict=True) for j, s in zip(orders[i], row, strict=True)}
+        assert_close(
+            [[back[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)], values(together)
+        )
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_num_tokens_is_the_length_of_what_was_scored(
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """num_tokens counts the unpadded conversation, and nothing is marked truncated that is not."""
+    scores = score_candidates(load(tiny_model(name), name), CANDIDATES)
+    if name == "llama-dated":
+        return  # the date of the day may have another length
+    for row, each in zip(scores, CANDIDATES, strict=True):
+        for score, text in zip(row, each.completions, strict=True):
+            assert score.num_tokens == len(own(name).ids(each.prompt, text))
+            assert (score.truncated, score.reason) == (False, "")
+
+
+def test_pad_equal_to_eos_reads_the_token_before_the_final_eos(
+    tiny_model: TinyModel, own: Callable[[str], Own]
+) -> None:
+    """Where eos is the pad token the head reads the token before it, as in training, and the result says which."""
+    model = own("llama-pad-is-eos")
+    ids = model.ids(ASK, "Paris!")
+    assert ids[-1] == model.model.config.pad_token_id == model.tokenizer.eos_token_id
+    with torch.no_grad():
+        hidden = model.model.model(torch.tensor([ids])).last_hidden_state
+        before = float(model.model.score(hidden[0, -2]))
+        at_eos = float(model.model.score(hidden[0, -1]))
+    assert abs(before - at_eos) > 100 * CLOSE
+    scorer = load(tiny_model("llama-pad-is-eos"))
+    ((score,),) = score_candidates(scorer, [Candidates(ASK, ("Paris!",))])
+    assert score.value == pytest.approx(before, abs=CLOSE)
+    assert scorer.describe()["scored_token"] in {"."}  # the probe's answer ends in a full stop
+
+
+def test_without_a_pad_token_the_last_token_is_read(tiny_model: TinyModel, own: Callable[[str], Own]) -> None:
+    """pad_token_id None reads the last token, and batches all the same."""
+    model = own("gpt2")
+    assert model.model.config.pad_token_id is None
+    ids = model.ids(ASK, "Paris!")
+    with torch.no_grad():
+        last = float(model.model.score(model.model.transformer(torch.tensor([ids])).last_hidden_state[0, -1]))
+    scorer = load(tiny_model("gpt2"), "gpt2")
+    found = score_candidates(scorer, [Candidates(ASK, ("Paris!", "I do not know, but you could find it yourself."))])
+    assert found[0][0].value == pytest.approx(last, abs=CLOSE)
+    assert scorer.describe()["scored_token"] in {"<|endoftext|>"}
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma2"])
+def test_a_pad_token_inside_the_text_is_read_as_the_model_reads_it(
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """A completion that spells out the pad token still scores as the model's own forward pass does."""
+    pad = own(name).tokenizer.pad_token
+    candidates = [Candidates(ASK, (f"One {pad} two", f"{pad}", "Three", f"Four {pad}{pad}"))]
+    assert_close(values(score_candidates(load(tiny_model(name)), candidates)), own(name).scores(candidates))
+
+
+def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyModel) -> None:
+    """A row of nothing but pad tokens is read where the model reads it."""
+    folder = tiny_copy("gpt2-pad-is-eos")
+    template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
+    scorer = load(folder, chat_template=template)
+    model = Own(folder)
+    model.template = template
+    candidates = [Candidates((turn("user", "<|endoftext|>"),), ("<|endoftext|>", "<|endoftext|>" * 4, "Hm."))]
+    assert_close(values(score_candidates(scorer, candidates)), model.scores(candidates))
+
+
+def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> None:
+    """pad_token_id -1, as old checkpoints have it, is never looked up; scores are the model's own."""
+    folder = tiny_models.llama(tmp_path / "llama", tiny_models.llama_tokenizer(pad_token=None))
+    edit_config(folder, pad_token_id=-1)
+    wanted = Own(folder).scores(CANDIDATES)
+    assert_close(values(score_candidates(load(folder), CANDIDATES)), wanted)
+
+
+def test_an_encoder_is_padded_on_the_right_only(tiny_copy: TinyModel, expected: Callable[[str], Any]) -> None:
+    """A tokenizer that pads on the left does not move the first token, which an encoder's head reads."""
+    for name in ("deberta", "llama"):
+        folder = tiny_copy(name)
+        path = folder / "tokenizer_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"padding_side": "left"}))
+        scorer = load(folder, name)
+        assert scorer.chat.tokenizer.padding_side == "left"
+        assert_close(values(score_candidates(scorer, CANDIDATES)), expected(name))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_every_batch_that_the_model_sees_begins_with_the_rows_first_tokens(
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """No row of any forward pass starts with padding, and the mask covers exactly the row's own tokens."""
+    scorer = load(tiny_model(name), name)
+    seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+
+    def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        seen.append((kwargs.get("input_ids", args[0] if args else None), kwargs.get("attention_mask")))
+
+    handle = scorer.model.base_model.register_forward_pre_hook(watch, with_kwargs=True)
+    plan = scorer.plan(CANDIDATES)
+    for batch in plan.batches:
+        scorer.score(batch)
+    handle.remove()
+    wanted = {encoded.ids for batch in plan.batches for encoded in batch.inputs}
+    found = set()
+    for ids, mask in seen:
+        for row, kept in zip(
+            ids.tolist(), ids.new_ones(ids.shape).tolist() if mask is None else mask.tolist(), strict=True
+        ):
+            length = sum(kept)
+            assert kept == [1] * length + [0] * (len(row) - length)
+            found.add(tuple(row[:length]))
+    assert found == wanted
+    assert scorer.describe()["batching"] != "single"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale"), [("float32", 1.0), ("float32", 1e-6), ("bfloat16", 1.0), ("bfloat16", 5e-3)]
+)
+def test_a_head_that_reads_before_the_first_pad_is_told_apart(
+    tiny_copy: TinyModel, monkeypatch: pytest.MonkeyPatch, dtype: str, scale: float
+) -> None:
+    """A head that reads before the first pad token, as older ones do, is left to read for itself however small its
+    scores are."""
+    from transformers import LlamaForSequenceClassification
+    from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+
+    def forward(self: Any, input_ids: Any = None, attention_mask: Any = None, **options: Any) -> Any:
+        hidden = self.model(input_ids, attention_mask=attention_mask).last_hidden_state
+        is_pad = (input_ids == self.config.pad_token_id).int()
+        length = torch.where(is_pad.any(-1), is_pad.argmax(-1), input_ids.shape[-1])
+        rows = torch.arange(len(input_ids))
+        return SequenceClassifierOutputWithPast(logits=self.score(hidden)[rows, (length - 1).clamp(min=0)])
+
+    monkeypatch.setattr(LlamaForSequenceClassification, "forward", forward)
+    folder = tiny_copy("llama-pad-is-eos")
+    edit_weights(folder, lambda weights: weights.update({"score.weight": weights["score.weight"] * scale}))
+    scorer = load(folder, dtype=dtype)
+    assert scorer.describe()["batching"] != "bucketed"
+    if dtype == "float32":
+        found, wanted = values(score_candidates(scorer, CANDIDATES)), Own(folder).scores(CANDIDATES)
+        assert_close([[v / scale for v in row] for row in found], [[v / scale for v in row] for row in wanted])
+
+
+# ---- the number
+
+
+def test_scores_are_raw_logits(tiny_copy: TinyModel) -> None:
+    """No sigmoid, no scaling: a head three times as large gives scores three times as large."""
+    folder = tiny_copy("llama")
+    before = values(score_candidates(load(folder), CANDIDATES))
+    edit_weights(folder, lambda weights: weights.update({"score.weight": 3 * weights["score.weight"]}))
+    after = values(score_candidates(load(folder), CANDIDATES))
+    assert_close(after, [[3 * value for value in row] for row in before])
+    assert max(abs(value) for row in after for value in row) > 5
+    assert min(value for row in after for value in row) < 0
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "deberta"])
+def test_the_head_runs_in_float32(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
+    """In bfloat16 a score is close to the model's own, but is not a bfloat16 number: the head did not round it."""
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model(name), dtype=torch.bfloat16).eval()
+    scorer = load(tiny_model(name), name, dtype="bfloat16")
+    found = values(score_candidates(scorer, CANDIDATES))
+    rounded = []
+    for row, each in zip(found, CANDIDATES, strict=True):
+        for value, text in zip(row, each.completions, strict=True):
+            ids = own(name).ids(each.prompt, text)
+            with torch.no_grad():
+                in_bfloat16 = float(model(torch.tensor([ids])).logits[0, 0])
+            assert value == pytest.approx(in_bfloat16, abs=0.5, rel=0.1)
+            rounded.append(float(torch.tensor(value).bfloat16()) == value)
+    assert not all(rounded)
+    assert sum(rounded) < len(rounded) / 2
+    assert scorer.describe()["dtype"] == "bfloat16"
+    assert next(scorer.model.base_model.parameters()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_a_float32_head_on_a_bfloat16_body_is_exact(
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """A score in bfloat16 is the float32 product of the body's hidden state with the head's own weights."""
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model(name), dtype=torch.bfloat16).eval()
+    scorer = load(tiny_model(name), name, dtype="bfloat16", batch_tokens=1)
+    for text in CANDIDATES[0].completions:
+        ids = own(name).ids(ASK, text)
+        with torch.no_grad():
+            hidden = model.base_model(torch.tensor([ids])).last_hidden_state[0, -1]
+            wanted = float(hidden.float() @ model.score.weight[0].float())
+        ((score,),) = score_candidates(scorer, [Candidates(ASK, (text,))])
+        assert score.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
+
+
+def test_the_dtype_is_the_checkpoints_unless_said(tiny_copy: TinyModel) -> None:
+    """auto takes the dtype the checkpoint was saved in; what was used is described."""
+    folder = tiny_copy("llama")
+    assert load(folder).describe()["dtype"] == "float32"
+    edit_weights(folder, lambda weights: weights.update({k: v.bfloat16() for k, v in weights.items()}))
+    edit_config(folder, dtype="bfloat16")
+    assert load(folder).describe()["dtype"] == "bfloat16"
+    assert load(folder, dtype="float32").describe()["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(
+    "name", ["org-llama-gemma-2-27b-8bit-4bit", "Skywork-Reward-awq-gptq", "fp16-bf16-beaver-cost"]
+)
+def test_nothing_is_decided_by_a_models_name(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
+    """A name full of other models' names changes neither dtype, attention, quantisation, sign nor the scores."""
+    plain = load(tiny_model("llama"))
+    folder = tmp_path / name
+    folder.symlink_to(tiny_model("llama"), target_is_directory=True)
+    named = load(folder, name=f"org/{name}")
+    assert score_candidates(named, CANDIDATES) == score_candidates(plain, CANDIDATES)
+    assert named.describe() == plain.describe()
+    assert not getattr(named.model, "is_quantized", False)
+
+
+def test_nan_and_infinity_are_unscored_with_a_reason(tiny_copy: TinyModel) -> None:
+    """A number that is not finite is no score; the reason says so."""
+    folder = tiny_copy("llama")
+    for broken in (math.nan, math.inf):
+        edit_weights(
+            folder, lambda w, broken=broken: w.update({"score.weight": torch.full_like(w["score.weight"], broken)})
+        )
+        for row in score_candidates(load(folder), CANDIDATES):
+            for score in row:
+                assert math.isnan(score.value)
+                assert score.reason == NOT_FINITE
+                assert score.num_tokens > 0
+
+
+def test_one_conversation_that_is_not_finite_leaves_the_others_alone(tiny_copy: TinyModel) -> None:
+    """NaN in the embedding of one token unscores the completions that have it and no other."""
+    folder = tiny_copy("llama")
+    token = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("#")
+    before = score_candidates(load(folder), CANDIDATES)
+
+    def damage(weights: dict[str, torch.Tensor]) -> None:
+        weights["model.embed_tokens.weight"][token] = math.nan
+
+    edit_weights(folder, damage)
+    scorer = load(folder)
+    found = score_candidates(scorer, [*CANDIDATES, Candidates(ASK, ("#", "Paris is the capital of France."))])
+    assert_close(values(found[:3]), values(before))
+    assert (found[3][0].reason, found[3][1].reason) == (NOT_FINITE, "")
+    assert found[3][1].value == pytest.approx(before[0][0].value, abs=CLOSE)
+
+
+# ---- loading
+
+
+@pytest.mark.parametrize(
+    ("name", "weight"), [("llama", "score.weight"), ("deberta", "classifier.weight"), ("deberta", "pooler.dense.bias")]
+)
+def test_a_missing_head_weight_is_fatal(tiny_copy: TinyModel, name: str, weight: str) -> None:
+    """A checkpoint without its head is refused: a random head would give random scores."""
+    folder = tiny_copy(name)
+    drop_weight(folder, weight)
+    with pytest.raises(ModelError, match=rf"misses {weight}"):
+        load(folder, name)
+
+
+@pytest.mark.parametrize(
+    "extra", ["v_head.weight", "score.bias", "regression_head.weight", "model.layers.0.extra.weight"]
+)
+def test_a_weight_that_is_left_over_is_fatal(tiny_copy: TinyModel, extra: str) -> None:
+    """A weight that the architecture has no place for is refused: the score would be another model's."""
+    folder = tiny_copy("llama")
+    edit_weights(folder, lambda weights: weights.update({extra: torch.ones(1, 32)}))
+    with pytest.raises(ModelError, match=rf"left over {extra}"):
+        load(folder)
+
+
+def test_a_missing_body_weight_is_fatal(tiny_copy: TinyModel) -> None:
+    """Not only the head: any missing weight would be random."""
+    folder = tiny_copy("llama")
+    drop_weight(folder, "model.layers.1.mlp.up_proj.weight")
+    with pytest.raises(ModelError, match=r"misses model.layers.1.mlp.up_proj.weight"):
+        load(folder)
+
+
+def test_a_head_of_another_shape_is_fatal(tiny_copy: TinyModel) -> None:
+    """A head with two rows does not become one with one."""
+    folder = tiny_copy("llama")
+    edit_weights(folder, lambda weights: weights.update({"score.weight": torch.ones(2, 32)}))
+    with pytest.raises(ModelError):
+        load(folder)
+
+
+def test_a_language_model_is_no_reward_model(tiny_copy: TinyModel) -> None:
+    """A checkpoint with a language-model head in place of a reward head is refused for what it misses."""
+    folder = tiny_copy("llama")
+    edit_weights(folder, lambda w: w.update({"lm_head.weight": w.pop("score.weight").repeat(400, 1)}))
+    with pytest.raises(ModelError, match=r"misses score.weight"):
+        load(folder)
+
+
+def test_pickled_weights_are_refused(tiny_copy: TinyModel) -> None:
+    """A checkpoint that only has pytorch_model.bin is not loaded."""
+    folder = tiny_copy("llama")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors"):
+        load(folder)
+
+
+@pytest.mark.parametrize("model_type", ["llama", "something-new"])
+def test_remote_code_is_not_executed(tiny_copy: TinyModel, model_type: str) -> None:
+    """Code that a checkpoint brings along never runs: it is refused, or the library's own class is used."""
+    folder = tiny_copy("llama")
+    witness = folder / "ran"
+    for module in ("configuration_evil", "modeling_evil", "tokenization_evil"):
+        (folder / f"{module}.py").write_text(f"open({str(witness)!r}, 'w').close()\n")
+    auto_map = {"AutoConfig": "configuration_evil.C", "AutoModelForSequenceClassification": "modeling_evil.M"}
+    edit_config(folder, auto_map=auto_map, model_type=model_type)
+    path = folder / "tokenizer_config.json"
+    remote = {"auto_map": {"AutoTokenizer": ["tokenization_evil.T", "tokenization_evil.T"]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | remote))
+    if model_type == "llama":
+        assert load(folder).describe()["architecture"] == "LlamaForSequenceClassification"
+    else:
+        with pytest.raises(ModelError, match="cannot be loaded"):
+            load(folder)
+    assert not witness.exists()
+
+
+def test_pad_tokens_that_differ_are_an_error(tiny_copy: TinyModel) -> None:
+    """Config and tokenizer must agree on the pad token; neither is overwritten."""
+    folder = tiny_copy("llama")
+    edit_config(folder, pad_token_id=0)
+    with pytest.raises(ModelError, match=r"pad_token_id is 0 in the config and 4 in the tokenizer"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_pad_token_is_not_overwritten(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
+    """Loading a scorer leaves the pad token of config and tokenizer as the checkpoint has them."""
+    scorer = load(tiny_model(name), name)
+    assert scorer.model.config.pad_token_id == own(name).model.config.pad_token_id
+    assert scorer.chat.tokenizer.pad_token == own(name).tokenizer.pad_token
+
+
+def test_a_missing_template_is_an_error(tiny_model: TinyModel) -> None:
+    """A model whose tokenizer has no template needs one that is declared."""
+    with pytest.raises(ModelError, match="--chat-template"):
+        load(tiny_model("gpt2"))
+
+
+@pytest.mark.parametrize("damaged", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_a_damaged_file_is_one_clear_error(tiny_copy: TinyModel, damaged: str) -> None:
+    """A file cut short is the user's to mend: an error that names the model, not a traceback."""
+    folder = tiny_copy("llama")
+    content = (folder / damaged).read_bytes()
+    (folder / damaged).write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError, match="llama"):
+        load(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_one_clear_error(tiny_copy: TinyModel) -> None:
+    """Weights alone are no model that can be scored with."""
+    folder = tiny_copy("llama")
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (folder / file).unlink(missing_ok=True)
+    with pytest.raises(ModelError):
+        load(folder)
+
+
+def test_a_pad_token_beyond_the_vocabulary_is_one_clear_error(tiny_copy: TinyModel) -> None:
+    """A pad token that was added without room for it in the model is refused with the model's name."""
+    folder = tiny_copy("llama")
+    edit_config(folder, pad_token_id=400)
+    with pytest.raises(ModelError, match="llama"):
+        load(folder)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:3", "mps", "cpu:x"])
+def test_a_device_that_is_not_there_is_one_clear_error(tiny_model: TinyModel, device: str) -> None:
+    """A device that this machine lacks, or that is no device, is refused with its name before anything is scored."""
+    if device != "cpu:x" and (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        pytest.skip("this machine has one")
+    with pytest.raises(ModelError, match=device):
+        load(tiny_model("llama"), device=device)
+
+
+def test_describe_says_what_the_scores_depend_on(tiny_model: TinyModel) -> None:
+    """Architecture, dtype, attention, template, length, output, batching: all are in the description."""
+    import hashlib
+
+    scorer = load(tiny_model("gemma2"), fold_system=True)
+    about = scorer.describe()
+    assert about["kind"] == "classifier"
+    assert about["architecture"] == "Gemma2ForSequenceClassification"
+    assert about["parameters"] == sum(t.numel() for t in load_file(tiny_model("gemma2") / "model.safetensors").values())
+    assert about["chat_template_sha256"] == hashlib.sha256(tiny_models.GEMMA_TEMPLATE.encode()).hexdigest()
+    assert about["system_role"] == "fold"
+    assert about["max_length"] == 512
+    assert about["attention"] in {"eager", "sdpa"}
+    assert about["output"] == "single"
+    assert about["revision"].startswith("sha256:")
+    assert about["scored_token"] in {"Ċ"}  # the template ends in a line feed
+    assert about["probe"] < CLOSE
+
+
+def test_an_encoder_has_no_scored_token(tiny_model: TinyModel) -> None:
+    """Where the head pools, no token is claimed to be the one that is read."""
+    assert load(tiny_model("deberta"), "deberta").describe()["scored_token"] is None
+
+
+def test_make_scorer_makes_a_classifier(tiny_model: TinyModel) -> None:
+    """A folder with a sequence classifier is scored by a ClassifierScorer."""
+    assert isinstance(make_scorer(resolve(str(tiny_model("llama")), ModelOptions(device="cpu"))), ClassifierScorer)
+
+
+# ---- several outputs
+
+
+@pytest.fixture(scope="session")
+def two_headed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama with two outputs."""
+    return tiny_models.llama(tmp_path_factory.mktemp("two") / "two-headed", num_labels=2)
+
+
+def test_two_outputs_need_a_declaration(two_headed: Path) -> None:
+    """More than one output is an error that names every way to declare what counts."""
+    with pytest.raises(ModelError, match=r"2 outputs.*--output-index.*--output-weights.*--lower-is-better"):
+        load(two_headed)
+
+
+@pytest.mark.parametrize(
+    ("options", "weights"),
+    [
+        ({"output_index": 0}, (1, 0)),
+        ({"output_index": 1}, (0, 1)),
+        ({"output_weights": (0.25, -2.0)}, (0.25, -2)),
+        ({"output_index": 1, "lower_is_better": True}, (0, -1)),
+        ({"output_weights": (1.0, 1.0), "lower_is_better": True}, (-1, -1)),
+    ],
+)
+def test_declared_outputs_become_one_score(
+    two_headed: Path, options: dict[str, Any], weights: tuple[float, float]
+) -> None:
+    """An index picks an output, weights add them up, and a cost is turned round."""
+    model = Own(two_headed)
+    wanted = [
+        [sum(w * v for w, v in zip(weights, model.logits(model.ids(c.prompt, t)), strict=True)) for t in c.completions]
+        for c in CANDIDATES
+    ]
+    scorer = load(two_headed, **options)
+    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    assert ("lower is better" in scorer.describe()["output"]) == options.get("lower_is_better", False)
+    assert scorer.describe()["output"] != "single"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"output_index": 2}, {"output_weights": (1.0,)}, {"output_weights": (1.0, 2.0, 3.0)}, {"output_weights": ()}],
+)
+def test_an_output_that_the_head_does_not_have_is_an_error(two_headed: Path, options: dict[str, Any]) -> None:
+    """The declaration must fit the head."""
+    with pytest.raises(ModelError, match="2 outputs"):
+        load(two_headed, **options)
+
+
+def test_lower_is_better_turns_a_single_output_round(tiny_model: TinyModel, expected: Callable[[str], Any]) -> None:
+    """A cost model's score is minus its output."""
+    found = values(score_candidates(load(tiny_model("llama"), lower_is_better=True), CANDIDATES))
+    assert_close(found, [[-value for value in row] for row in expected("llama")])
+
+
+def test_an_output_that_is_not_asked_for_cannot_unscore(two_headed: Path, tmp_path: Path) -> None:
+    """Picking the first output gives its number although the second is not finite."""
+    import shutil
+
+    folder = Path(shutil.copytree(two_headed, tmp_path / "half-broken"))
+
+    def damage(weights: dict[str, torch.Tensor]) -> None:
+        weights["score.weight"][1] = math.nan
+
+    wanted = values(score_candidates(load(folder, output_index=0), CANDIDATES))
+    edit_weights(folder, damage)
+    assert_close(values(score_candidates(load(folder, output_index=0), CANDIDATES)), wanted)
+
+
+# ---- length
+
+
+def test_the_default_limit_is_the_models_own(tiny_model: TinyModel) -> None:
+    """Without a flag the limit is what config and tokenizer say."""
+    assert load(tiny_model("llama")).chat.max_length == 512
+    assert load(tiny_model("gpt2"), "gpt2").chat.max_length == 256
+    assert load(tiny_model("llama"), max_length=77).describe()["max_length"] == 77
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "deberta"])
+def test_a_limit_beyond_the_models_own_is_refused(tiny_model: TinyModel, name: str) -> None:
+    """A longer maximum length than the model's own is an error that names both."""
+    with pytest.raises(ModelError, match=r"--max-length is 4096.*(512|256)"):
+        load(tiny_model(name), name, max_length=4096)
+
+
+def test_a_generous_tokenizer_does_not_lift_the_models_limit(tmp_path: Path) -> None:
+    """A tokenizer that allows more than the model has positions for changes nothing."""
+    folder = tiny_models.gpt2(tmp_path / "gpt2", tiny_models.gpt2_tokenizer(model_max_length=2048))
+    assert load(folder, "gpt2").chat.max_length == 256
+    with pytest.raises(ModelError, match=r"--max-length is 300.*256"):
+        load(folder, "gpt2", max_length=300)
+
+
+def test_a_model_without_a_limit_needs_one(tiny_model: TinyModel) -> None:
+    """When nothing says how long an input may be the user must; nothing is guessed."""
+    spec = resolve(str(tiny_model("llama")))
+    config = SimpleNamespace(get_text_config=SimpleNamespace)
+    tokenizer = SimpleNamespace(model_max_length=VERY_LARGE_INTEGER)
+    with pytest.raises(ModelError, match="--max-length"):
+        own_max_length(spec, config, tokenizer)
+    said = resolve(str(tiny_model("llama")), ModelOptions(max_length=100))
+    assert own_max_length(said, config, tokenizer) == 100
+
+
+def test_a_config_with_a_value_of_the_wrong_kind_is_one_clear_error(tiny_copy: TinyModel) -> None:
+    """What transformers says of a bad config reaches the user as one line with the model's name."""
+    folder = tiny_copy("llama")
+    edit_config(folder, max_position_embeddings="many")
+    with pytest.raises(ModelError, match=r"llama.*max_position_embeddings"):
+        load(folder)
+
+
+def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
+    """A model too short for a long probe is loaded and scored all the same."""
+    tokenizer = tiny_models.gpt2_tokenizer(model_max_length=48)
+    folder = tiny_models.gpt2(tmp_path / "short", tokenizer, n_positions=48)
+    model = Own(folder, "gpt2")
+    found = score_candidates(load(folder, "gpt2"), [Candidates((turn("user", "Hi"),), ("Hello.", "?"))])
+    assert_close(values(found), model.scores([Candidates((turn("user", "Hi"),), ("Hello.", "?"))]))
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2", "deberta"])
+def test_a_truncated_conversation_scores_as_its_own_tail(
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """The oldest prompt tokens go, the special token in front and the completion stay; the row says truncated."""
+    model = own(name)
+    prompt: Conversation = (turn("user", "Name three rivers in Europe: " + "the Rhine, " * 12),)
+    whole = model.ids(prompt, "The Danube.")
+    leading = 0 if name == "gpt2" else 1
+    scorer = load(tiny_model(name), name, max_length=len(whole) - 10)
+    ((long, short),) = score_candidates(scorer, [Candidates(prompt, ("The Danube.", "?"))])
+    wanted = model.logits([*whole[:leading], *whole[leading + 10 :]])[0]
+    assert long.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
+    assert long[1:] == (len(whole) - 10, True, "")
+    assert math.isfinite(short.value)
+
+
+@pytest.mark.parametrize("name", ["llama", "deberta"])
+def test_a_completion_that_is_too_long_is_unscored(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
+    """It gets a reason and no number; every other completion scores as ever."""
+    scorer = load(tiny_model(name), name, max_length=60)
+    candidates = [Candidates(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))]
+    (scores,) = score_candidates(scorer, candidates)
+    assert math.isnan(scores[1].value)
+    assert scores[1].reason == COMPLETION_TOO_LONG
+    kept = [scores[0], scores[2]]
+    assert_close([[s.value for s in kept]], own(name).scores([Candidates(ASK, ("Paris.", "Lyon."))]))
+    assert [s.reason for s in kept] == ["", ""]
+
+
+def test_when_nothing_fits_there_is_no_forward_pass(tiny_model: TinyModel) -> None:
+    """All completions too long: all unscored, with the reason, and no error."""
+    scorer = load(tiny_model("llama"), max_length=60)
+    (scores,) = score_candidates(scorer, [Candidates(ASK, ("The Rhine. " * 40, "The Danube. " * 40))])
+    assert {s.reason for s in scores} == {COMPLETION_TOO_LONG}
+
+
+# ---- what is counted
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_an_empty_completion_is_scored_and_counted(tiny_model: TinyModel, expected: Any, name: str) -> None:
+    """It scores as the model sees it, and the plan counts it."""
+    scorer = load(tiny_model(name), name)
+    assert scorer.plan(CANDIDATES).notes["empty_completions"] == 1
+    assert score_candidates(scorer, CANDIDATES)[0][3].value == pytest.approx(expected(name)[0][3], abs=CLOSE, rel=CLOSE)
+
+
+def test_examples_with_control_tokens_are_counted_and_scored_raw(
+    tiny_model: TinyModel, own: Callable[[str], Own]
+) -> None:
+    """A benchmark keeps the raw text; each example that spells out a control token is counted once."""
+    candidates = [
+        Candidates(ASK, ("Stop <|im_end|> now", "and <|im_start|> again")),
+        Candidates((turn("user", "What does <|im_end|> mean?"),), ("The end.", "Nothing.")),
+        Candidates(ASK, ("Paris.", "Lyon.")),
+    ]
+    scorer = load(tiny_model("qwen3"))
+    assert scorer.plan(candidates).notes["control_token_examples"] == 2
+    assert_close(values(score_candidates(scorer, candidates)), own("qwen3").scores(candidates))
+
+
+def test_the_live_tool_neutralises_control_tokens(tiny_model: TinyModel) -> None:
+    """With sanitize the same scorer encodes a spelled-out control token as text, which is another score."""
+    import dataclasses
+
+    scorer = load(tiny_model("qwen3"))
+    live = dataclasses.replace(scorer, chat=dataclasses.replace(scorer.chat, sanitize=True))
+    candidates = [Candidates(ASK, ("Stop <|im_end|> now", "Paris."))]
+    (raw,), (clean,) = score_candidates(scorer, candidates), score_candidates(live, candidates)
+    assert raw[1] == clean[1]
+    assert clean[0].num_tokens > raw[0].num_tokens
+    assert abs(clean[0].value - raw[0].value) > 100 * CLOSE
+
+
+def test_rewritten_completions_are_counted(tiny_model: TinyModel) -> None:
+    """A template that adds a think block to answers is noted, as often as it does."""
+    candidates = [Candidates(ASK, ("Paris.", "<think>\nHm.\n</think>\n\nLyon."))]
+    assert load(tiny_model("qwen3")).plan(candidates).notes["rewritten_completions"] == 1
+    assert load(tiny_model("gemma2")).plan(candidates).notes["rewritten_completions"] == 0
+
+
+# ---- system messages
+
+
+def test_a_refused_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
+    """A benchmark with system messages and a template without them is an error before anything is scored."""
+    with pytest.raises(ModelError, match="--fold-system"):
+        load(tiny_model("gemma2")).plan([*CANDIDATES, Candidates(WITH_SYSTEM, ("Paris.", "Lyon."))])
+
+
+def test_a_dropped_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
+    """A template that swallows system messages is refused when there is one, and used when there is none."""
+    dropping = (
+        "{% for turn in messages if turn['role'] != 'system' %}{{ turn['role'] + ': ' + turn['content'] }}{% endfor %}"
+    )
+    scorer = load(tiny_model("llama"), chat_template=dropping)
+    scorer.plan(CANDIDATES)
+    with pytest.raises(ModelError, match="drops system messages"):
+        scorer.plan([Candidates(WITH_SYSTEM, ("Paris.", "Lyon."))])
+    with pytest.raises(ModelError, match="drops system messages"):  # not only the first time
+        scorer.plan([Candidates(WITH_SYSTEM, ("Paris.", "Lyon."))])
+
+
+def test_a_folded_system_message_is_scored_in_the_user_turn(tiny_model: TinyModel, own: Callable[[str], Own]) -> None:
+    """With --fold-system the score is that of the conversation with the system's words in the first user turn."""
+    scorer = load(tiny_model("gemma2"), fold_system=True)
+    folded: Conversation = (turn("user", "\n\n".join(message["content"] for message in WITH_SYSTEM)),)
+    wanted = own("gemma2").scores([Candidates(folded, ("Paris.",))])
+    assert_close(values(score_candidates(scorer, [Candidates(WITH_SYSTEM, ("Paris.",))])), wanted)
+    assert scorer.describe()["system_role"] == "fold"
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3"])
+def test_a_native_system_message_is_scored_as_such(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
+    """A template with a system role gets it, and it moves the score."""
+    scorer = load(tiny_model(name))
+    found = values(score_candidates(scorer, [Candidates(WITH_SYSTEM, ("Paris.",)), Candidates(ASK, ("Paris.",))]))
+    assert_close(found, own(name).scores([Candidates(WITH_SYSTEM, ("Paris.",)), Candidates(ASK, ("Paris.",))]))
+    assert abs(found[0][0] - found[1][0]) > 100 * CLOSE
+
+
+# ---- the plan
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 8192])
+def test_the_plan_holds_every_completion_once_and_is_repeatable(tiny_model: TinyModel, batch_tokens: int) -> None:
+    """Each completion is in one batch; a second plan is the same, so that a run can be resumed."""
+    scorer = load(tiny_model("llama"), batch_tokens=batch_tokens, max_length=60)
+    candidates = [*CANDIDATES, Candidates(ASK, ("The Rhine. " * 40, "Paris."))]
+    plan = scorer.plan(candidates)
+    cells = sorted(tuple(cell) for batch in plan.batches for cell in batch.cells)
+    assert cells == [(i, j) for i, c in enumerate(candidates) for j in range(len(c.completions))]
+    assert scorer.plan(candidates) == plan
+    for batch in plan.batches:
+        assert len(batch.cells) == len(batch.inputs)
+        if len(batch.cells) > 1 and not batch.inputs[0].reason:
+            assert len(batch.cells) * max(len(e.ids) for e in batch.inputs) <= batch_tokens
+
+
+def test_an_empty_input_makes_an_empty_plan(tiny_model: TinyModel) -> None:
+    """No candidates: no batches, no error."""
+    scorer = load(tiny_model("llama"))
+    assert scorer.plan([]).batches == ()
+    assert score_candidates(scorer, []) == []
+
+
+def test_candidates_hold_no_label() -> None:
+    """What a scorer sees has a prompt and completions, and nothing to tell them apart by."""
+    assert Candidates._fields == ("prompt", "completions")
+
+
+def test_out_of_memory_names_the_flag(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that runs out of memory is a user's mistake with a way out."""
+    scorer = load(tiny_model("llama"))
+
+    def full(*args: Any, **kwargs: Any) -> Any:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(ClassifierScorer, "_values", full)
+    with pytest.raises(ModelError, match="--batch-tokens"):
+        score_candidates(scorer, CANDIDATES)
+
+
+def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
+    """Dropout is off: two calls, and two loads, give the same numbers."""
+    for name in ("deberta", "gpt2"):  # both have dropout in their configs
+        scorer = load(tiny_model(name), name)
+        assert score_candidates(scorer, CANDIDATES) == score_candidates(scorer, CANDIDATES)
+        assert score_candidates(load(tiny_model(name), name), CANDIDATES) == score_candidates(scorer, CANDIDATES)
+
+
+def test_the_conversation_can_be_shown_as_the_model_gets_it(tiny_model: TinyModel) -> None:
+    """The text that is shown is the decoded ids, with the control tokens."""
+    chat: ChatFormat = load(tiny_model("llama")).chat
+    shown = conversation_text(chat, ASK, "Paris.")
+    assert shown.startswith("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWhat is")
+    assert shown.endswith("\n\nParis.<|eot_id|>")
+
+
+def test_every_decoder_is_read_at_a_token(tiny_model: TinyModel) -> None:
+    """Decoders take the fast way: the head at the one token that is read, not at all of them."""
+    for name in DECODERS:
+        assert load(tiny_model(name), name).describe()["batching"] == "bucketed"
