@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-from rb_core.conversation import ChatFormat, Conversation, Encoded, Message
+from rb_core.conversation import ChatFormat, Encoded, Message
 from rb_core.errors import ModelError
 from rb_core.example import Candidates
 from rb_core.models import ModelSpec, Output
@@ -103,10 +103,16 @@ class ClassifierScorer:
             notes["control_token_examples"] += bool(self.chat.control_tokens(*texts, *each.completions))
             notes["empty_completions"] += sum(not text for text in each.completions)
             notes["rewritten_completions"] += sum(e.rewritten for e in encoded)
-        possible = [entry for entry in entries if not entry[1].reason]
         impossible = [entry for entry in entries if entry[1].reason]
-        groups = plan_batches([len(encoded.ids) for _, encoded in possible], self.batch_tokens)
-        batches = [_batch([possible[i] for i in group]) for group in groups]
+        # What is the same to the model goes through it once: two rows of a batch may differ in their last bit, and that
+        # would break a tie that is one.
+        alike: dict[tuple[int, ...], list[tuple[Cell, Encoded]]] = {}
+        for entry in entries:
+            if not entry[1].reason:
+                alike.setdefault(entry[1].ids, []).append(entry)
+        rows = list(alike)
+        groups = plan_batches([len(row) for row in rows], self.batch_tokens)
+        batches = [_batch([entry for i in group for entry in alike[rows[i]]]) for group in groups]
         return Plan((*batches, *([_batch(impossible)] if impossible else [])), notes)
 
     def _check_system_role(self, candidates: Sequence[Candidates]) -> None:
@@ -122,19 +128,19 @@ class ClassifierScorer:
         encoded: tuple[Encoded, ...] = batch.inputs
         if encoded and encoded[0].reason:
             return [Score.unscored(e.reason, len(e.ids)) for e in encoded]
+        rows = list(dict.fromkeys(e.ids for e in encoded))
         try:
-            values = self._values([e.ids for e in encoded], self.batching)
+            values = dict(zip(rows, self._values(rows, self.batching), strict=True))
         except torch.OutOfMemoryError as error:
-            longest = max(len(e.ids) for e in encoded)
             raise ModelError(
-                f"out of memory with {len(encoded)} conversations of up to {longest} tokens: "
+                f"out of memory with {len(rows)} conversations of up to {max(map(len, rows))} tokens: "
                 f"give a smaller --batch-tokens than {self.batch_tokens}; what is scored already is kept"
             ) from error
         return [
-            Score(value, len(e.ids), e.dropped > 0)
-            if math.isfinite(value)
+            Score(values[e.ids], len(e.ids), e.dropped > 0)
+            if math.isfinite(values[e.ids])
             else Score.unscored(NOT_FINITE, len(e.ids), e.dropped > 0)
-            for value, e in zip(values, encoded, strict=True)
+            for e in encoded
         ]
 
     @torch.inference_mode()
@@ -366,9 +372,3 @@ def _cast_to_float32(
         return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
     return tuple(map(cast, arguments)), {name: cast(value) for name, value in named.items()}
-
-
-def conversation_text(chat: ChatFormat, prompt: Conversation, completion: str) -> str:
-    """What the model is fed, as text with its control tokens."""
-    (encoded,) = chat.encode(prompt, (completion,))
-    return str(chat.tokenizer.decode(encoded.ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -1,0 +1,1 @@
+"""What comes with the package: the small reward model with its training script, and the starter benchmark."""

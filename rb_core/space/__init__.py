@@ -1,0 +1,6 @@
+"""The web page: the only place that imports gradio."""
+
+import os
+
+# Before gradio is imported: the page makes no request off its machine.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")

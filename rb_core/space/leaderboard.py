@@ -1,0 +1,138 @@
+"""The tab *Leaderboard*: boards become one JSON value, which a component draws, sorts and filters in the browser."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+
+from rb_core.leaderboard import Board, boards
+from rb_core.results import KIND_LABELS
+
+log = logging.getLogger(__name__)
+
+# Generative models are mostly behind APIs, and what scores without a checkpoint has no page on the hub.
+HUB_KINDS = frozenset(KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "implicit"))
+NOT_ON_HUB = ("baseline/", "builtin/", "local/", "unknown/")
+
+Payload = dict[str, Any]
+
+
+class ResultsFolder:
+    """The results below a root as the page shows them; read again only when a file there has changed."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: tuple[int, int] | None = None
+        self._payload: Payload = {"boards": [], "refused": 0}
+
+    def payload(self) -> Payload:
+        """The value of the leaderboard: the same object for as long as no file has changed."""
+        state = self._state()
+        if state != self._seen:
+            found, refused = boards(self._root)
+            for message in refused:
+                log.warning("result file left out: %s", message)
+            self._payload = page_payload(found, len(refused))
+            self._seen = state
+        return self._payload
+
+    def _state(self) -> tuple[int, int]:
+        """How many result files there are, and when the newest was written."""
+        times = [path.stat().st_mtime_ns for path in (self._root / "results").rglob("*.json")]
+        return len(times), max(times, default=0)
+
+
+def page_payload(found: Mapping[str, Board], refused: int) -> Payload:
+    """All boards as plain JSON, each with a link and a range of ranks a row, and the number of refused files."""
+    return {
+        "boards": [board.payload() | {"links": links(board), "ranges": rank_ranges(board)} for board in found.values()],
+        "refused": refused,
+    }
+
+
+def links(board: Board) -> list[str | None]:
+    """For each row the model's page on the hub, or None where it has none."""
+    model, kind = board.index("model"), board.index("kind")
+    return [hub_page(str(row[model]), str(row[kind])) for row in board.rows]
+
+
+def hub_page(model: str, kind: str) -> str | None:
+    """The model's page on the hub; None for names without an organisation and for what is not on the hub."""
+    if kind not in HUB_KINDS or "/" not in model or model.startswith(NOT_ON_HUB):
+        return None
+    return f"https://huggingface.co/{model}"
+
+
+def rank_ranges(board: Board) -> list[tuple[int, int] | None]:
+    """For each row the ranks that the 95% intervals leave open.
+
+    The best: one more than the models whose whole interval lies above this one's. The worst: all but those whose whole
+    interval lies below. Models without a rank or an interval get None, and do not narrow the range of others.
+    """
+    rank, low, high = board.index("rank"), board.index("low"), board.index("high")
+    ranked = [row for row in board.rows if row[rank] is not None]
+    intervals = [_interval(row[low], row[high]) for row in ranked]
+    lows = [interval[0] for interval in intervals if interval]
+    highs = [interval[1] for interval in intervals if interval]
+    ranges: list[tuple[int, int] | None] = []
+    for row in board.rows:
+        own = _interval(row[low], row[high]) if row[rank] is not None else None
+        if own is None:
+            ranges.append(None)
+            continue
+        above, below = sum(each > own[1] for each in lows), sum(each < own[0] for each in highs)
+        ranges.append((above + 1, len(ranked) - below))
+    return ranges
+
+
+def _interval(low: object, high: object) -> tuple[float, float] | None:
+    return (float(low), float(high)) if isinstance(low, float | int) and isinstance(high, float | int) else None
+
+
+def leaderboard_table(value: Payload) -> gr.HTML:
+    """The boards as a table that a visitor searches, filters, sorts and takes away.
+
+    A function, since gradio writes a stub file beside the module of every component class.
+    """
+    files = resources.files(__package__)
+    return gr.HTML(
+        value,
+        html_template=files.joinpath("leaderboard.html").read_text(encoding="utf-8"),
+        js_on_load=files.joinpath("leaderboard.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="leaderboard",
+    )
+
+
+def build_leaderboard(page: gr.Blocks, results: ResultsFolder) -> None:
+    """Lay out the tab, inside of a tab's context, and let a page that is opened later show newer results."""
+    shown = results.payload()
+    table = leaderboard_table(shown)
+
+    def newer() -> Any:
+        now = results.payload()
+        # The page carries `shown` already: sending it twice would double what a visitor waits for.
+        return gr.skip() if now is shown else now
+
+    page.load(newer, outputs=table, show_progress="hidden", queue=False, api_visibility="private")
+
+    def leaderboard(board: str) -> dict[str, Any]:
+        """A board's whole table as JSON: columns with their roles, and rows of cells in the same order.
+
+        Parameters:
+            board: the benchmark's id, for example rewardbench or rewardbench-2
+        """
+        found = {each["id"]: each for each in results.payload()["boards"]}
+        if board not in found:
+            known = ", ".join(found) or "none yet"
+            raise gr.Error(f"There is no such board; known are: {known}.", print_exception=False)
+        chosen: dict[str, Any] = found[board]
+        return chosen
+
+    api(leaderboard, api_name="leaderboard", queue=False)

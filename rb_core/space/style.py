@@ -1,0 +1,81 @@
+"""The page's looks: gradio's theme, filled from the same colours as the style sheet. System fonts only."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import gradio as gr
+
+SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+# name: (light, dark). The style sheet reads them as --rb-NAME.
+COLOURS: dict[str, tuple[str, str]] = {
+    "paper": ("#faf8f4", "#14161a"),
+    "surface": ("#ffffff", "#1b1e24"),
+    "raised": ("#f2eee6", "#242830"),
+    "ink": ("#1d1c1a", "#eceae4"),
+    "muted": ("#5d584f", "#aeb0b6"),
+    "line": ("#e2dccf", "#333842"),
+    "field": ("#8c8579", "#767c89"),  # the border of what can be typed into: 3:1 on its ground
+    "accent": ("#1b4f8f", "#8fbcf5"),
+    "on-accent": ("#ffffff", "#10151d"),
+    "wash": ("#e7eef8", "#22324a"),
+    "gold": ("#b87503", "#e0a83a"),
+    "heat": ("#eda828", "#c98612"),
+    "alert": ("#8f2f14", "#ffb59c"),
+}
+
+
+def head() -> str:
+    """What goes into the document's head: colours and style sheet."""
+    light = "".join(f"--rb-{name}:{pair[0]};" for name, pair in COLOURS.items())
+    dark = "".join(f"--rb-{name}:{pair[1]};" for name, pair in COLOURS.items())
+    sheet = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
+    return f"<style>:root{{{light}}}body.dark{{{dark}}}\n{sheet}</style>"
+
+
+def theme() -> Any:
+    """Gradio's plainest theme with this page's colours, corners and fonts."""
+    base = gr.themes.Base(
+        font=SANS, font_mono=MONO, radius_size=gr.themes.sizes.radius_sm, spacing_size=gr.themes.sizes.spacing_md
+    )
+    colours = {
+        "body_background_fill": "paper",
+        "background_fill_primary": "surface",
+        "background_fill_secondary": "raised",
+        "body_text_color": "ink",
+        "body_text_color_subdued": "muted",
+        "border_color_primary": "line",
+        "block_background_fill": "paper",
+        "block_label_background_fill": "paper",
+        "block_label_text_color": "ink",
+        "block_title_text_color": "ink",
+        "block_info_text_color": "muted",
+        "input_background_fill": "surface",
+        "input_border_color": "field",
+        "input_border_color_focus": "accent",
+        "input_placeholder_color": "muted",
+        "button_primary_background_fill": "accent",
+        "button_primary_background_fill_hover": "accent",
+        "button_primary_border_color": "accent",
+        "button_primary_text_color": "on-accent",
+        "button_secondary_background_fill": "surface",
+        "button_secondary_background_fill_hover": "raised",
+        "button_secondary_text_color": "ink",
+        "button_secondary_border_color": "field",
+        "link_text_color": "accent",
+        "link_text_color_hover": "accent",
+        "color_accent": "accent",
+        "loader_color": "accent",
+        "checkbox_background_color_selected": "accent",
+        "checkbox_border_color": "field",
+        "panel_background_fill": "paper",
+    }
+    pairs: dict[str, str] = {}
+    for variable, name in colours.items():
+        pairs[variable], pairs[f"{variable}_dark"] = COLOURS[name]
+    sizes = {"block_border_width": "0px", "block_border_width_dark": "0px", "block_padding": "0px"}
+    sizes |= {"block_shadow": "none", "block_shadow_dark": "none", "input_border_width": "1px"}
+    return base.set(**{k: v for k, v in (pairs | sizes).items() if hasattr(base, k)})
