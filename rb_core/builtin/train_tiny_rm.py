@@ -38,7 +38,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -52,6 +52,10 @@ from transformers import (
     LlamaForSequenceClassification,
     PreTrainedTokenizerFast,
 )
+
+from rb_core.conversation import Conversation, Message
+from rb_core.metrics import wilson
+from rb_core.scorers.baseline import BASELINES
 
 # --------------------------------------------------------------------------------------------
 # Data: four public files become preference pairs, split by prompt.
@@ -792,37 +796,29 @@ def validation_accuracy(model: Any, pairs: Sequence[Pair], codec: Codec, plan: P
     return sum(human) / max(1, len(human)), sum(means.values()) / max(1, len(means))
 
 
+RULES = ("longest", "shortest", "random", "prompt-overlap")
+
+
 def made_kinds() -> tuple[str, ...]:
     """The kinds of made-up negatives, answers to another prompt first."""
     return (OTHER_PROMPT, *CORRUPTIONS)
 
 
-def overlap(prompt: tuple[Turn, ...], answer: str) -> float:
-    """The share of the answer's words that occur in the prompt."""
-    known = {word for _, text in prompt for word in re.findall(r"\w+", text.lower())}
-    words = re.findall(r"\w+", answer.lower())
-    return sum(word in known for word in words) / len(words) if words else 0.0
+def rules(pairs: Sequence[Pair], seed: int) -> dict[str, list[float]]:
+    """What the project's baselines get right on the same pairs."""
+    found = {}
+    for name in RULES:
+        score = BASELINES[name](seed)
+        found[name] = [
+            compare(score(messages_of(pair.prompt), pair.chosen), score(messages_of(pair.prompt), pair.rejected))
+            for pair in pairs
+        ]
+    return found
 
 
-def baselines(pairs: Sequence[Pair], seed: int) -> dict[str, list[float]]:
-    """What four rules that read nothing would get right on the same pairs."""
-    rng = random.Random(seed)
-    longest = [compare(len(pair.chosen), len(pair.rejected)) for pair in pairs]
-    return {
-        "longest": longest,
-        "shortest": [1.0 - value for value in longest],
-        "random": [float(rng.random() < 0.5) for _ in pairs],
-        "overlap": [compare(overlap(p.prompt, p.chosen), overlap(p.prompt, p.rejected)) for p in pairs],
-    }
-
-
-def wilson(right: float, count: int) -> tuple[float, float]:
-    """The 95% Wilson score interval for ``right`` successes in ``count`` trials, as two shares."""
-    z = 1.959964
-    share, scale = right / count, 1.0 + z * z / count
-    centre = (share + z * z / (2 * count)) / scale
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / scale
-    return max(0.0, centre - half), min(1.0, centre + half)
+def messages_of(prompt: Sequence[Turn]) -> Conversation:
+    """The turns as the package's messages."""
+    return tuple(cast(Message, {"role": role, "content": text}) for role, text in prompt)
 
 
 # --------------------------------------------------------------------------------------------
@@ -856,23 +852,23 @@ def percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
-def table_row(name: str, results: Sequence[float], rules: dict[str, list[float]], kept: Sequence[int]) -> str:
+def table_row(name: str, results: Sequence[float], simple: dict[str, list[float]], kept: Sequence[int]) -> str:
     """One line of the card's table, over the pairs whose places are in ``kept``."""
     right, count = sum(results[n] for n in kept), len(kept)
     low, high = wilson(right, count)
-    others = " | ".join(percent(sum(values[n] for n in kept) / count) for values in rules.values())
+    others = " | ".join(percent(sum(values[n] for n in kept) / count) for values in simple.values())
     return f"| {name} | {count} | {percent(right / count)} | {percent(low)}-{percent(high)} | {others} |"
 
 
 def accuracy_table(pairs: Sequence[Pair], results: Sequence[float], names: Sequence[str], seed: int) -> str:
     """Markdown: accuracy by source, then in all, and where the chosen answer is the longer or the shorter."""
-    rules = baselines(pairs, seed)
+    simple = rules(pairs, seed)
     places: dict[str, list[int]] = {name: [n for n, pair in enumerate(pairs) if pair.source == name] for name in names}
     places["all"] = list(range(len(pairs)))
     places["chosen is longer"] = [n for n, pair in enumerate(pairs) if len(pair.chosen) > len(pair.rejected)]
     places["chosen is shorter"] = [n for n, pair in enumerate(pairs) if len(pair.chosen) < len(pair.rejected)]
-    head = "| pairs | count | accuracy, % | 95% interval | longest | shortest | random | prompt overlap |"
-    lines = [table_row(name, results, rules, kept) for name, kept in places.items() if kept]
+    head = f"| pairs | count | accuracy, % | 95% interval | {' | '.join(RULES)} |"
+    lines = [table_row(name, results, simple, kept) for name, kept in places.items() if kept]
     return "\n".join([head, "|---|--:|--:|--:|--:|--:|--:|--:|", *lines])
 
 
