@@ -855,7 +855,7 @@ def percent(value: float) -> str:
 def table_row(name: str, results: Sequence[float], simple: dict[str, list[float]], kept: Sequence[int]) -> str:
     """One line of the card's table, over the pairs whose places are in ``kept``."""
     right, count = sum(results[n] for n in kept), len(kept)
-    low, high = wilson(right, count)
+    low, high = wilson(right / count, count)
     others = " | ".join(percent(sum(values[n] for n in kept) / count) for values in simple.values())
     return f"| {name} | {count} | {percent(right / count)} | {percent(low)}-{percent(high)} | {others} |"
 
@@ -940,10 +940,11 @@ Made-up bad answers (good answer: the human-chosen one):
 ## Limits
 
 This is a toy. It knows next to nothing about the world, cannot tell a true answer from a false one, does no
-sums, reads English only and ignores case. On human preferences it is little better than a coin or than
-simple rules. What it can do is tell an ordinary answer from noise, insults, refusals to say anything and, less
-surely, from an answer to something else. Do not use it to train or to filter anything that matters, nor as
-a judge of safety. Its training data have offensive passages, and its rewards follow the annotators' tastes.
+sums, reads English only and ignores case. On human preferences it does no better than simple rules, and on some
+sources worse: the first table says where. What it has learnt is in the second table: to tell an ordinary answer
+from noise, from none, and, less surely, from an insult or an answer to something else. Do not use it to train or to
+filter anything that matters, nor as a judge of safety. Its training data have offensive passages, and its rewards
+follow the annotators' tastes.
 """
 
 

@@ -126,7 +126,11 @@ def test_the_script_trains_a_model_that_loads_and_scores(tmp_path: Path) -> None
     scorer = ClassifierScorer.load(resolve(str(tmp_path / "model")))
     first, second = rewards(scorer, "How do I bake bread?", "Mix flour and water.", "No.")
     assert first != second
-    assert "| hh_helpful |" in (tmp_path / "model/README.md").read_text(encoding="utf-8")
+    card = (tmp_path / "model/README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"\| hh_helpful \| (\d+) \| ([\d.]+) \| ([\d.]+)-([\d.]+) \|", card)
+    right, low, high = map(float, row[1:])
+    assert low <= right <= high <= 100
+    assert low < high
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
