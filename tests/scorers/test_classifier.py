@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from rb_core.conversation import COMPLETION_TOO_LONG, ChatFormat, Conversation, Message, Role
+from rb_core.conversation import COMPLETION_TOO_LONG, Conversation, Message, Role
 from rb_core.errors import ModelError
 from rb_core.evaluate import make_scorer, score_candidates
 from rb_core.example import Candidates
 from rb_core.models import ModelOptions, resolve
 from rb_core.scorers.baseline import NOT_FINITE
-from rb_core.scorers.classifier import ClassifierScorer, conversation_text, own_max_length
+from rb_core.scorers.classifier import ClassifierScorer, own_max_length
 from rb_core.table import Score
 from tests import tiny_models
 from tests.tiny_models import BUILDERS, DECLARED, DECODERS, edit_config, edit_weights
@@ -884,15 +884,15 @@ def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
         assert score_candidates(load(tiny_model(name), name), CANDIDATES) == score_candidates(scorer, CANDIDATES)
 
 
-def test_the_conversation_can_be_shown_as_the_model_gets_it(tiny_model: TinyModel) -> None:
-    """The text that is shown is the decoded ids, with the control tokens."""
-    chat: ChatFormat = load(tiny_model("llama")).chat
-    shown = conversation_text(chat, ASK, "Paris.")
-    assert shown.startswith("<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\nWhat is")
-    assert shown.endswith("\n\nParis.<|eot_id|>")
-
-
 def test_every_decoder_is_read_at_a_token(tiny_model: TinyModel) -> None:
     """Decoders take the fast way: the head at the one token that is read, not at all of them."""
     for name in DECODERS:
         assert load(tiny_model(name), name).describe()["batching"] == "bucketed"
+
+
+def test_what_is_the_same_to_the_model_ties(tiny_model: TinyModel) -> None:
+    """Completions with the same tokens get the same bits, however many and wherever the batches end."""
+    asked = [Candidates(ASK, ("Paris.", "Rome, which is in Italy.", "Paris.", "Paris.", "Lyon."))] * 3
+    for batch_tokens in (1, 64, 8192):
+        scores = score_candidates(load(tiny_model("llama"), "llama", batch_tokens=batch_tokens), asked)
+        assert len({each[i].value for each in scores for i in (0, 2, 3)}) == 1
