@@ -71,7 +71,7 @@ def test_every_board_of_the_data_is_on_the_switch(open_page: OpenPage) -> None:
     page.wait_for_url("**board=rewardbench-2**")
     page.get_by_role("group", name="Benchmark").get_by_role("radio").last.check()
     expect(page.get_by_role("rowheader", name="baseline/longest")).to_be_visible()
-    assert shown(page, "Origin") == ["run", "run"]
+    assert set(shown(page, "Origin")) == {"run"}
 
 
 @pytest.mark.parametrize("how", ["mouse", "keyboard"])
