@@ -296,6 +296,7 @@ def test_a_faulty_template_is_the_users_error(tiny_model: TinyModel, template: s
 # ---- control tokens
 
 
+@pytest.mark.usefixtures("sanitizing_transformers")
 @pytest.mark.parametrize(
     ("name", "token"), [("qwen3", "<|im_end|>"), ("gemma2", "<end_of_turn>"), ("llama", "<|eot_id|>")]
 )

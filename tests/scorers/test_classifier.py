@@ -774,6 +774,7 @@ def test_examples_with_control_tokens_are_counted_and_scored_raw(
     assert_close(values(score_candidates(scorer, candidates)), own("qwen3").scores(candidates))
 
 
+@pytest.mark.usefixtures("sanitizing_transformers")
 def test_the_live_tool_neutralises_control_tokens(tiny_model: TinyModel) -> None:
     """With sanitize the same scorer encodes a spelled-out control token as text, which is another score."""
     import dataclasses

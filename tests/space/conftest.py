@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ FLAGS = [
 OWN_HOSTS = {"127.0.0.1", "localhost"}
 
 OpenPage = Callable[..., Page]
+Serve = Callable[[gr.Blocks], str]
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +76,14 @@ def context(browser: Browser) -> BrowserContext:
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, url: str) -> Iterator[OpenPage]:
+def serve() -> Iterator[Serve]:
+    """Launches a page and gives its address. `open_page` asks for it too, so that browser pages are closed before it."""
+    with ExitStack() as stack:
+        yield lambda demo: stack.enter_context(launched(demo))
+
+
+@pytest.fixture
+def open_page(context: BrowserContext, url: str, serve: Serve) -> Iterator[OpenPage]:
     """Opens a page that is ready to use. An error in it, or a request to another host, fails the test at its end."""
     pages: list[Page] = []
     wrong: list[str] = []

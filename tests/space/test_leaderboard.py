@@ -15,7 +15,7 @@ from rb_core.evaluate import evaluate
 from rb_core.leaderboard import Board, Column
 from rb_core.space.leaderboard import ResultsFolder, hub_page, leaderboard_table, page_payload, rank_ranges
 from rb_core.space.page import build
-from tests.space.conftest import OpenPage, launched
+from tests.space.conftest import OpenPage, Serve
 
 MISSING = "–"
 
@@ -179,7 +179,7 @@ def test_csv_holds_what_is_shown(open_page: OpenPage, results_root: Path) -> Non
         assert "Chat / alpacaeval-easy" in row
 
 
-def test_text_of_the_data_is_never_markup_nor_a_formula(open_page: OpenPage) -> None:
+def test_text_of_the_data_is_never_markup_nor_a_formula(serve: Serve, open_page: OpenPage) -> None:
     """Names, descriptions and citations with markup or template syntax are shown as typed; the CSV runs no formula."""
     evil = '<img src=x onerror="document.title=1">${7*7}{{7*7}}`'
     rows = [
@@ -189,17 +189,17 @@ def test_text_of_the_data_is_never_markup_nor_a_formula(open_page: OpenPage) -> 
     board = table_board(rows, title=evil, description=evil, licence=evil, citation=evil, section_label=evil)
     with gr.Blocks() as demo:
         leaderboard_table(page_payload({"small": board}, 0))
-    with launched(demo) as address:
-        page = open_page(at=address)
-        assert page.locator("img[src=x]").count() == 0
-        for place in (".rb-lead", ".rb-notes cite", ".rb-boards", ".rb-kinds", ".rb-scroll"):
-            expect(page.locator(place)).to_contain_text(evil)
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Download CSV").click()
-        cells = list(csv.reader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
-        assert [row[1] for row in cells[1:]] == ["'=HYPERLINK(1)", f"'@org/{evil}"]
-        assert cells[2][2] == "'+kind"
-        assert cells[1][-1] == "-0.5"
+    address = serve(demo)
+    page = open_page(at=address)
+    assert page.locator("img[src=x]").count() == 0
+    for place in (".rb-lead", ".rb-notes cite", ".rb-boards", ".rb-kinds", ".rb-scroll"):
+        expect(page.locator(place)).to_contain_text(evil)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    cells = list(csv.reader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
+    assert [row[1] for row in cells[1:]] == ["'=HYPERLINK(1)", f"'@org/{evil}"]
+    assert cells[2][2] == "'+kind"
+    assert cells[1][-1] == "-0.5"
 
 
 def test_a_score_says_its_interval_in_words(open_page: OpenPage) -> None:
@@ -225,21 +225,21 @@ def test_notes_say_source_date_licence_and_what_was_left_out(open_page: OpenPage
         expect(notes).to_contain_text(text)
 
 
-def test_without_results_the_page_says_what_to_do(open_page: OpenPage, tmp_path: Path) -> None:
+def test_without_results_the_page_says_what_to_do(serve: Serve, open_page: OpenPage, tmp_path: Path) -> None:
     """An empty folder gives a page with a command to try, and no table."""
-    with launched(build(tmp_path)) as address:
-        page = open_page(at=address)
-        expect(page.get_by_role("heading", name="No results yet")).to_be_visible()
-        expect(page.get_by_text("python -m rb_core evaluate")).to_be_visible()
-        expect(page.locator("table")).to_be_hidden()
+    address = serve(build(tmp_path))
+    page = open_page(at=address)
+    expect(page.get_by_role("heading", name="No results yet")).to_be_visible()
+    expect(page.get_by_text("python -m rb_core evaluate")).to_be_visible()
+    expect(page.locator("table")).to_be_hidden()
 
 
-def test_results_that_arrive_later_show_without_a_restart(open_page: OpenPage, tmp_path: Path) -> None:
+def test_results_that_arrive_later_show_without_a_restart(serve: Serve, open_page: OpenPage, tmp_path: Path) -> None:
     """A page opened after a result was written shows it."""
-    with launched(build(tmp_path)) as address:
-        evaluate("baseline/shortest", "starter", out=tmp_path)
-        page = open_page(at=address)
-        expect(page.get_by_role("rowheader", name="baseline/shortest")).to_be_visible()
+    address = serve(build(tmp_path))
+    evaluate("baseline/shortest", "starter", out=tmp_path)
+    page = open_page(at=address)
+    expect(page.get_by_role("rowheader", name="baseline/shortest")).to_be_visible()
 
 
 def test_payload_is_the_same_object_until_a_file_changes(results_root: Path) -> None:

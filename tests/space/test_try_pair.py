@@ -156,6 +156,7 @@ def test_what_a_visitor_types_is_shown_as_text(open_page: OpenPage, model: str) 
     assert page.title() == "RewardBench"
 
 
+@pytest.mark.usefixtures("sanitizing_transformers")
 def test_control_tokens_in_the_text_are_fed_as_text_and_named(open_page: OpenPage) -> None:
     """A control token that is typed gives the model no extra control token, and the page says that it was there."""
     token = make_scorer(resolve(TINY)).chat.tokenizer.all_special_tokens[0]
