@@ -77,7 +77,7 @@ def context(browser: Browser) -> BrowserContext:
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Launches a page and gives its address. `open_page` asks for it too, so that browser pages are closed before it."""
+    """Launches a page and gives its address. `open_page` asks for it too, so that its pages are closed before it."""
     with ExitStack() as stack:
         yield lambda demo: stack.enter_context(launched(demo))
 
