@@ -185,7 +185,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 def to_json(result: Result) -> bytes:
     """The file's content: readable, the same bytes for the same result."""
-    content = result.model_dump(mode="json", exclude_none=True, exclude_defaults=False)
+    content = result.model_dump(mode="json", exclude_none=True)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
