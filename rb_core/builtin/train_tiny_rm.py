@@ -942,9 +942,10 @@ Made-up bad answers (good answer: the human-chosen one):
 This is a toy. It knows next to nothing about the world, cannot tell a true answer from a false one, does no
 sums, reads English only and ignores case. On human preferences it does no better than simple rules, and on some
 sources worse: the first table says where. What it has learnt is in the second table: to tell an ordinary answer
-from noise, from none, and, less surely, from an insult or an answer to something else. Do not use it to train or to
-filter anything that matters, nor as a judge of safety. Its training data have offensive passages, and its rewards
-follow the annotators' tastes.
+from noise, from none, and, less surely, from an insult or an answer to something else: whether an answer fits its
+question it sees mostly by the words they share, and a right answer in other words, or in a bare list, can lose. Do not
+use it to train or to filter anything that matters, nor as a judge of safety. Its training data have offensive
+passages, and its rewards follow the annotators' tastes.
 """
 
 

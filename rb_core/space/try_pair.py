@@ -49,7 +49,8 @@ SAMPLES = (
         "On topic or not",
         "What should I pack for a weekend of hiking in the rain?",
         (
-            "A waterproof jacket and trousers, two pairs of wool socks, a dry bag for spare clothes, a map, a torch.",
+            "Pack a waterproof jacket and trousers, two pairs of wool socks, and a dry bag for spare clothes, so that "
+            "the rain does not spoil your hiking.",
             "The first pianos were built in Italy around the year 1700. Their hammers strike the strings.",
         ),
     ),

@@ -18,6 +18,7 @@ from rb_core.example import Candidates
 from rb_core.models import ModelOptions, resolve
 from rb_core.space import live
 from rb_core.space.live import LIVE_MODELS, MAX_CHARACTERS, MAX_COMPLETIONS, InputError, score_text, without_paths
+from rb_core.space.try_pair import SAMPLES, Sample
 from rb_core.space.verdict import message_html, outcome_html
 from tests.space.conftest import OpenPage
 
@@ -154,6 +155,15 @@ def test_what_a_visitor_types_is_shown_as_text(open_page: OpenPage, model: str) 
         expect(result.locator("pre").first).to_contain_text("${7*7} {{7*7}}")
     assert page.locator("img[src=x]").count() == 0
     assert page.title() == "RewardBench"
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.label)
+def test_the_examples_come_out_as_they_promise(sample: Sample) -> None:
+    """The built-in model puts the first completion of every example first, and the tie is one."""
+    outcome = score_text("builtin/tiny-rm", sample.prompt, sample.completions)
+    ranks = [completion.rank for completion in outcome.completions]
+    assert ranks == ([1, 1] if sample.label == "A tie" else sorted(ranks))
+    assert len(set(sample.completions)) == len(set(ranks))
 
 
 @pytest.mark.usefixtures("sanitizing_transformers")
