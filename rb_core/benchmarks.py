@@ -421,8 +421,7 @@ def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None) -> B
 
 def spec_to_json(spec: BenchmarkSpec) -> dict[str, Any]:
     """What aggregating needs of a record, for benchmarks that have none here."""
-    content = asdict(replace(spec, source=None, prior=None, read=read_custom))
-    return {key: value for key, value in content.items() if key not in ("read", "source", "prior")}
+    return {key: value for key, value in asdict(spec).items() if key not in ("read", "source", "prior")}
 
 
 def spec_from_json(content: Mapping[str, Any]) -> BenchmarkSpec:

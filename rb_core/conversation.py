@@ -134,7 +134,7 @@ class ChatFormat:
     def _truncate(self, encoded: Encoded) -> Encoded:
         """Drop the oldest prompt tokens; keep the special token at the front, which encoders read."""
         excess = len(encoded.ids) - self.max_length
-        head = 1 if encoded.ids and encoded.ids[0] in self._special_ids and encoded.start > 0 else 0
+        head = 1 if encoded.ids and encoded.ids[0] in self.special_ids and encoded.start > 0 else 0
         if excess > encoded.start - head:
             return encoded._replace(reason=COMPLETION_TOO_LONG)
         ids = encoded.ids[:head] + encoded.ids[head + excess :]
@@ -169,7 +169,8 @@ class ChatFormat:
         return {}
 
     @cached_property
-    def _special_ids(self) -> frozenset[int]:
+    def special_ids(self) -> frozenset[int]:
+        """Ids of the tokenizer's special tokens, those without a name of their own among them."""
         return frozenset(i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special)
 
     @cached_property

@@ -216,8 +216,6 @@ def _outcome(
 def pieces(chat: ChatFormat, encoded: Encoded) -> tuple[Piece, ...]:
     """What the model was fed, back from the token ids: control tokens one by one, text between them as a whole."""
     tokenizer = chat.tokenizer
-    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    special |= set(tokenizer.all_special_ids)
     found: list[Piece] = []
     run: list[int] = []
 
@@ -230,7 +228,7 @@ def pieces(chat: ChatFormat, encoded: Encoded) -> tuple[Piece, ...]:
         completion = index >= encoded.start
         if index == encoded.start:
             close(False)
-        if token in special:
+        if token in chat.special_ids:
             close(completion)
             found.append(Piece(str(tokenizer.convert_ids_to_tokens(token)), True, completion))
         else:
