@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -33,6 +34,8 @@ class Message(TypedDict):
 
 Conversation = tuple[Message, ...]
 
+# Conversations in one call of the tokenizer: enough to keep every core busy, few enough to hold twice.
+AT_ONCE = 1024
 COMPLETION_TOO_LONG = "completion alone exceeds the maximum length"
 
 # Templates of the Llama 3 family write today's date. A macro of the same name shadows transformers' function, so that
@@ -113,23 +116,34 @@ class ChatFormat:
 
     def text(self, messages: Conversation, *, generation_prompt: bool = False) -> str:
         """The conversation as text, for people to read. Scores never pass through it."""
-        return str(self._apply(messages, tokenize=False, add_generation_prompt=generation_prompt))
+        return str(self._apply([messages], tokenize=False, add_generation_prompt=generation_prompt)[0])
 
     def encode(self, prompt: Conversation, completions: tuple[str, ...]) -> list[Encoded]:
         """Token ids of the prompt answered by each of the completions.
 
         Raises ModelError when the template refuses the conversation.
         """
-        prompt_ids = self._ids(prompt, generation_prompt=True)
-        prompt_text = self.text(prompt, generation_prompt=True)
-        return [self._encode_one(prompt, prompt_ids, prompt_text, completion) for completion in completions]
+        return self.encode_all([(prompt, completions)])[0]
 
-    def _encode_one(self, prompt: Conversation, prompt_ids: list[int], prompt_text: str, completion: str) -> Encoded:
-        ids = self._ids((*prompt, _answer(completion)))
-        start = _common_prefix(prompt_ids, ids)
-        rewritten = not self.text((*prompt, _answer(completion or "-"))).startswith(prompt_text + (completion or "-"))
-        encoded = Encoded(tuple(ids), start, rewritten=rewritten)
+    def encode_all(self, asked: Sequence[tuple[Conversation, tuple[str, ...]]]) -> list[list[Encoded]]:
+        """As `encode`, for many prompts at once, which the tokenizer spreads over the processor's cores."""
+        answered = [(*prompt, _answer(completion)) for prompt, completions in asked for completion in completions]
+        prompt_ids = self._ids([prompt for prompt, _ in asked], generation_prompt=True)
+        ids = iter(self._ids(answered))
+        encoded = []
+        for (prompt, completions), start in zip(asked, prompt_ids, strict=True):
+            text = self.text(prompt, generation_prompt=True)
+            encoded.append([self._encoded(next(ids), start, self._rewrites(prompt, text, c)) for c in completions])
+        return encoded
+
+    def _encoded(self, ids: list[int], prompt_ids: list[int], rewritten: bool) -> Encoded:
+        encoded = Encoded(tuple(ids), _common_prefix(prompt_ids, ids), rewritten=rewritten)
         return encoded if len(ids) <= self.max_length else self._truncate(encoded)
+
+    def _rewrites(self, prompt: Conversation, prompt_text: str, completion: str) -> bool:
+        """Whether the template puts something else after the prompt than the completion as it is."""
+        completion = completion or "-"
+        return not self.text((*prompt, _answer(completion))).startswith(prompt_text + completion)
 
     def _truncate(self, encoded: Encoded) -> Encoded:
         """Drop the oldest prompt tokens; keep the special token at the front, which encoders read."""
@@ -140,24 +154,29 @@ class ChatFormat:
         ids = encoded.ids[:head] + encoded.ids[head + excess :]
         return encoded._replace(ids=ids, start=encoded.start - excess, dropped=excess)
 
-    def _ids(self, messages: Conversation, *, generation_prompt: bool = False) -> list[int]:
-        ids = self._apply(messages, tokenize=True, add_generation_prompt=generation_prompt, return_dict=False)
-        return [int(i) for i in ids]
+    def _ids(self, conversations: Sequence[Conversation], *, generation_prompt: bool = False) -> list[list[int]]:
+        """Token ids of each conversation: rendered and tokenised in one call."""
+        found: list[list[int]] = []
+        for first in range(0, len(conversations), AT_ONCE):
+            some = conversations[first : first + AT_ONCE]
+            found += self._apply(some, tokenize=True, add_generation_prompt=generation_prompt, return_dict=False)
+        return found
 
-    def _apply(self, messages: Conversation, *, tokenize: bool, **options: Any) -> Any:
-        turns = fold_system(messages) if self.system_role == "fold" else messages
+    def _apply(self, conversations: Sequence[Conversation], *, tokenize: bool, **options: Any) -> Any:
+        every = [fold_system(each) if self.system_role == "fold" else each for each in conversations]
         if self.sanitize and tokenize:
-            options |= self._sanitize_option(turns)
+            options |= self._sanitize_option([turn for each in every for turn in each])
+        turns = [[dict(turn) for turn in each] for each in every]
         try:
-            return self.tokenizer.apply_chat_template(
-                [dict(turn) for turn in turns], chat_template=self._frozen, tokenize=tokenize, **options
-            )
+            return self.tokenizer.apply_chat_template(turns, chat_template=self._frozen, tokenize=tokenize, **options)
         except TEMPLATE_ERRORS as error:
-            roles = ", ".join(turn["role"] for turn in turns)
+            if len(every) > 1:  # find the one that is refused
+                return [each for one in conversations for each in self._apply([one], tokenize=tokenize, **options)]
+            roles = ", ".join(turn["role"] for turn in every[0])
             hint = "; --fold-system puts system messages into the first user turn" if "system" in roles else ""
             raise ModelError(f"the chat template refuses a conversation of ({roles}): {error}{hint}") from error
 
-    def _sanitize_option(self, messages: Conversation) -> dict[str, bool]:
+    def _sanitize_option(self, messages: Sequence[Message]) -> dict[str, bool]:
         # An older transformers would hand the unknown option to the template and say nothing.
         if "sanitize_control_tokens" in inspect.signature(self.tokenizer.apply_chat_template).parameters:
             return {"sanitize_control_tokens": True}
