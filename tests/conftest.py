@@ -17,14 +17,16 @@ settings.load_profile("rewardbench")
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny model by its name in tiny_models.BUILDERS. Shared: tests must not change it."""
-    from tests.tiny_models import BUILDERS
+    """The folder of a tiny model by its name in tiny_models.BUILDERS or CAUSAL_BUILDERS. Shared: tests must not change
+    it."""
+    from tests.tiny_models import BUILDERS, CAUSAL_BUILDERS
 
     root = tmp_path_factory.mktemp("tiny-models")
+    builders = {**BUILDERS, **CAUSAL_BUILDERS}
 
     def build(name: str) -> Path:
         folder = root / name
-        return folder if folder.exists() else BUILDERS[name](folder)
+        return folder if folder.exists() else builders[name](folder)
 
     return build
 
