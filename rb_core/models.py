@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -18,8 +18,13 @@ from typing import Any, Literal
 from rb_core.conversation import SystemRole
 from rb_core.errors import ModelError, first_line, hub_errors
 
-Kind = Literal["classifier", "baseline"]
-KINDS: tuple[Kind, ...] = ("classifier", "baseline")
+Kind = Literal["classifier", "implicit", "baseline"]
+KINDS: tuple[Kind, ...] = ("classifier", "implicit", "baseline")
+# How the log-probabilities of a completion's tokens become a score where there is no reference model.
+ReferenceFree = Literal["sum", "mean", "norm"]
+REFERENCE_FREE: tuple[ReferenceFree, ...] = ("sum", "mean", "norm")
+DEFAULT_BETA = 0.1
+ADAPTER_CONFIG = "adapter_config.json"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
@@ -65,6 +70,8 @@ class ModelOptions:
     """What the user said; None leaves it to the record and the checkpoint.
 
     output_index, output_weights, lower_is_better declare how several outputs, or a cost, become one score.
+    reference, reference_revision, beta, reference_free say what an implicit reward is measured against.
+    batch_tokens: None finds it from the memory that is free; device_map: "auto" spreads a model over all GPUs.
     """
 
     name: str | None = None
@@ -78,33 +85,57 @@ class ModelOptions:
     output_index: int | None = None
     output_weights: tuple[float, ...] | None = None
     lower_is_better: bool = False
-    batch_tokens: int = 8192
+    reference: str | None = None
+    reference_revision: str | None = None
+    beta: float | None = None
+    reference_free: ReferenceFree | None = None
+    batch_tokens: int | None = None
+    device_map: Literal["auto"] | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where weights come from.
+
+    location: hub id or folder; revision: hub commit, or `sha256:` and the digest of a folder's files; config: its
+    config.json (of an adapter: adapter_config.json).
+    """
+
+    location: str
+    revision: str | None
+    config: Mapping[str, Any]
+
+    @property
+    def hub_revision(self) -> str | None:
+        """The commit to load from the hub; None for a folder."""
+        return None if Path(self.location).is_dir() else self.revision
+
+    @property
+    def name(self) -> str:
+        """ORG/NAME on the hub; local/NAME for a folder, whose place on this machine is nobody's business."""
+        return _name_of(self.location)
 
 
 @dataclass(frozen=True)
 class ModelSpec:
     """A model ready to be loaded.
 
-    location: hub id, folder, or a baseline's name; revision: hub commit, or `sha256:` and the digest of a folder's
-    files; config: the checkpoint's config.json, empty for a baseline.
+    checkpoint: of a baseline only its name; adapter: a PEFT adapter to be put on the checkpoint; reference: what an
+    implicit reward is measured against (equal to checkpoint: the same without the adapter), None without one.
     """
 
     name: str
     kind: Kind
-    location: str
-    revision: str | None
-    config: Mapping[str, Any]
+    checkpoint: Checkpoint
     options: ModelOptions
     chat_template: str | None
     system_role: SystemRole
     output: Output
     lower_is_better: bool
     max_length: int | None
-
-    @property
-    def hub_revision(self) -> str | None:
-        """The commit to load from the hub; None for a folder."""
-        return None if Path(self.location).is_dir() else self.revision
+    adapter: Checkpoint | None = None
+    reference: Checkpoint | None = None
+    beta: float = 1.0
 
 
 _RECORDS = (
@@ -151,34 +182,27 @@ def resolve(model: str, options: ModelOptions = ModelOptions()) -> ModelSpec:
     """
     _check_options(options)
     record = RECORDS.get(model)
-    if record is None and model.startswith(("baseline/", "builtin/")):
-        known = ", ".join(name for name in RECORDS if name.startswith(("baseline/", "builtin/")))
-        raise ModelError(f"unknown model {model!r}: choose one of {known}")
     if record is not None and record.kind == "baseline":
         _check_baseline_options(options)
-        return _spec(record.name, record.kind, model, None, {}, record, options)
-    location, revision, config = _locate(model, record, options)
-    kind = options.kind or (record.kind if record else _kind_of(model, config))
-    name = model if record is not None and record.folder else _name_of(model, location)
-    return _spec(name, kind, location, revision, config, record, options)
+        return _spec(model, record.kind, Checkpoint(model, None, {}), record, options)
+    checkpoint = _locate(model, record, options.revision)
+    adapter = None
+    if "base_model_name_or_path" in checkpoint.config:
+        adapter, checkpoint = checkpoint, _base_of(model, checkpoint)
+    kind = options.kind or (record.kind if record else _kind_of(model, checkpoint.config, options, adapter))
+    name = model if record is not None and record.folder else _name_of(model)
+    spec = _spec(name, kind, checkpoint, record, options)
+    return _implicit(spec, adapter) if kind == "implicit" else _checked_classifier(spec, adapter)
 
 
 def _spec(
-    name: str,
-    kind: Kind,
-    location: str,
-    revision: str | None,
-    config: Mapping[str, Any],
-    record: ModelRecord | None,
-    options: ModelOptions,
+    name: str, kind: Kind, checkpoint: Checkpoint, record: ModelRecord | None, options: ModelOptions
 ) -> ModelSpec:
     record = record or ModelRecord(name, kind)
     return ModelSpec(
         name=options.name or name,
         kind=kind,
-        location=location,
-        revision=revision,
-        config=config,
+        checkpoint=checkpoint,
         options=options,
         chat_template=options.chat_template or record.chat_template,
         system_role="fold" if options.fold_system else record.system_role,
@@ -188,26 +212,88 @@ def _spec(
     )
 
 
+_IMPLICIT_OPTIONS = ("reference", "reference_revision", "beta", "reference_free")
+_CLASSIFIER_OPTIONS = ("output_index", "output_weights", "lower_is_better")
+
+
+def _flag(option: str) -> str:
+    return "--" + option.replace("_", "-")
+
+
+def _refuse(options: ModelOptions, names: Sequence[str], kind: str) -> None:
+    """What says nothing of this kind of model is refused rather than ignored."""
+    default = ModelOptions()
+    for name in names:
+        if getattr(options, name) != getattr(default, name):
+            raise ModelError(f"{_flag(name)} says nothing of a model of kind {kind}")
+
+
+def _checked_classifier(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
+    _refuse(spec.options, _IMPLICIT_OPTIONS, spec.kind)
+    if adapter is not None:
+        raise ModelError(
+            f"{spec.name} is an adapter; a classifier is scored as one checkpoint: merge the adapter into its base"
+        )
+    return spec
+
+
+def _implicit(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
+    """The spec with its reference: the one that is named, or the base of an adapter."""
+    options = spec.options
+    _refuse(options, _CLASSIFIER_OPTIONS, spec.kind)
+    if options.reference_free is not None:
+        _refuse(options, ("reference", "reference_revision", "beta"), f"implicit, {options.reference_free} without one")
+        return replace(spec, adapter=adapter)
+    if options.reference is not None:
+        record = RECORDS.get(options.reference)
+        reference = _locate(options.reference, record, options.reference_revision, "--reference-revision")
+        if "base_model_name_or_path" in reference.config:
+            raise ModelError(f"--reference {options.reference} is an adapter; give a whole checkpoint")
+    elif adapter is not None and options.reference_revision is None:
+        reference = spec.checkpoint
+    else:
+        raise ModelError(
+            f"{spec.name}: an implicit reward is measured against the model the training started from: give it with "
+            "--reference, or say --reference-free sum, mean or norm"
+        )
+    beta = DEFAULT_BETA if options.beta is None else options.beta
+    return replace(spec, adapter=adapter, reference=reference, beta=beta)
+
+
 def _check_options(options: ModelOptions) -> None:
-    if options.dtype not in DTYPES:
-        raise ModelError(f"unknown dtype {options.dtype!r}: choose one of {', '.join(DTYPES)}")
-    if options.device.split(":")[0] not in DEVICES:
-        raise ModelError(f"unknown device {options.device!r}: choose one of {', '.join(DEVICES)}")
+    """Raise ModelError for the first option whose value makes no sense by itself or beside another."""
+    _check_numbers(options)
+    choices = (
+        ("dtype", options.dtype, DTYPES),
+        ("device", options.device.partition(":")[0], DEVICES),
+        ("kind", options.kind, (None, *KINDS)),
+        ("reference-free", options.reference_free, (None, *REFERENCE_FREE)),
+        ("device-map", options.device_map, (None, "auto")),
+    )
+    for what, value, allowed in choices:
+        if value not in allowed:
+            known = ", ".join(filter(None, allowed))
+            raise ModelError(f"unknown {what} {value!r}: choose one of {known}")
     _, colon, number = options.device.partition(":")
     if colon and not number.isdecimal():
         raise ModelError(f"unknown device {options.device!r}: a number follows the colon, as in cuda:0")
+    if options.output_index is not None and options.output_weights is not None:
+        raise ModelError("give either --output-index or --output-weights, not both")
+    if options.device_map is not None and options.device != "auto":
+        raise ModelError("--device-map auto places the model by itself: leave --device out")
+
+
+def _check_numbers(options: ModelOptions) -> None:
     if options.output_weights is not None and not all(map(math.isfinite, options.output_weights)):
         raise ModelError("--output-weights has a number that is not finite")
     if options.max_length is not None and options.max_length < 1:
         raise ModelError(f"--max-length is {options.max_length}; it must be at least 1")
-    if options.batch_tokens < 1:
+    if options.batch_tokens is not None and options.batch_tokens < 1:
         raise ModelError(f"--batch-tokens is {options.batch_tokens}; it must be at least 1")
-    if options.kind is not None and options.kind not in KINDS:
-        raise ModelError(f"unknown kind {options.kind!r}: choose one of {', '.join(KINDS)}")
-    if options.output_index is not None and options.output_weights is not None:
-        raise ModelError("give either --output-index or --output-weights, not both")
     if options.output_index is not None and options.output_index < 0:
         raise ModelError(f"--output-index is {options.output_index}; outputs are counted from 0")
+    if options.beta is not None and not (math.isfinite(options.beta) and options.beta > 0):
+        raise ModelError(f"--beta is {options.beta:g}; it must be a positive number")
 
 
 def _check_baseline_options(options: ModelOptions) -> None:
@@ -215,7 +301,7 @@ def _check_baseline_options(options: ModelOptions) -> None:
     for option in fields(options):
         allowed = option.name in ("name", "dtype", "device", "batch_tokens")
         if not allowed and getattr(options, option.name) != option.default:
-            raise ModelError(f"--{option.name.replace('_', '-')} says something of a checkpoint; a baseline has none")
+            raise ModelError(f"{_flag(option.name)} says something of a checkpoint; a baseline has none")
 
 
 def _output(options: ModelOptions) -> Output | None:
@@ -226,8 +312,11 @@ def _output(options: ModelOptions) -> Output | None:
     return None
 
 
-def _locate(model: str, record: ModelRecord | None, options: ModelOptions) -> tuple[str, str | None, Mapping[str, Any]]:
-    """Folder or hub id, revision, and the checkpoint's config."""
+def _locate(model: str, record: ModelRecord | None, revision: str | None, flag: str = "--revision") -> Checkpoint:
+    """Where the checkpoint of that name is, at which revision, and its config."""
+    if model.startswith("baseline/") or (record is None and model.startswith("builtin/")):
+        known = ", ".join(name for name in RECORDS if name.startswith(("baseline/", "builtin/")))
+        raise ModelError(f"unknown model {model!r}: choose one of {known}")
     if record is not None and record.folder is not None:
         package, _, folder = record.folder.partition("/")
         path = Path(str(resources.files(package))) / folder
@@ -236,26 +325,49 @@ def _locate(model: str, record: ModelRecord | None, options: ModelOptions) -> tu
     else:
         path = Path(model).expanduser()
     if path.is_dir():
-        if options.revision is not None:
-            raise ModelError(f"--revision names a commit on the hub; {model!r} is a folder")
-        return str(path), "sha256:" + _folder_digest(path), _folder_config(path)
+        if revision is not None:
+            raise ModelError(f"{flag} names a commit on the hub; {model!r} is a folder")
+        return Checkpoint(str(path), "sha256:" + _folder_digest(path), _folder_config(path))
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelError(f"{model!r} is neither a folder nor a hub id (ORG/NAME)")
-    return _locate_on_hub(model, options.revision)
+    return _locate_on_hub(model, revision)
 
 
-def _locate_on_hub(model: str, revision: str | None) -> tuple[str, str | None, Mapping[str, Any]]:
+def _base_of(model: str, adapter: Checkpoint) -> Checkpoint:
+    """The checkpoint that an adapter says it belongs to."""
+    base = adapter.config["base_model_name_or_path"]
+    if not isinstance(base, str) or not base:
+        raise ModelError(f"{model}: {ADAPTER_CONFIG} names no base model")
+    revision = None if Path(base).expanduser().is_dir() else adapter.config.get("revision")
+    return _locate(base, RECORDS.get(base), revision or None)
+
+
+def _locate_on_hub(model: str, revision: str | None) -> Checkpoint:
     from huggingface_hub import HfApi, hf_hub_download
 
     try:
-        commit = HfApi().model_info(model, revision=revision).sha
-        config = json.loads(Path(hf_hub_download(model, "config.json", revision=commit)).read_text(encoding="utf-8"))
+        info = HfApi().model_info(model, revision=revision)
+        files = {sibling.rfilename for sibling in info.siblings or ()}
+        file = _config_file(model, files)
+        config = json.loads(Path(hf_hub_download(model, file, revision=info.sha)).read_text(encoding="utf-8"))
     except hub_errors() as error:
         raise ModelError(
             f"model {model} is no folder here and cannot be reached on the hub ({first_line(error)}): "
             "check the name, the revision and the connection"
         ) from error
-    return model, commit, _checked_config(f"{model}: config.json", config)
+    return Checkpoint(model, info.sha, _checked_config(f"{model}: {file}", config))
+
+
+def _config_file(model: str, files: Collection[str]) -> str:
+    """Which of its files says what it is. Raises ModelError when it says to be a whole model and an adapter."""
+    if ADAPTER_CONFIG not in files:
+        return "config.json"
+    if "config.json" in files:
+        raise ModelError(
+            f"{model} has a config.json and an {ADAPTER_CONFIG}: transformers would load the one and put the other on "
+            "it without a word; take one of them away"
+        )
+    return ADAPTER_CONFIG
 
 
 def _checked_config(place: str, config: Any) -> Mapping[str, Any]:
@@ -265,13 +377,14 @@ def _checked_config(place: str, config: Any) -> Mapping[str, Any]:
 
 
 def _folder_config(path: Path) -> Mapping[str, Any]:
+    file = path / _config_file(str(path), {each.name for each in path.iterdir()})
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path}: no config.json; this is not the folder of a model") from None
     except ValueError as error:
-        raise ModelError(f"{path / 'config.json'}: not readable JSON: {error}") from error
-    return _checked_config(str(path / "config.json"), config)
+        raise ModelError(f"{file}: not readable JSON: {error}") from error
+    return _checked_config(str(file), config)
 
 
 def _folder_digest(path: Path) -> str:
@@ -286,19 +399,28 @@ def _folder_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _kind_of(model: str, config: Mapping[str, Any]) -> Kind:
-    architectures = config.get("architectures") or []
-    if any(str(name).endswith("ForSequenceClassification") for name in architectures):
+def _kind_of(model: str, config: Mapping[str, Any], options: ModelOptions, adapter: Checkpoint | None) -> Kind:
+    """What a config's architecture says: a classifier; a language model if it is said, or clear, what its reward is
+    measured against."""
+    architectures = [str(name) for name in config.get("architectures") or []]
+    if any(name.endswith("ForSequenceClassification") for name in architectures):
         return "classifier"
-    found = ", ".join(map(str, architectures)) or "no architecture"
+    found = ", ".join(architectures) or "no architecture"
+    if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
+        if options.reference is not None or options.reference_free is not None or adapter is not None:
+            return "implicit"
+        raise ModelError(
+            f"{model}: its config names {found}, a language model; for its implicit reward say --kind implicit with "
+            "--reference, the model its training started from, or with --reference-free sum, mean or norm"
+        )
     raise ModelError(
         f"{model}: its config names {found}, not a sequence classifier; "
         "if it has a reward head that transformers can load as one, say --kind classifier"
     )
 
 
-def _name_of(model: str, location: str) -> str:
-    if Path(location).is_dir():
-        folder = Path(location).resolve().name
-        return "local/" + "".join(c if c.isalnum() or c in "._-+" else "-" for c in folder)
+def _name_of(model: str) -> str:
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return "local/" + "".join(c if c.isalnum() or c in "._-+" else "-" for c in path.resolve().name)
     return model

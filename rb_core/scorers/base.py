@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from rb_core.example import Candidates
@@ -18,10 +18,14 @@ class Cell(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Completions that are scored together; `inputs` is the scorer's own, one entry a cell."""
+    """Completions that are scored together; `inputs` is the scorer's own, one entry a cell.
+
+    tokens: how much work it is, in tokens through the model; many processes share the work by it.
+    """
 
     cells: tuple[Cell, ...]
     inputs: tuple[Any, ...]
+    tokens: int = 0
 
 
 class Plan(NamedTuple):
@@ -43,6 +47,10 @@ class Scorer(Protocol):
 
     def score(self, batch: Batch) -> list[Score]:
         """One score a cell, in order; NaN with a reason for what cannot be scored."""
+        ...
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[list[Score]]:
+        """The scores of each batch, in order, the next batch under way where the device allows it."""
         ...
 
     def describe(self) -> dict[str, Any]:

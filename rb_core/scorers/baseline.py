@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from rb_core.conversation import Conversation
 from rb_core.errors import ModelError
 from rb_core.example import Candidates
-from rb_core.scorers.base import Batch, Plan, cells, words
+from rb_core.scorers.base import Batch, Cell, Plan, cells, words
 from rb_core.table import Score
 
 BATCH = 512
@@ -38,20 +38,30 @@ class FunctionScorer:
         every = cells(candidates)
         inputs = [(candidates[i].prompt, candidates[i].completions[j]) for i, j in every]
         starts = range(0, len(every), BATCH)
-        batches = tuple(Batch(tuple(every[s : s + BATCH]), tuple(inputs[s : s + BATCH])) for s in starts)
+        batches = tuple(_batch(every[s : s + BATCH], inputs[s : s + BATCH]) for s in starts)
         return Plan(batches, {"empty_completions": sum(not text for _, text in inputs)})
 
     def score(self, batch: Batch) -> list[Score]:
         return [self._one(prompt, completion) for prompt, completion in batch.inputs]
 
+    def stream(self, batches: Iterable[Batch]) -> Iterator[list[Score]]:
+        return map(self.score, batches)
+
     def _one(self, prompt: Conversation, completion: str) -> Score:
         with np.errstate(over="ignore"):  # beyond float32 is infinity, which is said to be unscored below
             value = float(np.float32(self.function(prompt, completion)))
-        num_tokens = len(words(completion)) + sum(len(words(message["content"])) for message in prompt)
-        return Score(value, num_tokens) if math.isfinite(value) else Score.unscored(NOT_FINITE, num_tokens)
+        own = len(words(completion))
+        num_tokens = own + sum(len(words(message["content"])) for message in prompt)
+        if not math.isfinite(value):
+            return Score.unscored(NOT_FINITE, num_tokens, num_completion_tokens=own)
+        return Score(value, num_tokens, num_completion_tokens=own)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": self.kind, "dtype": "float32"}
+
+
+def _batch(cells: Sequence[Cell], inputs: Sequence[tuple[Conversation, str]]) -> Batch:
+    return Batch(tuple(cells), tuple(inputs), sum(len(text) for _, text in inputs))
 
 
 class BaselineScorer(FunctionScorer):

@@ -48,7 +48,7 @@ def test_the_card_says_what_it_must() -> None:
 def test_it_runs_in_float32_by_the_shipped_template(scorer: ClassifierScorer) -> None:
     """It loads as float32, is batched, renders a system message, and is read at the token that closes the answer."""
     about = scorer.describe()
-    assert (about["dtype"], about["batching"]) == ("float32", "bucketed")
+    assert (about["dtype"], about["batching"]) == ("float32", "packed")
     scorer.chat.check_system_role()
     assert about["scored_token"] == scorer.chat.tokenizer.eos_token
 

@@ -128,8 +128,8 @@ def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
     """NaN, infinity, and what float32 cannot hold: no score, with a reason, and the others are not touched."""
     scorer = FunctionScorer(lambda prompt, completion: bad if completion == "bad" else 2.5)
     (found,) = score_candidates(scorer, [Candidates(ASK, ("good", "bad", "fine"))])
-    assert found[0] == Score(2.5, 8)
-    assert found[2] == Score(2.5, 8)
+    assert found[0] == Score(2.5, 8, num_completion_tokens=1)
+    assert found[2] == Score(2.5, 8, num_completion_tokens=1)
     assert math.isnan(found[1].value)
     assert found[1].reason == NOT_FINITE
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -23,14 +23,24 @@ from rb_core.evaluate import make_scorer, score_candidates
 from rb_core.example import Candidates
 from rb_core.models import ModelOptions, resolve
 from rb_core.scorers.baseline import NOT_FINITE
-from rb_core.scorers.classifier import ClassifierScorer, own_max_length
+from rb_core.scorers.checkpoint import own_max_length
+from rb_core.scorers.classifier import ClassifierScorer
+from rb_core.scorers.conversations import TOLERANCE
 from rb_core.table import Score
 from tests import tiny_models
-from tests.tiny_models import BUILDERS, DECLARED, DECODERS, edit_config, edit_weights
+from tests.tiny_models import BUILDERS, DECLARED, DECODERS, UNPACKABLE, edit_config, edit_weights
 
 TinyModel = Callable[[str], Path]
 CPU = {"device": "cpu"}
 CLOSE = 1e-5
+# The ways of batching that each architecture allows: an encoder's head is read by its own forward pass, and a model
+# without a pad token refuses batches there.
+PACKED = tuple(name for name in DECODERS if name not in UNPACKABLE)
+WAYS = [
+    *((name, "packed") for name in PACKED),
+    *((name, "bucketed") for name in DECODERS),
+    *((name, "bucketed-own-forward") for name in BUILDERS if name != "gpt2"),
+]
 
 
 def turn(role: Role, content: str) -> Message:
@@ -53,10 +63,15 @@ CANDIDATES = (
 )
 
 
-def load(folder: Path, name: str = "", **options: Any) -> ClassifierScorer:
-    """The scorer of a folder, with the template that an architecture of this name needs."""
+def load(folder: Path, name: str = "", batching: str = "", **options: Any) -> ClassifierScorer:
+    """The scorer of a folder, with the template that an architecture of this name needs.
+
+    batching: the way of batching, in place of the one that is chosen.
+    """
     options = {"chat_template": DECLARED.get(name)} | CPU | options
-    return ClassifierScorer.load(resolve(str(folder), ModelOptions(**options)))
+    scorer = ClassifierScorer.load(resolve(str(folder), ModelOptions(**options)))
+    scorer.batching = batching or scorer.batching
+    return scorer
 
 
 def drop_weight(folder: Path, name: str) -> None:
@@ -128,22 +143,54 @@ def assert_close(found: Sequence[Sequence[float]], wanted: Sequence[Sequence[flo
 # ---- the token that is read, whoever the neighbours are
 
 
-@pytest.mark.parametrize("batch_tokens", [1, 64, 512, 8192])
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize(("name", "batching"), WAYS)
 def test_scores_are_the_models_own_forward_pass(
-    tiny_model: TinyModel, expected: Callable[[str], list[list[float]]], name: str, batch_tokens: int
+    tiny_model: TinyModel, expected: Callable[[str], list[list[float]]], name: str, batching: str
 ) -> None:
-    """Whatever the architecture, its pad token and the batch size: each score is that of the conversation alone."""
-    scorer = load(tiny_model(name), name, batch_tokens=batch_tokens)
-    plan = scorer.plan(CANDIDATES)
-    sizes = [len(batch.cells) for batch in plan.batches]
-    assert (max(sizes) == 1) if batch_tokens == 1 else (max(sizes) > 1 or batch_tokens < 512)
-    found = {
-        cell: score for batch in plan.batches for cell, score in zip(batch.cells, scorer.score(batch), strict=True)
-    }
-    by_cell = [[found[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)]
-    assert_close(by_cell, expected(name))
-    assert_close(values(score_candidates(scorer, CANDIDATES)), expected(name))
+    """Whatever the architecture, its pad token, the way of batching and the batch size: each score is that of the
+    conversation alone."""
+    scorer = load(tiny_model(name), name, batching)
+    for scorer.batch_tokens in (1, 64, 512, 8192):
+        plan = scorer.plan(CANDIDATES)
+        sizes = [len(batch.cells) for batch in plan.batches]
+        assert (max(sizes) == 1) if scorer.batch_tokens == 1 else (max(sizes) > 1 or scorer.batch_tokens < 512)
+        found = {
+            cell: score for batch in plan.batches for cell, score in zip(batch.cells, scorer.score(batch), strict=True)
+        }
+        by_cell = [[found[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)]
+        assert_close(by_cell, expected(name))
+        assert values(score_candidates(scorer, CANDIDATES)) == by_cell
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_the_best_way_of_batching_that_is_right_is_chosen(tiny_model: TinyModel, name: str) -> None:
+    """Where nothing of one text reaches another rows are packed; elsewhere not. The result says which way it was, and
+    how far the probes were from the model's own forward pass."""
+    scorer = load(tiny_model(name), name)
+    about = scorer.describe()
+    assert about["batching"] == {"deberta": "bucketed-own-forward", "jamba": "bucketed"}.get(name, "packed")
+    assert about["batching"] == scorer.batching
+    assert about["probe"] == scorer.probe
+    assert 0 <= about["probe"] < 10 * CLOSE
+    own_attention = {"sdpa", "eager"}  # the checkpoint's, where rows are not packed
+    assert about["attention"] in ({"packed"} if about["batching"] == "packed" else own_attention)
+    assert scorer.model.config._attn_implementation in own_attention
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gemma3", "gpt2", "mistral"])
+def test_rows_are_packed_in_half_precision_as_well(tiny_model: TinyModel, name: str, dtype: str) -> None:
+    """The probes of a packed row are within the format's rounding of the single ones, and the head stays in float32."""
+    scorer = load(tiny_model(name), name, dtype=dtype)
+    about = scorer.describe()
+    assert (about["batching"], about["dtype"]) == ("packed", dtype)
+    packed = values(score_candidates(scorer, CANDIDATES))
+    scorer.batching = "single"
+    alone = values(score_candidates(scorer, CANDIDATES))
+    size = max(abs(value) for row in alone for value in row)
+    assert_close(packed, alone, TOLERANCE[scorer.model.dtype] * size)
+    assert scorer.model.score.weight.dtype == torch.float32
+    assert sum(float(torch.tensor(v).to(scorer.model.dtype)) == v for row in packed for v in row) < len(packed)
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -154,10 +201,10 @@ def test_the_tiny_models_can_tell_a_mistake(expected: Callable[[str], list[list[
     assert max(map(abs, flat)) > 1
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str) -> None:
+@pytest.mark.parametrize(("name", "batching"), WAYS)
+def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str, batching: str) -> None:
     """A completion scores the same alone, among others, and in any order of candidates and completions."""
-    scorer = load(tiny_model(name), name)
+    scorer = load(tiny_model(name), name, batching)
     together = score_candidates(scorer, CANDIDATES)
     alone = [[score_candidates(scorer, [Candidates(c.prompt, (t,))])[0][0] for t in c.completions] for c in CANDIDATES]
     assert_close(values(together), values(alone))
@@ -221,14 +268,16 @@ def test_without_a_pad_token_the_last_token_is_read(tiny_model: TinyModel, own: 
     assert scorer.describe()["scored_token"] in {"<|endoftext|>"}
 
 
-@pytest.mark.parametrize("name", ["llama", "gemma2"])
+@pytest.mark.parametrize("batching", ["packed", "bucketed"])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "llama-pad-is-eos"])
 def test_a_pad_token_inside_the_text_is_read_as_the_model_reads_it(
-    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str, batching: str
 ) -> None:
     """A completion that spells out the pad token still scores as the model's own forward pass does."""
     pad = own(name).tokenizer.pad_token
     candidates = [Candidates(ASK, (f"One {pad} two", f"{pad}", "Three", f"Four {pad}{pad}"))]
-    assert_close(values(score_candidates(load(tiny_model(name)), candidates)), own(name).scores(candidates))
+    found = values(score_candidates(load(tiny_model(name), batching=batching), candidates))
+    assert_close(found, own(name).scores(candidates))
 
 
 def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyModel) -> None:
@@ -239,7 +288,8 @@ def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyMod
     model = Own(folder)
     model.template = template
     candidates = [Candidates((turn("user", "<|endoftext|>"),), ("<|endoftext|>", "<|endoftext|>" * 4, "Hm."))]
-    assert_close(values(score_candidates(scorer, candidates)), model.scores(candidates))
+    for scorer.batching in ("packed", "bucketed", "single"):
+        assert_close(values(score_candidates(scorer, candidates)), model.scores(candidates))
 
 
 def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> None:
@@ -247,7 +297,8 @@ def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> Non
     folder = tiny_models.llama(tmp_path / "llama", tiny_models.llama_tokenizer(pad_token=None))
     edit_config(folder, pad_token_id=-1)
     wanted = Own(folder).scores(CANDIDATES)
-    assert_close(values(score_candidates(load(folder), CANDIDATES)), wanted)
+    for batching in ("packed", "bucketed"):
+        assert_close(values(score_candidates(load(folder, batching=batching), CANDIDATES)), wanted)
 
 
 def test_an_encoder_is_padded_on_the_right_only(tiny_copy: TinyModel, expected: Callable[[str], Any]) -> None:
@@ -261,33 +312,82 @@ def test_an_encoder_is_padded_on_the_right_only(tiny_copy: TinyModel, expected: 
         assert_close(values(score_candidates(scorer, CANDIDATES)), expected(name))
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_every_batch_that_the_model_sees_begins_with_the_rows_first_tokens(
-    tiny_model: TinyModel, own: Callable[[str], Own], name: str
-) -> None:
-    """No row of any forward pass starts with padding, and the mask covers exactly the row's own tokens."""
-    scorer = load(tiny_model(name), name)
-    seen: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+class Fed(NamedTuple):
+    """What a model's body was given in one forward pass."""
+
+    ids: list[list[int]]
+    mask: list[list[int]]
+    positions: list[list[int]] | None
+
+
+def watched(scorer: ClassifierScorer) -> list[Fed]:
+    """All that the body of the scorer's model is given from now on."""
+    seen: list[Fed] = []
 
     def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.append((kwargs.get("input_ids", args[0] if args else None), kwargs.get("attention_mask")))
+        ids = kwargs.get("input_ids", args[0] if args else None)
+        mask, positions = kwargs.get("attention_mask"), kwargs.get("position_ids")
+        mask = torch.ones_like(ids) if mask is None else mask
+        seen.append(Fed(ids.tolist(), mask.tolist(), None if positions is None else positions.tolist()))
 
-    handle = scorer.model.base_model.register_forward_pre_hook(watch, with_kwargs=True)
+    scorer.model.base_model.register_forward_pre_hook(watch, with_kwargs=True)
+    return seen
+
+
+def distinct(conversations: Sequence[Sequence[int]]) -> int:
+    """How many tokens there are where what all have in common counts once."""
+    shared = 0
+    for tokens in zip(*conversations, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared += 1
+    return shared + sum(len(ids) - shared for ids in conversations)
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_copy: TinyModel, name: str) -> None:
+    """One row, no padding: each prompt's tokens once, each completion's once, and positions that begin anew."""
+    scorer = load(tiny_copy(name), name)
+    seen = watched(scorer)
+    score_candidates(scorer, CANDIDATES)
+    model = own(name)
+    if name == "llama-dated":
+        model.template = tiny_models.DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+    encoded = [[model.ids(each.prompt, text) for text in each.completions] for each in CANDIDATES]
+    (fed,) = seen
+    (ids,), (mask,) = fed.ids, fed.mask
+    assert len(ids) == sum(map(distinct, encoded))
+    assert mask == [1] * len(ids)
+    assert fed.positions is not None
+    (positions,) = fed.positions
+    wanted = {(i, token) for each in encoded for one in each for i, token in enumerate(one)}
+    assert set(zip(positions, ids, strict=True)) == wanted
+    # a run of positions for each prompt and each completion, and each run goes up by one
+    jumps = [i for i, (left, right) in enumerate(itertools.pairwise(positions), 1) if right != left + 1]
+    assert positions[0] == 0
+    assert len(jumps) + 1 <= sum(len(each) + 1 for each in encoded)
+    runs = [ids[start:stop] for start, stop in itertools.pairwise([0, *jumps, len(ids)])]
+    for each in encoded:
+        for one in each:
+            assert any(run == one[len(one) - len(run) :] for run in runs)
+
+
+@pytest.mark.parametrize(("name", "batching"), [way for way in WAYS if way[1] != "packed"])
+def test_a_batch_is_padded_on_the_right(tiny_copy: TinyModel, name: str, batching: str) -> None:
+    """No row of a bucketed batch starts with padding, and the mask covers exactly the row's own tokens."""
+    scorer = load(tiny_copy(name), name, batching)
     plan = scorer.plan(CANDIDATES)
+    seen = watched(scorer)
     for batch in plan.batches:
         scorer.score(batch)
-    handle.remove()
-    wanted = {encoded.ids for batch in plan.batches for encoded in batch.inputs}
     found = set()
-    for ids, mask in seen:
-        for row, kept in zip(
-            ids.tolist(), ids.new_ones(ids.shape).tolist() if mask is None else mask.tolist(), strict=True
-        ):
+    for fed in seen:
+        for row, kept in zip(fed.ids, fed.mask, strict=True):
             length = sum(kept)
             assert kept == [1] * length + [0] * (len(row) - length)
             found.add(tuple(row[:length]))
-    assert found == wanted
-    assert scorer.describe()["batching"] != "single"
+    assert found == {encoded.ids for batch in plan.batches for encoded in batch.inputs}
+    assert max(len(fed.ids) for fed in seen) > 1
 
 
 @pytest.mark.parametrize(
@@ -312,7 +412,9 @@ def test_a_head_that_reads_before_the_first_pad_is_told_apart(
     folder = tiny_copy("llama-pad-is-eos")
     edit_weights(folder, lambda weights: weights.update({"score.weight": weights["score.weight"] * scale}))
     scorer = load(folder, dtype=dtype)
-    assert scorer.describe()["batching"] != "bucketed"
+    about = scorer.describe()
+    assert about["batching"] not in {"bucketed", "packed"}
+    assert about["scored_token"] is None  # nobody knows which it is
     if dtype == "float32":
         found, wanted = values(score_candidates(scorer, CANDIDATES)), Own(folder).scores(CANDIDATES)
         assert_close([[v / scale for v in row] for row in found], [[v / scale for v in row] for row in wanted])
@@ -572,7 +674,7 @@ def test_describe_says_what_the_scores_depend_on(tiny_model: TinyModel) -> None:
     assert about["chat_template_sha256"] == hashlib.sha256(tiny_models.GEMMA_TEMPLATE.encode()).hexdigest()
     assert about["system_role"] == "fold"
     assert about["max_length"] == 512
-    assert about["attention"] in {"eager", "sdpa"}
+    assert about["attention"] == about["batching"] == "packed"
     assert about["output"] == "single"
     assert about["revision"].startswith("sha256:")
     assert about["scored_token"] in {"Ċ"}  # the template ends in a line feed
@@ -712,20 +814,24 @@ def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
     assert_close(values(found), model.scores([Candidates((turn("user", "Hi"),), ("Hello.", "?"))]))
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2", "deberta"])
+@pytest.mark.parametrize(
+    ("name", "batching"), [way for way in WAYS if way[0] in {"llama", "qwen3", "gemma2", "gpt2", "deberta"}]
+)
 def test_a_truncated_conversation_scores_as_its_own_tail(
-    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str, batching: str
 ) -> None:
     """The oldest prompt tokens go, the special token in front and the completion stay; the row says truncated."""
     model = own(name)
     prompt: Conversation = (turn("user", "Name three rivers in Europe: " + "the Rhine, " * 12),)
     whole = model.ids(prompt, "The Danube.")
     leading = 0 if name == "gpt2" else 1
-    scorer = load(tiny_model(name), name, max_length=len(whole) - 10)
+    scorer = load(tiny_model(name), name, batching, max_length=len(whole) - 10)
     ((long, short),) = score_candidates(scorer, [Candidates(prompt, ("The Danube.", "?"))])
     wanted = model.logits([*whole[:leading], *whole[leading + 10 :]])[0]
     assert long.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
-    assert long[1:] == (len(whole) - 10, True, "")
+    start = len(scorer.chat.encode(prompt, ("The Danube.",))[0].ids) - long.num_completion_tokens
+    assert long[1:4] == (len(whole) - 10, True, "")
+    assert 0 < start < len(whole) - 10
     assert math.isfinite(short.value)
 
 
@@ -838,10 +944,13 @@ def test_a_native_system_message_is_scored_as_such(tiny_model: TinyModel, own: C
 # ---- the plan
 
 
+@pytest.mark.parametrize("batching", ["packed", "bucketed"])
 @pytest.mark.parametrize("batch_tokens", [1, 100, 8192])
-def test_the_plan_holds_every_completion_once_and_is_repeatable(tiny_model: TinyModel, batch_tokens: int) -> None:
+def test_the_plan_holds_every_completion_once_and_is_repeatable(
+    tiny_model: TinyModel, batch_tokens: int, batching: str
+) -> None:
     """Each completion is in one batch; a second plan is the same, so that a run can be resumed."""
-    scorer = load(tiny_model("llama"), batch_tokens=batch_tokens, max_length=60)
+    scorer = load(tiny_model("llama"), batching=batching, batch_tokens=batch_tokens, max_length=60)
     candidates = [*CANDIDATES, Candidates(ASK, ("The Rhine. " * 40, "Paris."))]
     plan = scorer.plan(candidates)
     cells = sorted(tuple(cell) for batch in plan.batches for cell in batch.cells)
@@ -849,8 +958,10 @@ def test_the_plan_holds_every_completion_once_and_is_repeatable(tiny_model: Tiny
     assert scorer.plan(candidates) == plan
     for batch in plan.batches:
         assert len(batch.cells) == len(batch.inputs)
-        if len(batch.cells) > 1 and not batch.inputs[0].reason:
-            assert len(batch.cells) * max(len(e.ids) for e in batch.inputs) <= batch_tokens
+        if len({e.ids for e in batch.inputs}) > 1 and not batch.inputs[0].reason:
+            width = len(batch.cells) * max(len(e.ids) for e in batch.inputs)
+            assert batch.tokens <= batch_tokens
+            assert batching == "packed" or width <= batch_tokens
 
 
 def test_an_empty_input_makes_an_empty_plan(tiny_model: TinyModel) -> None:
@@ -865,18 +976,6 @@ def test_candidates_hold_no_label() -> None:
     assert Candidates._fields == ("prompt", "completions")
 
 
-def test_out_of_memory_names_the_flag(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device that runs out of memory is a user's mistake with a way out."""
-    scorer = load(tiny_model("llama"))
-
-    def full(*args: Any, **kwargs: Any) -> Any:
-        raise torch.OutOfMemoryError("full")
-
-    monkeypatch.setattr(ClassifierScorer, "_values", full)
-    with pytest.raises(ModelError, match="--batch-tokens"):
-        score_candidates(scorer, CANDIDATES)
-
-
 def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
     """Dropout is off: two calls, and two loads, give the same numbers."""
     for name in ("deberta", "gpt2"):  # both have dropout in their configs
@@ -885,15 +984,63 @@ def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
         assert score_candidates(load(tiny_model(name), name), CANDIDATES) == score_candidates(scorer, CANDIDATES)
 
 
-def test_every_decoder_is_read_at_a_token(tiny_model: TinyModel) -> None:
-    """Decoders take the fast way: the head at the one token that is read, not at all of them."""
-    for name in DECODERS:
-        assert load(tiny_model(name), name).describe()["batching"] == "bucketed"
-
-
 def test_what_is_the_same_to_the_model_ties(tiny_model: TinyModel) -> None:
     """Completions with the same tokens get the same bits, however many and wherever the batches end."""
     asked = [Candidates(ASK, ("Paris.", "Rome, which is in Italy.", "Paris.", "Paris.", "Lyon."))] * 3
-    for batch_tokens in (1, 64, 8192):
-        scores = score_candidates(load(tiny_model("llama"), "llama", batch_tokens=batch_tokens), asked)
+    scorer = load(tiny_model("llama"))
+    for scorer.batching, scorer.batch_tokens in itertools.product(("packed", "bucketed"), (1, 64, 8192)):
+        scores = score_candidates(scorer, asked)
         assert len({each[i].value for each in scores for i in (0, 2, 3)}) == 1
+
+
+# ---- positions that depend on the length
+
+
+def test_a_short_conversation_is_read_by_its_own_pace_beside_a_long_one(tmp_path: Path) -> None:
+    """Where positions turn at another pace beyond a length (longrope), what shares a batch with a long conversation is
+    still read as if it stood alone."""
+    paces = {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4, "original_max_position_embeddings": 140}
+    folder = tiny_models.classifier(
+        "phi3",
+        tmp_path / "longrope",
+        original_max_position_embeddings=140,
+        rope_parameters={"rope_type": "longrope", "rope_theta": 10_000.0} | paces,
+    )
+    candidates = [*CANDIDATES, Candidates((turn("user", "Name rivers."),), ("The Rhine, the Danube, the Volga. " * 8,))]
+    found = score_candidates(load(folder), candidates)
+    assert found[-1][0].num_tokens > 140 > found[0][0].num_tokens
+    assert_close(values(found), Own(folder).scores(candidates))
+
+
+# ---- token by token
+
+
+@pytest.mark.parametrize("name", [name for name in DECODERS if name != "llama-dated"])
+def test_the_trace_is_the_heads_value_after_each_token_of_the_completion(
+    tiny_copy: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """One forward pass gives a value a token of the completion; at the token that is read it is the score, and the
+    others are what the head makes of the model's hidden states there."""
+    scorer = load(tiny_copy(name), name)
+    candidates = Candidates(ASK, ("Paris is the capital of France.", ""))
+    (scores,) = score_candidates(scorer, [candidates])
+    seen = watched(scorer)
+    for score, encoded in zip(scores, scorer.encode(candidates), strict=True):
+        seen.clear()
+        trace = scorer.trace(encoded)
+        assert len(seen) == 1
+        assert len(trace) == score.num_completion_tokens
+        (read,) = scorer.reads(encoded)
+        if read >= encoded.start:
+            assert trace[read - encoded.start] == pytest.approx(score.value, abs=CLOSE, rel=CLOSE)
+        with torch.no_grad():
+            hidden = own(name).model.base_model(torch.tensor([encoded.ids])).last_hidden_state[0]
+            wanted = own(name).model.score(hidden)[encoded.start :, 0].tolist()
+        assert trace == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
+
+
+def test_an_encoder_has_no_trace(tiny_model: TinyModel) -> None:
+    """A head that pools has no value a token, and none is made up."""
+    scorer = load(tiny_model("deberta"), "deberta")
+    with pytest.raises(ModelError, match="no reward per token"):
+        scorer.trace(scorer.encode(CANDIDATES[0])[0])

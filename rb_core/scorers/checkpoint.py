@@ -1,0 +1,170 @@
+"""Loading a checkpoint: safetensors only, no remote code, every weight accounted for; and what its config says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psutil
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer
+
+from rb_core.errors import ModelError
+from rb_core.models import Checkpoint, ModelSpec
+
+# What loading a damaged or foreign checkpoint has been seen to raise.
+LOADING_ERRORS = (
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError,
+    ValueError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
+# Where a tokenizer says it has no limit, transformers writes an absurdly large number.
+NO_LIMIT = 10**9
+# Larger batches than these are no faster: the machine is busy already.
+MOST_TOKENS = {"cpu": 4096, "cuda": 65536, "mps": 8192}
+FEWEST_TOKENS = 1024
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; "auto" is cuda, then mps, then cpu. Raises ModelError when it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    kind = name.split(":")[0]
+    there = torch.cuda.is_available() if kind == "cuda" else torch.backends.mps.is_available() or kind == "cpu"
+    number = name.partition(":")[2]
+    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
+        there = False
+    if not there:
+        raise ModelError(f"device {name!r} is not available on this machine; --device auto takes what is")
+    return torch.device(name)
+
+
+def load_config(name: str, checkpoint: Checkpoint) -> Any:
+    """Raises ModelError when it cannot be loaded."""
+    try:
+        return AutoConfig.from_pretrained(
+            checkpoint.location, revision=checkpoint.hub_revision, trust_remote_code=False
+        )
+    except LOADING_ERRORS as error:
+        raise ModelError(f"{name}: its config cannot be loaded: {_reason(error)}") from error
+
+
+def load_tokenizer(name: str, checkpoint: Checkpoint) -> Any:
+    """Raises ModelError when it cannot be loaded."""
+    try:
+        return AutoTokenizer.from_pretrained(
+            checkpoint.location, revision=checkpoint.hub_revision, trust_remote_code=False
+        )
+    except LOADING_ERRORS as error:
+        raise ModelError(f"{name}: its tokenizer cannot be loaded: {_reason(error)}") from error
+
+
+def load_model(
+    name: str, checkpoint: Checkpoint, auto_class: Any, what: str, *, dtype: str = "auto", device_map: str | None = None
+) -> tuple[Any, dict[str, Any]]:
+    """A model, and transformers' account of its weights. what: what it is loaded as, for messages.
+
+    Raises ModelError when it cannot be loaded.
+    """
+    where: dict[str, Any] = {"revision": checkpoint.hub_revision, "trust_remote_code": False}
+    try:
+        model, loading = auto_class.from_pretrained(
+            checkpoint.location,
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            device_map=device_map,
+            use_safetensors=True,
+            output_loading_info=True,
+            **where,
+        )
+    except LOADING_ERRORS as error:
+        raise ModelError(f"{name}: cannot be loaded as {what}: {_reason(error)}") from error
+    _keep_soft_cap(model)
+    return model, loading
+
+
+def _keep_soft_cap(model: Any) -> None:
+    """Older transformers run a soft-capped model (Gemma 2) with an attention that leaves the cap out."""
+    config = model.config.get_text_config()
+    if getattr(config, "attn_logit_softcapping", None) and config._attn_implementation == "sdpa":
+        model.set_attn_implementation("eager")
+
+
+def place(model: Any, spec: ModelSpec) -> torch.device:
+    """Move the model to its device and make it ready; returns where its input goes."""
+    model.eval()
+    if spec.options.device_map is None:
+        device = pick_device(spec.options.device)
+        model.to(device)
+        return device
+    return torch.device(model.get_input_embeddings().weight.device)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
+
+
+def weight_problems(loading: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Weights that are missing, left over, or of another shape, by what is the matter with them.
+
+    A language-model head left over beside a complete classifier changes no score and is let pass.
+    """
+    left_over = [key for key in loading.get("unexpected_keys", ()) if not key.startswith("lm_head.")]
+    problems = {
+        "misses": sorted(loading.get("missing_keys", ())),
+        "has left over": sorted(left_over),
+        "has in another shape": sorted(str(key) for key in loading.get("mismatched_keys", ())),
+    }
+    return {what: keys for what, keys in problems.items() if keys}
+
+
+def check_weights(name: str, loading: Mapping[str, Any]) -> None:
+    """Raise ModelError for any of `weight_problems`: the score would not be the model's own."""
+    for what, keys in weight_problems(loading).items():
+        shown = ", ".join(map(str, keys[:4])) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+        raise ModelError(f"{name}: the checkpoint {what} {shown}; its score would come from random or unused weights")
+
+
+def check_pad_token(name: str, config: Any, tokenizer: Any) -> None:
+    """Raise ModelError when config and tokenizer disagree on the pad token, which decides where the score is read."""
+    config_pad, tokenizer_pad = config.get_text_config().pad_token_id, tokenizer.pad_token_id
+    if config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:
+        raise ModelError(
+            f"{name}: pad_token_id is {config_pad} in the config and {tokenizer_pad} in the tokenizer; which token the "
+            "score is read at depends on it: correct the one that the model was not trained with"
+        )
+
+
+def own_max_length(spec: ModelSpec, config: Any, tokenizer: Any) -> int:
+    """The limit in tokens: what was asked for, or the model's own. Raises ModelError beyond the model's own."""
+    limits = (getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length)
+    own = [int(limit) for limit in limits if limit and 0 < limit < NO_LIMIT]
+    if spec.max_length is None and not own:
+        raise ModelError(f"{spec.name}: neither config nor tokenizer says how long an input may be: give --max-length")
+    # where the config has a limit, the tokenizer's is only a habit; without one it is all there is
+    if spec.max_length is not None and own and spec.max_length > own[0]:
+        raise ModelError(f"{spec.name}: --max-length is {spec.max_length}, but the model's own limit is {own[0]}")
+    return spec.max_length or min(own)
+
+
+def batch_budget(models: Sequence[Any], device: torch.device) -> int:
+    """Tokens that may go through the models at once, from the memory that is free now: a power of two, so that small
+    differences in free memory, between processes or between two starts of a run, make no difference to the plan."""
+    on_cuda = device.type == "cuda"
+    free = torch.cuda.mem_get_info(device)[0] if on_cuda else psutil.virtual_memory().available
+    fits = int(0.7 * free / max(token_bytes(model) for model in models))
+    most = MOST_TOKENS.get(device.type, MOST_TOKENS["cpu"])
+    return int(min(most, max(FEWEST_TOKENS, 1 << (max(1, fits).bit_length() - 1))))
+
+
+def token_bytes(model: Any) -> int:
+    """About the memory that one token takes on its way through one layer, in bytes: hidden states in float32 for the
+    norms, queries, keys and values with a copy of the latter for shared prompts, and the inside of the MLP."""
+    config = model.config.get_text_config()
+    hidden = getattr(config, "hidden_size", 1024)
+    heads = getattr(config, "num_attention_heads", 16)
+    width = getattr(config, "head_dim", None) or hidden // heads
+    inner = getattr(config, "intermediate_size", None) or 4 * hidden
+    active = getattr(config, "num_experts_per_tok", None) or 1
+    numbers = 4 * hidden + 8 * heads * width + 3 * inner * active
+    return int(numbers * model.dtype.itemsize + 3 * hidden * 4)

@@ -1,0 +1,842 @@
+"""Implicit rewards: beta times the log-ratio of two models over the completion's own tokens, or a named stand-in."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from rb_core import evaluate
+from rb_core.conversation import COMPLETION_TOO_LONG, Conversation, Message, Role
+from rb_core.errors import ModelError
+from rb_core.evaluate import make_scorer, score_candidates
+from rb_core.example import Candidates
+from rb_core.models import ModelOptions, resolve
+from rb_core.results import read_result
+from rb_core.scorers import implicit
+from rb_core.scorers.baseline import NOT_FINITE
+from rb_core.scorers.conversations import TOLERANCE
+from rb_core.scorers.implicit import UNKNOWN_TO_REFERENCE, ImplicitScorer
+from rb_core.table import Score, read_scores
+from tests.tiny_models import CAUSAL_BUILDERS, DECLARED, adapter, causal, edit_weights
+
+TinyModel = Callable[[str], Path]
+CLOSE = 1e-5
+BETA = 0.3
+WAYS = ("packed", "bucketed", "bucketed-own-forward", "single")
+
+
+def turn(role: Role, content: str) -> Message:
+    return Message(role=role, content=content)
+
+
+def ask(text: str) -> Conversation:
+    return (turn("user", text),)
+
+
+ASK = ask("What is the capital of France?")
+CANDIDATES = (
+    Candidates(ASK, ("Paris is the capital of France.", "I do not know.", "Lyon", "")),
+    Candidates(
+        (
+            turn("user", "Name three rivers in Europe."),
+            turn("assistant", "The Rhine, the Danube and the Volga."),
+            turn("user", "And one more, please! " * 3),
+        ),
+        ("The Seine. " * 9, "The Po."),
+    ),
+    Candidates(ask("Hi"), ("Hello, how are you?", "0 1 2 3 4 5 6 7 8 9", "?")),
+)
+
+
+def load(folder: Path, name: str = "", **options: Any) -> ImplicitScorer:
+    """The scorer of a folder, with the template that an architecture of this name needs."""
+    options = {"chat_template": DECLARED.get(name), "device": "cpu", "kind": "implicit"} | options
+    options |= {k: str(v) for k, v in options.items() if isinstance(v, Path)}
+    return ImplicitScorer.load(resolve(str(folder), ModelOptions(**options)))
+
+
+class Own:
+    """Models as transformers runs them, and the number that is asked for, worked out step by step."""
+
+    def __init__(self, name: str, *folders: Path) -> None:
+        self.models = [AutoModelForCausalLM.from_pretrained(folder).eval() for folder in folders]
+        self.tokenizer = AutoTokenizer.from_pretrained(folders[0])
+        self.template = DECLARED.get(name)
+
+    def ids(self, prompt: Conversation, completion: str) -> tuple[list[int], int]:
+        """The whole conversation, and how many tokens it has in common with the prompt that waits for an answer."""
+
+        def encode(messages: Sequence[Message], *, waits: bool) -> list[int]:
+            options = {"return_dict": False, "add_generation_prompt": waits, "chat_template": self.template}
+            return list(self.tokenizer.apply_chat_template(list(messages), tokenize=True, **options))
+
+        whole = encode([*prompt, turn("assistant", completion)], waits=False)
+        asked = encode(prompt, waits=True)
+        return whole, sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(asked, whole)))  # noqa: B905
+
+    @torch.no_grad()
+    def logprobs(self, model: Any, ids: Sequence[int], start: int) -> np.ndarray:
+        """Of each token from start on, given all before it."""
+        found = model(torch.tensor([list(ids)])).logits[0].double().log_softmax(dim=-1)
+        return np.array([float(found[i - 1, ids[i]]) for i in range(start, len(ids))])
+
+    def ratios(self, prompt: Conversation, completion: str) -> np.ndarray:
+        policy, reference = (self.logprobs(model, *self.ids(prompt, completion)) for model in self.models)
+        return np.asarray(policy - reference)
+
+    def scores(self, candidates: Sequence[Candidates], beta: float = BETA) -> list[list[float]]:
+        return [[beta * float(self.ratios(c.prompt, text).sum()) for text in c.completions] for c in candidates]
+
+
+@pytest.fixture(scope="session")
+def references(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
+    """What the tiny language models are measured against: the same architecture and tokenizer, other weights."""
+    root = tmp_path_factory.mktemp("references")
+
+    def build(name: str) -> Path:
+        folder = root / name
+        return folder if folder.exists() else causal(name, folder, seed=5)
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def own(tiny_model: TinyModel, references: TinyModel) -> Callable[[str], Own]:
+    made: dict[str, Own] = {}
+
+    def get(name: str) -> Own:
+        if name not in made:
+            made[name] = Own(name, tiny_model(name), references(name))
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def expected(own: Callable[[str], Own]) -> Callable[[str], list[list[float]]]:
+    made: dict[str, list[list[float]]] = {}
+
+    def get(name: str) -> list[list[float]]:
+        if name not in made:
+            made[name] = own(name).scores(CANDIDATES)
+        return made[name]
+
+    return get
+
+
+def values(scores: Sequence[Sequence[Score]]) -> list[list[float]]:
+    return [[score.value for score in row] for row in scores]
+
+
+def assert_close(found: Sequence[Sequence[float]], wanted: Sequence[Sequence[float]], tolerance: float = CLOSE) -> None:
+    """Within a tolerance relative to the largest of the scores: they are differences of sums of like size."""
+    size = max(1.0, *(abs(value) for row in wanted for value in row))
+    for left, right in zip(found, wanted, strict=True):
+        assert left == pytest.approx(right, abs=tolerance * size, rel=0)
+
+
+# ---- the number
+
+
+@pytest.mark.parametrize("name", CAUSAL_BUILDERS)
+def test_the_score_is_beta_times_the_log_ratio_over_the_completion(
+    tiny_model: TinyModel, references: TinyModel, expected: Callable[[str], list[list[float]]], name: str
+) -> None:
+    """Whatever the architecture, the way of batching and the batch size: the score is what the models' own forward
+    passes on the one conversation give, and nothing of the prompt is in it."""
+    scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
+    assert scorer.batching == "packed"
+    assert scorer.probe <= CLOSE * scorer.scale([])
+    for scorer.batching, scorer.batch_tokens in itertools.product(WAYS, (1, 64, 8192)):
+        assert_close(values(score_candidates(scorer, CANDIDATES)), expected(name))
+
+
+@pytest.mark.parametrize("name", CAUSAL_BUILDERS)
+def test_the_tiny_models_can_tell_a_mistake(
+    expected: Callable[[str], Any], own: Callable[[str], Own], name: str
+) -> None:
+    """One token more or less, or the prompt's tokens, would change the expected scores by far more than rounding."""
+    size = max(abs(value) for row in expected(name) for value in row)
+    model = own(name)
+    for each in CANDIDATES:
+        for text in each.completions:
+            ratios = BETA * np.abs(model.ratios(each.prompt, text))
+            assert ratios[[0, -1]].min() > 5 * CLOSE * size
+
+
+@pytest.mark.parametrize("name", CAUSAL_BUILDERS)
+def test_the_closing_token_counts_once(
+    tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """What the template puts after an answer is scored as often as it is there, and nothing is added by hand."""
+    scorer = load(tiny_model(name), name, reference=references(name))
+    (scores,) = score_candidates(scorer, CANDIDATES[:1])
+    for text, score, encoded in zip(CANDIDATES[0].completions, scores, scorer.encode(CANDIDATES[0]), strict=True):
+        ids, start = own(name).ids(ASK, text)
+        assert (list(encoded.ids), encoded.start) == (ids, start)
+        assert list(scorer.reads(encoded)) == list(range(start - 1, len(ids) - 1))
+        assert score.num_completion_tokens == len(ids) - start
+        ends = [token for token in ids[start:] if token in scorer.chat.special_ids]
+        assert ends
+        assert len(ends) == len(set(ends))
+
+
+@pytest.mark.parametrize("name", CAUSAL_BUILDERS)
+def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, references: TinyModel, name: str) -> None:
+    """A completion scores the same alone, among others, and in the other order."""
+    scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
+    together = values(score_candidates(scorer, CANDIDATES))
+    alone = [
+        [score_candidates(scorer, [Candidates(c.prompt, (t,))])[0][0].value for t in c.completions] for c in CANDIDATES
+    ]
+    assert_close(together, alone)
+    turned = [Candidates(c.prompt, c.completions[::-1]) for c in CANDIDATES[::-1]]
+    assert_close([row[::-1] for row in values(score_candidates(scorer, turned))[::-1]], together)
+
+
+@pytest.mark.parametrize("batching", WAYS)
+def test_the_same_tokens_with_another_beginning_of_the_answer_are_another_score(
+    tiny_model: TinyModel, references: TinyModel, batching: str
+) -> None:
+    """Two conversations may be the same to the model and differ in where the completion begins."""
+    template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
+    options = {"reference": references("llama-lm"), "chat_template": template, "beta": BETA}
+    scorer = load(tiny_model("llama-lm"), **options)
+    scorer.batching = batching
+    model = Own("", tiny_model("llama-lm"), references("llama-lm"))
+    model.template = template
+    candidates = [
+        Candidates(ask("The Rhine"), (", the Danube and the Volga",)),
+        Candidates(ask("The Rhine, the Danube"), (" and the Volga",)),
+    ]
+    encoded = [scorer.encode(each)[0] for each in candidates]
+    assert encoded[0].ids == encoded[1].ids
+    assert encoded[0].start < encoded[1].start
+    found = values(score_candidates(scorer, candidates))
+    assert abs(found[0][0] - found[1][0]) > 100 * CLOSE
+    assert_close(found, model.scores(candidates))
+
+
+def test_the_same_model_twice_has_no_reward(tiny_model: TinyModel) -> None:
+    """A policy measured against itself scores exactly zero, everywhere: ties, not noise."""
+    scorer = load(tiny_model("llama-lm"), reference=tiny_model("llama-lm"))
+    for scorer.batching in WAYS:
+        assert set(itertools.chain.from_iterable(values(score_candidates(scorer, CANDIDATES)))) == {0.0}
+
+
+def test_beta_scales_the_score_and_has_a_default(tiny_model: TinyModel, references: TinyModel) -> None:
+    """Twice the beta is twice the score; without one it is 0.1, and the description says so."""
+    one, two, default = (
+        load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=beta) for beta in (1.0, 2.0, None)
+    )
+    wanted = values(score_candidates(one, CANDIDATES))
+    assert_close(values(score_candidates(two, CANDIDATES)), [[2 * v for v in row] for row in wanted])
+    assert_close(values(score_candidates(default, CANDIDATES)), [[0.1 * v for v in row] for row in wanted])
+    assert (one.describe()["beta"], default.describe()["beta"]) == (1.0, 0.1)
+
+
+@pytest.mark.parametrize("name", ["llama-lm", "gemma2-lm", "gpt2-lm"])
+@pytest.mark.parametrize("variant", ["sum", "mean", "norm"])
+def test_without_a_reference_a_named_stand_in_is_the_score(
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str, variant: str
+) -> None:
+    """Sum, mean and minus the Euclidean norm of the policy's log-probabilities over the completion's tokens."""
+    combine = {"sum": np.sum, "mean": np.mean, "norm": lambda logprobs: -np.sqrt(np.square(logprobs).sum())}[variant]
+    model = own(name)
+    wanted = [
+        [float(combine(model.logprobs(model.models[0], *model.ids(c.prompt, text)))) for text in c.completions]
+        for c in CANDIDATES
+    ]
+    scorer = load(tiny_model(name), name, reference_free=variant)
+    assert scorer.batching == "packed"
+    for scorer.batching in WAYS:
+        assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    about = scorer.describe()
+    assert about["output"] == f"reference-free {variant}"
+    assert "beta" not in about
+    assert "reference" not in about
+
+
+@pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
+def test_the_mean_can_be_had_from_the_sums_table(tiny_model: TinyModel, name: str) -> None:
+    """num_completion_tokens is the number of tokens that the sum is over."""
+    total = score_candidates(load(tiny_model(name), name, reference_free="sum"), CANDIDATES)
+    mean = score_candidates(load(tiny_model(name), name, reference_free="mean"), CANDIDATES)
+    assert_close([[s.value / s.num_completion_tokens for s in row] for row in total], values(mean))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", ["llama-lm", "mistral-lm", "gemma2-lm", "gpt2-lm"])
+def test_rows_are_packed_in_half_precision_as_well(
+    tiny_model: TinyModel, references: TinyModel, name: str, dtype: str
+) -> None:
+    """The probes of a packed row are within the format's rounding of the single ones."""
+    scorer = load(tiny_model(name), name, reference=references(name), dtype=dtype, beta=1.0)
+    about = scorer.describe()
+    assert (about["batching"], about["dtype"]) == ("packed", dtype)
+    packed = values(score_candidates(scorer, CANDIDATES))
+    scorer.batching = "single"
+    alone = values(score_candidates(scorer, CANDIDATES))
+    assert_close(packed, alone, TOLERANCE[scorer.model.dtype])
+
+
+# ---- what goes through the head
+
+
+@pytest.fixture
+def heads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows each call of a language model's head has, from now on."""
+    rows: list[int] = []
+    forward = torch.nn.Linear.forward
+
+    def watched(self: torch.nn.Linear, states: torch.Tensor) -> torch.Tensor:
+        if self.out_features > 300:  # nothing else in a tiny model is as wide as its vocabulary
+            rows.append(states.numel() // states.shape[-1])
+        return forward(self, states)
+
+    monkeypatch.setattr(torch.nn.Linear, "forward", watched)
+    return rows
+
+
+@pytest.mark.parametrize("name", ["llama-lm", "qwen2-lm", "gemma2-lm"])
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_logits_are_never_held_for_all_tokens(
+    tiny_model: TinyModel,
+    references: TinyModel,
+    expected: Callable[[str], Any],
+    heads: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    at_once: int,
+) -> None:
+    """The head sees only tokens that a completion's token follows, a few at a time, and the scores stay the same."""
+    scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
+    vocabulary = scorer.model.get_output_embeddings().weight.shape[0]
+    monkeypatch.setattr(implicit, "LOGITS_AT_ONCE", {"cpu": at_once * vocabulary})
+    heads.clear()
+    found = score_candidates(scorer, CANDIDATES)
+    tokens = sum(score.num_completion_tokens for row in found for score in row)
+    assert max(heads) <= at_once
+    assert sum(heads) == 2 * tokens  # of policy and reference
+    assert_close(values(found), expected(name))
+
+
+def test_a_vocabulary_larger_than_the_limit_is_worked_through_by_single_tokens(
+    tiny_model: TinyModel, references: TinyModel, expected: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit below one token's logits is one token at a time, never none."""
+    monkeypatch.setattr(implicit, "LOGITS_AT_ONCE", {"cpu": 1})
+    scorer = load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=BETA)
+    assert_close(values(score_candidates(scorer, CANDIDATES)), expected("llama-lm"))
+
+
+# ---- adapters
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return causal("llama-lm", tmp_path_factory.mktemp("adapters") / "base", seed=8)
+
+
+@pytest.fixture(scope="module")
+def published(base: Path) -> Path:
+    return adapter(base, base.parent / "adapter")
+
+
+@pytest.fixture
+def adapted(published: Path, tmp_path: Path) -> Callable[..., Path]:
+    """A copy of the adapter with its weights and settings changed."""
+
+    def copy(edit: Callable[[dict[str, torch.Tensor]], Any] = len, **settings: Any) -> Path:
+        folder = Path(shutil.copytree(published, tmp_path / "changed"))
+        weights = load_file(folder / "adapter_model.safetensors")
+        edit(weights)
+        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        config = folder / "adapter_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+        return folder
+
+    return copy
+
+
+def merged(base: Path, folder: Path, out: Path) -> Path:
+    """The adapter merged into its base, as a whole checkpoint."""
+    from peft import PeftModel
+
+    model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder).merge_and_unload()
+    model.save_pretrained(out)
+    AutoTokenizer.from_pretrained(base).save_pretrained(out)
+    return out
+
+
+def test_an_adapter_is_measured_against_its_base(base: Path, published: Path, tmp_path: Path) -> None:
+    """Base and adapter score as the merged checkpoint does beside a separate copy of the base; nothing has to be said
+    about the reference, and saying it changes nothing."""
+    scorer = load(published, beta=BETA)
+    assert (scorer.batching, scorer.reference) == ("packed", None)
+    wanted = Own("llama-lm", merged(base, published, tmp_path / "merged"), base).scores(CANDIDATES)
+    for scorer.batching in WAYS:
+        assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    two = load(tmp_path / "merged", reference=base, beta=BETA)
+    assert_close(values(score_candidates(two, CANDIDATES)), wanted)
+    said = load(published, reference=base, beta=BETA)
+    assert_close(values(score_candidates(said, CANDIDATES)), wanted)
+    about = scorer.describe()
+    assert (about["adapter"], about["reference"]) == ("local/adapter", "local/base")
+    assert about["adapter_revision"] != about["reference_revision"] == about["revision"]
+    assert about["adapter_revision"].startswith("sha256:")
+
+
+def test_an_adapter_may_be_measured_against_another_model(
+    base: Path, published: Path, references: TinyModel, tmp_path: Path
+) -> None:
+    """With --reference the adapter's own base is not the reference; without any, the adapter stays in place."""
+    whole = merged(base, published, tmp_path / "merged")
+    scorer = load(published, reference=references("llama-lm"), beta=BETA)
+    assert_close(
+        values(score_candidates(scorer, CANDIDATES)), Own("llama-lm", whole, references("llama-lm")).scores(CANDIDATES)
+    )
+    free, wanted = load(published, reference_free="sum"), load(whole, reference_free="sum")
+    assert_close(values(score_candidates(free, CANDIDATES)), values(score_candidates(wanted, CANDIDATES)))
+
+
+def test_an_adapter_survives_an_error_while_it_is_switched_off(published: Path) -> None:
+    """Memory that runs out in the reference's pass does not leave the adapter off, and no score moves."""
+    scorer = load(published, beta=BETA)
+    wanted = values(score_candidates(scorer, CANDIDATES))
+    body = scorer.model.base_model
+    forward, passes = body.forward, []
+
+    def fail(*args: Any, **options: Any) -> Any:
+        passes.append(1)
+        if len(passes) == 2:  # the policy's pass is the first
+            raise torch.OutOfMemoryError("CUDA out of memory. injected")
+        return forward(*args, **options)
+
+    body.forward = fail
+    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    assert len(passes) > 2
+    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+
+
+def test_a_reference_that_runs_out_of_memory_is_split_as_well(tiny_model: TinyModel, references: TinyModel) -> None:
+    """What does not fit through the reference is halved for both models; no score moves."""
+    scorer = load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=BETA)
+    wanted = values(score_candidates(scorer, CANDIDATES))
+    body = scorer.reference.base_model
+    forward = body.forward
+
+    def fail(*args: Any, **options: Any) -> Any:
+        if options["input_ids"].numel() > 180:
+            raise torch.OutOfMemoryError("CUDA out of memory. injected")
+        return forward(*args, **options)
+
+    body.forward = fail
+    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    assert scorer.limit is not None
+
+
+def random_like(base: Path, name: str) -> torch.Tensor:
+    return torch.randn(load_file(base / "model.safetensors")[name].shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", ["lm_head.weight", "model.embed_tokens.weight"])
+def test_an_adapter_that_brings_weights_of_the_base_does_not_change_the_reference(
+    base: Path, adapted: Callable[..., Path], tmp_path: Path, name: str
+) -> None:
+    """peft saves an enlarged embedding or head beside the adapter, and loading it replaces the base's: such an adapter
+    is refused, or the reference is the base as it is published."""
+    folder = adapted(lambda weights: weights.update({f"base_model.model.{name}": random_like(base, name)}))
+    try:
+        scorer = load(folder, beta=BETA)
+    except ModelError:
+        return
+    model = Own("llama-lm", base, base)
+    model.models[0] = scorer.model
+    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+
+
+@pytest.mark.parametrize("settings", [{"init_lora_weights": "pissa"}, {"init_lora_weights": "olora"}])
+def test_an_adapter_whose_start_changes_the_base_does_not_change_the_reference(
+    base: Path, adapted: Callable[..., Path], settings: dict[str, Any]
+) -> None:
+    """Some adapters take a part of the base's weights away when they are put on it: such an adapter is refused, or the
+    reference is the base as it is published."""
+    try:
+        scorer = load(adapted(**settings), beta=BETA)
+    except ModelError:
+        return
+    model = Own("llama-lm", base, base)
+    model.models[0] = scorer.model
+    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+def test_an_adapter_that_trains_the_bases_biases_does_not_change_the_reference(tmp_path: Path, bias: str) -> None:
+    """Biases of the base that are saved with the adapter stay when it is switched off: refused, or the reference is the
+    base as it is published."""
+    from peft import LoraConfig, get_peft_model
+
+    base = causal("qwen2-lm", tmp_path / "base")
+    settings = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", bias=bias)
+    wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings)
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "adapter")
+    try:
+        scorer = load(tmp_path / "adapter", beta=BETA)
+    except ModelError:
+        return
+    model = Own("qwen2-lm", base, base)
+    model.models[0] = scorer.model
+    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+
+
+def test_modules_that_were_trained_as_a_whole_are_switched_off_with_the_adapter(base: Path, tmp_path: Path) -> None:
+    """An adapter with modules_to_save scores against the base without them."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    settings = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", modules_to_save=["lm_head"])
+    wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings)
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path / "adapter")
+    scorer = load(tmp_path / "adapter", beta=BETA)
+    model = Own("llama-lm", base, base)
+    model.models[0] = PeftModel.from_pretrained(model.models[0], tmp_path / "adapter").eval()
+    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+
+
+def drop_first(weights: dict[str, torch.Tensor]) -> None:
+    del weights[min(weights)]
+
+
+def add_a_layer(weights: dict[str, torch.Tensor]) -> None:
+    weights["base_model.model.model.layers.9.self_attn.q_proj.lora_A.weight"] = torch.zeros(4, 32)
+
+
+def rename(weights: dict[str, torch.Tensor]) -> None:
+    weights["something.else"] = weights.pop(min(weights))
+
+
+@pytest.mark.parametrize(
+    ("edit", "settings", "message"),
+    [
+        (drop_first, {}, "misses .*lora_A"),
+        (add_a_layer, {}, "left over .*layers.9"),
+        (rename, {}, "misses|left over"),
+        (len, {"r": 8}, "changed"),  # weights of another shape than the config says
+        (len, {"target_modules": ["nothing_like_it"]}, "changed"),
+        (len, {"target_modules": ["q_proj", "v_proj", "k_proj"]}, "misses .*k_proj"),
+        (len, {"target_modules": ["q_proj"]}, "left over .*v_proj"),
+        (len, {"modules_to_save": ["lm_head"]}, "changed"),
+        (len, {"peft_type": "NONSENSE"}, "changed"),
+        (len, {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}, "changes the input"),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_one_clear_error(
+    adapted: Callable[..., Path], edit: Any, settings: dict[str, Any], message: str
+) -> None:
+    """Weights that are missing, left over or of another shape, and settings that nothing fits: refused by name."""
+    folder = adapted(edit, **settings)
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_damaged_adapter_is_one_clear_error(adapted: Callable[..., Path], file: str) -> None:
+    """A file cut short is an error that names the adapter, not a traceback."""
+    folder = adapted()
+    (folder / file).write_bytes((folder / file).read_bytes()[:60])
+    with pytest.raises(ModelError, match="changed"):
+        load(folder)
+
+
+def test_a_pickled_adapter_is_refused(adapted: Callable[..., Path]) -> None:
+    """An adapter that only has adapter_model.bin is not loaded, and its file is not opened."""
+    folder = adapted()
+    (folder / "adapter_model.safetensors").unlink()
+    (folder / "adapter_model.bin").write_bytes(b"no pickle at all")
+    with pytest.raises(ModelError, match=r"adapter_model\.safetensors.*pickles are not read"):
+        load(folder)
+
+
+def test_a_whole_checkpoint_with_an_adapter_beside_it_is_refused(tiny_copy: TinyModel, published: Path) -> None:
+    """transformers would put the adapter on the checkpoint without a word: another model by the same name."""
+    folder = tiny_copy("llama-lm")
+    for file in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(published / file, folder)
+    with pytest.raises(ModelError, match=r"config\.json and an adapter_config"):
+        load(folder, reference_free="sum")
+
+
+def test_without_peft_the_message_says_what_to_install(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """peft is only needed for adapters, and its absence is no traceback."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ModelError, match="pip install peft"):
+        load(published)
+
+
+# ---- loading
+
+
+def test_a_reference_with_another_vocabulary_is_refused(tiny_model: TinyModel) -> None:
+    """Log-probabilities of other text are no reference; the message names a token that is numbered otherwise."""
+    with pytest.raises(ModelError, match=r"numbers .* tokens unlike the reference's"):
+        load(tiny_model("llama-lm"), reference=tiny_model("qwen2-lm"))
+
+
+def test_a_token_that_the_reference_does_not_know_leaves_a_completion_unscored(
+    tiny_model: TinyModel, tmp_path: Path
+) -> None:
+    """Only the completions that have it, with the reason; all others are scored."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model("llama-lm"))
+    last = len(tokenizer) - 1
+    smaller = causal("llama-lm", tmp_path / "smaller", seed=5, vocab_size=last)
+    scorer = load(tiny_model("llama-lm"), reference=smaller, beta=BETA)
+    text = tokenizer.decode([last])
+    candidates = [Candidates(ASK, ("Paris.", f"It is{text}.", "Lyon."))]
+    assert last in scorer.encode(candidates[0])[1].ids
+    (scores,) = score_candidates(scorer, candidates)
+    assert [score.reason for score in scores] == ["", UNKNOWN_TO_REFERENCE, ""]
+    assert math.isnan(scores[1].value)
+    assert scores[1].num_completion_tokens > 0
+    wanted = Own("llama-lm", tiny_model("llama-lm"), smaller).scores([Candidates(ASK, ("Paris.", "Lyon."))])
+    assert_close([[scores[0].value, scores[2].value]], wanted)
+
+
+def test_a_language_model_needs_a_reference_or_a_variant(tiny_model: TinyModel) -> None:
+    """The message names both ways out."""
+    with pytest.raises(ModelError, match=r"--reference.*--reference-free sum, mean or norm"):
+        load(tiny_model("llama-lm"))
+
+
+@pytest.mark.parametrize("which", ["policy", "reference"])
+@pytest.mark.parametrize("extra", [False, True])
+def test_a_weight_that_is_missing_or_left_over_is_fatal_in_either_model(
+    tiny_copy: TinyModel, references: TinyModel, tmp_path: Path, which: str, extra: bool
+) -> None:
+    """A random or an unused weight in policy or reference is refused."""
+    policy = tiny_copy("llama-lm")
+    reference = Path(shutil.copytree(references("llama-lm"), tmp_path / "reference"))
+    damaged = policy if which == "policy" else reference
+    name = "model.layers.1.mlp.up_proj.weight"
+    edit_weights(damaged, lambda w: w.update({"v_head.weight": torch.ones(1, 32)}) if extra else w.__delitem__(name))
+    with pytest.raises(ModelError, match="left over v_head" if extra else f"misses {name}"):
+        load(policy, reference=reference)
+
+
+def test_a_classifier_is_no_language_model(tiny_model: TinyModel, references: TinyModel) -> None:
+    """A checkpoint with a reward head in place of a language model's is refused for what it misses."""
+    with pytest.raises(ModelError, match=r"lm_head|score"):
+        load(tiny_model("llama"), reference=references("llama-lm"))
+
+
+def test_pickled_references_are_refused(tiny_model: TinyModel, references: TinyModel, tmp_path: Path) -> None:
+    """The reference is loaded as carefully as the policy."""
+    folder = Path(shutil.copytree(references("llama-lm"), tmp_path / "reference"))
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="safetensors"):
+        load(tiny_model("llama-lm"), reference=folder)
+
+
+def test_the_shorter_of_two_limits_holds(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """What one of the models cannot read is not read by the other; a longer limit is refused."""
+    short = causal("llama-lm", tmp_path / "short", seed=5, max_position_embeddings=100)
+    assert load(tiny_model("llama-lm"), reference=short).chat.max_length == 100
+    assert load(tiny_model("llama-lm"), reference=short, max_length=60).chat.max_length == 60
+    with pytest.raises(ModelError, match=r"--max-length is 200.*100"):
+        load(tiny_model("llama-lm"), reference=short, max_length=200)
+
+
+def test_make_scorer_makes_an_implicit_scorer(tiny_model: TinyModel, references: TinyModel) -> None:
+    """A language model with a reference is scored by an ImplicitScorer, without being told its kind."""
+    options = ModelOptions(device="cpu", reference=str(references("llama-lm")))
+    scorer = make_scorer(resolve(str(tiny_model("llama-lm")), options))
+    assert isinstance(scorer, ImplicitScorer)
+    about = scorer.describe()
+    assert about["kind"] == "implicit"
+    assert about["architecture"] == "LlamaForCausalLM"
+    assert about["output"] == "log-ratio"
+    assert about["reference"] == "local/llama-lm"
+    assert about["reference_revision"] != about["revision"]
+
+
+# ---- length
+
+
+@pytest.mark.parametrize("name", ["llama-lm", "qwen2-lm", "gpt2-lm"])
+def test_a_truncated_conversation_scores_as_its_own_tail(
+    tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """The oldest prompt tokens go, the completion is scored as a whole, given what is left of the prompt."""
+    model = own(name)
+    prompt = ask("Name three rivers in Europe: " + "the Rhine, " * 12)
+    whole, start = model.ids(prompt, "The Danube.")
+    leading = 0 if name == "gpt2-lm" else 1
+    kept = [*whole[:leading], *whole[leading + 10 :]]
+    scorer = load(tiny_model(name), name, reference=references(name), beta=BETA, max_length=len(whole) - 10)
+    policy, reference = (model.logprobs(each, kept, start - 10) for each in model.models)
+    for scorer.batching in WAYS:
+        ((long, short),) = score_candidates(scorer, [Candidates(prompt, ("The Danube.", "?"))])
+        assert_close([[long.value]], [[BETA * float((policy - reference).sum())]])
+        assert long[1:] == (len(whole) - 10, True, "", len(whole) - start)
+        assert math.isfinite(short.value)
+
+
+@pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
+def test_a_completion_that_is_too_long_is_unscored(
+    tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """It gets a reason and no number; every other completion scores as ever."""
+    scorer = load(tiny_model(name), name, reference=references(name), beta=BETA, max_length=60)
+    (scores,) = score_candidates(scorer, [Candidates(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))])
+    assert [score.reason for score in scores] == ["", COMPLETION_TOO_LONG, ""]
+    assert_close([[scores[0].value, scores[2].value]], own(name).scores([Candidates(ASK, ("Paris.", "Lyon."))]))
+
+
+@pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
+def test_every_token_of_a_completion_is_counted_or_it_is_unscored(
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """Where truncation leaves nothing in front of the completion its first token has no probability: that is no score
+    of the others alone."""
+    model = own(name)
+    ids, start = model.ids(ASK, "Paris is the capital.")
+    completion = len(ids) - start
+    for max_length in range(completion - 1, completion + 4):
+        scorer = load(tiny_model(name), name, reference_free="sum", max_length=max_length)
+        ((score,),) = score_candidates(scorer, [Candidates(ASK, ("Paris is the capital.",))])
+        if score.reason:
+            assert math.isnan(score.value)
+            continue
+        (encoded,) = scorer.encode(Candidates(ASK, ("Paris is the capital.",)))
+        assert len(scorer.trace(encoded)) == score.num_completion_tokens == completion
+        wanted = model.logprobs(model.models[0], encoded.ids, len(encoded.ids) - completion).sum()
+        assert score.value == pytest.approx(wanted, rel=CLOSE)
+
+
+def test_a_completion_without_a_token_has_no_mean(tiny_model: TinyModel) -> None:
+    """A template that adds nothing to an empty answer leaves nothing to take the mean of: unscored, not a number."""
+    template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
+    candidates = [Candidates(ASK, ("", " Paris."))]
+    scorer = load(tiny_model("llama-lm"), chat_template=template, reference_free="mean")
+    ((empty, full),) = score_candidates(scorer, candidates)
+    assert math.isnan(empty.value)
+    assert (empty.reason, empty.num_completion_tokens) == (NOT_FINITE, 0)
+    assert math.isfinite(full.value)
+
+
+def test_a_score_that_is_not_finite_is_unscored(tiny_copy: TinyModel, references: TinyModel) -> None:
+    """NaN in one token's embedding unscores the completions that have it and no other, whichever model has it."""
+    folder = tiny_copy("llama-lm")
+    token = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("#")
+    before = score_candidates(load(folder, reference=references("llama-lm"), beta=BETA), CANDIDATES)
+
+    def damage(weights: dict[str, torch.Tensor]) -> None:
+        weights["model.embed_tokens.weight"][token] = math.nan
+
+    edit_weights(folder, damage)
+    for policy, reference, sign in ((folder, references("llama-lm"), 1), (references("llama-lm"), folder, -1)):
+        scorer = load(policy, reference=reference, beta=BETA)
+        found = score_candidates(scorer, [*CANDIDATES, Candidates(ASK, ("# one", "Lyon"))])
+        assert [score.reason for score in found[3]] == [NOT_FINITE, ""]
+        assert_close(values(found[:3]), [[sign * value for value in row] for row in values(before)])
+
+
+# ---- token by token
+
+
+@pytest.mark.parametrize("name", CAUSAL_BUILDERS)
+def test_the_trace_adds_up_to_the_score(
+    tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
+) -> None:
+    """One value a token of the completion, each beta times its own log-ratio, by one pass of each model."""
+    scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
+    passes: list[int] = []
+    for model in (scorer.model, scorer.reference):
+        model.base_model.register_forward_pre_hook(lambda *args, **options: passes.append(1), with_kwargs=True)
+    for each, scores in zip(CANDIDATES, score_candidates(scorer, CANDIDATES), strict=True):
+        for text, score, encoded in zip(each.completions, scores, scorer.encode(each), strict=True):
+            passes.clear()
+            trace = scorer.trace(encoded)
+            assert len(passes) == 2
+            assert len(trace) == score.num_completion_tokens
+            wanted = BETA * own(name).ratios(each.prompt, text)
+            assert_close([trace], [wanted.tolist()])
+            assert sum(trace) == pytest.approx(score.value, abs=CLOSE * max(1.0, float(np.abs(wanted).sum())))
+
+
+def test_the_trace_of_a_variant_is_the_log_probabilities(tiny_model: TinyModel, own: Callable[[str], Own]) -> None:
+    """Without a reference each token has its log-probability, whatever is made of them."""
+    model = own("llama-lm")
+    wanted = model.logprobs(model.models[0], *model.ids(ASK, "Paris.")).tolist()
+    for variant in ("sum", "mean", "norm"):
+        scorer = load(tiny_model("llama-lm"), reference_free=variant)
+        (encoded,) = scorer.encode(Candidates(ASK, ("Paris.",)))
+        assert_close([scorer.trace(encoded)], [wanted])
+
+
+# ---- a whole run
+
+
+def test_a_run_says_what_it_was_measured_against(
+    tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], tmp_path: Path
+) -> None:
+    """From end to end: the result names reference, revision and beta, the table has the numbers and their lengths, and
+    aggregating it again gives the same result."""
+    rows = [
+        {"prompt": f"Question {i}?", "chosen": "Yes. " * (i % 3 + 1), "rejected": "No, not at all. " * (i % 2 + 1)}
+        for i in range(8)
+    ]
+    data = tmp_path / "mine.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    options = ModelOptions(
+        device="cpu", kind="implicit", name="test/dpo", beta=BETA, reference=str(references("llama-lm"))
+    )
+    finished = evaluate.evaluate(str(tiny_model("llama-lm")), str(data), options=options, out=tmp_path)
+    about = read_result(finished.path).model
+    assert (about.kind, about.beta, about.reference, about.output) == ("implicit", BETA, "local/llama-lm", "log-ratio")
+    assert about.reference_revision is not None
+    assert about.reference_revision.startswith("sha256:")
+    assert about.reference_revision != about.revision
+    assert about.batching == "packed"
+    scores = next((tmp_path / "scores").rglob("*.parquet"))
+    assert evaluate.aggregate(scores) == finished.result
+    frame, _ = read_scores(scores)
+    texts = [(row["prompt"], row[side]) for row in rows for side in ("chosen", "rejected")]
+    model = own("llama-lm")
+    wanted = [BETA * float(model.ratios(ask(prompt), text).sum()) for prompt, text in texts]
+    assert_close([frame["score"].tolist()], [wanted])
+    lengths = [len(ids) - start for ids, start in (model.ids(ask(prompt), text) for prompt, text in texts)]
+    assert frame["num_completion_tokens"].tolist() == lengths
+
+
+def test_a_run_of_a_variant_says_which(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """A reference-free result names its variant and no reference."""
+    options = ModelOptions(device="cpu", reference_free="mean", name="test/mean")
+    finished = evaluate.evaluate(str(tiny_model("llama-lm")), "starter", options=options, limit=6, out=tmp_path)
+    about = read_result(finished.path).model
+    assert (about.kind, about.output) == ("implicit", "reference-free mean")
+    assert (about.reference, about.reference_revision, about.beta) == (None, None, None)
