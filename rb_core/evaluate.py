@@ -1,4 +1,8 @@
-"""From a model and a benchmark to a result: score what is missing, then aggregate what stands in the score file."""
+"""From a model and a benchmark to a result: score what is missing, then aggregate what stands in the score file.
+
+Under `accelerate launch` every process plans the whole benchmark alike and scores its share of the batches. So a batch
+is computed in the same way whoever gets it, and the score table does not depend on the number of processes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 import platform
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +20,24 @@ from tqdm import tqdm
 
 from rb_core import metrics, results
 from rb_core.benchmarks import BENCHMARKS, Benchmark, BenchmarkSpec, load, spec_from_json, spec_to_json
-from rb_core.errors import DataError, ScoreTableError
+from rb_core.conversation import Conversation
+from rb_core.errors import DataError, ModelError, ScoreTableError
 from rb_core.example import Candidates, blind
 from rb_core.models import ModelOptions, ModelSpec, resolve
+from rb_core.processes import Processes, current, deal
 from rb_core.results import BenchmarkRef, ModelRef, Notes, Result, Run, ScoreFile
 from rb_core.scorers.base import Cell, Plan, Scorer
 from rb_core.scorers.baseline import BaselineScorer
-from rb_core.table import BatchScores, Journal, Score, read_scores, write_atomically, write_scores
+from rb_core.table import (
+    COLUMNS,
+    BatchScores,
+    Journal,
+    Score,
+    read_scores,
+    unfinished_runs,
+    write_atomically,
+    write_scores,
+)
 
 
 class Finished(NamedTuple):
@@ -47,14 +63,19 @@ def evaluate(
 ) -> Finished:
     """Score a benchmark with a model and write score table and result below `out`.
 
-    A run that was killed goes on where it stopped when it is started again alike. Raises RewardBenchError for the
-    user's mistakes: nothing that stands in `out` is replaced unless `overwrite` says so.
+    A run that was killed goes on where it stopped when it is started again alike, by as many processes or another
+    number. Raises RewardBenchError for the user's mistakes, in all processes: nothing that stands in `out` is replaced
+    unless `overwrite` says so.
     """
-    spec = resolve(model, options or ModelOptions())
-    results.check_model_name(spec.name)
-    loaded = load(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
-    results.check_free(out / results.result_path(loaded.spec.id, spec.name), overwrite=overwrite)
-    scorer = make_scorer(spec, seed)
+    here = current()
+    with here.together():
+        spec = resolve(model, options or ModelOptions())
+        results.check_model_name(spec.name)
+        loaded = load(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
+    path = out / results.result_path(loaded.spec.id, spec.name)
+    here.on_main(lambda: results.check_free(path, overwrite=overwrite))  # before a large model is loaded for nothing
+    with here.together():
+        scorer = make_scorer(spec, seed, [blind(example, seed)[0] for example in loaded.examples])
     return run(scorer, spec.name, loaded, seed=seed, out=out, overwrite=overwrite, progress=progress)
 
 
@@ -69,56 +90,79 @@ def run(
     progress: bool = False,
 ) -> Finished:
     """Score a loaded benchmark with any scorer, under the given model name. Raises as `evaluate`."""
-    results.check_free(out / results.result_path(benchmark.spec.id, name), overwrite=overwrite)
+    here = current()
+    path = out / results.result_path(benchmark.spec.id, name)
+    here.on_main(lambda: results.check_free(path, overwrite=overwrite))
     started = results.now()
-    model = ModelRef(name=results.check_model_name(name), **scorer.describe())
     scores_file = out / results.scores_path(benchmark.spec.id, name)
     blinded = [blind(example, seed) for example in benchmark.examples]
-    plan = scorer.plan([candidates for candidates, _ in blinded])
-    device = getattr(scorer, "device", "cpu")
-    fingerprint = _fingerprint(model, benchmark, plan, seed, device)
-    with Journal(scores_file, fingerprint, discard=overwrite) as journal:
-        score_missing(scorer, plan, journal, progress=progress)
+    with here.together():
+        model = ModelRef(name=results.check_model_name(name), **scorer.describe())
+    settings = _settings(scorer, model, benchmark, seed)
+    _agree_on_budget(scorer, settings, scores_file, here)
+    with here.together():
+        plan = scorer.plan([candidates for candidates, _ in blinded])
+    with Journal(scores_file, _fingerprint(settings, scorer, plan), discard=overwrite, here=here) as journal:
+        with here.together(long=True):
+            score_missing(scorer, plan, journal, here, progress=progress)
+        journal.collect()
+        memory = here.gather(_peak_memory(scorer))
         entries = [journal.done[index] for index in range(len(plan.batches))]
-        frame = score_table(benchmark, [order for _, order in blinded], plan, entries)
-        about = {
-            "benchmark": benchmark_ref(benchmark).model_dump(mode="json"),
-            "record": None if benchmark.spec.id in BENCHMARKS else spec_to_json(benchmark.spec),
-            "model": model.model_dump(mode="json"),
-            "notes": Notes(**plan.notes).model_dump(mode="json"),
-            "run": _run_record(scorer, started, entries, seed, device).model_dump(mode="json"),
-        }
-        write_scores(scores_file, frame, about)
-        finished = write_aggregate(scores_file, out, overwrite=overwrite)
+
+        def write() -> Finished:
+            about = {
+                "benchmark": benchmark_ref(benchmark).model_dump(mode="json"),
+                "record": None if benchmark.spec.id in BENCHMARKS else spec_to_json(benchmark.spec),
+                "model": model.model_dump(mode="json"),
+                "notes": Notes(**plan.notes).model_dump(mode="json"),
+                "run": _run_record(scorer, started, entries, seed, memory).model_dump(mode="json"),
+            }
+            write_scores(scores_file, score_table(benchmark, [order for _, order in blinded], plan, entries), about)
+            return write_aggregate(scores_file, out, overwrite=overwrite)
+
+        finished = here.on_main(write)
         journal.remove()
     return finished
 
 
-def make_scorer(spec: ModelSpec, seed: int = 0) -> Scorer:
-    """Load the scorer of a model. Raises ModelError when it cannot be."""
+def make_scorer(spec: ModelSpec, seed: int = 0, upcoming: Sequence[Candidates] = ()) -> Scorer:
+    """Load the scorer of a model, for this process's device. Raises ModelError when it cannot be.
+
+    upcoming: what is going to be scored; it is tokenised while the weights are loaded.
+    """
     if spec.kind == "baseline":
-        return BaselineScorer(spec.location.removeprefix("baseline/"), seed)
+        return BaselineScorer(spec.checkpoint.location.removeprefix("baseline/"), seed)
+    here = current()
+    if spec.options.device_map is None:
+        spec = replace(spec, options=replace(spec.options, device=here.device(spec.options.device)))
+    elif here.local_index:
+        raise ModelError("--device-map spreads one model over all GPUs of a machine: start one process on each machine")
+    if spec.kind == "implicit":
+        from rb_core.scorers.implicit import ImplicitScorer
+
+        return ImplicitScorer.load(spec, upcoming)
     from rb_core.scorers.classifier import ClassifierScorer
 
-    return ClassifierScorer.load(spec)
+    return ClassifierScorer.load(spec, upcoming)
 
 
 # --------------------------------------------------------------------------------------------------------------------
 # Scoring
 
 
-def score_missing(scorer: Scorer, plan: Plan, journal: Journal, *, progress: bool = False) -> None:
-    """Score the batches of the plan that the journal does not have yet."""
-    total = sum(len(batch.cells) for batch in plan.batches)
-    done = sum(len(plan.batches[index].cells) for index in journal.done)
-    with tqdm(total=total, initial=done, unit="completion", disable=not progress) as bar:
-        for index, batch in enumerate(plan.batches):
-            if index in journal.done:
-                continue
-            begin = time.perf_counter()
-            scores = tuple(scorer.score(batch))
-            journal.append(BatchScores(index, scores, round(time.perf_counter() - begin, 6)))
-            bar.update(len(batch.cells))
+def score_missing(scorer: Scorer, plan: Plan, journal: Journal, here: Processes, *, progress: bool = False) -> None:
+    """Score this process's share of the batches of the plan that the journal does not have yet."""
+    missing = [index for index in range(len(plan.batches)) if index not in journal.done]
+    share = [missing[i] for i in deal([plan.batches[index].tokens for index in missing], here.count)[here.index]]
+    done, mine = (sum(len(plan.batches[index].cells) for index in indices) for indices in (journal.done, share))
+    shown = progress and here.is_main
+    begin = time.perf_counter()
+    with tqdm(total=done + mine, initial=done, unit="completion", disable=not shown) as bar:
+        for index, scores in zip(share, scorer.stream(plan.batches[i] for i in share), strict=True):
+            end = time.perf_counter()
+            journal.append(BatchScores(index, tuple(scores), round(end - begin, 6)))
+            bar.update(len(scores))
+            begin = end
 
 
 def score_candidates(scorer: Scorer, candidates: Sequence[Candidates]) -> list[list[Score]]:
@@ -129,6 +173,33 @@ def score_candidates(scorer: Scorer, candidates: Sequence[Candidates]) -> list[l
         for cell, score in zip(batch.cells, scorer.score(batch), strict=True):
             found[cell.candidates][cell.completion] = score
     return found
+
+
+class TokenReward(NamedTuple):
+    """A token of a completion, as text, and the reward at it."""
+
+    text: str
+    reward: float
+
+
+def trace(scorer: Scorer, prompt: Conversation, completion: str) -> list[TokenReward]:
+    """The reward along a completion, its closing tokens included, by one forward pass.
+
+    Of a classifier: its score if it were read after this token; at the token it is read at, the score. Of an implicit
+    reward: what the token adds to the score (reference-free: its log-probability). Raises ModelError for a scorer that
+    has no reward per token, and for a completion that does not fit.
+    """
+    from rb_core.scorers.conversations import ConversationScorer
+
+    if not isinstance(scorer, ConversationScorer):
+        raise ModelError(f"{type(scorer).__name__} scores a completion as a whole: it has no reward per token")
+    (encoded,) = scorer.encode(Candidates(prompt, (completion,)))
+    if encoded.reason:
+        raise ModelError(f"the completion cannot be scored: {encoded.reason}")
+    rewards = scorer.trace(encoded)
+    tokens = encoded.ids[len(encoded.ids) - len(rewards) :]
+    texts = (scorer.chat.tokenizer.decode([token]) for token in tokens)
+    return [TokenReward(*each) for each in zip(texts, rewards, strict=True)]
 
 
 def score_table(
@@ -147,26 +218,50 @@ def score_table(
             score = by_cell[Cell(index, place[completion])]
             chosen = completion < example.num_chosen
             rows.append((example.id, example.subset, example.group, completion, chosen, *score))
-    columns = ["example_id", "subset", "group", "completion", "is_chosen", "score", "num_tokens", "truncated", "reason"]
-    frame = pd.DataFrame(rows, columns=columns)
-    return frame.astype({"score": "float32", "completion": "int32", "num_tokens": "int32"})
+    labels = ("example_id", "subset", "group", "completion", "is_chosen", "score")
+    frame = pd.DataFrame(rows, columns=[*labels, *Score._fields[1:]])
+    counts = dict.fromkeys(("completion", "num_tokens", "num_completion_tokens"), "int32")
+    return frame.astype({"score": "float32", **counts}).reindex(columns=COLUMNS)
 
 
-def _fingerprint(model: ModelRef, benchmark: Benchmark, plan: Plan, seed: int, device: Any) -> dict[str, Any]:
-    """What the scores depend on. A journal is only continued by a run with the same."""
-    cells = json.dumps([[list(cell) for cell in batch.cells] for batch in plan.batches])
+def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:
+    """What the scores depend on, but for the plan; the same in all processes."""
     versions = {k: v for k, v in results.versions().items() if k in ("torch", "transformers", "rb_core")}
     return {
         "model": model.model_dump(mode="json", exclude={"probe"}),
         "benchmark": benchmark.sha256,
-        "plan": hashlib.sha256(cells.encode()).hexdigest(),
         "seed": seed,
-        "device": str(device),
+        "device": _device(scorer).partition(":")[0],
         "versions": versions,
     }
 
 
-def _run_record(scorer: Scorer, started: str, entries: Iterable[BatchScores], seed: int, device: Any) -> Run:
+def _fingerprint(settings: dict[str, Any], scorer: Scorer, plan: Plan) -> dict[str, Any]:
+    """All that the scores depend on. A journal is only continued by a run with the same."""
+    cells = json.dumps([[list(cell) for cell in batch.cells] for batch in plan.batches])
+    return {
+        **settings,
+        "batch_tokens": getattr(scorer, "batch_tokens", None),
+        "plan": hashlib.sha256(cells.encode()).hexdigest(),
+    }
+
+
+def _agree_on_budget(scorer: Any, settings: dict[str, Any], scores_file: Path, here: Processes) -> None:
+    """Let all processes plan with one budget of tokens, where the scorer found its own in free memory.
+
+    What is free differs between devices, and from one start to the next: an unfinished run is finished with the budget
+    it was begun with; a new one takes the smallest.
+    """
+    spec = getattr(scorer, "spec", None)
+    if spec is None or spec.options.batch_tokens is not None:
+        return
+    then = [run.get("batch_tokens") for run in unfinished_runs(scores_file) if settings.items() <= run.items()]
+    found = here.gather((then, scorer.batch_tokens))
+    begun_with = [budget for budgets, _ in found for budget in budgets if isinstance(budget, int)]
+    scorer.batch_tokens = begun_with[0] if begun_with else min(own for _, own in found)
+
+
+def _run_record(scorer: Scorer, started: str, entries: Iterable[BatchScores], seed: int, memory: Sequence[int]) -> Run:
     commit, dirty = results.git_state()
     return Run(
         command=results.command_line(),
@@ -174,13 +269,18 @@ def _run_record(scorer: Scorer, started: str, entries: Iterable[BatchScores], se
         duration=round(sum(entry.seconds for entry in entries), 3),
         seed=seed,
         batch_tokens=getattr(scorer, "batch_tokens", None),
-        device=str(device),
-        device_name=_device_name(str(device)),
-        peak_memory=_peak_memory(str(device)),
+        device=_device(scorer).partition(":")[0],
+        device_name=_device_name(_device(scorer)),
+        peak_memory=max(memory),
+        processes=len(memory),
         git_commit=commit,
         git_dirty=dirty,
         versions=results.versions(),
     )
+
+
+def _device(scorer: Scorer) -> str:
+    return str(getattr(scorer, "device", "cpu"))
 
 
 def _device_name(device: str) -> str:
@@ -191,7 +291,8 @@ def _device_name(device: str) -> str:
     return platform.machine()
 
 
-def _peak_memory(device: str) -> int:
+def _peak_memory(scorer: Scorer) -> int:
+    device = _device(scorer)
     if device.startswith("cuda"):
         import torch
 

@@ -65,8 +65,9 @@ class BenchmarkRef(_Model):
 
 class ModelRef(_Model):
     """Which model scored them, and with what settings. revision: commit hash; parameters: their number; output: how
-    several outputs became one score; batching: how conversations shared a forward pass; probe: the largest difference,
-    when loaded, between scores so batched and the model's own forward pass on one conversation at a time."""
+    several outputs, or a completion's log-probabilities, became one score; reference, beta: of an implicit reward;
+    batching: how conversations shared a forward pass; probe: the largest difference, when loaded, between scores so
+    batched and the model's own forward pass on one conversation at a time."""
 
     name: ModelName
     kind: Kind
@@ -82,6 +83,11 @@ class ModelRef(_Model):
     system_role: str | None = None
     max_length: int | None = None
     scored_token: str | None = None
+    reference: str | None = None
+    reference_revision: str | None = None
+    beta: float | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
     output: str | None = None
     batching: str | None = None
     probe: float | None = None
@@ -97,13 +103,17 @@ class Notes(_Model):
 
 
 class Run(_Model):
-    """How and where it was run. Times in seconds, memory in bytes, started in UTC."""
+    """How and where it was run. Times in seconds, memory in bytes, started in UTC.
+
+    duration: the time spent scoring, added up over the processes; peak_memory: the largest of any process.
+    """
 
     command: str
     started: str
     duration: float
     seed: int
     batch_tokens: int | None = None
+    processes: int | None = None
     device: str
     device_name: str | None = None
     peak_memory: int | None = None

@@ -1,17 +1,19 @@
 """The score table, one row a completion: the border between the GPU and the statistics.
 
-A run appends to a journal, one line a batch, and what a killed run has written stands. When every batch is there the
-journal becomes one parquet file, whose metadata says how it came about, so that every published number can be derived
-again from this file alone.
+A run appends to a journal, one line a batch and one part a process, and what a killed run has written stands. When
+every batch is there the journal becomes one parquet file, whose metadata says how it came about, so that every
+published number can be derived again from this file alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import math
 import os
+import re
 import tempfile
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from rb_core.errors import ScoreTableError
+from rb_core.processes import ALONE, Processes
 
 SCHEMA = pa.schema(
     [
@@ -33,6 +36,7 @@ SCHEMA = pa.schema(
         pa.field("is_chosen", pa.bool_(), nullable=False),
         pa.field("score", pa.float32()),
         pa.field("num_tokens", pa.int32(), nullable=False),
+        pa.field("num_completion_tokens", pa.int32(), nullable=False),
         pa.field("truncated", pa.bool_(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
     ]
@@ -45,17 +49,21 @@ class Score(NamedTuple):
     """What a scorer says of one completion: a float32 value, NaN when unscored, then with a reason.
 
     num_tokens: the length of what was scored (words and punctuation marks where no tokenizer is involved);
-    truncated: prompt tokens were dropped to fit the maximum length.
+    truncated: prompt tokens were dropped to fit the maximum length; num_completion_tokens: tokens of the completion,
+    the template's closing tokens included, for length-normalised variants.
     """
 
     value: float
     num_tokens: int
     truncated: bool = False
     reason: str = ""
+    num_completion_tokens: int = 0
 
     @classmethod
-    def unscored(cls, reason: str, num_tokens: int = 0, truncated: bool = False) -> Score:
-        return cls(math.nan, num_tokens, truncated, reason)
+    def unscored(
+        cls, reason: str, num_tokens: int = 0, truncated: bool = False, num_completion_tokens: int = 0
+    ) -> Score:
+        return cls(math.nan, num_tokens, truncated, reason, num_completion_tokens)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -124,28 +132,40 @@ class BatchScores(NamedTuple):
 
 
 class Journal:
-    """An append-only file beside the score file to be: a header that names the run, then one line a batch.
+    """Append-only files beside the score file to be, one for each process: a header that names the run, then one line a
+    batch.
 
     `fingerprint` says what the scores depend on (data, model, settings, plan). A journal of another run is not
     continued and not destroyed: opening it raises ScoreTableError, unless `discard` allows it to be replaced. A second
-    process on the same file is refused as well. A line that a kill cut short is dropped, and its batch scored again.
+    run on the same file is refused as well. A line that a kill cut short is dropped, and its batch scored again.
+
+    The parts are `model.journal`, `model.journal-1` and so on. Whatever number of processes wrote them, every process
+    finds in `done` what lies in any part on any of the machines. All processes open, collect and remove together.
     """
 
-    def __init__(self, scores_path: Path, fingerprint: dict[str, Any], *, discard: bool = False) -> None:
-        self.path = scores_path.with_suffix(".journal")
+    def __init__(
+        self, scores_path: Path, fingerprint: dict[str, Any], *, discard: bool = False, here: Processes = ALONE
+    ) -> None:
+        number = f"-{here.index}" if here.index else ""
+        self.path = scores_path.with_suffix(f".journal{number}")
         self.done: dict[int, BatchScores] = {}
+        self._scores_path = scores_path
         self._header = json.dumps(fingerprint, sort_keys=True)
         self._discard = discard
-        self._lock = FileLock(self.path.with_suffix(".lock"), timeout=0)
+        self._here = here
+        self._mine: dict[int, BatchScores] = {}
+        self._lock = FileLock(scores_path.with_suffix(f".lock{number}"), timeout=0)
 
     def __enter__(self) -> Journal:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock.acquire()
-        except Timeout:
-            raise ScoreTableError(f"{self.path}: another run is writing here; wait for it to end") from None
-        try:
-            self._open()
+            with self._here.together():
+                self._acquire()
+            self._check_same_run()
+            with self._here.together():  # one reads for its machine; a file system that machines share is read twice
+                found = self._read_parts() if self._here.is_local_main else {}
+            self._merge(found)
+            with self._here.together():
+                self._open()
         except BaseException:
             self._lock.release()
             raise
@@ -164,22 +184,53 @@ class Journal:
         rows = [[None if math.isnan(s.value) else s.value, *s[1:]] for s in entry.scores]
         self._file.write(json.dumps([entry.batch, entry.seconds, rows]).encode() + b"\n")
         self._file.flush()
-        self.done[entry.batch] = entry
+        self.done[entry.batch] = self._mine[entry.batch] = entry
+
+    def collect(self) -> None:
+        """Put into every process's `done` what the others have appended. Waits for all."""
+        self._merge(self._mine)
 
     def remove(self) -> None:
-        """Delete the journal, once its scores stand in the score file."""
-        self.path.unlink(missing_ok=True)
-        Path(self._lock.lock_file).unlink(missing_ok=True)
+        """Delete all parts, once their scores stand in the score file."""
+        if self._here.is_local_main:
+            for path in [*_numbered(self._scores_path, "journal"), *_numbered(self._scores_path, "lock")]:
+                path.unlink(missing_ok=True)
+
+    def _acquire(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise ScoreTableError(f"{self.path}: another run is writing here; wait for it to end") from None
+
+    def _check_same_run(self) -> None:
+        """Raises ScoreTableError unless every process is about to score the same plan with the same model."""
+        first, *others = map(json.loads, self._here.gather(self._header))
+        if differ := sorted({key for other in others for key in _differing(first, other)}):
+            raise ScoreTableError(
+                f"{self.path}: the processes do not agree on the run: they have a different {', '.join(differ)}; "
+                "every machine needs the same data, model and versions"
+            )
+
+    def _merge(self, entries: dict[int, BatchScores]) -> None:
+        for part in self._here.gather(entries):
+            self.done |= part
+
+    def _read_parts(self) -> dict[int, BatchScores]:
+        """The batches in the parts on this machine."""
+        done: dict[int, BatchScores] = {}
+        for path in _numbered(self._scores_path, "journal"):
+            try:
+                done |= self._read(path)
+            except ScoreTableError:
+                if not self._discard:
+                    raise
+                path.unlink(missing_ok=True)
+        return done
 
     def _open(self) -> None:
-        content = self.path.read_bytes() if self.path.exists() else b""
-        whole = content[: content.rfind(b"\n") + 1]
-        try:
-            self.done = self._read(whole)
-        except ScoreTableError:
-            if not self._discard:
-                raise
-            whole = b""
+        """Open this process's own part, after the last whole line."""
+        whole = _whole_lines(self.path)
         if not whole:
             whole = self._header.encode() + b"\n"
             write_atomically(self.path, whole)
@@ -187,25 +238,51 @@ class Journal:
         self._file.truncate(len(whole))
         self._file.seek(len(whole))
 
-    def _read(self, whole: bytes) -> dict[int, BatchScores]:
-        """The batches in a journal's whole lines. Raises ScoreTableError for another run's, and for damage."""
-        header, *lines = whole.splitlines() or [self._header.encode()]
+    def _read(self, path: Path) -> dict[int, BatchScores]:
+        """The batches in a part's whole lines. Raises ScoreTableError for another run's, and for damage."""
+        header, *lines = _whole_lines(path).splitlines() or [self._header.encode()]
         try:
             then, now = json.loads(header), json.loads(self._header)
             if not isinstance(then, dict):
                 raise ValueError("the first line does not describe a run")
             entries = [_entry(line) for line in lines]
         except (ValueError, TypeError) as error:
+            raise ScoreTableError(f"{path}: damaged ({error}); discard the unfinished run with --overwrite") from error
+        if differ := _differing(then, now):
             raise ScoreTableError(
-                f"{self.path}: damaged ({error}); discard the unfinished run with --overwrite"
-            ) from error
-        if then != now:
-            differ = ", ".join(sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key)))
-            raise ScoreTableError(
-                f"{self.path}: an unfinished run with a different {differ} stands here; "
+                f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
                 "finish it with the same settings, or discard it with --overwrite"
             )
         return {entry.batch: entry for entry in entries}
+
+
+def unfinished_runs(scores_path: Path) -> list[dict[str, Any]]:
+    """The fingerprints of the journal parts on this machine that an unfinished run left; none where unreadable."""
+    found = []
+    for path in _numbered(scores_path, "journal"):
+        with contextlib.suppress(ValueError):
+            found += [json.loads(line) for line in _whole_lines(path).splitlines()[:1]]
+    return [header for header in found if isinstance(header, dict)]
+
+
+def _numbered(scores_path: Path, kind: str) -> list[Path]:
+    """The files of that kind which the processes have beside a score file, in the order of their numbers."""
+    name = re.compile(re.escape(scores_path.with_suffix(f".{kind}").name) + r"(?:-(\d+))?")
+    found = [(match, path) for path in scores_path.parent.glob("*") if (match := name.fullmatch(path.name))]
+    return [path for _, path in sorted(found, key=lambda pair: int(pair[0][1] or 0))]
+
+
+def _whole_lines(path: Path) -> bytes:
+    """A journal's content up to where a kill may have cut it short; empty where there is none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+    return sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
 
 
 def _entry(line: bytes) -> BatchScores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -22,11 +23,13 @@ from rb_core.errors import ResultError, ScoreTableError
 from rb_core.example import Candidates
 from rb_core.metrics import compute
 from rb_core.results import Result, read_result
-from rb_core.scorers.base import Batch
+from rb_core.scorers.base import Batch, words
 from rb_core.scorers.baseline import BATCH, BaselineScorer, FunctionScorer
 from rb_core.table import Score, read_scores
 
 ROOT = Path(__file__).resolve().parents[1]
+# threads of a small model that wait for each other take minutes where other programs want the same cores
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +169,18 @@ def test_score_candidates_equals_the_run(starter: Benchmark, tmp_path: Path) -> 
     assert [score.value for score in live] == pytest.approx(expected, abs=0)
 
 
+def test_the_length_of_a_completion_is_in_the_table(starter: Benchmark, tmp_path: Path) -> None:
+    """Each row has the length of its own completion beside that of the whole conversation, scored or not."""
+    broken = FunctionScorer(lambda prompt, completion: float("nan") if len(completion) % 7 == 0 else len(completion))
+    evaluate.run(broken, "test/broken", starter, out=tmp_path)
+    frame, _ = read_scores(tmp_path / "scores/starter/test/broken.parquet")
+    own = [len(words(text)) for example in starter.examples for text in example.completions]
+    asked = [sum(len(words(m["content"])) for m in e.prompt) for e in starter.examples for _ in e.completions]
+    assert frame["num_completion_tokens"].tolist() == own
+    assert (frame["num_tokens"] - frame["num_completion_tokens"]).tolist() == asked
+    assert frame["score"].isna().any()
+
+
 # ---- baselines on known ground
 
 
@@ -237,7 +252,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """A run that nobody disturbs, and how long it takes."""
     out = tmp_path_factory.mktemp("undisturbed")
     begin = time.perf_counter()
-    subprocess.run(command(out), cwd=ROOT, check=True, capture_output=True)
+    subprocess.run(command(out), cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
     return out, time.perf_counter() - begin
 
 
@@ -248,7 +263,8 @@ def command(out: Path) -> Sequence[str]:
 
 def kill_at_random(out: Path, limit: float, chance: random.Random) -> bool:
     """Start the evaluation and kill it after a random time, in loading, scoring or writing; False if it was done."""
-    process = subprocess.Popen(command(out), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command(out), cwd=ROOT, env=ENVIRONMENT, **quiet)
     time.sleep(chance.uniform(0, limit))
     process.kill()
     return process.wait() == -signal.SIGKILL
@@ -266,7 +282,7 @@ def test_a_killed_run_ends_with_the_same_scores(kills: int, undisturbed: tuple[P
     for name in range(runs + 1):
         out = tmp_path / str(name)
         if not (out / "results/starter/builtin/tiny-rm.json").exists():
-            subprocess.run(command(out), cwd=ROOT, check=True, capture_output=True)
+            subprocess.run(command(out), cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
         compare(reference, out)
 
 

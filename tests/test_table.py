@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb_core.errors import ScoreTableError
+from rb_core.processes import Processes
 from rb_core.table import (
     COLUMNS,
     SCHEMA,
@@ -27,12 +28,13 @@ from rb_core.table import (
     Journal,
     Score,
     read_scores,
+    unfinished_runs,
     write_atomically,
     write_scores,
 )
 
 RUN = {"model": {"name": "a/b", "dtype": "float32"}, "seed": 0}
-FIRST = BatchScores(0, (Score(1.5, 10), Score(-0.25, 7, True), Score.unscored("too long", 9)), 0.5)
+FIRST = BatchScores(0, (Score(1.5, 10, False, "", 4), Score(-0.25, 7, True), Score.unscored("too long", 9)), 0.5)
 SECOND = BatchScores(1, (Score(3.0, 4),), 0.25)
 THIRD = BatchScores(2, (Score(0.1, 2), Score.unscored("not finite", 3, True)), 0.125)
 
@@ -47,9 +49,9 @@ def frame_of(*rows: tuple[Any, ...]) -> pd.DataFrame:
 
 
 SCORES = frame_of(
-    ("a:1", "chat", "g1", 0, True, 1.25, 10, False, ""),
-    ("a:1", "chat", "g1", 1, False, math.nan, 900, True, "too long"),
-    ("ü:2", "", "g2", 0, True, -3.0e-7, 1, True, ""),
+    ("a:1", "chat", "g1", 0, True, 1.25, 10, 4, False, ""),
+    ("a:1", "chat", "g1", 1, False, math.nan, 900, 7, True, "too long"),
+    ("ü:2", "", "g2", 0, True, -3.0e-7, 1, 0, True, ""),
 )
 
 
@@ -57,7 +59,7 @@ SCORES = frame_of(
 
 
 def test_a_journal_gives_back_what_was_appended(tmp_path: Path) -> None:
-    """A run that is started again finds each batch as it was scored: values, lengths, flags, reasons, seconds."""
+    """A run that is started again finds each batch as it was scored: values, both lengths, flags, reasons, seconds."""
     path = tmp_path / "org" / "model.parquet"
     with Journal(path, RUN) as journal:
         assert journal.done == {}
@@ -252,6 +254,70 @@ def test_names_with_dots_do_not_share_a_journal(tmp_path: Path) -> None:
     assert len(set(paths)) == 3
 
 
+# ---- a part a process
+
+
+def part(path: Path, index: int, *entries: BatchScores) -> None:
+    """What a process of that number leaves behind when the run is killed."""
+    here = Processes(index)  # alone for all it knows, under the number that it had
+    with Journal(path, RUN, here=here) as journal:
+        for entry in entries:
+            journal.append(entry)
+
+
+def test_whatever_number_of_processes_wrote_it_all_is_found(tmp_path: Path) -> None:
+    """The parts of a killed run are united, torn lines left out, by one process as by many; they go all at once."""
+    path = tmp_path / "model.parquet"
+    part(path, 0, FIRST)
+    part(path, 3, THIRD)
+    part(path, 12, SECOND, BatchScores(5, (Score(1.0, 1),), 0.1))
+    torn = tmp_path / "model.journal-12"
+    torn.write_bytes(torn.read_bytes()[:-3])
+    with Journal(path, RUN) as journal:
+        assert sorted(journal.done) == [0, 1, 2]
+        assert same(journal.done[2], THIRD)
+        journal.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
+    """A foreign part counts like a foreign journal, whatever its number: an error, or gone at once with discard."""
+    path = tmp_path / "model.parquet"
+    part(path, 2, SECOND)
+    with pytest.raises(ScoreTableError, match=r"model\.journal-2: .*different seed"), Journal(path, RUN | {"seed": 1}):
+        pass
+    with Journal(path, RUN) as journal:
+        assert list(journal.done) == [1]
+    with Journal(path, RUN | {"seed": 1}, discard=True) as journal:
+        assert journal.done == {}
+    assert sorted(p.name for p in tmp_path.glob("*.journal*")) == ["model.journal"]
+
+
+def test_a_name_that_looks_like_a_part_is_another_model(tmp_path: Path) -> None:
+    """A model called m.journal-1 has a journal of its own that a run of m neither reads nor removes."""
+    other = tmp_path / "m.journal-1.parquet"
+    part(other, 0, FIRST)
+    part(other, 1, SECOND)
+    before = sorted(p.name for p in tmp_path.iterdir())
+    with Journal(tmp_path / "m.parquet", RUN | {"seed": 1}) as journal:
+        assert journal.done == {}
+        journal.remove()
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+def test_unfinished_runs_are_told_by_their_headers(tmp_path: Path) -> None:
+    """The fingerprints of all parts; a torn or foreign one tells nothing, and nothing is changed by looking."""
+    path = tmp_path / "model.parquet"
+    assert unfinished_runs(path) == []
+    part(path, 0, FIRST)
+    part(path, 1)
+    for number, content in enumerate([b'{"model": ', b"[1]\n", b"{{{\n", b"\xff\n", b""], start=2):
+        (tmp_path / f"model.journal-{number}").write_bytes(content)
+    before = {p: p.read_bytes() for p in tmp_path.iterdir()}
+    assert unfinished_runs(path) == [RUN, RUN]
+    assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 # ---- score file
 
 
@@ -417,9 +483,9 @@ def test_a_failed_first_write_leaves_no_file(tmp_path: Path) -> None:
 
 def test_unscored_is_nan_with_a_reason() -> None:
     """A failure is never a number."""
-    score = Score.unscored("why", 5, True)
+    score = Score.unscored("why", 5, True, 3)
     assert math.isnan(score.value)
-    assert score[1:] == (5, True, "why")
+    assert score[1:] == (5, True, "why", 3)
 
 
 def test_the_journal_is_lines_of_json(tmp_path: Path) -> None:
