@@ -7,19 +7,20 @@ import math
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from rb_core import doctor, published, results
 from rb_core import evaluate as evaluation
-from rb_core import published, results
 from rb_core.benchmarks import BENCHMARKS
 from rb_core.errors import DataError, ModelError, ResultError, RewardBenchError
 from rb_core.leaderboard import Board, board, boards
 from rb_core.metrics import Estimate, Matrix
-from rb_core.models import KINDS, RECORDS, Kind, ModelOptions
+from rb_core.models import DEFAULT_BETA, KINDS, RECORDS, REFERENCE_FREE, ModelOptions
+from rb_core.processes import current
 from rb_core.results import Result, read_result, to_json
 from rb_core.table import write_atomically
 
@@ -40,6 +41,29 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     md = "md"
+
+
+# The options that say how a model is to be loaded, for every command that loads one.
+Revision = Annotated[str | None, typer.Option(help="the model's commit, branch or tag on the hub")]
+KindName = Annotated[str | None, typer.Option("--kind", help=f"{', '.join(KINDS)}; else record or config decide")]
+Dtype = Annotated[str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16")]
+Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
+DeviceMap = Annotated[str | None, typer.Option(help="auto spreads a model over all GPUs of the machine")]
+MaxLength = Annotated[int | None, typer.Option(help="tokens; the model's own limit by default")]
+ChatTemplate = Annotated[Path | None, typer.Option(help="a file with the Jinja chat template to use")]
+FoldSystem = Annotated[bool, typer.Option("--fold-system", help="put system messages into the first user turn")]
+OutputIndex = Annotated[int | None, typer.Option(help="which of several outputs is the reward")]
+OutputWeights = Annotated[str | None, typer.Option(help="weights that add up several outputs: A,B,...")]
+LowerIsBetter = Annotated[bool, typer.Option("--lower-is-better", help="the model gives a cost")]
+Reference = Annotated[str | None, typer.Option(help="the model that an implicit reward is measured against")]
+ReferenceRevision = Annotated[str | None, typer.Option(help="the reference's commit, branch or tag on the hub")]
+Beta = Annotated[float | None, typer.Option(help=f"the factor of an implicit reward; {DEFAULT_BETA:g} by default")]
+WithoutReference = Annotated[
+    str | None, typer.Option("--reference-free", help=f"an implicit reward without one: {', '.join(REFERENCE_FREE)}")
+]
+BatchTokens = Annotated[
+    int | None, typer.Option(help="tokens through the model at once; by default from the memory that is free")
+]
 
 
 @app.command("benchmarks")
@@ -72,42 +96,55 @@ def evaluate(
     model: Annotated[str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, or a hub id ORG/NAME")],
     benchmark: Annotated[str, typer.Option(help="a benchmark's id, or the path of a preference file")],
     data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
-    revision: Annotated[str | None, typer.Option(help="the model's commit, branch or tag on the hub")] = None,
     data_revision: Annotated[str | None, typer.Option(help="the dataset's commit, branch or tag on the hub")] = None,
     prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,
-    kind: Annotated[str | None, typer.Option(help=f"one of {', '.join(KINDS)}; else record or config decide")] = None,
     name: Annotated[str | None, typer.Option(help="the model's name in the result")] = None,
-    dtype: Annotated[str, typer.Option(help="auto (the checkpoint's), float32, bfloat16 or float16")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cuda, mps or cpu")] = "auto",
-    max_length: Annotated[int | None, typer.Option(help="tokens; the model's own limit by default")] = None,
-    chat_template: Annotated[Path | None, typer.Option(help="a file with the Jinja chat template to use")] = None,
-    fold_system: Annotated[
-        bool, typer.Option("--fold-system", help="put system messages into the first user turn")
-    ] = False,
-    output_index: Annotated[int | None, typer.Option(help="which of several outputs is the reward")] = None,
-    output_weights: Annotated[str | None, typer.Option(help="weights that add up several outputs: A,B,...")] = None,
-    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="the model gives a cost")] = False,
-    batch_tokens: Annotated[int, typer.Option(help="tokens in a batch, padding included")] = 8192,
+    revision: Revision = None,
+    kind: KindName = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    max_length: MaxLength = None,
+    chat_template: ChatTemplate = None,
+    fold_system: FoldSystem = False,
+    output_index: OutputIndex = None,
+    output_weights: OutputWeights = None,
+    lower_is_better: LowerIsBetter = False,
+    reference: Reference = None,
+    reference_revision: ReferenceRevision = None,
+    beta: Beta = None,
+    reference_free: WithoutReference = None,
+    batch_tokens: BatchTokens = None,
     limit: Annotated[int | None, typer.Option(help="score only this many examples")] = None,
     seed: Annotated[int, typer.Option(help="of completion order, bootstrap and the random baseline")] = 0,
     out: Annotated[Path, typer.Option(help="the folder that results and scores are written below")] = DEFAULT_ROOT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a result that stands there")] = False,
 ) -> None:
-    """Score a benchmark with a model and aggregate the result. A killed run resumes when started again."""
-    options = ModelOptions(
-        name=name,
-        kind=_kind(kind),
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        max_length=max_length,
-        chat_template=_read_template(chat_template),
-        fold_system=fold_system,
-        output_index=output_index,
-        output_weights=_weights(output_weights),
-        lower_is_better=lower_is_better,
-        batch_tokens=batch_tokens,
-    )
+    """Score a benchmark with a model and aggregate the result. A killed run resumes when started again.
+
+    `accelerate launch --num_processes 8 -m rb_core evaluate ...` shares the work among eight GPUs.
+    """
+    here = current()
+    with here.together():
+        options = _options(
+            name=name,
+            revision=revision,
+            kind=kind,
+            dtype=dtype,
+            device=device,
+            device_map=device_map,
+            max_length=max_length,
+            chat_template=chat_template,
+            fold_system=fold_system,
+            output_index=output_index,
+            output_weights=output_weights,
+            lower_is_better=lower_is_better,
+            reference=reference,
+            reference_revision=reference_revision,
+            beta=beta,
+            reference_free=reference_free,
+            batch_tokens=batch_tokens,
+        )
     finished = evaluation.evaluate(
         model,
         benchmark,
@@ -121,8 +158,58 @@ def evaluate(
         overwrite=overwrite,
         progress=True,
     )
-    print_result(finished.result)
-    console.print(f"written to {finished.path}", soft_wrap=True)
+    if here.is_main:
+        print_result(finished.result)
+        console.print(f"written to {finished.path}", soft_wrap=True)
+
+
+@app.command("doctor")
+def examine(
+    model: Annotated[str, typer.Option(help="builtin/tiny-rm, a folder, or a hub id ORG/NAME")],
+    revision: Revision = None,
+    kind: KindName = None,
+    dtype: Dtype = "auto",
+    device: Device = "auto",
+    device_map: DeviceMap = None,
+    max_length: MaxLength = None,
+    chat_template: ChatTemplate = None,
+    fold_system: FoldSystem = False,
+    output_index: OutputIndex = None,
+    output_weights: OutputWeights = None,
+    lower_is_better: LowerIsBetter = False,
+    reference: Reference = None,
+    reference_revision: ReferenceRevision = None,
+    beta: Beta = None,
+    reference_free: WithoutReference = None,
+    batch_tokens: BatchTokens = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
+) -> None:
+    """Examine a model: does it load whole, what is it fed, where is its score read, and do other ways of running it
+    give the same numbers? The exit code is 1 when a check fails."""
+    options = _options(
+        revision=revision,
+        kind=kind,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        max_length=max_length,
+        chat_template=chat_template,
+        fold_system=fold_system,
+        output_index=output_index,
+        output_weights=output_weights,
+        lower_is_better=lower_is_better,
+        reference=reference,
+        reference_revision=reference_revision,
+        beta=beta,
+        reference_free=reference_free,
+        batch_tokens=batch_tokens,
+    )
+    report = doctor.examine(model, options)
+    if as_json:
+        print(json.dumps(report.to_json(), indent=1))
+    else:
+        doctor.show(report, console)
+    raise typer.Exit(1 if report.failed else 0)
 
 
 @app.command()
@@ -188,7 +275,10 @@ def main() -> None:
     try:
         app()
     except RewardBenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        here = current()
+        if here.is_main:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+        here.before_failing()
         sys.exit(2)
 
 
@@ -196,13 +286,9 @@ def main() -> None:
 # Options and tables
 
 
-def _kind(value: str | None) -> Kind | None:
-    for kind in KINDS:
-        if kind == value:
-            return kind
-    if value is not None:
-        raise ModelError(f"unknown kind {value!r}: choose one of {', '.join(KINDS)}")
-    return None
+def _options(*, chat_template: Path | None, output_weights: str | None, **plain: Any) -> ModelOptions:
+    """The options as they were typed; `models.resolve` refuses what makes no sense."""
+    return ModelOptions(chat_template=_read_template(chat_template), output_weights=_weights(output_weights), **plain)
 
 
 def _weights(value: str | None) -> tuple[float, ...] | None:

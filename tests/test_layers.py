@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rb_core"
 LAYERS = (
     ("rb_core.errors", "rb_core.conversation", "rb_core.example", "rb_core"),
-    ("rb_core.benchmarks", "rb_core.models", "rb_core.table", "rb_core.packing"),
+    ("rb_core.benchmarks", "rb_core.models", "rb_core.processes", "rb_core.table", "rb_core.packing"),
     ("rb_core.metrics", "rb_core.scorers"),
     ("rb_core.results",),
-    ("rb_core.evaluate", "rb_core.leaderboard", "rb_core.published"),
+    ("rb_core.doctor", "rb_core.evaluate", "rb_core.leaderboard", "rb_core.published"),
     ("rb_core.cli", "rb_core.space", "rb_core.__main__", "rb_core.builtin"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
