@@ -28,13 +28,13 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
 
 
 def plan_rows(
-    conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable], batch_tokens: int
+    conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable], batch_tokens: int, enough: int | None = None
 ) -> list[list[int]]:
     """Rows of indices, largest families first, each of at most `batch_tokens` tokens with shared ones counted once.
 
     families: one key a conversation; those with the same key are expected to begin alike, and stay together where the
     budget allows. A family beyond the budget is split, and its parts repeat the shared tokens; a conversation beyond
-    it goes alone.
+    it goes alone. enough: a row that has so many tokens takes no further family.
     """
     parts = [part for members in _members(families) for part in _within(conversations, members, batch_tokens)]
     sizes = [unique_tokens([conversations[i] for i in part], [0] * len(part)) for part in parts]
@@ -43,7 +43,8 @@ def plan_rows(
     for number in sorted(range(len(parts)), key=lambda n: (-sizes[n], n)):
         family = families[parts[number][0]]
         # parts of one family in one row would share what all of them have in common, and so less than by themselves
-        if not rows or sizes[number] > room or family in inside:
+        full = enough is not None and batch_tokens - room >= enough
+        if not rows or sizes[number] > room or full or family in inside:
             rows.append([])
             room, inside = batch_tokens, set()
         rows[-1] += parts[number]

@@ -1,0 +1,142 @@
+"""The speed benchmark measures what it says: the same scores by every way, and the tokens that each needs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.perf import scoring
+from tests.perf.scoring import Lengths, Line
+
+SHAPE = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+SHAPE |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 200, "initializer_range": 0.5}
+LENGTHS = [Lengths(30, (5, 40)), Lengths(7, (9, 1, 20)), Lengths(50, (3, 3))]
+CPU = torch.device("cpu")
+UNIQUE = 30 + 45 + 7 + 30 + 50 + 6
+
+
+@pytest.fixture(scope="module", params=scoring.KINDS)
+def lines(request: pytest.FixtureRequest) -> dict[str, Line]:
+    """What the benchmark measures with a very small model, by way."""
+    rig = scoring.Rig.build(request.param, SHAPE, CPU, torch.float32)
+    work = scoring.make_work(LENGTHS, SHAPE["vocab_size"])
+    return {line.way: line for line in scoring.compare(rig, "test", work, rounds=2)}
+
+
+def test_all_ways_give_the_models_own_scores(lines: dict[str, Line]) -> None:
+    """No way is faster at the cost of the score."""
+    assert [way for way, line in lines.items() if not line.difference < 1e-4] == []
+
+
+def test_packed_reads_each_token_once(lines: dict[str, Line]) -> None:
+    """Packed, as many tokens go through the model as are different; the conventional ways read more."""
+    assert lines["packed"].tokens == lines["packed"].unique_tokens == UNIQUE
+    assert all(lines[way].tokens > UNIQUE for way in (*scoring.CONVENTIONAL, "bucketed"))
+
+
+def test_ratios_are_to_the_faster_conventional_way(lines: dict[str, Line]) -> None:
+    """One conventional way is the base, the faster by its median; its own ratio is 1 in every round."""
+    (base,) = (line for line in lines.values() if line.conventional)
+    assert base.way in scoring.CONVENTIONAL
+    assert base.ratio == 1
+    assert base.ratios == [1, 1]
+    for line in lines.values():
+        assert line.ratios == [a / b for a, b in zip(base.seconds, line.seconds, strict=True)]
+        assert line.peak_share > 0
+    assert all(base.ratio >= lines[way].ratio for way in scoring.CONVENTIONAL)
+
+
+def test_a_table_names_every_way(lines: dict[str, Line]) -> None:
+    """Both forms of the table have a row a way, with its ratio and its tokens."""
+    for markdown in (False, True):
+        text = scoring.table(list(lines.values()), markdown=markdown).splitlines()
+        assert len(text) == 1 + markdown + len(scoring.WAYS)
+        for row, line in zip(text[1 + markdown :], lines.values(), strict=True):
+            assert row.removeprefix("| ").startswith(line.way)
+            assert f"x{line.ratio:.2f}" in row
+            assert str(line.tokens) in row
+
+
+def test_a_wrong_score_is_noticed() -> None:
+    """A way that scores other tokens would show: another completion of the same prompt differs far more than that."""
+    rig = scoring.Rig.build("classifier", SHAPE, CPU, torch.float32)
+    first, second = scoring.make_work([Lengths(40, (9, 9))], SHAPE["vocab_size"])[0]
+    assert abs(rig.single(first) - rig.single(second)) > 0.01 * abs(rig.single(first))
+
+
+def test_completions_share_their_prompt_and_nothing_more() -> None:
+    """The first token after the prompt differs between completions, and no token is the pad token."""
+    for each in scoring.make_work([Lengths(6, (3,) * 20), Lengths(2, (1, 1))], 40):
+        assert len({e.ids[: e.start] for e in each}) == 1
+        assert len({e.ids[e.start] for e in each}) == len(each)
+        assert all(scoring.PAD not in e.ids for e in each)
+
+
+def test_conventional_batches_cover_everything_in_dataset_order() -> None:
+    """Eight completions a batch, or eight prompts with their completions of one place in the order."""
+    work = scoring.make_work([Lengths(3, (2, 2, 2))] * 9 + [Lengths(3, (2,))], 40)
+    every = [(i, j) for i, each in enumerate(work) for j in range(len(each))]
+    flat = scoring.conventional_batches(work, "transformers")
+    assert [cell for batch in flat for cell in batch] == every
+    assert [len(batch) for batch in flat] == [8, 8, 8, 4]
+    apart = scoring.conventional_batches(work, "reward-bench")
+    assert sorted(cell for batch in apart for cell in batch) == every
+    assert apart[1] == [(i, 1) for i in range(8)]
+    assert apart[-3:] == [[(8, 0), (9, 0)], [(8, 1)], [(8, 2)]]
+
+
+def test_padding_is_on_the_left() -> None:
+    """The mask is 0 before a shorter conversation begins."""
+    (each,) = scoring.make_work([Lengths(3, (1, 4))], 40)
+    ids, mask = scoring.left_padded(each)
+    assert mask.tolist() == [[0, 0, 0, 1, 1, 1, 1], [1] * 7]
+    assert [row[row != scoring.PAD].tolist() for row in ids] == [list(e.ids) for e in each]
+
+
+def test_length_table() -> None:
+    """Every work is there: whole batches, as many completions as its name says, and lengths as such texts have."""
+    for work, completions in (("pairs", 2), ("six", 6), ("twenty", 20)):
+        lengths = scoring.read_lengths(work)
+        assert len(lengths) in (8, 32, 64)
+        assert {len(each.completions) for each in lengths} == {completions}
+        assert all(0 < length < 2000 for each in lengths for length in (each.prompt, *each.completions))
+    assert all(480 <= each.prompt <= 520 for each in lengths)
+    assert all(10 <= length <= 80 for each in lengths for length in each.completions)
+
+
+def test_scaled_work_keeps_its_batches() -> None:
+    """Part of the work is whole batches of eight from all over it; more of it repeats them."""
+    lengths = scoring.read_lengths("pairs")
+    assert scoring.scaled(lengths, 1) == lengths
+    assert scoring.scaled(lengths, 0.25) == lengths[:8] + lengths[32:40]
+    assert len(scoring.scaled(lengths, 2.5)) == 2.5 * len(lengths)
+    assert scoring.scaled(LENGTHS, 0.1) == LENGTHS
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a file's lengths to one line a way, as JSON."""
+    monkeypatch.setitem(scoring.SHAPES, "tiny", SHAPE)
+    monkeypatch.setattr(scoring, "matrix_speed", lambda *_: 1e9)
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    row = {"prompt": "Name a river, please.", "chosen": "The Rhine is one of them.", "rejected": "No."}
+    data = tmp_path / "mine.jsonl"
+    data.write_text(json.dumps(row) + "\n" + json.dumps(row | {"prompt": "Name a lake."}) + "\n")
+    scoring.main(["--data", str(data), "--kind", "classifier", "--rounds", "1", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert [line["way"] for line in found["lines"]] == list(scoring.WAYS)
+    assert {line["work"] for line in found["lines"]} == {"mine.jsonl"}
+    assert all(line["ratio"] > 0 and len(line["seconds"]) == 1 for line in found["lines"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux says how much was in use at most")
+def test_peak_memory_is_measured() -> None:
+    """The padded way through a large vocabulary takes the memory of its logits, three times over."""
+    rig = scoring.Rig.build("implicit", SHAPE | {"vocab_size": 20_000}, CPU, torch.float32)
+    work = scoring.make_work([Lengths(10, (200, 200))] * 4, 20_000)
+    logits = 8 * 210 * 20_000 * 4
+    peak = scoring.peak_memory(rig, work, "transformers")
+    assert peak is not None
+    assert logits < peak < 6 * logits
