@@ -19,9 +19,11 @@ import pytest
 
 from rb_core import evaluate
 from rb_core.benchmarks import Benchmark, Section, load
-from rb_core.errors import ResultError, ScoreTableError
+from rb_core.conversation import Message
+from rb_core.errors import ModelError, ResultError, ScoreTableError
 from rb_core.example import Candidates
 from rb_core.metrics import compute
+from rb_core.models import ModelOptions, resolve
 from rb_core.results import Result, read_result
 from rb_core.scorers.base import Batch, words
 from rb_core.scorers.baseline import BATCH, BaselineScorer, FunctionScorer
@@ -308,3 +310,26 @@ def test_the_seed_changes_order_and_not_the_numbers(starter: Benchmark, tmp_path
     assert {k: e.value for k, e in first.subsets.items()} == {k: e.value for k, e in second.subsets.items()}
     frame, _ = read_scores(tmp_path / "0/scores/starter/baseline/longest.parquet")
     assert compute(frame, starter.spec, seed=0).headline == first.headline
+
+
+# ---- along a completion
+
+
+def test_the_trace_ends_in_the_score() -> None:
+    """The reward along a completion comes token by token, and at the token that is read it is the score."""
+    scorer = evaluate.make_scorer(resolve("builtin/tiny-rm"))
+    prompt = (Message(role="user", content="Name a prime."),)
+    ((score,),) = evaluate.score_candidates(scorer, [Candidates(prompt, ("Seven.",))])
+    traced = evaluate.trace(scorer, prompt, "Seven.")
+    assert len(traced) == score.num_completion_tokens
+    assert "".join(token.text for token in traced).startswith("seven.")
+    assert traced[-1].reward == pytest.approx(score.value, abs=1e-5)
+
+
+def test_a_trace_that_cannot_be_had_is_a_clear_error() -> None:
+    """A baseline has no reward per token, and a completion beyond the model's length none at all."""
+    with pytest.raises(ModelError, match="no reward per token"):
+        evaluate.trace(BaselineScorer("longest"), (Message(role="user", content="Hi"),), "Hello.")
+    short = evaluate.make_scorer(resolve("builtin/tiny-rm", ModelOptions(max_length=16)))
+    with pytest.raises(ModelError, match="cannot be scored: completion alone exceeds"):
+        evaluate.trace(short, (Message(role="user", content="Hi"),), "Hello. " * 20)
