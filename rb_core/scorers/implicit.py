@@ -36,7 +36,7 @@ from rb_core.scorers.checkpoint import (
 from rb_core.scorers.conversations import TOLERANCE, Ahead, ConversationScorer, Inputs
 
 # How many logits are held at once, in float32: tokens x vocabulary.
-LOGITS_AT_ONCE = {"cpu": 1 << 23, "cuda": 1 << 26, "mps": 1 << 24}
+LOGITS_AT_ONCE = {"cpu": 1 << 24, "cuda": 1 << 26, "mps": 1 << 24}
 UNKNOWN_TO_REFERENCE = "has a token that the reference model does not know"
 NOTHING_BEFORE = "no token of the prompt is left to tell the completion's first by"
 
@@ -169,7 +169,7 @@ class ImplicitScorer(ConversationScorer):
         hidden = self.hidden(model.base_model, inputs)
         targets = self._targets(inputs, hidden.device)
         vocabulary = model.get_output_embeddings().weight.shape[0]
-        rows = max(1, LOGITS_AT_ONCE.get(self.device.type, 1 << 23) // vocabulary)
+        rows = max(1, LOGITS_AT_ONCE.get(self.device.type, 1 << 24) // vocabulary)
         found = [
             logprobs_of(_logits(model, some), wanted)
             for some, wanted in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
