@@ -322,7 +322,7 @@ def test_the_trace_ends_in_the_score() -> None:
     ((score,),) = evaluate.score_candidates(scorer, [Candidates(prompt, ("Seven.",))])
     traced = evaluate.trace(scorer, prompt, "Seven.")
     assert len(traced) == score.num_completion_tokens
-    assert "".join(token.text for token in traced).startswith("seven.")
+    assert "".join(token.text for token in traced).strip().startswith("seven.")
     assert traced[-1].reward == pytest.approx(score.value, abs=1e-5)
 
 
