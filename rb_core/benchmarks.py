@@ -252,7 +252,21 @@ def read_custom(row: Row, place: Place) -> Example:
 
 def _chosen_rejected(row: Row, place: Place) -> dict[str, Any]:
     chosen, rejected = (_answers(row, name, place) for name in ("chosen", "rejected"))
-    return {"completions": chosen + rejected, "num_chosen": len(chosen)}
+    found = {"completions": chosen + rejected, "num_chosen": len(chosen)}
+    if row.get("chosen_model") is None and row.get("rejected_model") is None:
+        return found
+    wrote = _authors(row, "chosen_model", len(chosen), place) + _authors(row, "rejected_model", len(rejected), place)
+    return found | {"authors": wrote}
+
+
+def _authors(row: Row, name: str, number: int, place: Place) -> tuple[str, ...]:
+    """The models that wrote the completions: one name for all of them, or a list; "" where it is not said."""
+    value = row.get(name)
+    if value is None or isinstance(value, str):
+        return (value or "",) * number
+    if not isinstance(value, list) or len(value) != number or not all(isinstance(author, str) for author in value):
+        raise place.error(name, f"is {_kind(value)}; expected a model's name, or a list of {number} names")
+    return tuple(value)
 
 
 def _answers(row: Row, name: str, place: Place) -> tuple[str, ...]:

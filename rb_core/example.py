@@ -15,10 +15,14 @@ from rb_core.errors import DataError
 
 
 class Candidates(NamedTuple):
-    """What a scorer may see: a prompt and completions in an order that says nothing about which are chosen."""
+    """What a scorer may see: a prompt and completions in an order that says nothing about which are chosen.
+
+    graded: the benchmark's measure needs how good each completion is, not only which is better.
+    """
 
     prompt: Conversation
     completions: tuple[str, ...]
+    graded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,11 @@ class Example:
     """One prompt with its completions; the first `num_chosen` of them are the chosen ones.
 
     `id` is unique within a benchmark. `group` names the cluster that is drawn together when intervals are
-    bootstrapped: examples about the same prompt are not independent evidence.
+    bootstrapped: examples about the same prompt are not independent evidence. `authors` are the models that wrote the
+    completions, "" where one is not known; empty where none is.
 
-    Raises DataError when there is not at least one chosen and one rejected completion, or no prompt.
+    Raises DataError when there is not at least one chosen and one rejected completion, no prompt, or another number of
+    authors than of completions.
     """
 
     id: str
@@ -37,6 +43,7 @@ class Example:
     completions: tuple[str, ...]
     num_chosen: int = 1
     group: str = ""
+    authors: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.prompt:
@@ -46,6 +53,8 @@ class Example:
                 f"example {self.id!r}: needs at least one chosen and one rejected completion, "
                 f"has {self.num_chosen} chosen of {len(self.completions)}"
             )
+        if len(self.authors) not in (0, len(self.completions)):
+            raise DataError(f"example {self.id!r}: {len(self.authors)} authors for {len(self.completions)} completions")
         if not self.group:
             object.__setattr__(self, "group", prompt_digest(self.prompt))
 
@@ -67,7 +76,7 @@ def completion_order(example: Example, seed: int) -> list[int]:
     return order
 
 
-def blind(example: Example, seed: int) -> tuple[Candidates, list[int]]:
+def blind(example: Example, seed: int, *, graded: bool = False) -> tuple[Candidates, list[int]]:
     """Strip the labels: the candidates, and for each the index of the completion it was."""
     order = completion_order(example, seed)
-    return Candidates(example.prompt, tuple(example.completions[i] for i in order)), order
+    return Candidates(example.prompt, tuple(example.completions[i] for i in order), graded), order

@@ -58,7 +58,7 @@ class ClassifierScorer(ConversationScorer):
             tokenizer = load_tokenizer(spec.name, spec.checkpoint)
             max_length = own_max_length(spec, config, tokenizer)
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
-            ahead = Ahead(chat, upcoming, chat.encode_all(upcoming))
+            ahead = Ahead(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
             model, loading = weights.result()
         check_weights(spec.name, loading)
         check_pad_token(spec.name, config, tokenizer)

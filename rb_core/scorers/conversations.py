@@ -169,7 +169,7 @@ class ConversationScorer(ABC):
         ahead = self.ahead
         if ahead is not None and ahead.chat is self.chat and list(candidates) == list(ahead.candidates):
             return ahead.encoded
-        return self.chat.encode_all(candidates)
+        return self.chat.encode_all([each[:2] for each in candidates])
 
     def batches(self, encoded: Sequence[Sequence[Encoded]]) -> tuple[Batch, ...]:
         """Deal conversations out to batches; those of one candidates share their beginning.

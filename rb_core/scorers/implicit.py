@@ -73,7 +73,7 @@ class ImplicitScorer(ConversationScorer):
                 config = load_config(spec.reference.name, spec.reference)
                 max_length = min(max_length, own_max_length(spec, config, tokenizer))
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
-            ahead = Ahead(chat, upcoming, chat.encode_all(upcoming))
+            ahead = Ahead(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
             model, reference, adapters = weights.result()
         device = place(model, spec)
         if reference is not None:

@@ -179,7 +179,9 @@ def test_a_run_shows_the_scorer_no_label_and_no_telling_order(tmp_path: Path) ->
     and id fix; the labels come back onto the right completions."""
     watching = Watching()
     finished = run(watching, "me/watching", benchmark_of(*PAIRS), out=tmp_path)
-    assert all(type(each) is Candidates and each._fields == ("prompt", "completions") for each in watching.seen)
+    assert all(
+        type(each) is Candidates and each._fields == ("prompt", "completions", "graded") for each in watching.seen
+    )
     first = sum(each.completions[0].startswith("good") for each in watching.seen)
     assert 8 < first < 32
     assert finished.result.headline is not None
