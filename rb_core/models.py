@@ -18,8 +18,15 @@ from typing import Any, Literal
 from rb_core.conversation import SystemRole
 from rb_core.errors import ModelError, first_line, hub_errors
 
-Kind = Literal["classifier", "implicit", "baseline"]
-KINDS: tuple[Kind, ...] = ("classifier", "implicit", "baseline")
+Kind = Literal["classifier", "implicit", "generative", "baseline"]
+KINDS: tuple[Kind, ...] = ("classifier", "implicit", "generative", "baseline")
+# How a generative judge is asked: about each completion alone; about two, in both orders; about all, in rotation; about
+# two for the probabilities of its one-letter answer.
+Mode = Literal["ratings", "pairwise", "listwise", "logprob"]
+MODES: tuple[Mode, ...] = ("ratings", "pairwise", "listwise", "logprob")
+# How the judges of a panel become one score: by the majority of their verdicts on each pair, or the mean of scores.
+Vote = Literal["majority", "mean"]
+VOTES: tuple[Vote, ...] = ("majority", "mean")
 # How the log-probabilities of a completion's tokens become a score where there is no reference model.
 ReferenceFree = Literal["sum", "mean", "norm"]
 REFERENCE_FREE: tuple[ReferenceFree, ...] = ("sum", "mean", "norm")
@@ -66,12 +73,51 @@ class ModelRecord:
 
 
 @dataclass(frozen=True)
+class JudgeOptions:
+    """What the user said of a generative judge.
+
+    mode: how it is asked; template: a built-in template's name or a file's path, None for the mode's own; base_url: an
+    OpenAI-compatible server, provider: an inference provider of the hub, neither: generated in this process; judges: of
+    a panel, each NAME or NAME@BASE_URL; vote: how they become one; temperature, max_new_tokens: of the decoding;
+    structured: ask the server for JSON by a schema; expected: read ratings from the probabilities of all ratings;
+    author: the judge's name among the completions' authors.
+
+    What follows changes no score. concurrency: requests in flight; deadline: seconds for one request, all tries
+    included; prices: US dollars for a million tokens, of prompts and of replies; max_cost: US dollars.
+    """
+
+    mode: Mode | None = None
+    template: str | None = None
+    base_url: str | None = None
+    provider: str | None = None
+    judges: tuple[str, ...] = ()
+    vote: Vote | None = None
+    temperature: float | None = None
+    max_new_tokens: int | None = None
+    structured: bool = False
+    expected: bool = False
+    author: str | None = None
+    concurrency: int | None = None
+    deadline: float | None = None
+    price_prompt: float | None = None
+    price_completion: float | None = None
+    max_cost: float | None = None
+    max_tokens_total: int | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether replies come from elsewhere than this process."""
+        return self.base_url is not None or self.provider is not None
+
+
+@dataclass(frozen=True)
 class ModelOptions:
     """What the user said; None leaves it to the record and the checkpoint.
 
     output_index, output_weights, lower_is_better declare how several outputs, or a cost, become one score.
     reference, reference_revision, beta, reference_free say what an implicit reward is measured against.
-    batch_tokens: None finds it from the memory that is free; device_map: "auto" spreads a model over all GPUs.
+    batch_tokens: None finds it from the memory that is free; device_map: "auto" spreads a model over all GPUs; judge:
+    how a generative judge is asked, and where.
     """
 
     name: str | None = None
@@ -91,6 +137,7 @@ class ModelOptions:
     reference_free: ReferenceFree | None = None
     batch_tokens: int | None = None
     device_map: Literal["auto"] | None = None
+    judge: JudgeOptions = JudgeOptions()
 
 
 @dataclass(frozen=True)
@@ -120,8 +167,9 @@ class Checkpoint:
 class ModelSpec:
     """A model ready to be loaded.
 
-    checkpoint: of a baseline only its name; adapter: a PEFT adapter to be put on the checkpoint; reference: what an
-    implicit reward is measured against (equal to checkpoint: the same without the adapter), None without one.
+    checkpoint: of a baseline, a served model or a panel only its name; adapter: a PEFT adapter to be put on the
+    checkpoint; reference: what an implicit reward is measured against (equal to checkpoint: the same without the
+    adapter), None without one; judges: the members of a panel.
     """
 
     name: str
@@ -136,6 +184,7 @@ class ModelSpec:
     adapter: Checkpoint | None = None
     reference: Checkpoint | None = None
     beta: float = 1.0
+    judges: tuple[ModelSpec, ...] = ()
 
 
 _RECORDS = (
@@ -176,11 +225,15 @@ RECORDS: Mapping[str, ModelRecord] = {record.name: record for record in _RECORDS
 
 
 def resolve(model: str, options: ModelOptions = ModelOptions()) -> ModelSpec:
-    """What a model's name or folder stands for, with its settings.
+    """What a model's name or folder stands for, with its settings; "" stands for the panel that the options name.
 
     Raises ModelError when there is no such model, its kind is unclear, or an option does not fit.
     """
     _check_options(options)
+    if options.judge.judges or not model:
+        return _panel(model, options)
+    if options.judge.served:
+        return _served(model, options)
     record = RECORDS.get(model)
     if record is not None and record.kind == "baseline":
         _check_baseline_options(options)
@@ -192,7 +245,9 @@ def resolve(model: str, options: ModelOptions = ModelOptions()) -> ModelSpec:
     kind = options.kind or (record.kind if record else _kind_of(model, checkpoint.config, options, adapter))
     name = model if record is not None and record.folder else _name_of(model)
     spec = _spec(name, kind, checkpoint, record, options)
-    return _implicit(spec, adapter) if kind == "implicit" else _checked_classifier(spec, adapter)
+    if kind == "implicit":
+        return _implicit(spec, adapter)
+    return _checked_judge(spec, adapter) if kind == "generative" else _checked_classifier(spec, adapter)
 
 
 def _spec(
@@ -214,6 +269,15 @@ def _spec(
 
 _IMPLICIT_OPTIONS = ("reference", "reference_revision", "beta", "reference_free")
 _CLASSIFIER_OPTIONS = ("output_index", "output_weights", "lower_is_better")
+_SERVER_OPTIONS = (
+    *("structured", "concurrency", "deadline"),
+    *("price_prompt", "price_completion", "max_cost", "max_tokens_total"),
+)
+_CHECKPOINT_OPTIONS = (
+    *("revision", "dtype", "device", "max_length", "chat_template", "batch_tokens", "device_map"),
+    *_IMPLICIT_OPTIONS,
+    *_CLASSIFIER_OPTIONS,
+)
 
 
 def _flag(option: str) -> str:
@@ -228,8 +292,68 @@ def _refuse(options: ModelOptions, names: Sequence[str], kind: str) -> None:
             raise ModelError(f"{_flag(name)} says nothing of a model of kind {kind}")
 
 
+def _refuse_judge(options: ModelOptions, kind: str) -> None:
+    default = JudgeOptions()
+    for option in fields(JudgeOptions):
+        if getattr(options.judge, option.name) != getattr(default, option.name):
+            raise ModelError(f"{_flag(option.name)} says how a generative judge is asked; the model is of kind {kind}")
+
+
+def _served(model: str, options: ModelOptions) -> ModelSpec:
+    """A judge that answers from a server, which alone knows what stands behind the name."""
+    if options.kind not in (None, "generative"):
+        raise ModelError(f"--base-url and --provider ask a generative judge; not one of kind {options.kind}")
+    if options.judge.base_url is not None and options.judge.provider is not None:
+        raise ModelError("give either --base-url or --provider, not both")
+    _refuse(options, _CHECKPOINT_OPTIONS, "generative that a server answers for")
+    record = ModelRecord(model, "generative")
+    return _spec(model, "generative", Checkpoint(model, None, {}), record, _with_mode(options))
+
+
+def _checked_judge(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
+    """A judge that is loaded here."""
+    _refuse(spec.options, (*_IMPLICIT_OPTIONS, *_CLASSIFIER_OPTIONS), spec.kind)
+    for name in _SERVER_OPTIONS:
+        if getattr(spec.options.judge, name) != getattr(JudgeOptions(), name):
+            raise ModelError(f"{_flag(name)} says something of a server: give it with --base-url or --provider")
+    if adapter is not None:
+        raise ModelError(f"{spec.name} is an adapter; a judge is loaded as one checkpoint: merge it into its base")
+    return replace(spec, options=_with_mode(spec.options))
+
+
+def _panel(model: str, options: ModelOptions) -> ModelSpec:
+    """Several judges that are asked alike, as one model."""
+    if model and options.judge.judges:
+        raise ModelError("give either --model or --judges, not both")
+    if len(options.judge.judges) < 2:
+        raise ModelError("give --model, or at least two --judges for a panel")
+    if repeated := {name for name in options.judge.judges if options.judge.judges.count(name) > 1}:
+        raise ModelError(f"--judges names {', '.join(sorted(repeated))} twice")
+    options = _with_mode(options)
+    alone = replace(options, name=None, kind="generative", judge=replace(options.judge, judges=(), vote=None))
+    members = tuple(_member(judge, alone) for judge in options.judge.judges)
+    name = "panel/" + "+".join(member.name.rpartition("/")[2] for member in members)
+    options = replace(options, judge=replace(options.judge, vote=options.judge.vote or "majority"))
+    spec = _spec(name, "generative", Checkpoint(name, None, {}), ModelRecord(name, "generative"), options)
+    return replace(spec, judges=members)
+
+
+def _member(judge: str, options: ModelOptions) -> ModelSpec:
+    """A judge of a panel: NAME, or NAME@BASE_URL where each has a server of its own."""
+    name, at, base_url = judge.partition("@http")
+    if at:
+        options = replace(options, judge=replace(options.judge, base_url=f"http{base_url}"))
+    return resolve(name, options)
+
+
+def _with_mode(options: ModelOptions) -> ModelOptions:
+    """The options with what a judge does unless it is told otherwise."""
+    return replace(options, kind="generative", judge=replace(options.judge, mode=options.judge.mode or "pairwise"))
+
+
 def _checked_classifier(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
     _refuse(spec.options, _IMPLICIT_OPTIONS, spec.kind)
+    _refuse_judge(spec.options, spec.kind)
     if adapter is not None:
         raise ModelError(
             f"{spec.name} is an adapter; a classifier is scored as one checkpoint: merge the adapter into its base"
@@ -241,6 +365,7 @@ def _implicit(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
     """The spec with its reference: the one that is named, or the base of an adapter."""
     options = spec.options
     _refuse(options, _CLASSIFIER_OPTIONS, spec.kind)
+    _refuse_judge(options, spec.kind)
     if options.reference_free is not None:
         _refuse(options, ("reference", "reference_revision", "beta"), f"implicit, {options.reference_free} without one")
         return replace(spec, adapter=adapter)
@@ -263,12 +388,15 @@ def _implicit(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
 def _check_options(options: ModelOptions) -> None:
     """Raise ModelError for the first option whose value makes no sense by itself or beside another."""
     _check_numbers(options)
+    _check_judge_numbers(options.judge)
     choices = (
         ("dtype", options.dtype, DTYPES),
         ("device", options.device.partition(":")[0], DEVICES),
         ("kind", options.kind, (None, *KINDS)),
         ("reference-free", options.reference_free, (None, *REFERENCE_FREE)),
         ("device-map", options.device_map, (None, "auto")),
+        ("mode", options.judge.mode, (None, *MODES)),
+        ("vote", options.judge.vote, (None, *VOTES)),
     )
     for what, value, allowed in choices:
         if value not in allowed:
@@ -281,6 +409,10 @@ def _check_options(options: ModelOptions) -> None:
         raise ModelError("give either --output-index or --output-weights, not both")
     if options.device_map is not None and options.device != "auto":
         raise ModelError("--device-map auto places the model by itself: leave --device out")
+    if options.judge.vote is not None and not options.judge.judges:
+        raise ModelError("--vote says something of a panel: name its members with --judges")
+    if options.judge.base_url is not None and not options.judge.base_url.startswith(("http://", "https://")):
+        raise ModelError("--base-url: expected the address of a server, such as http://127.0.0.1:8000/v1")
 
 
 def _check_numbers(options: ModelOptions) -> None:
@@ -296,8 +428,20 @@ def _check_numbers(options: ModelOptions) -> None:
         raise ModelError(f"--beta is {options.beta:g}; it must be a positive number")
 
 
+def _check_judge_numbers(judge: JudgeOptions) -> None:
+    least = {"temperature": 0.0, "max_new_tokens": 1, "concurrency": 1, "deadline": 1.0}
+    least |= dict.fromkeys(("price_prompt", "price_completion", "max_cost", "max_tokens_total"), 0)
+    for name, smallest in least.items():
+        value = getattr(judge, name)
+        if value is not None and not (math.isfinite(value) and value >= smallest):
+            raise ModelError(f"{_flag(name)} is {value:g}; it must be a number from {smallest:g} on")
+    if judge.max_cost is not None and (judge.price_prompt is None or judge.price_completion is None):
+        raise ModelError("--max-cost needs to know what tokens cost: give --price-prompt and --price-completion")
+
+
 def _check_baseline_options(options: ModelOptions) -> None:
     """A baseline has no checkpoint: what only makes sense for one is refused rather than ignored."""
+    _refuse_judge(options, "baseline")
     for option in fields(options):
         allowed = option.name in ("name", "dtype", "device", "batch_tokens")
         if not allowed and getattr(options, option.name) != option.default:
@@ -409,9 +553,12 @@ def _kind_of(model: str, config: Mapping[str, Any], options: ModelOptions, adapt
     if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
         if options.reference is not None or options.reference_free is not None or adapter is not None:
             return "implicit"
+        if options.judge != JudgeOptions():
+            return "generative"
         raise ModelError(
             f"{model}: its config names {found}, a language model; for its implicit reward say --kind implicit with "
-            "--reference, the model its training started from, or with --reference-free sum, mean or norm"
+            "--reference, the model its training started from, or with --reference-free sum, mean or norm; to ask it "
+            f"as a judge say --mode {', '.join(MODES[:-1])} or {MODES[-1]}"
         )
     raise ModelError(
         f"{model}: its config names {found}, not a sequence classifier; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -81,10 +81,10 @@ class Reply(NamedTuple):
     tries: int = 1
 
 
-class Generator(Protocol):
+class ReplySource(Protocol):
     """Where the text comes from."""
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[tuple[int, Reply]]:
+    def generate(self, requests: Iterable[Request]) -> Generator[tuple[int, Reply]]:
         """The reply to every request, with the request's place among them, in the order in which replies arrive.
 
         Takes requests from the iterable as it can send them. Raises ModelError for what would go wrong with every
@@ -93,5 +93,6 @@ class Generator(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What replies depend on beside requests, for the result and for telling runs apart."""
+        """What replies depend on beside requests, by the names of results.ModelRef; and `backend`: "local", "served" or
+        a provider's name."""
         ...
