@@ -136,6 +136,13 @@ class ChatFormat:
             encoded.append([self._encoded(next(ids), start, self._rewrites(prompt, text, c)) for c in completions])
         return encoded
 
+    def prompts(self, conversations: Sequence[Conversation]) -> list[list[int]]:
+        """Token ids of each conversation as a model is fed it to go on with, however long.
+
+        Raises ModelError when the template refuses one.
+        """
+        return self._ids(conversations, generation_prompt=True)
+
     def _encoded(self, ids: list[int], prompt_ids: list[int], rewritten: bool) -> Encoded:
         encoded = Encoded(tuple(ids), _common_prefix(prompt_ids, ids), rewritten=rewritten)
         return encoded if len(ids) <= self.max_length else self._truncate(encoded)

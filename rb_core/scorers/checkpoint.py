@@ -11,6 +11,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
+from rb_core.conversation import ChatFormat
 from rb_core.errors import ModelError
 from rb_core.models import Checkpoint, Kind, ModelSpec
 
@@ -23,6 +24,7 @@ LOADING_ERRORS = (
 LOADED_AS: dict[Kind, tuple[Any, str]] = {
     "classifier": (AutoModelForSequenceClassification, "a sequence classifier"),
     "implicit": (AutoModelForCausalLM, "a language model"),
+    "generative": (AutoModelForCausalLM, "a language model"),
 }
 # Where a tokenizer says it has no limit, transformers writes an absurdly large number.
 NO_LIMIT = 10**9
@@ -158,6 +160,34 @@ def quantization_of(model: Any) -> str | None:
     """How the weights are quantised, by the name of the method; None where they are not."""
     settings = model.config.to_dict().get("quantization_config")
     return str(settings.get("quant_method")) if isinstance(settings, dict) else None
+
+
+def turning_points(models: Sequence[Any]) -> list[int]:
+    """Lengths, in tokens, beyond which a model reads positions at another pace (rope scaling "longrope")."""
+    found = []
+    for model in models:
+        config = model.config.get_text_config()
+        rope = getattr(config, "rope_parameters", None) or {}
+        for settings in [rope] if "rope_type" in rope else rope.values():  # one for all layers, or by their kind
+            if isinstance(settings, dict) and settings.get("rope_type") == "longrope":
+                found.append(int(settings["original_max_position_embeddings"]))
+    return found
+
+
+def describe_checkpoint(model: Any, chat: ChatFormat, spec: ModelSpec | None) -> dict[str, Any]:
+    """What any kind of model says of its checkpoint, by the names of results.ModelRef."""
+    return {
+        "source": spec.checkpoint.location if spec and spec.checkpoint.hub_revision else None,
+        "revision": spec.checkpoint.revision if spec else None,
+        "architecture": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "attention": model.config._attn_implementation,
+        "quantization": quantization_of(model),
+        "chat_template_sha256": chat.sha256,
+        "system_role": chat.system_role,
+        "max_length": chat.max_length,
+    }
 
 
 def batch_budget(models: Sequence[Any], device: torch.device) -> int:

@@ -31,7 +31,7 @@ from rb_core.packing import Segment, pack, plan_batches, plan_rows, unique_token
 from rb_core.scorers.attention import PACKED, packed_row
 from rb_core.scorers.base import Batch, Cell, Plan
 from rb_core.scorers.baseline import NOT_FINITE
-from rb_core.scorers.checkpoint import quantization_of
+from rb_core.scorers.checkpoint import describe_checkpoint, turning_points
 from rb_core.table import Score
 
 log = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class ConversationScorer(ABC):
     def _groups(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family], budget: int) -> list[list[int]]:
         """What goes through the model at once, as indices. Conversations that a model reads at different paces never
         do: it would take the pace of the longest for all."""
-        turns = self.turning_points()
+        turns = turning_points(self.models())
         paces = [sum(len(row) > turn for turn in turns) for row in rows]
         groups: list[list[int]] = []
         for pace in sorted(set(paces), reverse=True):
@@ -216,17 +216,6 @@ class ConversationScorer(ABC):
     def models(self) -> list[Any]:
         """Every model that reads the conversations."""
         return [self.model]
-
-    def turning_points(self) -> list[int]:
-        """Lengths, in tokens, beyond which a model reads positions at another pace (rope scaling "longrope")."""
-        found = []
-        for model in self.models():
-            config = model.config.get_text_config()
-            rope = getattr(config, "rope_parameters", None) or {}
-            for settings in [rope] if "rope_type" in rope else rope.values():  # one for all layers, or by their kind
-                if isinstance(settings, dict) and settings.get("rope_type") == "longrope":
-                    found.append(int(settings["original_max_position_embeddings"]))
-        return found
 
     def _tokens(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family]) -> int:
         """Tokens through the model, padding included."""
@@ -408,21 +397,8 @@ class ConversationScorer(ABC):
 
     def describe_model(self, spec: ModelSpec | None) -> dict[str, Any]:
         """What any kind says of its checkpoint, by the names of results.ModelRef."""
-        config = self.model.config
-        return {
-            "source": spec.checkpoint.location if spec and spec.checkpoint.hub_revision else None,
-            "revision": spec.checkpoint.revision if spec else None,
-            "architecture": type(self.model).__name__,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-            "dtype": str(self.model.dtype).removeprefix("torch."),
-            "attention": PACKED if self.batching == "packed" else config._attn_implementation,
-            "quantization": quantization_of(self.model),
-            "chat_template_sha256": self.chat.sha256,
-            "system_role": self.chat.system_role,
-            "max_length": self.chat.max_length,
-            "batching": self.batching,
-            "probe": self.probe,
-        }
+        described = describe_checkpoint(self.model, self.chat, spec) | {"batching": self.batching, "probe": self.probe}
+        return described | ({"attention": PACKED} if self.batching == "packed" else {})
 
     @torch.inference_mode()
     def choose_batching(self) -> None:
