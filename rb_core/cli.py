@@ -19,9 +19,11 @@ from rb_core.cli_hub import DEFAULT_ROOT, console
 from rb_core.errors import DataError, ModelError, ResultError, RewardBenchError
 from rb_core.leaderboard import Board, board, boards
 from rb_core.metrics import Estimate, Matrix
-from rb_core.models import DEFAULT_BETA, KINDS, RECORDS, REFERENCE_FREE, ModelOptions
+from rb_core.models import DEFAULT_BETA, KINDS, MODES, RECORDS, REFERENCE_FREE, VOTES, JudgeOptions, ModelOptions
 from rb_core.processes import current
 from rb_core.results import Result, read_result, to_json
+from rb_core.scorers.judge.records import Judging
+from rb_core.scorers.judge.transcript import is_transcript
 from rb_core.table import write_atomically
 
 app = typer.Typer(
@@ -64,6 +66,28 @@ BatchTokens = Annotated[
 ]
 
 
+# The options that say how a generative judge is asked.
+JudgeMode = Annotated[
+    str | None, typer.Option("--mode", help=f"how a generative judge is asked: {', '.join(MODES)}; pairwise by default")
+]
+JudgeTemplate = Annotated[str | None, typer.Option("--template", help="a built-in template's name, or a file's path")]
+BaseUrl = Annotated[str | None, typer.Option(help="an OpenAI-compatible server; its key in RB_JUDGE_API_KEY")]
+Provider = Annotated[str | None, typer.Option(help="an inference provider of the hub, with your own login")]
+Judges = Annotated[str | None, typer.Option(help="a panel: A,B,... each a model or MODEL@BASE_URL")]
+VoteRule = Annotated[str | None, typer.Option("--vote", help=f"how a panel decides: {' or '.join(VOTES)}")]
+Temperature = Annotated[float | None, typer.Option(help="of the judge's replies; 0 by default")]
+MaxNewTokens = Annotated[int | None, typer.Option(help="tokens of a reply, its reasoning included; 1024 by default")]
+Structured = Annotated[bool, typer.Option("--structured", help="ask the server for JSON by a schema")]
+Expected = Annotated[bool, typer.Option("--expected", help="read ratings from the probabilities of all ratings")]
+Author = Annotated[str | None, typer.Option(help="the judge's name among the completions' authors")]
+Concurrency = Annotated[int | None, typer.Option(help="requests to a server at once; 64 by default")]
+Deadline = Annotated[float | None, typer.Option(help="seconds for one request, all tries included; 600 by default")]
+PricePrompt = Annotated[float | None, typer.Option(help="US dollars for a million tokens of prompts")]
+PriceCompletion = Annotated[float | None, typer.Option(help="US dollars for a million tokens of replies")]
+MaxCost = Annotated[float | None, typer.Option(help="US dollars: stop before more is spent")]
+MaxTokensTotal = Annotated[int | None, typer.Option(help="stop before more tokens are used, of prompts and replies")]
+
+
 @app.command("benchmarks")
 def list_benchmarks() -> None:
     """List the benchmarks: id, examples, sections, where they come from, licence."""
@@ -91,8 +115,10 @@ def list_models() -> None:
 
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, or a hub id ORG/NAME")],
     benchmark: Annotated[str, typer.Option(help="a benchmark's id, or the path of a preference file")],
+    model: Annotated[
+        str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, a hub id ORG/NAME, or a server's model")
+    ] = "",
     data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
     data_revision: Annotated[str | None, typer.Option(help="the dataset's commit, branch or tag on the hub")] = None,
     prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,
@@ -113,6 +139,23 @@ def evaluate(
     beta: Beta = None,
     reference_free: WithoutReference = None,
     batch_tokens: BatchTokens = None,
+    mode: JudgeMode = None,
+    template: JudgeTemplate = None,
+    base_url: BaseUrl = None,
+    provider: Provider = None,
+    judges: Judges = None,
+    vote: VoteRule = None,
+    temperature: Temperature = None,
+    max_new_tokens: MaxNewTokens = None,
+    structured: Structured = False,
+    expected: Expected = False,
+    author: Author = None,
+    concurrency: Concurrency = None,
+    deadline: Deadline = None,
+    price_prompt: PricePrompt = None,
+    price_completion: PriceCompletion = None,
+    max_cost: MaxCost = None,
+    max_tokens_total: MaxTokensTotal = None,
     limit: Annotated[int | None, typer.Option(help="score only this many examples")] = None,
     seed: Annotated[int, typer.Option(help="of completion order, bootstrap and the random baseline")] = 0,
     out: Annotated[Path, typer.Option(help="the folder that results and scores are written below")] = DEFAULT_ROOT,
@@ -142,6 +185,25 @@ def evaluate(
             beta=beta,
             reference_free=reference_free,
             batch_tokens=batch_tokens,
+            judge=_judge_options(
+                judges,
+                mode=mode,
+                template=template,
+                base_url=base_url,
+                provider=provider,
+                vote=vote,
+                temperature=temperature,
+                max_new_tokens=max_new_tokens,
+                structured=structured,
+                expected=expected,
+                author=author,
+                concurrency=concurrency,
+                deadline=deadline,
+                price_prompt=price_prompt,
+                price_completion=price_completion,
+                max_cost=max_cost,
+                max_tokens_total=max_tokens_total,
+            ),
         )
     finished = evaluation.evaluate(
         model,
@@ -212,13 +274,17 @@ def examine(
 
 @app.command()
 def aggregate(
-    scores: Annotated[Path, typer.Argument(help="a score file, SCORES.parquet")],
+    scores: Annotated[Path, typer.Argument(help="a score file, or a judge's transcript to be read anew")],
     out: Annotated[Path | None, typer.Option(help="write the result below this folder")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a result that stands there")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result file instead of a table")] = False,
 ) -> None:
-    """Derive a result again from its scores alone: no model, no GPU."""
-    if out is None:
+    """Derive a result again from its scores alone, or from a judge's replies: no model, no GPU, nobody is asked."""
+    if is_transcript(scores):
+        if out is None:
+            raise ResultError(f"{scores}: to read replies anew gives new scores: say with --out where they are written")
+        result = evaluation.reread(scores, out, overwrite=overwrite).result
+    elif out is None:
         result = evaluation.aggregate(scores)
     else:
         result = evaluation.write_aggregate(scores, out, overwrite=overwrite).result
@@ -275,6 +341,11 @@ def main() -> None:
 def _options(*, chat_template: Path | None, output_weights: str | None, **plain: Any) -> ModelOptions:
     """The options as they were typed; `models.resolve` refuses what makes no sense."""
     return ModelOptions(chat_template=_read_template(chat_template), output_weights=_weights(output_weights), **plain)
+
+
+def _judge_options(judges: str | None, **plain: Any) -> JudgeOptions:
+    members = tuple(name.strip() for name in judges.split(",") if name.strip()) if judges else ()
+    return JudgeOptions(judges=members, **plain)
 
 
 def _weights(value: str | None) -> tuple[float, ...] | None:
@@ -368,6 +439,35 @@ def print_result(result: Result) -> None:
             f"{counts.ties} tied, {counts.truncated_completions} completions truncated",
             soft_wrap=True,
         )
+        for reason, number in counts.reasons.items():
+            console.print(f"{number} completions unscored: {reason}", soft_wrap=True)
+    if result.judging is not None:
+        console.print(_judging_table(result.judging))
+
+
+def _judging_table(judging: Judging) -> Table:
+    """How reliable a judge was; of a panel a column for each member."""
+    columns = judging.members or {"": judging}
+    table = Table("Judging", *columns)
+    shares = ("position_consistency", "first_position", "length_preference", "self_preference", "self_deserved")
+    for name in shares:
+        found = [getattr(each, name) for each in columns.values()]
+        if any(found):
+            table.add_row(name.replace("_", " "), *("-" if each is None else _text(each.value) for each in found))
+    for name in ("requests", "prompt_tokens", "completion_tokens", "flips", "injections"):
+        values = [getattr(each, name) for each in columns.values()]
+        table.add_row(name.replace("_", " "), *("-" if value is None else str(value) for value in values))
+    costs = [each.cost for each in columns.values()]
+    if any(cost is not None for cost in costs):
+        table.add_row("cost", *("-" if cost is None else f"${cost:.4f}" for cost in costs))
+    if judging.agreement is not None:
+        kappa, alpha = judging.agreement.fleiss_kappa, judging.agreement.krippendorff_alpha
+        table.caption = f"agreement: Fleiss' kappa {_two(kappa)}, Krippendorff's alpha {_two(alpha)}"
+    return table
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _title(result: Result) -> str:

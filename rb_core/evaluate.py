@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from rb_core import metrics, published, results
+from rb_core import judging, metrics, published, results
 from rb_core.benchmarks import BENCHMARKS, Benchmark, load, spec_to_json
 from rb_core.conversation import Conversation
 from rb_core.errors import ModelError, ScoreTableError
@@ -26,9 +26,12 @@ from rb_core.example import Candidates, blind
 from rb_core.models import ModelOptions, ModelSpec, resolve
 from rb_core.outcomes import check_rows, spec_of
 from rb_core.processes import Processes, current, deal
-from rb_core.results import BenchmarkRef, ModelRef, Notes, Published, Result, Run, ScoreFile
+from rb_core.results import BenchmarkRef, ModelRef, Notes, Published, Result, Run, ScoreFile, from_json
 from rb_core.scorers.base import Cell, Plan, Scorer, by_cell, score_all
 from rb_core.scorers.baseline import BaselineScorer
+from rb_core.scorers.judge.exchange import SERVER_ERROR
+from rb_core.scorers.judge.records import Judging
+from rb_core.scorers.judge.transcript import Transcript, write_transcript
 from rb_core.table import (
     COLUMNS,
     BatchScores,
@@ -76,7 +79,7 @@ def evaluate(
     path = out / results.result_path(loaded.spec.id, spec.name)
     here.on_main(lambda: results.check_free(path, overwrite=overwrite))  # before a large model is loaded for nothing
     with here.together():
-        blinded = [blind(example, seed) for example in loaded.examples]
+        blinded = _blinded(loaded, seed)
         scorer = make_scorer(spec, seed, [candidates for candidates, _ in blinded])
     return _run(scorer, spec.name, loaded, blinded, seed=seed, out=out, overwrite=overwrite, progress=progress)
 
@@ -92,8 +95,13 @@ def run(
     progress: bool = False,
 ) -> Finished:
     """Score a loaded benchmark with any scorer, under the given model name. Raises as `evaluate`."""
-    blinded = [blind(example, seed) for example in benchmark.examples]
+    blinded = _blinded(benchmark, seed)
     return _run(scorer, name, benchmark, blinded, seed=seed, out=out, overwrite=overwrite, progress=progress)
+
+
+def _blinded(benchmark: Benchmark, seed: int) -> list[tuple[Candidates, list[int]]]:
+    spec = benchmark.spec
+    return [blind(each, seed, graded=spec.metric_of(each.subset) == "ties") for each in benchmark.examples]
 
 
 def _run(
@@ -119,7 +127,11 @@ def _run(
     _agree_on_budget(scorer, settings, scores_file, here)
     with here.together():
         plan = scorer.plan([candidates for candidates, _ in blinded])
-    with Journal(scores_file, _fingerprint(settings, scorer, plan), discard=overwrite, here=here) as journal:
+    with (
+        Journal(scores_file, _fingerprint(settings, scorer, plan), discard=overwrite, here=here) as journal,
+        _transcript(scorer, benchmark, name, settings, out=out, discard=overwrite, here=here) as transcript,
+    ):
+        journal.forget(SERVER_ERROR)  # it may be back
         with here.together(long=True):
             score_missing(scorer, plan, journal, here, progress=progress)
         journal.collect()
@@ -134,12 +146,44 @@ def _run(
                 "notes": Notes(**plan.notes).model_dump(mode="json"),
                 "run": _run_record(scorer, started, entries, seed, memory).model_dump(mode="json"),
             }
-            write_scores(scores_file, score_table(benchmark, [order for _, order in blinded], plan, entries), about)
+            frame = score_table(benchmark, [order for _, order in blinded], plan, entries)
+            if isinstance(scorer, judging.Judge):
+                rows = judging.transcript_table(benchmark, blinded, scorer)
+                about |= judging.describe(rows, frame, model, scorer)
+                write_transcript(out / results.transcript_path(benchmark.spec.id, name), rows, about)
+            write_scores(scores_file, frame, about)
             return write_aggregate(scores_file, out, overwrite=overwrite)
 
         finished = here.on_main(write)
         journal.remove()
+        transcript.remove()
     return finished
+
+
+def _transcript(
+    scorer: Scorer,
+    benchmark: Benchmark,
+    name: str,
+    settings: dict[str, Any],
+    *,
+    out: Path,
+    discard: bool,
+    here: Processes,
+) -> Transcript:
+    """Where the replies of a judge are kept until the run is complete; in memory, and empty, for other scorers."""
+    if not isinstance(scorer, judging.Judge):
+        return Transcript()
+    with here.together():
+        if here.count > 1:
+            raise ModelError(
+                "a judge is asked by one process, which keeps many requests in flight: start it alone, and for many "
+                "GPUs serve the model and give its address with --base-url"
+            )
+        judging.check_benchmark(scorer, benchmark)
+    journal = (out / results.transcript_path(benchmark.spec.id, name)).with_suffix(".replies")
+    transcript = Transcript(journal, settings, discard=discard)
+    scorer.record(transcript)
+    return transcript
 
 
 def make_scorer(spec: ModelSpec, seed: int = 0, upcoming: Sequence[Candidates] = ()) -> Scorer:
@@ -149,6 +193,10 @@ def make_scorer(spec: ModelSpec, seed: int = 0, upcoming: Sequence[Candidates] =
     """
     if spec.kind == "baseline":
         return BaselineScorer(spec.checkpoint.location.removeprefix("baseline/"), seed)
+    if spec.kind == "generative":
+        from rb_core.scorers.judge.load import load_judge
+
+        return load_judge(spec, seed)
     here = current()
     if spec.options.device_map is None:
         spec = replace(spec, options=replace(spec.options, device=here.device(spec.options.device)))
@@ -337,7 +385,8 @@ def aggregate(scores_file: Path) -> Result:
     frame, about = read_scores(scores_file)
     check_rows(frame, scores_file)
     try:
-        benchmark, model = BenchmarkRef(**about["benchmark"]), ModelRef(**about["model"])
+        benchmark, model = BenchmarkRef(**about["benchmark"]), from_json(ModelRef, about["model"])
+        judged = from_json(Judging, about["judging"]) if "judging" in about else None
         notes = None if about["notes"] is None else Notes(**about["notes"])
         run_record = Run(**about["run"]) if "run" in about or "published" not in about else None
         source = Published(**about["published"]) if run_record is None else None
@@ -362,6 +411,7 @@ def aggregate(scores_file: Path) -> Result:
         margins=computed.margins,
         counts=computed.counts,
         notes=notes,
+        judging=judged,
         run=run_record,
         scores=ScoreFile(
             path=results.scores_path(benchmark.id, model.name).as_posix(),
@@ -369,6 +419,19 @@ def aggregate(scores_file: Path) -> Result:
         ),
         published=source,
     )
+
+
+def reread(transcript: Path, out: Path, *, overwrite: bool = False) -> Finished:
+    """Read the replies of a judge again with this version's parser, without asking anyone, and write the transcript,
+    the scores and the result that come of it below `out`. Raises ScoreTableError as `judging.reread`, ResultError as
+    `write_result`."""
+    scores, rows, about = judging.reread(transcript)
+    benchmark, model = str(about["benchmark"]["id"]), str(about["model"]["name"])
+    results.check_free(out / results.result_path(benchmark, model), overwrite=overwrite)
+    write_transcript(out / results.transcript_path(benchmark, model), rows, about)
+    scores_file = out / results.scores_path(benchmark, model)
+    write_scores(scores_file, scores, about)
+    return write_aggregate(scores_file, out, overwrite=overwrite)
 
 
 def write_aggregate(scores_file: Path, out: Path, *, overwrite: bool = False) -> Finished:

@@ -16,13 +16,14 @@ import sys
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rb_core import __version__
 from rb_core.errors import ResultError
 from rb_core.metrics import Counts, Estimate, Margins, Matrix
+from rb_core.scorers.judge.records import JudgeRef, Judging
 from rb_core.table import write_atomically
 
 SCHEMA_VERSION = 1
@@ -50,6 +51,14 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+def from_json(record: type[_Kind], fields: Any) -> _Kind:
+    """A record from what JSON made of it. Raises ValueError for anything else."""
+    return record.model_validate_json(json.dumps(fields))
+
+
 class BenchmarkRef(_Model):
     """Which examples were scored. revision: commit hash of the dataset; sha256: over the examples; subsets: the number
     of examples of each subset in the data before any limit."""
@@ -67,7 +76,7 @@ class ModelRef(_Model):
     """Which model scored them, and with what settings. revision: commit hash; parameters: their number; output: how
     several outputs, or a completion's log-probabilities, became one score; reference, beta: of an implicit reward;
     batching: how conversations shared a forward pass; probe: the largest difference, when loaded, between scores so
-    batched and the model's own forward pass on one conversation at a time."""
+    batched and the model's own forward pass on one conversation at a time; judge: how a generative judge was asked."""
 
     name: ModelName
     kind: Kind
@@ -91,6 +100,7 @@ class ModelRef(_Model):
     output: str | None = None
     batching: str | None = None
     probe: float | None = None
+    judge: JudgeRef | None = None
 
 
 class Notes(_Model):
@@ -153,6 +163,7 @@ class Result(_Model):
     margins: Margins | None = None
     counts: Counts | None = None
     notes: Notes | None = None
+    judging: Judging | None = None
     run: Run | None = None
     scores: ScoreFile | None = None
     published: Published | None = None
@@ -180,6 +191,10 @@ def result_path(benchmark: str, model: str) -> Path:
 
 def scores_path(benchmark: str, model: str) -> Path:
     return Path("scores", benchmark, f"{model}.parquet")
+
+
+def transcript_path(benchmark: str, model: str) -> Path:
+    return Path("transcripts", benchmark, f"{model}.parquet")
 
 
 def check_model_name(name: str) -> str:

@@ -201,6 +201,10 @@ class Journal:
         self._file.flush()
         self.done[entry.batch] = self._mine[entry.batch] = entry
 
+    def forget(self, reason: str) -> None:
+        """Score anew the batches of which something is unscored for that reason."""
+        self.done = {i: e for i, e in self.done.items() if all(score.reason != reason for score in e.scores)}
+
     def collect(self) -> None:
         """Put into every process's `done` what the others have appended. Waits for all."""
         self._merge(self._mine)
@@ -221,7 +225,7 @@ class Journal:
     def _check_same_run(self) -> None:
         """Raises ScoreTableError unless every process is about to score the same plan with the same model."""
         first, *others = map(json.loads, self._here.gather(self._header))
-        if differ := sorted({key for other in others for key in _differing(first, other)}):
+        if differ := sorted({key for other in others for key in differing(first, other)}):
             raise ScoreTableError(
                 f"{self.path}: the processes do not agree on the run: they have a different {', '.join(differ)}; "
                 "every machine needs the same data, model and versions"
@@ -245,7 +249,7 @@ class Journal:
 
     def _open(self) -> None:
         """Open this process's own part, after the last whole line."""
-        whole = _whole_lines(self.path)
+        whole = whole_lines(self.path)
         if not whole:
             whole = self._header.encode() + b"\n"
             write_atomically(self.path, whole)
@@ -255,7 +259,7 @@ class Journal:
 
     def _read(self, path: Path) -> dict[int, BatchScores]:
         """The batches in a part's whole lines. Raises ScoreTableError for another run's, and for damage."""
-        header, *lines = _whole_lines(path).splitlines() or [self._header.encode()]
+        header, *lines = whole_lines(path).splitlines() or [self._header.encode()]
         try:
             then, now = json.loads(header), json.loads(self._header)
             if not isinstance(then, dict):
@@ -263,7 +267,7 @@ class Journal:
             entries = [_entry(line) for line in lines]
         except (ValueError, TypeError) as error:
             raise ScoreTableError(f"{path}: damaged ({error}); discard the unfinished run with --overwrite") from error
-        if differ := _differing(then, now):
+        if differ := differing(then, now):
             raise ScoreTableError(
                 f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
                 "finish it with the same settings, or discard it with --overwrite"
@@ -276,7 +280,7 @@ def unfinished_runs(scores_path: Path) -> list[dict[str, Any]]:
     found = []
     for path in _numbered(scores_path, "journal"):
         with contextlib.suppress(ValueError):
-            found += [json.loads(line) for line in _whole_lines(path).splitlines()[:1]]
+            found += [json.loads(line) for line in whole_lines(path).splitlines()[:1]]
     return [header for header in found if isinstance(header, dict)]
 
 
@@ -287,7 +291,7 @@ def _numbered(scores_path: Path, kind: str) -> list[Path]:
     return [path for _, path in sorted(found, key=lambda pair: int(pair[0][1] or 0))]
 
 
-def _whole_lines(path: Path) -> bytes:
+def whole_lines(path: Path) -> bytes:
     """A journal's content up to where a kill may have cut it short; empty where there is none."""
     try:
         content = path.read_bytes()
@@ -296,7 +300,7 @@ def _whole_lines(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     return sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
 
 

@@ -25,6 +25,7 @@ LAYERS = (
         "rb_core.export",
         "rb_core.hub",
         "rb_core.jobs",
+        "rb_core.judging",
         "rb_core.leaderboard",
         "rb_core.migrate",
         "rb_core.model_page",

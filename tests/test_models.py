@@ -224,7 +224,7 @@ def test_a_local_folder_does_not_pass_for_a_published_model(
 
 
 @pytest.mark.usefixtures("no_hub")
-@pytest.mark.parametrize("name", ["", "model", "a/b/c", "./none", "/none/at/all", "~/none", "../x/y"])
+@pytest.mark.parametrize("name", ["model", "a/b/c", "./none", "/none/at/all", "~/none", "../x/y"])
 def test_what_is_neither_folder_nor_hub_id_is_an_error(name: str, tmp_path: Path, monkeypatch: Any) -> None:
     """The message says what was expected, and the hub is not asked."""
     monkeypatch.chdir(tmp_path)

@@ -87,8 +87,9 @@ class ReplySource(Protocol):
     def generate(self, requests: Iterable[Request]) -> Generator[tuple[int, Reply]]:
         """The reply to every request, with the request's place among them, in the order in which replies arrive.
 
-        Takes requests from the iterable as it can send them. Raises ModelError for what would go wrong with every
-        request (no such model, a key that is refused), after every reply that has arrived was given out.
+        Takes requests from the iterable as it can send them, in the thread that takes the replies. Raises ModelError
+        for what would go wrong with every request (no such model, a key that is refused), after every reply that has
+        arrived was given out.
         """
         ...
 

@@ -72,7 +72,7 @@ class ServedGenerator:
         self.budget = budget or Budget(limits)
         self._running: weakref.WeakSet[Generator[tuple[int, Reply]]] = weakref.WeakSet()
 
-    def generate(self, requests: Iterable[Request]) -> Iterator[tuple[int, Reply]]:
+    def generate(self, requests: Iterable[Request]) -> Generator[tuple[int, Reply]]:
         """The reply to every request with its place, in the order of arrival. Closing the iterator ends it all.
 
         The iterable is read in the thread of whoever takes the replies. Raises ModelError, BudgetSpent among them, once
@@ -83,17 +83,8 @@ class ServedGenerator:
         return replies
 
     def describe(self) -> dict[str, Any]:
-        """Model, server or provider, and decoding: never a key, or the part of an address that can hold one."""
-        where = {"provider": self.provider} if self.server is None else {"server": self.server.shown}
-        decoding = self.decoding
-        return {
-            "generator": "served",
-            "model": self.model,
-            **where,
-            "temperature": decoding.temperature,
-            "max_tokens": decoding.max_tokens,
-            "seed": decoding.seed,
-        }
+        """What is asked and where: never a key or an address, which may hold one, and may change between two starts."""
+        return {"backend": self.provider or "served", "source": self.model}
 
     def connect(self) -> Connection:
         """A connection of its own for each event loop."""

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import yaml
 from jinja2 import StrictUndefined, TemplateError, meta
@@ -33,10 +33,9 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from rb_core.conversation import TEMPLATE_ERRORS, Conversation, Message
 from rb_core.errors import DataError
+from rb_core.models import MODES, Mode
 from rb_core.scorers.judge.verdict import HIGHEST, LETTERS, LOWEST, is_verdict_line
 
-Mode = Literal["ratings", "pairwise", "listwise", "logprob"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 PLACEHOLDERS = frozenset({"conversation", "answers", "letters", "num_answers", "verdict_format"})
 FOLDER = Path(__file__).parent / "templates"
 MARK_DIGITS = 8

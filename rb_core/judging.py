@@ -1,0 +1,259 @@
+"""A judged run as files: its transcript with the examples' names, what that says of the judge, and scores read anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from rb_core.benchmarks import Benchmark, BenchmarkSpec
+from rb_core.errors import ModelError, ScoreTableError
+from rb_core.example import Candidates, Example
+from rb_core.outcomes import check_rows, spec_of
+from rb_core.results import ModelRef, from_json, scores_path, transcript_path
+from rb_core.scorers.judge import modes, reliability
+from rb_core.scorers.judge.budget import Prices
+from rb_core.scorers.judge.exchange import Reply
+from rb_core.scorers.judge.modes import Answer, Ask
+from rb_core.scorers.judge.records import JudgeRef, Judging
+from rb_core.scorers.judge.scorer import Exchange, JudgeScorer, PanelScorer, reasons_of, vote
+from rb_core.scorers.judge.transcript import read_transcript, tokens_from_json, tokens_to_json
+from rb_core.scorers.judge.verdict import LETTERS, PARSER_VERSION
+from rb_core.table import read_scores
+
+Judge = JudgeScorer | PanelScorer
+Blinded = Sequence[tuple[Candidates, Sequence[int]]]
+
+
+def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:
+    """Raises ModelError where the mode cannot tell what the benchmark asks: listwise finds one best completion of as
+    many as there are letters."""
+    if judge.judges[0].mode != "listwise":
+        return
+    for example in benchmark.examples:
+        if benchmark.spec.metric_of(example.subset) == "ties":
+            continue
+        number = len(example.completions)
+        if example.num_chosen > 1 or number > len(LETTERS):
+            what = f"{number} completions" if number > len(LETTERS) else f"{example.num_chosen} chosen completions"
+            raise ModelError(
+                f"--mode listwise finds the best of at most {len(LETTERS)} completions, and example {example.id} of "
+                f"{benchmark.spec.id} has {what}: use --mode pairwise, ratings or logprob"
+            )
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# From a run to its transcript
+
+
+def transcript_table(benchmark: Benchmark, blinded: Blinded, judge: Judge) -> pd.DataFrame:
+    """Every request with its reply, in the benchmark's order; completions are counted as in the score table."""
+    rows = [
+        _row(example, order, exchange)
+        for example, (candidates, order) in zip(benchmark.examples, blinded, strict=True)
+        for exchange in judge.exchanges(candidates)
+    ]
+    frame = pd.DataFrame(rows)
+    return frame.astype(dict.fromkeys(("prompt_tokens", "completion_tokens"), "Int32"))
+
+
+def _row(example: Example, order: Sequence[int], exchange: Exchange) -> dict[str, Any]:
+    reply = exchange.reply
+    shown = [order[index] for index in exchange.ask.order]
+    return {
+        "judge": exchange.judge,
+        "example_id": example.id,
+        "mode": exchange.ask.mode,
+        "order": shown,
+        "prompt_sha256": exchange.request.sha256,
+        "text": reply.text,
+        "reasoning": reply.reasoning,
+        "finish_reason": reply.finish,
+        "problem": reply.problem,
+        "logprobs": tokens_to_json(reply.tokens),
+        "shares": list(exchange.answer.shares),
+        "reason": exchange.answer.reason,
+        "injections": exchange.injections,
+        "authors": [example.authors[index] for index in shown] if example.authors else [],
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "seconds": reply.seconds,
+        "tries": reply.tries,
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What it says of the judge
+
+
+def describe(rows: pd.DataFrame, scores: pd.DataFrame, model: ModelRef, judge: Judge) -> dict[str, Any]:
+    """What the files of a run say of its judging: the figures, and what they were worked out with."""
+    if model.judge is None:
+        raise ModelError(f"{model.name}: says nothing of how it was asked")
+    first = judge.judges[0]
+    prices = first.budget.limits.prices
+    accounts = Accounts(None if prices is None else (prices.prompt, prices.completion), first.author)
+    figures = measure(rows, scores, model.judge, accounts)
+    return {"judging": figures.model_dump(mode="json"), **accounts._asdict()}
+
+
+class Accounts(NamedTuple):
+    """What is to be known beside the transcript. prices: US dollars for a million tokens of prompts and replies;
+    author: the judge's name among the completions' authors, None for its own."""
+
+    prices: tuple[float, float] | None = None
+    author: str | None = None
+
+
+def measure(rows: pd.DataFrame, scores: pd.DataFrame, judge: JudgeRef, accounts: Accounts) -> Judging:
+    """What the judging cost and how reliable it was, from transcript and score table; of a panel also each judge's."""
+    cells = list(zip(scores["example_id"], scores["completion"], strict=True))
+    lengths = dict(zip(cells, scores["num_completion_tokens"], strict=True))
+    chosen = dict(zip(cells, scores["is_chosen"], strict=True))
+
+    def one(name: str, some: pd.DataFrame) -> Judging:
+        found = reliability.told(some)
+        own = _own(some, accounts.author or name)
+        return Judging(
+            **_spent(some, accounts.prices),
+            problems=_problems(some),
+            injections=int(some["injections"].sum()),
+            plain_ratings=_plain_ratings(some) if judge.expected else 0,
+            **reliability.positions(found)._asdict(),
+            **reliability.preferences(found, lengths, own, chosen)._asdict(),
+        )
+
+    by_judge = {str(name): some for name, some in rows.groupby("judge", sort=False)}
+    if not judge.panel:
+        ((name, some),) = by_judge.items()
+        return one(name, some)
+    given = judge_scores(rows)
+    return Judging(
+        **_spent(rows, accounts.prices),
+        problems=_problems(rows),
+        agreement=reliability.agreement([given[name] for name in judge.panel]),
+        members={name: one(name, by_judge[name]) for name in judge.panel},
+    )
+
+
+def _spent(rows: pd.DataFrame, prices: tuple[float, float] | None) -> dict[str, Any]:
+    """Requests, tokens and US dollars; equal requests to one judge were one."""
+    once = rows.drop_duplicates(["judge", "prompt_sha256"])
+    tokens = [once[name] for name in ("prompt_tokens", "completion_tokens")]
+    prompt, completion = (None if column.isna().any() else int(column.sum()) for column in tokens)
+    cost = None
+    if prices is not None and prompt is not None and completion is not None:
+        cost = Prices(*prices).cost(prompt, completion)
+    return {"requests": len(once), "prompt_tokens": prompt, "completion_tokens": completion, "cost": cost}
+
+
+def _problems(rows: pd.DataFrame) -> dict[str, int]:
+    once = rows.drop_duplicates(["judge", "prompt_sha256"])
+    return {str(reason): int(n) for reason, n in once["reason"].value_counts().sort_index().items() if reason}
+
+
+def _plain_ratings(rows: pd.DataFrame) -> int:
+    rated = rows[(rows["mode"] == "ratings") & (rows["reason"] == "")]
+    return sum(not _answer(row).exact for row in _records(rated))
+
+
+def _own(rows: pd.DataFrame, judge: str) -> dict[tuple[str, int], bool]:
+    """Whether the judge wrote a completion, by (example, completion), where its author is known: an author with the
+    judge's name, or the last part of it."""
+    names = {judge.lower(), judge.rpartition("/")[2].lower()}
+    return {
+        (str(example), int(completion)): author.lower() in names
+        for example, order, authors in zip(rows["example_id"], rows["order"], rows["authors"], strict=True)
+        if len(authors)
+        for completion, author in zip(order, authors, strict=True)
+        if author
+    }
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Reading replies anew
+
+
+class Reread(NamedTuple):
+    """Scores and transcript as this version reads the replies, with the descriptions of the run in both files."""
+
+    scores: pd.DataFrame
+    rows: pd.DataFrame
+    about: dict[str, Any]
+
+
+def reread(path: Path) -> Reread:
+    """Read the replies of a transcript again, without asking anyone; labels come from the score table beside it.
+
+    Raises ScoreTableError where either file is missing, damaged, or not of one run.
+    """
+    rows, about = read_transcript(path)
+    try:
+        benchmark, model = str(about["benchmark"]["id"]), str(about["model"]["name"])
+        judge = from_json(JudgeRef, about["model"]["judge"])
+        prices = about.get("prices")
+        accounts = Accounts(None if prices is None else (float(prices[0]), float(prices[1])), about.get("author"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScoreTableError(f"{path}: its description of the run is not complete: {error}") from error
+    root = path.resolve().parents[len(transcript_path(benchmark, model).parts) - 1]
+    table = root / scores_path(benchmark, model)
+    scores, scored = read_scores(table)
+    check_rows(scores, table)
+    if scored.get("run") != about.get("run"):
+        raise ScoreTableError(f"{path}: not of the run that {table} is of")
+    answers = [_answer(row, structured=judge.structured) for row in _records(rows)]
+    shares = pd.Series([list(each.shares) for each in answers], dtype=object)
+    rows = rows.assign(shares=shares, reason=[each.reason for each in answers])
+    spec = spec_of(benchmark, scored, scores, table)
+    scores = _scores_from(rows, scores, judge, spec)
+    about["model"]["judge"]["parser"] = PARSER_VERSION
+    judging = measure(rows, scores, judge, accounts)
+    return Reread(scores, rows, scored | about | {"judging": judging.model_dump(mode="json")})
+
+
+def judge_scores(rows: pd.DataFrame) -> dict[str, dict[tuple[str, int], float]]:
+    """By judge the score of every (example, completion), NaN where unscored."""
+    return {judge: {cell: value for cell, (value, _) in cells.items()} for judge, cells in _by_judge(rows).items()}
+
+
+def _by_judge(rows: pd.DataFrame) -> dict[str, dict[tuple[str, int], tuple[float, str]]]:
+    """By judge, for every (example, completion), the score and the reason why there is none."""
+    found: dict[str, dict[tuple[str, int], tuple[float, str]]] = {}
+    for (judge, example), some in rows.groupby(["judge", "example_id"], sort=False):
+        asked = [each.ask for each in reliability.told(some)]
+        pairs = zip(some["shares"], some["reason"], strict=True)
+        answers = [Answer(tuple(map(float, shares)), str(reason)) for shares, reason in pairs]
+        for completion in sorted({index for ask in asked for index in ask.order}):
+            cell = (str(example), completion)
+            found.setdefault(str(judge), {})[cell] = modes.mean_share(completion, asked, answers)
+    return found
+
+
+def _scores_from(rows: pd.DataFrame, scores: pd.DataFrame, judge: JudgeRef, spec: BenchmarkSpec) -> pd.DataFrame:
+    """The score table with values and reasons from a transcript."""
+    given = list(_by_judge(rows).values())
+    values, reasons = [], []
+    for example, some in scores.groupby("example_id", sort=False):
+        cells = [(str(example), int(completion)) for completion in some["completion"]]
+        table = np.array([[each[cell][0] for cell in cells] for each in given])
+        graded = spec.metric_of(str(some["subset"].iloc[0])) == "ties"
+        voted = vote(judge.vote or "mean", graded, table) if judge.panel else table[0]
+        why = [[each[cell][1] for each in given] for cell in cells]
+        values += voted.tolist()
+        reasons += reasons_of(voted, why)
+    return scores.assign(score=np.array(values, dtype=np.float32), reason=reasons)
+
+
+def _records(rows: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
+    columns = ("mode", "order", "text", "problem", "logprobs")
+    for values in zip(*(rows[name] for name in columns), strict=True):
+        yield dict(zip(columns, values, strict=True))
+
+
+def _answer(row: Mapping[str, Any], *, structured: bool = False) -> Answer:
+    ask = Ask(row["mode"], tuple(map(int, row["order"])))
+    reply = Reply(text=row["text"], problem=row["problem"], tokens=tokens_from_json(row["logprobs"]))
+    return modes.answer(ask, reply, structured=structured)

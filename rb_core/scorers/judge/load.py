@@ -1,0 +1,73 @@
+"""From a model's record to the judge that scores: its templates, and where its replies come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rb_core.errors import ModelError
+from rb_core.models import Mode, ModelSpec
+from rb_core.scorers.judge.budget import Budget, Limits, Prices
+from rb_core.scorers.judge.exchange import Decoding, ReplySource
+from rb_core.scorers.judge.modes import Wording
+from rb_core.scorers.judge.scorer import JudgeScorer, PanelScorer
+from rb_core.scorers.judge.template import Template, load_template
+
+CONCURRENCY = 64
+DEADLINE = 600.0
+
+
+def load_judge(spec: ModelSpec, seed: int = 0) -> JudgeScorer | PanelScorer:
+    """The scorer of a judge or a panel; the judges of a panel share one budget.
+
+    Raises ModelError when a model cannot be loaded, DataError for a template that is none.
+    """
+    budget = Budget(limits_of(spec))
+    if not spec.judges:
+        return _judge(spec, seed, budget)
+    vote = spec.options.judge.vote
+    if vote is None:
+        raise ModelError(f"{spec.name}: a panel needs to know how to vote")
+    return PanelScorer([_judge(member, seed, budget) for member in spec.judges], vote)
+
+
+def limits_of(spec: ModelSpec) -> Limits:
+    """What a run may spend."""
+    judge = spec.options.judge
+    prices = None
+    if judge.price_prompt is not None and judge.price_completion is not None:
+        prices = Prices(judge.price_prompt, judge.price_completion)
+    return Limits(judge.max_tokens_total, judge.max_cost, prices)
+
+
+def _judge(spec: ModelSpec, seed: int, budget: Budget) -> JudgeScorer:
+    judge = spec.options.judge
+    mode = judge.mode or "pairwise"
+    default = Decoding()
+    decoding = Decoding(
+        temperature=default.temperature if judge.temperature is None else judge.temperature,
+        max_tokens=judge.max_new_tokens or default.max_tokens,
+        seed=seed,
+    )
+    templates: dict[Mode, Template] = {"ratings": load_template("ratings")}
+    templates[mode] = load_template(mode, judge.template)
+    wording = Wording(templates, decoding, structured=judge.structured, expected=judge.expected)
+    return JudgeScorer(spec.name, mode, wording, _source(spec, decoding, budget), budget, judge.author)
+
+
+def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:
+    judge = spec.options.judge
+    if judge.served:
+        from rb_core.scorers.judge.served import ServedGenerator
+
+        return ServedGenerator(
+            spec.checkpoint.location,
+            decoding,
+            base_url=judge.base_url,
+            provider=judge.provider,
+            concurrency=judge.concurrency or CONCURRENCY,
+            deadline=judge.deadline or DEADLINE,
+            budget=budget,
+        )
+    from rb_core.scorers.judge.local import LocalGenerator
+
+    return LocalGenerator.load(replace(spec, name=spec.checkpoint.name), decoding)

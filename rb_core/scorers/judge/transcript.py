@@ -1,0 +1,177 @@
+"""What a judge was asked and answered: written down as it arrives, and kept as one parquet file beside the scores.
+
+A run appends every reply to a journal the moment it comes, so that nothing is paid for twice: after a kill, or when a
+limit was reached, the same command asks only what was not answered. When the run is complete the replies become one
+table, a row a request, from which the scores can be derived again with a newer parser and without asking anyone.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rb_core.errors import ScoreTableError
+from rb_core.scorers.judge.exchange import SERVER_ERROR, Reply, Token
+from rb_core.table import differing, whole_lines, write_atomically
+
+SCHEMA = pa.schema(
+    [
+        pa.field("judge", pa.string(), nullable=False),
+        pa.field("example_id", pa.string(), nullable=False),
+        pa.field("mode", pa.string(), nullable=False),
+        pa.field("order", pa.list_(pa.int32()), nullable=False),
+        pa.field("prompt_sha256", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("reasoning", pa.string(), nullable=False),
+        pa.field("finish_reason", pa.string(), nullable=False),
+        pa.field("problem", pa.string(), nullable=False),
+        pa.field("logprobs", pa.string(), nullable=False),
+        pa.field("shares", pa.list_(pa.float64()), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("injections", pa.int32(), nullable=False),
+        pa.field("authors", pa.list_(pa.string()), nullable=False),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("seconds", pa.float64(), nullable=False),
+        pa.field("tries", pa.int32(), nullable=False),
+    ]
+)
+_METADATA = b"rewardbench"
+
+
+class Transcript:
+    """The replies of a run by judge and hash of the request.
+
+    Opened at a path it begins with what an unfinished run left there and appends what is added; without one it is kept
+    in memory alone. A reply that the server failed to give is not counted as one: it is asked for again.
+
+    Raises ScoreTableError when another run's replies stand at the path, unless `discard` allows to replace them.
+    """
+
+    def __init__(self, path: Path | None = None, run: dict[str, Any] | None = None, *, discard: bool = False) -> None:
+        self.replies: dict[tuple[str, str], Reply] = {}
+        self.path = path
+        self._header = json.dumps(run or {}, sort_keys=True).encode() + b"\n"
+        self._discard = discard
+
+    def __enter__(self) -> Transcript:
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            whole = self._read(self.path)
+            if not whole:
+                write_atomically(self.path, self._header)
+                whole = self._header
+            self._file = self.path.open("r+b")
+            self._file.truncate(len(whole))
+            self._file.seek(len(whole))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.path is not None:
+            self._file.close()
+
+    def get(self, judge: str, sha256: str) -> Reply | None:
+        """The reply to that request, if there is one."""
+        return self.replies.get((judge, sha256))
+
+    def add(self, judge: str, sha256: str, reply: Reply) -> None:
+        """Add a reply. It is in the operating system's hands when this returns, so that a kill cannot take it."""
+        self.replies[judge, sha256] = reply
+        if self.path is not None:
+            self._file.write(json.dumps([judge, sha256, reply]).encode() + b"\n")
+            self._file.flush()
+
+    def remove(self) -> None:
+        """Delete the journal, once its replies stand in the table."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def _read(self, path: Path) -> bytes:
+        """Take up the replies in a journal's whole lines; returns these lines, none where they are to be replaced."""
+        whole = whole_lines(path)
+        header, *lines = whole.splitlines() or [self._header.strip()]
+        try:
+            then, now = json.loads(header), json.loads(self._header)
+            if not isinstance(then, dict):
+                raise ValueError("the first line does not describe a run")
+            entries = [json.loads(line) for line in lines]
+            found = {(judge, sha256): reply_from_json(reply) for judge, sha256, reply in entries}
+        except (ValueError, TypeError) as error:
+            if self._discard:
+                return b""
+            raise ScoreTableError(f"{path}: damaged ({error}); discard the unfinished run with --overwrite") from error
+        if differ := differing(then, now):
+            if self._discard:
+                return b""
+            raise ScoreTableError(
+                f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
+                "finish it with the same settings, or discard it with --overwrite"
+            )
+        self.replies = {key: reply for key, reply in found.items() if reply.problem != SERVER_ERROR}
+        return whole
+
+
+def reply_from_json(fields: Any) -> Reply:
+    """A reply as the journal has it. Raises TypeError or ValueError for anything else."""
+    reply = Reply(*fields)
+    if not isinstance(reply.text, str) or not isinstance(reply.problem, str):
+        raise ValueError("a reply without its text")
+    return reply._replace(tokens=_tokens(reply.tokens))
+
+
+def _tokens(found: Any) -> tuple[Token, ...]:
+    return tuple(Token(text, logprob, tuple((t, p) for t, p in top)) for text, logprob, top in found)
+
+
+def tokens_to_json(tokens: tuple[Token, ...]) -> str:
+    """Log-probabilities as a cell of the table; empty for none."""
+    return json.dumps(tokens, ensure_ascii=False) if tokens else ""
+
+
+def tokens_from_json(cell: str) -> tuple[Token, ...]:
+    """What `tokens_to_json` wrote."""
+    return _tokens(json.loads(cell)) if cell else ()
+
+
+def write_transcript(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> None:
+    """Write the table, one row a request, with what is to be known of the run."""
+    table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
+    table = table.replace_schema_metadata({_METADATA: json.dumps(metadata, sort_keys=True).encode()})
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    write_atomically(path, buffer.getvalue())
+
+
+def read_transcript(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table and its metadata. Raises ScoreTableError when the file is missing or no transcript."""
+    try:
+        with path.open("rb") as file:  # on one thread: see read_scores
+            table = pq.read_table(file, use_threads=False, pre_buffer=False)
+        about = json.loads((table.schema.metadata or {})[_METADATA])
+        table = table.select(SCHEMA.names).cast(SCHEMA)
+    except FileNotFoundError:
+        raise ScoreTableError(f"{path}: no such transcript") from None
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise ScoreTableError(f"{path}: not a transcript of a judge: {error}") from error
+    if not isinstance(about, dict):
+        raise ScoreTableError(f"{path}: its description of the run is not an object")
+    return table.to_pandas(), about
+
+
+def is_transcript(path: Path) -> bool:
+    """Whether a parquet file is a transcript, by its columns. Raises ScoreTableError for a file that is none at all."""
+    try:
+        return "prompt_sha256" in pq.read_schema(path).names
+    except FileNotFoundError:
+        raise ScoreTableError(f"{path}: no such score file") from None
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ScoreTableError(f"{path}: not a readable parquet file: {error}") from error

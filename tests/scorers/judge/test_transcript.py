@@ -1,0 +1,116 @@
+"""Replies are written down as they arrive, and kept with the scores."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from rb_core.errors import ScoreTableError
+from rb_core.scorers.judge.exchange import SERVER_ERROR, Reply, Token
+from rb_core.scorers.judge.transcript import (
+    SCHEMA,
+    Transcript,
+    is_transcript,
+    read_transcript,
+    reply_from_json,
+    tokens_from_json,
+    tokens_to_json,
+    write_transcript,
+)
+
+TOKENS = (Token("A", -0.1, (("A", -0.1), ("B", -2.5))), Token("\u2028", -3.0, ()))
+REPLY = Reply("Verdict: A", "stop", "", "hm", TOKENS, 12, None, 0.5, 2)
+
+
+def test_what_was_added_is_there_after_a_kill(tmp_path: Path) -> None:
+    """A transcript that nobody closed gives every reply back, to the last token."""
+    path = tmp_path / "model.replies"
+    first = Transcript(path, {"model": 1}).__enter__()
+    first.add("judge", "aa", REPLY)
+    with Transcript(path, {"model": 1}) as again:
+        assert again.get("judge", "aa") == REPLY
+        assert again.get("other", "aa") is None
+    first._file.close()
+
+
+def test_a_line_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
+    """Half a line is no reply, and what is added after it stands on a line of its own."""
+    path = tmp_path / "model.replies"
+    with Transcript(path, {}) as first:
+        first.add("judge", "aa", REPLY)
+    with path.open("ab") as file:
+        file.write(b'["judge", "bb", ["half')
+    with Transcript(path, {}) as again:
+        assert again.get("judge", "bb") is None
+        again.add("judge", "cc", REPLY)
+    with Transcript(path, {}) as once_more:
+        assert [sha for _, sha in once_more.replies] == ["aa", "cc"]
+
+
+def test_what_the_server_failed_to_answer_is_asked_again(tmp_path: Path) -> None:
+    """A reply that never came is not one that a later start can use."""
+    path = tmp_path / "model.replies"
+    with Transcript(path, {}) as first:
+        first.add("judge", "aa", Reply(problem=SERVER_ERROR, tries=5))
+    with Transcript(path, {}) as again:
+        assert again.get("judge", "aa") is None
+
+
+def test_another_runs_replies_are_refused_and_kept(tmp_path: Path) -> None:
+    """Other settings neither continue a run nor destroy it, unless that is asked for."""
+    path = tmp_path / "model.replies"
+    with Transcript(path, {"temperature": 0}) as first:
+        first.add("judge", "aa", REPLY)
+    with pytest.raises(ScoreTableError, match="different temperature"), Transcript(path, {"temperature": 1}):
+        pass
+    with Transcript(path, {"temperature": 0}) as same:
+        assert same.get("judge", "aa") == REPLY
+    with Transcript(path, {"temperature": 1}, discard=True) as other:
+        assert other.replies == {}
+
+
+@pytest.mark.parametrize("line", ["[]", "[1]", '["j", "aa", 3]', '["j", "aa", [1, 2]]', "{", '["j", "aa", [null]]'])
+def test_damage_is_an_error_that_names_the_file(tmp_path: Path, line: str) -> None:
+    """A whole line that is no reply is not skipped."""
+    path = tmp_path / "model.replies"
+    path.write_text("{}\n" + line + "\n")
+    with pytest.raises(ScoreTableError, match=r"model\.replies: damaged"), Transcript(path, {}):
+        pass
+
+
+def test_log_probabilities_survive_the_table() -> None:
+    """Tokens and their alternatives come back as they were."""
+    assert tokens_from_json(tokens_to_json(TOKENS)) == TOKENS
+    assert tokens_from_json(tokens_to_json(())) == ()
+    assert reply_from_json([*REPLY]) == REPLY
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    """Lists, missing counts and metadata survive the file; it is known for a transcript."""
+    row = dict.fromkeys(SCHEMA.names, "")
+    row |= {"order": [1, 0], "shares": [1.0, 0.0], "authors": ["a", ""], "seconds": 0.5, "tries": 1}
+    row |= {"injections": 0, "prompt_tokens": None, "completion_tokens": 7}
+    path = tmp_path / "t.parquet"
+    write_transcript(path, pd.DataFrame([row]), {"model": "m"})
+    frame, about = read_transcript(path)
+    assert about == {"model": "m"}
+    (found,) = frame.to_dict("records")
+    assert list(found["order"]) == [1, 0]
+    assert list(found["authors"]) == ["a", ""]
+    assert math.isnan(found["prompt_tokens"])
+    assert found["completion_tokens"] == 7
+    assert is_transcript(path)
+
+
+def test_what_is_no_transcript_is_refused_by_name(tmp_path: Path) -> None:
+    """A missing file and one of another kind."""
+    with pytest.raises(ScoreTableError, match="no such transcript"):
+        read_transcript(tmp_path / "none.parquet")
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(ScoreTableError, match="not a transcript"):
+        read_transcript(tmp_path / "text.parquet")
+    with pytest.raises(ScoreTableError, match="not a readable parquet file"):
+        is_transcript(tmp_path / "text.parquet")
