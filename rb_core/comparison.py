@@ -40,9 +40,9 @@ _BASIS = {
 }
 JUDGED = (
     "A difference of the whole score is judged by the paired bootstrap, one of a section by its bootstrap error, one "
-    "of a subset by the mid-p McNemar test. Sections and subsets are judged each by itself: of twenty without any true "
-    "difference, about one will show one. Where a row has several differences, their p values are adjusted by Holm's "
-    "method."
+    "of a subset by the mid-p McNemar test, or by its bootstrap error where a tie earned a share. Sections and subsets "
+    "are judged each by itself: of twenty without any true difference, about one will show one. Where a row has "
+    "several differences, their p values are adjusted by Holm's method."
 )
 APART = (
     "Where only published scores are known, a difference is judged by the two standard errors, as a difference of two "
@@ -273,8 +273,10 @@ def _subset_cell(pair: _Pair, name: str, spec: BenchmarkSpec) -> _Cell:
     if name not in pair.found.subsets:
         return _Cell(pair, Estimate(value=None), None)
     found = pair.found.subsets[name]
-    # McNemar's test is about examples that are right or wrong: other scores than accuracies are not made of these.
-    p = found.mcnemar if spec.metric_of(name) == "accuracy" else _normal_p(found.difference)
+    # McNemar's test is about examples that are right or wrong. Other scores than accuracies are not made of these, nor
+    # are accuracies in which a tie earned a share: there it may even be the other model that is right more often.
+    by_counts = spec.metric_of(name) == "accuracy" and not found.shares
+    p = found.mcnemar if by_counts else _normal_p(found.difference)
     return _Cell(pair, found.difference, p, _agreement(found))
 
 

@@ -47,7 +47,8 @@ class Difference:
     """Model a's score minus model b's, on the examples that both scored.
 
     both, only_a, only_b, neither: numbers of examples that earned full credit from these; mcnemar: mid-p of only_a
-    against only_b. The interval is absent where no draw of examples would change the difference.
+    against only_b; shares: whether an example earned a share of a credit, of which these four know nothing. The
+    interval is absent where no draw of examples would change the difference.
     """
 
     difference: Estimate
@@ -56,6 +57,7 @@ class Difference:
     only_b: int
     neither: int
     mcnemar: float
+    shares: bool
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,9 @@ def compare(
         won, lost = left.credits[rows] >= 1.0, right.credits[rows] >= 1.0
         only_a, only_b = int((won & ~lost).sum()), int((~won & lost).sum())
         both, neither = int((won & lost).sum()), int((~won & ~lost).sum())
+        shares = not np.isin((left.credits[rows], right.credits[rows]), (0.0, 1.0)).all()
         estimate, _ = difference(combination, int(rows.sum()))
-        return Difference(estimate, both, only_a, only_b, neither, mcnemar_mid_p(only_a, only_b))
+        return Difference(estimate, both, only_a, only_b, neither, mcnemar_mid_p(only_a, only_b), shares)
 
     whole, p = None, None
     if headline is not None:

@@ -137,6 +137,16 @@ def test_a_subset_is_judged_by_mcnemar_and_its_counts(source: ResultsFolder, exa
     assert row["pairs"][0]["p"] == pytest.approx(min(1.0, 2 * below / 2**n))
 
 
+def test_who_is_ahead_by_shares_of_ties_is_not_judged_by_who_is_right(source: ResultsFolder) -> None:
+    """A model that ties everything earns a share of each example and is right on none: its differences are judged by
+    their errors, never by counts that speak for the other model."""
+    for row in comparison(source, "starter", [TINY, "baseline/constant"])["rows"]:
+        if row["level"] == "subset" and row["name"] != "ties":
+            difference, p = row["pairs"][0]["difference"], row["pairs"][0]["p"]
+            z = abs(difference["value"]) / difference["stderr"]
+            assert p == pytest.approx(math.erfc(z / math.sqrt(2))), row["name"]
+
+
 def test_several_pairs_are_adjusted_by_holm(source: ResultsFolder) -> None:
     """With three pairs the smallest p of a row is tripled, the next doubled, and none falls below one before it."""
     others = [LONGEST, "baseline/shortest", "baseline/constant"]
