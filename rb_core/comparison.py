@@ -16,7 +16,7 @@ import numpy as np
 
 from rb_core import paired
 from rb_core.benchmarks import BenchmarkSpec
-from rb_core.errors import RewardBenchError
+from rb_core.errors import RewardBenchError, quoted
 from rb_core.leaderboard import spec_of
 from rb_core.metrics import Z95, Estimate, Floats
 from rb_core.outcomes import ItemOutcomes
@@ -93,11 +93,11 @@ def comparison(source: Outcomes, benchmark: str, models: Sequence[str]) -> dict[
 def check(results: Mapping[str, Result], benchmark: str, models: Sequence[str]) -> None:
     """Raises ComparisonError unless these models can be compared on this benchmark."""
     if not results:
-        raise ComparisonError(f"There are no results on {benchmark!r} here, or they cannot be had now.")
+        raise ComparisonError(f"There are no results on {quoted(benchmark)} here, or they cannot be had now.")
     if not LEAST <= len(models) <= MOST:
         raise ComparisonError(f"Choose {LEAST} to {MOST} models: {len(models)} cannot be compared.")
     if unknown := [model for model in models if model not in results]:
-        raise ComparisonError(f"There is no result of {', '.join(unknown)} on {benchmark}.")
+        raise ComparisonError(f"There is no result of {', '.join(map(quoted, unknown))} on {benchmark}.")
     if len(set(models)) < len(models):
         raise ComparisonError("Choose each model once: one is named twice.")
 

@@ -18,6 +18,8 @@ import re
 # Names such as hf_hub_download are none.
 _SECRET = re.compile(r"hf_(?:[a-z]+_)?[A-Za-z0-9]{16}[^\s'\"]*|(?<=(?i:bearer) ).+")
 
+LONGEST_QUOTE = 100  # characters of a name that is not known
+
 
 class RewardBenchError(Exception):
     """A mistake the user can mend."""
@@ -58,6 +60,11 @@ def first_line(error: BaseException, secret: str = "") -> str:
     """The first line of an error's message, or its type where it has none; without the hub's tokens, and the secret."""
     text = str(error).strip()
     return redacted(text.splitlines()[0], secret) if text else type(error).__name__
+
+
+def quoted(text: str) -> str:
+    """What somebody asked for as a message names it: in quotes, cut where long, what cannot be written escaped."""
+    return repr(text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…")
 
 
 def redacted(line: str, secret: str = "") -> str:

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from rb_core.errors import ResultError
+from rb_core.errors import ResultError, quoted
 from rb_core.metrics import Estimate
 from rb_core.results import KIND_LABELS, Result
 from rb_core.weak_spots import place, weak_spots
@@ -88,7 +88,7 @@ def _unknown(model: str, names: Sequence[str]) -> str:
     wanted = model.lower().rpartition("/")[2]
     alike = [name for name in names if wanted and wanted in name.lower()][:5]
     hint = f" Did you mean {', '.join(alike)}?" if alike else ""
-    return f"No board has a model named {model!r}.{hint}"
+    return f"No board has a model named {quoted(model)}.{hint}"
 
 
 # --------------------------------------------------------------------------------------------------------------------

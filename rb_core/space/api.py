@@ -16,15 +16,15 @@ from typing import Any, ParamSpec
 import gradio as gr
 from gradio.events import api
 
-from rb_core.comparison import LEAST, MOST, comparison
-from rb_core.errors import RewardBenchError
+from rb_core.comparison import LEAST, MOST
+from rb_core.errors import RewardBenchError, quoted
 from rb_core.model_page import model_page
 from rb_core.results import to_json
 from rb_core.space.leaderboard import ResultsSource
 
 P = ParamSpec("P")
 
-# name: what it gives, for people. `leaderboard` and `score` are published by their tabs.
+# name: what it gives, for people. `compare` and `score` are published by their tabs.
 ENDPOINTS: Mapping[str, str] = {
     "leaderboard": "A benchmark's whole board: columns with their roles, and a row for each model.",
     "compare": f"{LEAST} to {MOST} models on a benchmark: differences with intervals, and whether they are noise.",
@@ -44,9 +44,8 @@ def mcp_installed() -> bool:
 
 
 def publish_endpoints(source: ResultsSource) -> None:
-    """Publish `compare`, `result` and `model`, inside of the page's context."""
-    # A comparison takes about a second of a processor: one at a time.
-    api(_compare(source), api_name="compare", concurrency_limit=1)
+    """Publish `leaderboard`, `result` and `model`, inside of the page's context."""
+    api(_leaderboard(source), api_name="leaderboard", queue=False)
     api(_result(source), api_name="result", queue=False)
     api(_model(source), api_name="model", queue=False)
 
@@ -57,7 +56,7 @@ def answering(function: Callable[P, dict[str, Any]]) -> Callable[P, dict[str, An
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
         try:
-            answer: dict[str, Any] = without_paths(function(*args, **kwargs))
+            answer: dict[str, Any] = with_files(function(*args, **kwargs))
             return answer
         except RewardBenchError as error:
             # The page renders such messages as HTML.
@@ -66,39 +65,26 @@ def answering(function: Callable[P, dict[str, Any]]) -> Callable[P, dict[str, An
     return wrapped
 
 
-def without_paths(value: Any) -> Any:
+def with_files(value: Any) -> Any:
     """The JSON with `file` for `path`: gradio's client takes an object with a `path` for a file and downloads it."""
     if isinstance(value, list):
-        return [without_paths(each) for each in value]
+        return [with_files(each) for each in value]
     if isinstance(value, dict):
-        return {("file" if key == "path" else key): without_paths(each) for key, each in value.items()}
+        return {("file" if key == "path" else key): with_files(each) for key, each in value.items()}
     return value
 
 
-def _compare(source: ResultsSource) -> Callable[..., dict[str, Any]]:
+def _leaderboard(source: ResultsSource) -> Callable[..., dict[str, Any]]:
     @answering
-    def compare(benchmark: str, models: list[str]) -> dict[str, Any]:
-        """Compare two to four reward models on one benchmark, and say whether their differences are noise.
-
-        The first model is compared with each of the others, on the same examples where their outcomes are known, else
-        by their published scores and errors. Returns an object with `models` (what is known of each), `pairs` (for
-        each model but the first: the verdict in words, the difference of the scores with its 95% interval and p
-        value), `rows` (the score, then each section and subset: every model's value, and every pair's difference),
-        `scores` (margins, calibration and accuracy by length) and `notes` (read them before you quote a number).
-        Values are fractions from 0 to 1, and null is not known. To find names of models, ask `leaderboard` first.
+    def leaderboard(benchmark: str) -> dict[str, Any]:
+        """A benchmark's whole table as JSON: columns with their roles, and rows of cells in the same order.
 
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
-            models: two to four different names of models as the leaderboard spells them, the reference first
         """
-        _known_board(source, benchmark)
-        if not isinstance(models, list):
-            raise RequestError(f"models is {_kind(models)}; give a list of {LEAST} to {MOST} names.")
-        for number, name in enumerate(models, 1):
-            _known_model(source, benchmark, name, field=f"model {number}")
-        return comparison(source, benchmark, models)
+        return dict(known_board(source, benchmark))
 
-    return compare
+    return leaderboard
 
 
 def _result(source: ResultsSource) -> Callable[..., dict[str, Any]]:
@@ -116,7 +102,7 @@ def _result(source: ResultsSource) -> Callable[..., dict[str, Any]]:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
             model: the model's name as the leaderboard spells it, mostly ORG/NAME
         """
-        _known_model(source, benchmark, model)
+        known_model(source, benchmark, model)
         found = source.results(benchmark).get(model)
         if found is None:
             raise RequestError(f"The result of {model} on {benchmark} cannot be had now; try again in some minutes.")
@@ -149,23 +135,23 @@ def _model(source: ResultsSource) -> Callable[..., dict[str, Any]]:
 # Checks: an endpoint can be called with any JSON
 
 
-def _known_board(source: ResultsSource, benchmark: object) -> Mapping[str, Any]:
+def known_board(source: ResultsSource, benchmark: object) -> Mapping[str, Any]:
     """The board of that id. Raises RequestError, naming the ids there are."""
     name = _text("benchmark", benchmark)
     found = {board["id"]: board for board in source.payload()["boards"]}
     if name not in found:
-        raise RequestError(f"There is no benchmark {name!r} here; known are: {', '.join(found) or 'none yet'}.")
+        raise RequestError(f"There is no benchmark {quoted(name)} here; known are: {', '.join(found) or 'none yet'}.")
     board: Mapping[str, Any] = found[name]
     return board
 
 
-def _known_model(source: ResultsSource, benchmark: object, model: object, field: str = "model") -> None:
+def known_model(source: ResultsSource, benchmark: object, model: object, field: str = "model") -> None:
     """Raises RequestError, naming those spelt alike, for a model that is not on the board."""
-    board, name = _known_board(source, benchmark), _text(field, model)
+    board, name = known_board(source, benchmark), _text(field, model)
     place = next(i for i, column in enumerate(board["columns"]) if column["role"] == "model")
     names = [row[place] for row in board["rows"]]
     if name not in names:
-        raise RequestError(f"There is no result of {name!r} on {board['id']}.{_did_you_mean(name, names)}")
+        raise RequestError(f"There is no result of {quoted(name)} on {board['id']}.{_did_you_mean(name, names)}")
 
 
 def _did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -177,11 +163,11 @@ def _did_you_mean(name: str, names: Iterable[str]) -> str:
 def _text(field: str, value: object) -> str:
     """The value, if it is text. Raises RequestError."""
     if not isinstance(value, str) or not value:
-        raise RequestError(f"{field} is {_kind(value)}; give its name as text.")
+        raise RequestError(f"{field} is {kind_of(value)}; give its name as text.")
     return value
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     """What a JSON value is, in words."""
     if value is None:
         return "missing"

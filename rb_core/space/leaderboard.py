@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import gradio as gr
-from gradio.events import api
 
 from rb_core import __version__
 from rb_core.benchmarks import BENCHMARKS, BenchmarkSpec
@@ -145,18 +144,3 @@ def build_leaderboard(page: gr.Blocks, results: ResultsSource) -> None:
         return gr.skip() if now is shown else now, results.line()
 
     page.load(newer, outputs=[table, line], show_progress="hidden", queue=False, api_visibility="private")
-
-    def leaderboard(board: str) -> dict[str, Any]:
-        """A board's whole table as JSON: columns with their roles, and rows of cells in the same order.
-
-        Parameters:
-            board: the benchmark's id, for example rewardbench or rewardbench-2
-        """
-        found = {each["id"]: each for each in results.payload()["boards"]}
-        if board not in found:
-            known = ", ".join(found) or "none yet"
-            raise gr.Error(f"There is no such board; known are: {known}.", print_exception=False)
-        chosen: dict[str, Any] = found[board]
-        return chosen
-
-    api(leaderboard, api_name="leaderboard", queue=False)

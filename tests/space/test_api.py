@@ -18,7 +18,7 @@ from gradio_client.exceptions import AppError
 from rb_core.comparison import comparison
 from rb_core.model_page import model_page
 from rb_core.results import json_schema, read_result
-from rb_core.space.api import ENDPOINTS, mcp_installed, without_paths
+from rb_core.space.api import ENDPOINTS, mcp_installed, with_files
 from rb_core.space.leaderboard import ResultsFolder
 from rb_core.space.page import build, launch_options
 from tests.space.conftest import Serve
@@ -75,7 +75,7 @@ def test_compare_is_what_the_package_computes(client: Client, results_root: Path
 def test_model_is_what_the_page_shows(client: Client, results_root: Path) -> None:
     """The endpoint gives the data of the model's page, and it is plain JSON."""
     found = client.predict(TINY, api_name="/model")
-    expected = without_paths(model_page(ResultsFolder(results_root), TINY))
+    expected = with_files(model_page(ResultsFolder(results_root), TINY))
     assert found == json.loads(json.dumps(expected, allow_nan=False))
     assert [entry["benchmark"]["id"] for entry in found["results"]] == [BENCHMARK]
 
@@ -99,7 +99,11 @@ REFUSED = [
     ("/model", ("nope/nothing",), "No board has a model named 'nope/nothing'"),
     ("/model", ([TINY],), "model is a list; give its name as text."),
     ("/model", (True,), "model is true or false"),
-    ("/leaderboard", ("nope",), "There is no such board; known are: rewardbench"),
+    ("/model", ("x" * 10_000,), "No board has a model named '" + "x" * 100 + "…'."),
+    ("/compare", (BENCHMARK, [TINY] * 1000), "1000 cannot be compared"),
+    ("/leaderboard", ("nope",), "There is no benchmark 'nope' here; known are: rewardbench"),
+    ("/leaderboard", ([BENCHMARK],), "benchmark is a list; give its name as text."),
+    ("/leaderboard", ({"id": BENCHMARK},), "benchmark is an object; give its name as text."),
 ]
 
 
@@ -172,7 +176,7 @@ def test_an_agent_finds_the_endpoints_as_tools(url: str) -> None:
         ("result", {"benchmark": BENCHMARK, "model": TINY}, '"headline"'),
         ("compare", {"benchmark": BENCHMARK, "models": [TINY, LONGEST]}, '"pairs"'),
         ("model", {"model": TINY}, '"weak_spots"'),
-        ("leaderboard", {"board": BENCHMARK}, '"columns"'),
+        ("leaderboard", {"benchmark": BENCHMARK}, '"columns"'),
     ],
 )
 def test_an_agent_gets_an_answer(url: str, tool: str, arguments: dict[str, Any], said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +20,7 @@ from rb_core.metrics import Estimate
 from rb_core.outcomes import ItemOutcomes
 from rb_core.paired import compare
 from rb_core.results import BenchmarkRef, ModelRef, Published, Result
-from rb_core.space.compare import Comparer
+from rb_core.space.compare import WAITING, Comparer
 from rb_core.space.compare_view import comparison_html, short_names
 from rb_core.space.leaderboard import ResultsFolder
 from rb_core.space.page import build
@@ -224,7 +225,7 @@ def test_a_histogram_keeps_every_margin_and_has_an_edge_at_zero() -> None:
     ("benchmark", "models", "message"),
     [
         ("nope", [TINY, LONGEST], "no results on 'nope'"),
-        ("starter", [TINY, "no/such"], "no result of no/such on starter"),
+        ("starter", [TINY, "no/such"], "no result of 'no/such' on starter"),
         ("starter", [TINY], "2 to 4 models: 1"),
         ("starter", [], "2 to 4 models: 0"),
         ("starter", [TINY, LONGEST, "baseline/shortest", "baseline/random", "baseline/constant"], "2 to 4 models: 5"),
@@ -376,9 +377,26 @@ def test_what_the_server_refuses_is_shown(source: ResultsFolder, tmp_path: Path)
     answer = comparer.answer("starter", [TINY, "<b>"])
     assert 'role="alert"' in answer["html"]
     assert "&lt;b&gt;" in answer["html"]
-    right = comparer.answer("starter", [TINY, LONGEST])
-    assert comparer.answer("starter", [TINY, LONGEST]) is right
+    right = comparer.compared("starter", [TINY, LONGEST])
+    assert comparer.compared("starter", [TINY, LONGEST]) is right
     assert Comparer(ResultsFolder(tmp_path)).choices() == {"boards": []}
+
+
+def test_a_name_that_cannot_be_written_is_refused_in_what_can(source: ResultsFolder) -> None:
+    """Half of a character in a name is escaped in the message, which the browser is sent as UTF-8."""
+    answer = Comparer(source).answer("starter", [TINY, "\ud800"])
+    assert "There is no result of &#x27;\\ud800&#x27; on starter." in answer["html"]
+    json.dumps(answer, ensure_ascii=False).encode()
+
+
+def test_comparisons_do_not_pile_up(source: ResultsFolder) -> None:
+    """Where too many wait already a visitor reads so at once, and the next is served when there is room again."""
+    comparer = Comparer(source)
+    with ExitStack() as others:
+        for _ in range(WAITING + 1):
+            others.enter_context(comparer._line.place())
+        assert "others are being served or waiting" in comparer.answer("starter", [TINY, LONGEST])["html"]
+    assert "Compared" in comparer.answer("starter", [TINY, LONGEST])["status"]
 
 
 def check(page: Page, width: int) -> None:
