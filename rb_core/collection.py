@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,7 +34,7 @@ class Collection:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: tuple[int, int] | None = None
+        self._seen: frozenset[tuple[str, int, int]] | None = None
         self._results: dict[str, dict[str, Result]] = {}
         self._items: dict[str, dict[str, ItemOutcomes]] = {}
         self.refused: list[str] = []
@@ -89,20 +90,25 @@ class Collection:
 
     def published(self, benchmark: str, model: str, sections: Mapping[str, float | None]) -> ItemOutcomes | None:
         """The published outcomes of a model, if they give these sections."""
-        if benchmark not in self._items:
+        known = self._items  # `refresh` begins a new one, while others still read this
+        if benchmark not in known:
             try:
-                self._items[benchmark] = read_items(self._root / items_path(benchmark))
+                known[benchmark] = read_items(self._root / items_path(benchmark))
             except DataError as error:
                 log.warning("published outcomes left out: %s", error)
-                self._items[benchmark] = {}
-        found, spec = self._items[benchmark].get(model), BENCHMARKS.get(benchmark)
+                known[benchmark] = {}
+        found, spec = known[benchmark].get(model), BENCHMARKS.get(benchmark)
         return found if found is not None and spec is not None and agrees(found, spec, sections) else None
 
-    def _state(self) -> tuple[int, int]:
-        """How many files there are, and when the newest was written."""
+    def _state(self) -> frozenset[tuple[str, int, int]]:
+        """Each file there, with when it was written and its size."""
         kinds = {"results": "*.json", "scores": "*.parquet", "items": "*.parquet"}
-        times = [p.stat().st_mtime_ns for folder, kind in kinds.items() for p in (self._root / folder).rglob(kind)]
-        return len(times), max(times, default=0)
+        found = set()
+        for path in (path for folder, kind in kinds.items() for path in (self._root / folder).rglob(kind)):
+            with suppress(FileNotFoundError):  # gone since it was listed
+                state = path.stat()
+                found.add((str(path), state.st_mtime_ns, state.st_size))
+        return frozenset(found)
 
 
 @lru_cache(maxsize=64)

@@ -110,6 +110,15 @@ def test_only_a_change_is_read_again(small: Path) -> None:
         assert not found.refresh()
 
 
+def test_a_file_that_takes_anothers_place_is_read(small: Path) -> None:
+    """As many files as before, none of them newer, are another set where one has another name or content."""
+    found = opened(small)
+    path = small / f"results/starter/{RUN}.json"
+    path.rename(path.with_name("moved.json"))
+    assert found.refresh()
+    assert found.results("starter") == {}
+
+
 # ---- ranges
 
 

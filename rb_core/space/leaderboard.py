@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -49,14 +50,16 @@ class ResultsFolder:
     def __init__(self, root: Path) -> None:
         self.collection = Collection(root)
         self._payload: Payload = {"boards": [], "refused": 0}
+        self._lock = threading.Lock()
         self._commit, _ = git_state()
 
     def payload(self) -> Payload:
         """The value of the leaderboard: the same object for as long as no file has changed."""
         found = self.collection
-        if found.refresh():
-            self._payload = page_payload(found.boards(), len(found.refused), found.outcomes, found.specs())
-        return self._payload
+        with self._lock:  # of several visitors one reads, and the others see what it has read
+            if found.refresh():
+                self._payload = page_payload(found.boards(), len(found.refused), found.outcomes, found.specs())
+            return self._payload
 
     def line(self) -> str:
         """The version and commit that these results came with."""
