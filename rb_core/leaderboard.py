@@ -81,16 +81,21 @@ class Board:
 
     @classmethod
     def from_payload(cls, payload: Any) -> Board:
-        """A board from what `payload` gives. Raises ValueError for anything else."""
+        """A board from what `payload` gives. Raises ValueError for anything else: it may be what others wrote."""
         found = _BOARD.validate_python(payload)
         roles = {column.role for column in found.columns}
         if missing := sorted(set(_FIXED_ROLES) - roles):
             raise ValueError(f"{found.id}: no column for {', '.join(missing)}")
+        if found.url and not found.url.startswith(("https://", "http://")):
+            raise ValueError(f"{found.id}: its url is no address of the web")
         for row in found.rows:
             if len(row) != len(found.columns):
                 raise ValueError(f"{found.id}: a row of {len(row)} cells for {len(found.columns)} columns")
-            if any(isinstance(cell, float) and not math.isfinite(cell) for cell in row):
-                raise ValueError(f"{found.id}: a cell that is no finite number")
+            for column, cell in zip(found.columns, row, strict=True):
+                if isinstance(cell, str) != (column.role in _TEXT_ROLES):
+                    raise ValueError(f"{found.id}: the column {column.key} has a cell of another kind")
+                if isinstance(cell, float) and not math.isfinite(cell):
+                    raise ValueError(f"{found.id}: a cell that is no finite number")
         return found
 
 
@@ -106,6 +111,7 @@ _FIXED_ROLES: tuple[ColumnRole, ...] = (
     "coverage",
     "parameters",
 )
+_TEXT_ROLES: frozenset[ColumnRole] = frozenset(("model", "kind", "status"))
 
 
 def boards(root: Path) -> tuple[dict[str, Board], list[str]]:

@@ -9,7 +9,7 @@ import pytest
 
 from rb_core import evaluate
 from rb_core.benchmarks import load
-from rb_core.leaderboard import Board, board, boards
+from rb_core.leaderboard import Board, ColumnRole, board, boards
 from rb_core.metrics import Estimate
 from rb_core.results import write_result
 from rb_core.scorers.baseline import BaselineScorer
@@ -87,3 +87,22 @@ def test_the_payload_is_small_plain_json(real: dict[str, Board]) -> None:
     for table in real.values():
         text = json.dumps(table.payload(), allow_nan=False)
         assert len(text) < 120_000
+
+
+@pytest.mark.parametrize(
+    ("role", "cell"), [("rank", "<img src=x>"), ("headline", "0.9"), ("section", "high"), ("model", 3), ("kind", None)]
+)
+def test_a_cell_of_another_kind_is_refused(real: dict[str, Board], role: ColumnRole, cell: object) -> None:
+    """A board that others wrote has text where names stand and numbers where the page counts with them."""
+    table = real["starter"]
+    payload = table.payload()
+    assert Board.from_payload(payload).rows == Board.from_payload(json.loads(json.dumps(payload))).rows
+    payload["rows"][0][table.index(role)] = cell
+    with pytest.raises(ValueError, match="has a cell of another kind"):
+        Board.from_payload(payload)
+
+
+def test_a_board_links_only_to_the_web(real: dict[str, Board]) -> None:
+    """A dataset's address that would run as a script is refused."""
+    with pytest.raises(ValueError, match="no address of the web"):
+        Board.from_payload(real["starter"].payload() | {"url": "javascript:alert(1)"})
