@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from rb_core.collection import Outcomes, section_values
 from rb_core.derived import LEADERBOARD, read_leaderboard, results_in_table, table_path
@@ -31,7 +31,7 @@ from rb_core.space.leaderboard import Payload, ResultsFolder, ResultsSource, pag
 log = logging.getLogger(__name__)
 
 DEFAULT_PERIOD = 300.0  # seconds
-SHORTEST_PERIOD = 1.0
+SHORTEST_PERIOD, LONGEST_PERIOD = 1.0, 86_400.0
 RETRY_AFTER = 60.0  # seconds
 MOST_KEPT = 64  # tables and score files
 
@@ -50,6 +50,18 @@ class Shown:
     problem: str = ""
 
 
+class _Known(NamedTuple):
+    """What a file held when it was asked for; None where it could not be had."""
+
+    found: Any
+    asked: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether nobody needs to ask again: what could not be had may be there after a while."""
+        return self.found is not None or time.monotonic() - self.asked < RETRY_AFTER
+
+
 class Behind:
     """The results and outcomes behind the boards of a commit, fetched when they are asked for and then kept.
 
@@ -59,8 +71,8 @@ class Behind:
     def __init__(self, repo: ResultsRepo) -> None:
         self._repo = repo
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._failed: dict[tuple[str, str], float] = {}
+        self._fetching = threading.Lock()
+        self._kept: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
     def results(self, benchmark: str, commit: str) -> Mapping[str, Result]:
         """All results of a benchmark at a commit, by model; empty where they cannot be had."""
@@ -92,24 +104,34 @@ class Behind:
 
     def _get(self, path: str, commit: str, read: Callable[[bytes], T]) -> T | None:
         key = (commit, path)
-        with self._lock:  # one visitor fetches, the others wait for it
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                kept: T = self._kept[key]
-                return kept
-            if time.monotonic() - self._failed.get(key, -math.inf) < RETRY_AFTER:
+        known = self._known(key)
+        if known is None:
+            with self._fetching:  # one visitor fetches, the others wait for it; whoever finds it here does not
+                known = self._known(key) or self._ask(path, commit, read)
+        found: T | None = known.found
+        return found
+
+    def _known(self, key: tuple[str, str]) -> _Known | None:
+        with self._lock:
+            known = self._kept.get(key)
+            if known is None or not known.holds:
                 return None
-            try:
-                content = retrying(lambda: self._fetch(path, commit), f"fetching {path}", tries=2)
-                found = read(content)
-            except RewardBenchError as error:
-                log.warning("%s: %s", self._repo.name, error)
-                self._failed = {k: v for k, v in self._failed.items() if k[0] == commit} | {key: time.monotonic()}
-                return None
-            self._kept[key] = found
+            self._kept.move_to_end(key)
+            return known
+
+    def _ask(self, path: str, commit: str, read: Callable[[bytes], T]) -> _Known:
+        found = None
+        try:
+            found = read(retrying(lambda: self._fetch(path, commit), f"fetching {path}", tries=2))
+        except RewardBenchError as error:
+            log.warning("%s: %s", self._repo.name, error)
+        known = _Known(found, time.monotonic())
+        with self._lock:
+            self._kept[commit, path] = known
+            self._kept.move_to_end((commit, path))
             while len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-            return found
+        return known
 
     def _fetch(self, path: str, commit: str) -> bytes:
         return self._repo.fetch(self._repo.entry(path, commit), commit)
@@ -233,13 +255,23 @@ class FollowedRepo:
 
 def results_source(root: Path) -> ResultsSource:
     """The results below `root`, or those of the repository that RB_RESULTS_REPO names, which RB_RESULTS_PERIOD says how
-    often to look at, in seconds. Raises HubError for a name that is none."""
+    often to look at, in seconds. Raises RewardBenchError for a name or a period that is none."""
     folder = ResultsFolder(root)
     name = os.environ.get("RB_RESULTS_REPO")
     if not name:
         return folder
-    period = max(SHORTEST_PERIOD, float(os.environ.get("RB_RESULTS_PERIOD", DEFAULT_PERIOD)))
-    return FollowedRepo(ResultsRepo(name), folder, period).start()
+    return FollowedRepo(ResultsRepo(name), folder, _period()).start()
+
+
+def _period() -> float:
+    text = os.environ.get("RB_RESULTS_PERIOD") or str(DEFAULT_PERIOD)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= LONGEST_PERIOD:
+        raise RewardBenchError(f"RB_RESULTS_PERIOD is {text!r}; it must be a number of seconds, at most a day")
+    return max(SHORTEST_PERIOD, seconds)
 
 
 def _moment(when: datetime) -> str:

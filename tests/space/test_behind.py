@@ -4,6 +4,8 @@ page."""
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,6 +131,24 @@ def test_a_hub_that_fails_leaves_nothing_and_no_error(
     monkeypatch.setattr("rb_core.space.follow.RETRY_AFTER", 0.0)
     assert list(followed.results(BENCHMARK)) == [LONGEST]
     assert followed.outcomes(BENCHMARK, LONGEST) is not None
+
+
+def test_what_is_here_waits_for_no_hub(server: Server, followed: FollowedRepo, files: dict[str, bytes]) -> None:
+    """While the hub keeps one visitor waiting, another has at once what was fetched before."""
+    server.add_repo(KEY, files)
+    followed.check()
+    results = followed.results(BENCHMARK)
+    server.fail(Fault("stall", times=30, seconds=3))
+    other = threading.Thread(target=followed.results, args=("rewardbench",))
+    other.start()
+    while not followed._behind._fetching.locked():
+        time.sleep(0.01)
+    begin = time.monotonic()
+    assert followed.results(BENCHMARK) is results
+    assert time.monotonic() - begin < 0.5
+    assert other.is_alive()
+    server.faults.clear()
+    other.join()
 
 
 def test_scores_and_tables_that_are_none_are_left_out(

@@ -16,7 +16,7 @@ from huggingface_hub import HfApi
 from playwright.sync_api import expect
 
 from rb_core import derived
-from rb_core.errors import HubError
+from rb_core.errors import HubError, RewardBenchError
 from rb_core.hub.push import push
 from rb_core.hub.repo import ResultsRepo
 from rb_core.space.follow import FollowedRepo, results_source
@@ -150,10 +150,16 @@ def test_the_age_of_a_commit_is_in_words(server: Server, followed: FollowedRepo)
 
 
 def test_a_name_that_is_no_repository_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RB_RESULTS_REPO with something else than ORG/NAME is an error at once, not a page that follows nothing."""
+    """RB_RESULTS_REPO with something else than ORG/NAME is an error at once, not a page that follows nothing; so is a
+    period that is none."""
     monkeypatch.setenv("RB_RESULTS_REPO", "not a name")
     with pytest.raises(HubError, match="ORG/NAME"):
         results_source(tmp_path)
+    monkeypatch.setenv("RB_RESULTS_REPO", "me/results")
+    for period in ("often", "nan", "inf", "-1"):
+        monkeypatch.setenv("RB_RESULTS_PERIOD", period)
+        with pytest.raises(RewardBenchError, match="RB_RESULTS_PERIOD is"):
+            results_source(tmp_path)
     monkeypatch.delenv("RB_RESULTS_REPO")
     assert isinstance(results_source(tmp_path), ResultsFolder)
 
