@@ -157,7 +157,14 @@ class Live:
             tuple(chat.control_tokens(*texts, *candidates.completions)),
         )
         outcome = replace(outcome, along_kind="added" if loaded.spec.kind == "implicit" else "running")
-        return _with_along(outcome, scorer, candidates) if along else outcome
+        if not along:
+            return outcome
+        # Here the prompt is read anew with each completion, which is not what the bound has allowed.
+        tokens = sum(len(encoded.ids) for encoded in works)
+        if tokens > self.bounds.tokens:
+            why = f"it takes {tokens:,} tokens, and at most {self.bounds.tokens:,} are read here at once"
+            return replace(outcome, no_along=why)
+        return _with_along(outcome, scorer, candidates)
 
     def _check_tokens(self, model: str, batches: Sequence[Batch]) -> None:
         tokens = sum(batch.tokens for batch in batches)

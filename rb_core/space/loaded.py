@@ -112,8 +112,8 @@ class LoadedModels:
             scorer = self._load(spec)
         except InputError:
             raise
-        except (RewardBenchError, MemoryError) as error:
-            log.warning("%s cannot be loaded: %s", name, error)
+        except Exception as error:  # whatever a library makes of a checkpoint: nobody tries in vain again at once
+            log.warning("%s cannot be loaded: %s", name, error, exc_info=not isinstance(error, RewardBenchError))
             raise InputError(f"{name} cannot be loaded on this machine. Choose another model.") from error
         made = Loaded(name, spec, scorer, weight_bytes(scorer))
         self._make_room(name, made.size)
@@ -161,5 +161,5 @@ def _file_bytes(checkpoint: Checkpoint) -> int:
         info = HfApi().model_info(checkpoint.location, revision=checkpoint.hub_revision, files_metadata=True)
     except hub_errors() as error:
         raise RewardBenchError(f"{checkpoint.location}: {first_line(error)}") from error
-    files = info.siblings or ()
-    return sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
+    weights = (file for file in info.siblings or () if file.rfilename.endswith(".safetensors"))
+    return sum(file.size or 0 for file in weights if "/" not in file.rfilename)  # folders hold other versions of them

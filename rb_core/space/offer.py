@@ -92,7 +92,7 @@ def _name(entry: str) -> str:
 def offer_from_environment() -> Offer:
     """The models that RB_LIVE_MODELS lists, apart by commas or spaces, beside the built-in ones; not set: the defaults.
 
-    An entry is a hub id or a folder. Raises RewardBenchError for one that is neither.
+    An entry is a hub id or a folder. Raises RewardBenchError for one that is neither, and for two of one name.
     """
     text = os.environ.get("RB_LIVE_MODELS")
     listed = None if text is None else tuple(text.replace(",", " ").split())
@@ -100,6 +100,9 @@ def offer_from_environment() -> Offer:
         folder = Path(entry).expanduser().is_dir()
         if entry not in ALWAYS and not folder and (entry.count("/") != 1 or entry.startswith((".", "/", "~"))):
             raise RewardBenchError(f"RB_LIVE_MODELS lists {entry!r}, which is neither a folder nor a hub id (ORG/NAME)")
+    names = [_name(entry) for entry in dict.fromkeys(listed or ())]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise RewardBenchError(f"RB_LIVE_MODELS lists two folders that visitors would read as {twice!r}; rename one")
     return Offer(listed, on_hub).start()
 
 

@@ -200,7 +200,7 @@ def _headline(outcome: Outcome) -> str:
 
 def _percent(probability: float) -> str:
     """One decimal, and never a certainty that rounding made up."""
-    return "over 99.9%" if 0.9995 <= probability < 1 else f"{100 * probability:.1f}%"
+    return "over 99.9%" if probability >= 0.9995 else f"{100 * probability:.1f}%"
 
 
 def _notes(outcome: Outcome) -> str:

@@ -7,7 +7,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -135,6 +137,19 @@ def test_a_failure_is_not_tried_again_at_once(caplog: pytest.LogCaptureFixture) 
     assert "/secret/place" in caplog.text
 
 
+@pytest.mark.parametrize("error", [TimeoutError("no answer"), RuntimeError("out of memory"), KeyError("rope_type")])
+def test_what_a_library_raises_is_a_refusal_too(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    """A visitor reads that the model cannot be had, whatever it was; the log has where it came from."""
+
+    def fail(spec: object) -> NoReturn:
+        raise error
+
+    models = LoadedModels(1, lambda name: resolve("baseline/longest"), fail)
+    with pytest.raises(InputError, match="cannot be loaded on this machine"):
+        list(models.bring("org/x"))
+    assert "Traceback" in caplog.text
+
+
 def test_an_allowlist_offers_what_it_lists(monkeypatch: pytest.MonkeyPatch, tiny_model: TinyModel) -> None:
     """RB_LIVE_MODELS adds hub ids and folders, a folder by its last name only; nothing else can be asked for."""
     monkeypatch.setenv("RB_LIVE_MODELS", f"org/name, {tiny_model('llama')}")
@@ -162,6 +177,15 @@ def test_an_allowlist_with_a_mistake_ends_the_start(monkeypatch: pytest.MonkeyPa
     """What is neither a folder nor a hub id is named when the page starts."""
     monkeypatch.setenv("RB_LIVE_MODELS", f"org/name {entry}")
     with pytest.raises(RewardBenchError, match="RB_LIVE_MODELS lists"):
+        offer_from_environment()
+
+
+def test_two_folders_of_one_name_end_the_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither stands in for the other."""
+    for place in ("one", "two"):
+        (tmp_path / place / "rm").mkdir(parents=True)
+    monkeypatch.setenv("RB_LIVE_MODELS", f"{tmp_path}/one/rm, {tmp_path}/two/rm")
+    with pytest.raises(RewardBenchError, match="two folders that visitors would read as 'local/rm'"):
         offer_from_environment()
 
 
@@ -217,6 +241,19 @@ def test_a_model_without_a_reward_by_token_says_so(tiny_model: TinyModel) -> Non
     outcome = live.score(question(LLAMA), along=True)[0]
     assert None not in [completion.value for completion in outcome.completions]
     assert "no reward per token" in outcome.no_along
+
+
+def test_rewards_by_token_keep_to_the_bound(offered: Offer) -> None:
+    """A long prompt goes through the model once for its scores, but once a completion for the rewards by token: where
+    that is too much, the scores stand without them."""
+    long = replace(question(LLAMA), prompt="word " * 60, completions=tuple(f"answer {n}" for n in range(8)))
+    everything = Live(offered, Bounds()).score(long, along=True)[0]
+    assert all(completion.along for completion in everything.completions)
+    most = 2 * max(completion.score.num_tokens for completion in everything.completions)
+    bounded = Live(offered, Bounds(tokens=most)).score(long, along=True)[0]
+    assert [c.value for c in bounded.completions] == [c.value for c in everything.completions]
+    assert not any(completion.along for completion in bounded.completions)
+    assert f"at most {most:,} are read here at once" in bounded.no_along
 
 
 def test_a_change_is_scored_like_a_text_that_is_typed(offered: Offer) -> None:
