@@ -14,8 +14,9 @@ from rb_core.comparison import LEAST, MOST, comparison
 from rb_core.errors import RewardBenchError
 from rb_core.space.api import RequestError, answering, kind_of, known_board, known_model
 from rb_core.space.bounds import Line
-from rb_core.space.compare_view import comparison_html, message_html
+from rb_core.space.compare_view import comparison_html
 from rb_core.space.leaderboard import Payload, ResultsSource
+from rb_core.space.message import message_html
 
 REMEMBERED = 32
 WAITING = 8  # comparisons that may stand in line; each takes a second or more of a processor, and anybody may ask

@@ -32,11 +32,6 @@ def comparison_html(found: Found) -> str:
     )
 
 
-def message_html(message: str) -> str:
-    """A message in place of a comparison."""
-    return f'<div class="rb-message" role="alert"><p>{escape(message)}</p></div>'
-
-
 def short_names(names: Sequence[str]) -> dict[str, str]:
     """Names without their organisation, where that leaves them apart."""
     last = Counter(name.rpartition("/")[2] for name in names)

@@ -9,7 +9,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from rb_core.conversation import ChatFormat, Conversation, Encoded
@@ -20,8 +19,8 @@ from rb_core.models import ModelSpec, resolve
 from rb_core.scorers.base import Batch, Cell, Scorer, by_cell
 from rb_core.space.bounds import Bounds, Line
 from rb_core.space.loaded import Loaded, LoadedModels
-from rb_core.space.offer import Offer, offer_from_environment
-from rb_core.space.question import InputError, Question, ask
+from rb_core.space.offer import Offer
+from rb_core.space.question import InputError, Question
 from rb_core.table import Score
 
 if TYPE_CHECKING:
@@ -182,35 +181,6 @@ def _load(spec: ModelSpec) -> Scorer:
         return scorer
     reader = cast("ConversationScorer", scorer)
     return replace(reader, chat=replace(reader.chat, sanitize=True))
-
-
-class _FromEnvironment:
-    """What this process scores with, as the environment says, made when it is first asked for."""
-
-    @cached_property
-    def live(self) -> Live:
-        return Live(offer_from_environment(), Bounds.from_environment())
-
-
-_HERE = _FromEnvironment()
-
-
-def live_here() -> Live:
-    """The one `Live` of this process."""
-    return _HERE.live
-
-
-def score_text(
-    model: str, prompt: str, completions: Sequence[str], system: str = "", score_empty: bool = False
-) -> Outcome:
-    """Score completions of a prompt with one of the models on offer.
-
-    Raises InputError, with a message for the visitor, for what is missing, too long or not on offer, and where the
-    model cannot score it.
-    """
-    live = live_here()
-    question = ask(model, prompt, completions, system, score_empty=score_empty, offered=live.offer.names)
-    return live.score(question)[0]
 
 
 def without_paths(message: str) -> str:

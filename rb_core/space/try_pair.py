@@ -19,6 +19,7 @@ from rb_core.space.bounds import Bounds, Visitors
 from rb_core.space.compared import Place, place_of
 from rb_core.space.leaderboard import ResultsSource
 from rb_core.space.live import Live, Outcome
+from rb_core.space.message import message_html, notice_html
 from rb_core.space.offer import ALWAYS, offer_from_environment
 from rb_core.space.question import (
     MAX_CHARACTERS,
@@ -34,7 +35,7 @@ from rb_core.space.question import (
     from_link,
 )
 from rb_core.space.report import address, agreement_json, as_json
-from rb_core.space.verdict import WAITING, message_html, moved_html, notice_html, outcome_html
+from rb_core.space.verdict import WAITING, moved_html, outcome_html
 from rb_core.space.what_if import BY_ID, CHANGES, Moved, all_texts, moved
 
 ScoreText = Callable[..., Any]

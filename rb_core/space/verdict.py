@@ -24,16 +24,6 @@ completion that scores <i>m</i> higher is preferred with probability 1&nbsp;/&nb
 """
 
 
-def message_html(message: str) -> str:
-    """A message to the visitor in place of an outcome."""
-    return f'<div class="rb-message" role="alert"><p>{escape(message)}</p></div>'
-
-
-def notice_html(message: str) -> str:
-    """A word on how things stand, in place of an outcome."""
-    return f'<div class="rb-waiting"><p>{escape(message)}</p></div>'
-
-
 def outcome_html(outcomes: Sequence[Outcome], question: Question, places: Sequence[Place | None], at: str) -> str:
     """Everything that is said of a question: what the models agree on, each one's outcome, and how to take it away.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,8 +14,12 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
+from rb_core.space.bounds import Bounds
 from rb_core.space.leaderboard import ResultsFolder
+from rb_core.space.live import Live, Outcome
+from rb_core.space.offer import ALWAYS, Offer
 from rb_core.space.page import build, launch_options
+from rb_core.space.question import ask
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = [
@@ -28,6 +33,17 @@ OWN_HOSTS = {"127.0.0.1", "localhost"}
 
 OpenPage = Callable[..., Page]
 Serve = Callable[[gr.Blocks], str]
+
+
+@cache
+def live_here() -> Live:
+    """The built-in model and the baselines, for tests that score beside the page."""
+    return Live(Offer((), lambda name: False), Bounds())
+
+
+def score_text(model: str, prompt: str, completions: Sequence[str], system: str = "") -> Outcome:
+    """What one of them makes of completions of a prompt."""
+    return live_here().score(ask(model, prompt, completions, system, offered=ALWAYS))[0]
 
 
 @pytest.fixture(scope="session")

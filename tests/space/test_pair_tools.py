@@ -17,12 +17,11 @@ from playwright.sync_api import Locator, Page, expect
 
 from rb_core.space.compared import place_of
 from rb_core.space.leaderboard import ResultsFolder
-from rb_core.space.live import live_here, score_text
 from rb_core.space.offer import ALWAYS
 from rb_core.space.question import MAX_COMPLETIONS, MAX_EXCHANGES, MAX_LINK, Question, from_link
 from rb_core.space.report import address, curl_code, python_code
 from rb_core.space.what_if import CHANGES
-from tests.space.conftest import REPOSITORY, OpenPage
+from tests.space.conftest import REPOSITORY, OpenPage, live_here, score_text
 
 TINY = "builtin/tiny-rm"
 PROMPT = "How do I boil an egg?"

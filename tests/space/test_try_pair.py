@@ -18,12 +18,13 @@ from rb_core.evaluate import make_scorer, score_candidates
 from rb_core.example import Candidates
 from rb_core.models import resolve
 from rb_core.space.bounds import Bounds
-from rb_core.space.live import Live, Outcome, score_text, without_paths
+from rb_core.space.live import Live, Outcome, without_paths
+from rb_core.space.message import message_html
 from rb_core.space.offer import ALWAYS, Offer
 from rb_core.space.question import MAX_CHARACTERS, MAX_COMPLETIONS, InputError, Question
 from rb_core.space.try_pair import SAMPLES, Sample
-from rb_core.space.verdict import message_html, outcome_html
-from tests.space.conftest import OpenPage
+from rb_core.space.verdict import outcome_html
+from tests.space.conftest import OpenPage, score_text
 
 TINY = "builtin/tiny-rm"
 PROMPT = "How do I boil an egg?"
