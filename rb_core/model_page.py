@@ -112,7 +112,7 @@ def _entry(board: Payload, number: int, name_at: int, result: Result | None, hub
         "of": sum(each[_index(board, "rank")] is not None for each in board["rows"]),
         "range": ranges[number],
         "score": {"value": cells.get("headline"), "low": cells.get("low"), "high": cells.get("high")},
-        "parts": _parts(board, model, result),
+        "parts": _parts(board, row, result),
         "weak_spots": [vars(spot) | {"drop": spot.drop} for spot in _weak(board, model, result)],
     }
     return entry | (details(result, hub) if result else {})
@@ -121,16 +121,16 @@ def _entry(board: Payload, number: int, name_at: int, result: Result | None, hub
 _FIXED = frozenset(("rank", "kind", "status", "headline", "low", "high", "parameters"))
 
 
-def _parts(board: Payload, model: str, result: Result | None) -> list[Payload]:
+def _parts(board: Payload, row: Sequence[Any], result: Result | None) -> list[Payload]:
     """Sections and subsets of the board, in its order, each with the model's estimate, rank and number of models."""
-    scores, found = _scores(board), []
-    for column in board["columns"]:
+    scores, found, model = _scores(board), [], row[_index(board, "model")]
+    for column, cell in zip(board["columns"], row, strict=True):
         level = column["role"]
         if level not in ("section", "subset"):
             continue
         values = scores[level, column["label"]]
         known = (result.sections if level == "section" else result.subsets) if result else {}
-        estimate = known.get(column["label"]) or Estimate(value=values.get(model))
+        estimate = known.get(column["label"]) or Estimate(value=cell)
         rank = place(values[model], values.values()) if model in values else None
         found.append(
             {"name": column["label"], "level": level, "section": column["parent"], "description": column["description"]}

@@ -126,6 +126,15 @@ def test_without_the_result_the_boards_numbers_stand(tiny: Result) -> None:
     assert "settings" not in entry
 
 
+def test_a_partial_run_keeps_the_boards_numbers_too(tiny: Result) -> None:
+    """A model without a rank has its parts' scores, and no rank in them, while its result has not come."""
+    partial = tiny.model_copy(update={"benchmark": tiny.benchmark.model_copy(update={"limit": 9})})
+    (entry,) = model_page(Source(partial, known=False), "builtin/tiny-rm")["results"]
+    parts = [part for part in entry["parts"] if part["level"] == "section"]
+    assert [part["estimate"]["value"] for part in parts] == [round(e.value or 0, 5) for e in tiny.sections.values()]
+    assert {part["rank"] for part in parts} == {None}
+
+
 # ---- commands
 
 
