@@ -180,7 +180,7 @@ def _columns(spec: BenchmarkSpec, found: Iterable[Result]) -> tuple[Column, ...]
             "parameters",
             "Parameters",
             "parameters",
-            description="Number of parameters: of a run as loaded, of a published model as its publisher states it",
+            description="Number of parameters: of a run as loaded, of a published model as its name or card says",
         ),
     ]
     columns += [
@@ -240,7 +240,7 @@ def parameters(result: Result) -> int | None:
 
 @lru_cache(maxsize=1)
 def sizes() -> Mapping[str, int]:
-    """Numbers of parameters of published models, as their publishers state them, by the model's name."""
+    """Numbers of parameters of published models, as the name or the card says, by the model's name."""
     text = resources.files("rb_core").joinpath("sizes.csv").read_text(encoding="utf-8")
     return {row["model"]: int(float(row["parameters"])) for row in csv.DictReader(io.StringIO(text))}
 

@@ -172,7 +172,7 @@ def test_every_model_with_a_size_is_on_a_board(shown: dict[str, Board]) -> None:
 
 
 def test_boards_have_sizes(shown: dict[str, Board]) -> None:
-    """Published models have what their publisher states, runs what was loaded, others nothing."""
+    """Published models have what their name or card says, runs what was loaded, others nothing."""
     column = {
         (board.id, row[board.index("model")]): row[board.index("parameters")]
         for board in shown.values()
