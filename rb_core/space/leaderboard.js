@@ -164,7 +164,7 @@ function taken() {
 
 find('.rb-csv').addEventListener('click', () => {
   const { rows: shown, columns: kept } = taken();
-  const name = (c) => (c.role === 'subset' && c.parent ? `${c.parent} / ${c.label}` : label(c));
+  const name = (c) => (c.role === 'subset' && c.parent ? `${c.parent} / ${c.label}` : fileLabel(c));
   const value = (r, c) => (c.role === 'range' ? (r.range ? r.range.slice(0, 2).join(' to ') : '') : r.cells[c.i]);
   const lines = [kept.map((c) => csvCell(name(c))), ...shown.map((r) => kept.map((c) => csvCell(value(r, c))))];
   save(lines.map((l) => l.join(',')).join('\r\n') + '\r\n', 'text/csv', `${board.id}.csv`, `${plural(shown.length, 'row')} saved as CSV`);
@@ -176,7 +176,7 @@ find('.rb-json').addEventListener('click', () => {
   const content = {
     board: board.id, title: board.title, url: board.url, licence: board.licence, citation: board.citation, sources: board.sources,
     newest: board.newest, address: address().href, score: isCustom() ? { custom: true, sections: counted().map((c) => c.label) } : { custom: false },
-    columns: kept.map((c) => ({ key: c.key, label: label(c), role: c.role, parent: c.parent ?? null, count: c.count ?? null, weight: c.weight ?? null })),
+    columns: kept.map((c) => ({ key: c.key, label: fileLabel(c), role: c.role, parent: c.parent ?? null, count: c.count ?? null, weight: c.weight ?? null })),
     rows: shown.map((r) => Object.fromEntries(kept.map((c) => [c.key, c.role === 'range' ? range(r) : r.cells[c.i]]))),
   };
   save(JSON.stringify(content, null, 1) + '\n', 'application/json', `${board.id}.json`, `${plural(shown.length, 'row')} saved as JSON`);

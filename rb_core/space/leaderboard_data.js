@@ -62,8 +62,14 @@ function forget() {
 
 const sections = () => columns.filter((c) => c.role === 'section');
 const hasSubsets = () => columns.some((c) => c.role === 'subset');
-const filled = (column) => rows.some((r) => r.official[column.i] !== null);
-const canHide = (c) => !['rank', 'model', 'low', 'high'].includes(c.role) && (c.role !== 'coverage' || filled(c));
+const canHide = (c) => !['rank', 'model', 'low', 'high'].includes(c.role) && tells(c);
+
+// A coverage that no row has, or an origin that all rows share, tells nothing. The files to download have them anyway.
+function tells(column) {
+  const values = new Set(rows.map((r) => r.official[column.i]));
+  if (column.role === 'coverage') return values.size > 1 || !values.has(null);
+  return column.role !== 'status' || values.size > 1;
+}
 const canRescore = () => sections().length > 1 && sections().every((c) => typeof c.weight === 'number');
 const isCustom = () => state.off.size > 0;
 const counted = () => sections().filter((c) => !state.off.has(c.key));
@@ -142,7 +148,7 @@ function counts(key) {
 const narrow = matchMedia('(max-width: 720px)'); // a small screen shows the score beside the name
 
 function visibleColumns() {
-  const of = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && (role !== 'coverage' || filled(c))));
+  const of = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && tells(c)));
   const front = narrow.matches ? of('rank', 'model', 'headline', 'range')
     : of('rank', 'range', 'model', 'kind', 'parameters', 'headline');
   const back = narrow.matches ? of('kind', 'parameters', 'status', 'coverage') : of('status', 'coverage');

@@ -1,11 +1,15 @@
 // Draws the table: headers, cells, and the rows in their order.
 const thead = find('thead'), pinnedBody = find('.rb-pinned'), restBody = find('.rb-rest'), tip = find('.rb-tip');
-const missing = (words) => `<span class="rb-missing" aria-hidden="true">–</span>${hidden(words)}`;
-const MISSING = missing('not evaluated');
+// The words are read out; the style sheet puts a dash in their place. No element more: half of all cells may be missing.
+const missing = (kind, words = 'not evaluated') => `<td class="${kind} rb-missing">${words}</td>`;
 const PIN = '<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M5 2h6l-1 5 3 3H3l3-3zM8 10v4" '
   + 'stroke="currentColor" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round"/></svg>';
 
-const label = (column) => (column.role === 'headline' && isCustom() ? 'Custom score' : column.label);
+const fileLabel = (column) => (column.role === 'headline' && isCustom() ? 'Custom score' : column.label);
+// On the page the column has sizes, such as 8B, and is no wider than they are; in a file it has numbers of parameters.
+const label = (column) => (column.role === 'parameters' ? 'Size' : fileLabel(column));
+const inGroup = (column) => column.role === 'section' && column.group;
+const headText = (column) => (inGroup(column) ? 'Section' : label(column));
 
 function tooltip(column) {
   const parts = [column.description, column.count ? plural(column.count, 'example') : ''];
@@ -24,8 +28,7 @@ const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS
 function headerCell(column, rowspan) {
   const sorted = column.key === state.sort, off = state.off.has(column.key);
   const kind = ['model', 'headline'].includes(column.role) ? `rb-${column.role}` : kindOf(column).replace('rb-text', '');
-  const inGroup = column.role === 'section' && column.group;
-  const words = inGroup ? `${hidden(column.label + ': ')}Section` : esc(label(column)).replace(/[-_]/g, '$&<wbr>');
+  const words = (inGroup(column) ? hidden(column.label + ': ') : '') + esc(headText(column)).replace(/[-_]/g, '$&<wbr>');
   const about = tooltip(column);
   const arrow = `<span class="rb-arrow" aria-hidden="true">${sorted ? (state.down ? '▼' : '▲') : ''}</span>`;
   const ends = column.role === 'headline'
@@ -41,11 +44,11 @@ function drawHead() {
     thead.innerHTML = `<tr>${shownColumns.map((c) => headerCell(c, 1)).join('')}</tr>`;
     return;
   }
-  const span = (group) => shownColumns.filter((c) => c.group === group).length;
+  const width = (group) => shownColumns.filter((c) => c.group === group).length;
   const upper = shownColumns.map((c, n) => {
     if (!c.group) return headerCell(c, 2);
     if (shownColumns[n - 1].group === c.group) return '';
-    return `<th scope="colgroup" colspan="${span(c.group)}"><span>${esc(c.group)}</span></th>`;
+    return `<th scope="colgroup" colspan="${width(c.group)}" style="grid-column: span ${width(c.group)}"><span>${esc(c.group)}</span></th>`;
   });
   thead.innerHTML = `<tr class="rb-groups">${upper.join('')}</tr><tr>${shownColumns.filter((c) => c.group).map((c) => headerCell(c, 1)).join('')}</tr>`;
 }
@@ -54,8 +57,9 @@ function drawHead() {
 
 function rankCell(r) {
   const pinned = state.pins.has(r.model), v = r.cells[place.rank.i];
+  const text = v === null ? '<span class="rb-missing">not ranked</span>' : `<span>${v}</span>`;
   return `<td class="rb-rank rb-num"><div><button type="button" class="rb-pin" aria-pressed="${pinned}" aria-label="Pin ${esc(r.model)}">`
-    + `${PIN}</button><span>${v === null ? MISSING : v}</span></div></td>`;
+    + `${PIN}</button>${text}</div></td>`;
 }
 
 const TAGS = { below: ['≤ baseline', 'does not beat the best baseline'],
@@ -76,7 +80,7 @@ function modelCell(r) {
 
 function headlineCell(r, column) {
   const [v, low, high] = [column, place.low, place.high].map((c) => r.cells[c.i]);
-  if (v === null) return `<td class="rb-headline">${MISSING}</td>`;
+  if (v === null) return missing('rb-headline');
   const known = low !== null && high !== null;
   const words = known ? `95% interval ${percent(low)} to ${percent(high)}` : 'no interval known';
   const whisker = known
@@ -87,17 +91,18 @@ function headlineCell(r, column) {
     + `${hidden(', ' + words)}</div></td>`;
 }
 
+const span = ([best, worst]) => (best === worst ? best : `${best}–${worst}`);
+const among = (r) => r.range[1] - r.cells[place.rank.i]; // models that it is not significantly better than
+
 // [best, worst, how]: from the examples that both models scored, or from the intervals alone, which tells fewer models apart.
 function rangeCell(r) {
-  if (!r.range) return `<td class="rb-text rb-range">${missing('not known')}</td>`;
-  const [best, worst, how] = r.range, rough = how !== 'items';
-  const among = worst - r.cells[place.rank.i];
-  const lead = among > 0 ? `not significantly better than ${among === 1 ? 'the next model' : `the next ${among}`}`
+  if (!r.range) return missing('rb-text rb-range', 'not known');
+  const rough = r.range[2] !== 'items', next = among(r);
+  const lead = next > 0 ? `not significantly better than ${next === 1 ? 'the next model' : `the next ${next}`}`
     : 'significantly better than every model below';
   const from = rough ? 'range from the intervals alone' : 'range from the examples that both models scored';
   return `<td class="rb-text rb-range" title="${esc(`${lead}; ${from}`)}">${rough ? `<span class="rb-rough" aria-hidden="true">~</span>${hidden('about ')}` : ''}`
-    + `${best === worst ? best : `${best}–${worst}`}`
-    + `${among > 0 ? `<span class="rb-noise" aria-hidden="true">≈ ${among}</span>` : ''}${hidden(`, ${lead}`)}</td>`;
+    + `${span(r.range)}${next > 0 ? `<span class="rb-noise" aria-hidden="true">≈ ${next}</span>` : ''}${hidden(`, ${lead}`)}</td>`;
 }
 
 // 8030261248 is 8B: as people name models.
@@ -113,13 +118,39 @@ function cell(r, column) {
   if (column.role === 'headline') return headlineCell(r, column);
   if (column.role === 'range') return rangeCell(r);
   const v = r.cells[column.i], kind = kindOf(column);
-  if (v === null) return `<td class="${kind}">${column.role === 'parameters' ? missing('unknown') : MISSING}</td>`;
+  if (v === null) return missing(kind, column.role === 'parameters' ? 'unknown' : undefined);
   if (column.role === 'coverage') return `<td class="${kind}">${percent(v)}</td>`;
   if (column.role === 'parameters') return `<td class="${kind}" title="${esc(plural(v, 'parameter'))}">${size(v)}</td>`;
   if (!column.score) return `<td class="${kind}">${esc(v)}</td>`;
   const warmth = column.best > column.from ? Math.max(0, (v - column.from) / (column.best - column.from)) : 0;
   const marks = `${v === column.best ? ' rb-best' : ''}${state.off.has(column.key) ? ' rb-off' : ''}`;
   return `<td class="${kind} rb-heat${marks}" style="--h:${(warmth ** 2).toFixed(2)}">${percent(v)}</td>`;
+}
+
+// ---- how wide the columns are
+
+const pen = document.createElement('canvas').getContext('2d');
+
+function widest(texts, font) {
+  pen.font = `${font} ${getComputedStyle(element).getPropertyValue('--rb-sans')}`;
+  return Math.max(0, ...[...new Set(texts)].map((text) => pen.measureText(text).width));
+}
+
+function cellTexts(column) {
+  if (column.score) return [percent(column.best ?? 0)];
+  if (column.role === 'coverage') return [percent(1)];
+  if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}  ≈ ${among(r)}` : ''));
+  return rows.map((r) => r.cells[column.i] ?? '').map((v) => (typeof v === 'number' ? size(v) : v));
+}
+
+// As wide as its longest cell, or as the longest word of its label. Rooms that the style sheet decides are its own.
+function room(column) {
+  if (column.role === 'rank') return 'var(--rb-rank)';
+  if (column.role === 'model') return 'var(--rb-name)';
+  if (column.role === 'headline') return 'calc(74px + var(--rb-bar))';
+  const head = widest(headText(column).split(/\s|(?<=[-_])/), `600 ${column.group ? 12 : 13}px`);
+  const body = widest(cellTexts(column), column.score ? '700 14px' : `${kindOf(column) === 'rb-text' ? 13 : 14}px`);
+  return `${Math.ceil(Math.max(head, body)) + 16}px`;
 }
 
 // ---- rows
@@ -130,6 +161,9 @@ function build() {
   table.classList.toggle('rb-wide', state.view === 'subsets');
   table.classList.toggle('rb-lined', baseline !== null);
   table.classList.toggle('rb-own-score', isCustom());
+  const rooms = shownColumns.map(room);
+  table.style.setProperty('--rb-width', `calc(${rooms.join(' + ')})`);
+  table.style.setProperty('--rb-columns', rooms.join(' ').replace('var(--rb-name)', 'minmax(var(--rb-name), 1fr)')); // what is left is the name's
   if (baseline) table.style.setProperty('--rb-baseline', `${scale.at(score(baseline)).toFixed(1)}%`);
   rows.forEach((r) => {
     r.element = document.createElement('tr');
@@ -140,10 +174,21 @@ function build() {
   draw();
 }
 
+// Moves no more than it must: a row that stays where it is need not be laid out again.
+function arrange(body, wanted) {
+  const kept = new Set(wanted);
+  [...body.children].forEach((tr) => { if (!kept.has(tr)) tr.remove(); });
+  let next = body.firstElementChild;
+  wanted.forEach((tr) => {
+    if (tr === next) next = next.nextElementSibling;
+    else body.insertBefore(tr, next);
+  });
+}
+
 function draw() {
   const { pinned, rest } = chosenRows();
-  pinnedBody.replaceChildren(...pinned.map((r) => r.element));
-  restBody.replaceChildren(...rest.map((r) => r.element));
+  arrange(pinnedBody, pinned.map((r) => r.element));
+  arrange(restBody, rest.map((r) => r.element));
   const count = pinned.length + rest.length;
   find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`;
   const none = find('.rb-none');
