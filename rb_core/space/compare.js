@@ -25,7 +25,7 @@ function drawOptions() {
   const found = matches();
   active = Math.min(active, found.length - 1, LISTED - 1);
   const options = found.slice(0, LISTED).map(({ name, score, items }, n) => {
-    const note = `${score === null ? 'no score' : (Math.round(score * 1e5) / 1e3).toFixed(1)}${items ? '' : ' · score only'}`;
+    const note = `${score === null ? 'no score' : window.rb.percent(score)}${items ? '' : ' · score only'}`;
     const option = make('li', { id: `rb-cmp-option-${n}` }, make('span', { textContent: name }), make('small', { textContent: note }));
     option.setAttribute('role', 'option');
     option.setAttribute('aria-selected', n === active);
@@ -141,10 +141,8 @@ function changed() {
   url.searchParams.set('board', board.id);
   if (models.length) url.searchParams.set('models', models.join(','));
   else url.searchParams.delete('models');
-  history.replaceState(history.state, '', url);
+  window.rb.showAddress(url);
   address = parameters().join(' ');
-  // On the hub the page is a frame: the address that people copy is the parent's.
-  if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');
   draw();
 }
 

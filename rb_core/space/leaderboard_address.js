@@ -30,10 +30,5 @@ function address() {
 let timer;
 function remember() {
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    const url = address();
-    history.replaceState(history.state, '', url);
-    // On the hub the page is a frame: the address that people copy is the parent's.
-    if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');
-  }, 200);
+  timer = setTimeout(() => window.rb.showAddress(address()), 200);
 }

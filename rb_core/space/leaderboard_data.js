@@ -2,9 +2,7 @@
 // leaderboard.py puts together into one script. Gradio gives: element, props, watch.
 // Every text of the data goes through esc() or textContent. Numbers are fractions; null is not evaluated.
 const find = (selector) => element.querySelector(selector);
-const esc = (text) => String(text).replace(/[&<>"'`]/g, (c) => '&#' + c.charCodeAt(0) + ';');
-const percent = (v) => (Math.round(v * 1e5) / 1e3).toFixed(1);
-const plural = (n, one) => `${n.toLocaleString('en')} ${one}${n === 1 ? '' : 's'}`;
+const { esc, percent, plural, size } = window.rb;
 const hidden = (text) => `<span class="rb-hidden">${esc(text)}</span>`;
 const list = (words) => new Intl.ListFormat('en').format(words);
 const QUARTER = 0.25; // the lowest quarter of a column stays without colour, and off the axis: the best are what people compare

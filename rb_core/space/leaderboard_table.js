@@ -105,13 +105,6 @@ function rangeCell(r) {
     + `${span(r.range)}${next > 0 ? `<span class="rb-noise" aria-hidden="true">≈ ${next}</span>` : ''}${hidden(`, ${lead}`)}</td>`;
 }
 
-// 8030261248 is 8B: as people name models.
-function size(n) {
-  const [unit, by] = [['B', 1e9], ['M', 1e6], ['K', 1e3], ['', 1]].find(([, least]) => n >= least) || ['', 1];
-  const v = n / by;
-  return `${v >= 9.95 ? Math.round(v) : Math.round(v * 10) / 10}${unit}`;
-}
-
 function cell(r, column) {
   if (column.role === 'rank') return rankCell(r);
   if (column.role === 'model') return modelCell(r);
@@ -158,12 +151,12 @@ function room(column) {
 function build() {
   shownColumns = visibleColumns();
   const table = find('.rb-scroll');
-  table.classList.toggle('rb-wide', state.view === 'subsets');
   table.classList.toggle('rb-lined', baseline !== null);
   table.classList.toggle('rb-own-score', isCustom());
   const rooms = shownColumns.map(room);
   table.style.setProperty('--rb-width', `calc(${rooms.join(' + ')})`);
-  table.style.setProperty('--rb-columns', rooms.join(' ').replace('var(--rb-name)', 'minmax(var(--rb-name), 1fr)')); // what is left is the name's
+  const tracks = rooms.map((each) => (each === 'var(--rb-name)' ? `minmax(${each}, 1fr)` : each)); // names take what is left
+  table.style.setProperty('--rb-columns', tracks.join(' '));
   if (baseline) table.style.setProperty('--rb-baseline', `${scale.at(score(baseline)).toFixed(1)}%`);
   rows.forEach((r) => {
     r.element = document.createElement('tr');

@@ -24,9 +24,7 @@ async function show(model) {
 function remember(model) {
   const url = new URL(location);
   url.searchParams.set('model', model);
-  history.replaceState(history.state, '', url);
-  // On the hub the page is a frame: the address that people copy is the parent's.
-  if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');
+  window.rb.showAddress(url);
 }
 
 function choose(model) {

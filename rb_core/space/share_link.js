@@ -21,7 +21,7 @@
   const address = new URL(location.href);
   address.searchParams.set("tab", "try");
   address.searchParams.set("pair", pair);
-  history.replaceState(history.state, "", address);
+  window.rb.showAddress(address);
   const copied = navigator.clipboard ? navigator.clipboard.writeText(address.href) : Promise.reject(new Error("none"));
   const there = "The link is the address of this page now; it holds everything you typed here.";
   return copied.then(() => say(`Link copied. ${there}`), () => say(there));

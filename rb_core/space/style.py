@@ -29,11 +29,12 @@ COLOURS: dict[str, tuple[str, str]] = {
 
 
 def head() -> str:
-    """What goes into the document's head: colours and style sheet."""
+    """What goes into the document's head: colours, style sheet, and what the scripts of several tabs use."""
     light = "".join(f"--rb-{name}:{pair[0]};" for name, pair in COLOURS.items())
     dark = "".join(f"--rb-{name}:{pair[1]};" for name, pair in COLOURS.items())
-    sheet = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    return f"<style>:root{{{light}}}body.dark{{{dark}}}\n{sheet}</style>"
+    files = resources.files(__package__)
+    sheet, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "shared.js"))
+    return f"<style>:root{{{light}}}body.dark{{{dark}}}\n{sheet}</style><script>{script}</script>"
 
 
 def theme() -> Any:

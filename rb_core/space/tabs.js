@@ -10,9 +10,7 @@
     // Gradio calls this for the first tab too when it is drawn: an address that says nothing stays as it is.
     if ((url.searchParams.get('tab') ?? ids[0]) === id) return;
     url.searchParams.set('tab', id);
-    history.replaceState(history.state, '', url);
-    // On the hub the page is a frame: the address that people copy is the parent's.
-    if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');
+    window.rb.showAddress(url);
   };
 
   bar.setAttribute('aria-label', 'Sections of this page');
