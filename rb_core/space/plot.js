@@ -1,10 +1,9 @@
 // Draws what size_plot() gives. Gradio gives: element, server. Every text of the data goes through esc() or textContent.
 // Numbers are fractions; null is not known. Points are asked for when the tab is first seen, a board at a time.
 const find = (selector) => element.querySelector(selector);
-const esc = (text) => String(text).replace(/[&<>"'`]/g, (c) => '&#' + c.charCodeAt(0) + ';');
-const percent = (v) => (Math.round(v * 1e5) / 1e3).toFixed(1);
-const plural = (n, one) => `${n.toLocaleString('en')} ${one}${n === 1 ? '' : 's'}`;
+const { esc, percent, plural, size, showAddress } = window.rb;
 const MOST = 4; // models in the profile: more colours and shapes are not told apart
+const small = matchMedia('(max-width: 720px)');
 const NEAR = 24; // pixels: a point this close to the pointer is meant
 
 // Okabe-Ito colours, each with a shape of its own, so that no kind is known by colour alone. Paths are about the origin.
@@ -29,10 +28,6 @@ const state = { board: null, chosen: null, active: null };
 const cache = new Map();
 let data, drawn, width = 0, asked = 0;
 
-const size = (n) => {
-  const [unit, name] = n >= 1e12 ? [1e12, 'T'] : n >= 1e9 ? [1e9, 'B'] : n >= 1e6 ? [1e6, 'M'] : n >= 1e3 ? [1e3, 'k'] : [1, ''];
-  return `${Number((n / unit).toPrecision(3))}${name}`;
-};
 const interval = (p) => (p.low === null || p.high === null ? 'no interval known' : `95% interval ${percent(p.low)} to ${percent(p.high)}`);
 const ranks = (p) => (p.range && p.range[0] !== p.range[1] ? `, range ${p.range[0]} to ${p.range[1]}` : '');
 const words = (p) => `${p.model}: score ${percent(p.score)}, ${interval(p)}; ${size(p.parameters)} parameters; ${p.kind}; rank ${p.rank}${ranks(p)}${p.front ? '; best of its size or smaller' : ''}`;
@@ -42,7 +37,7 @@ const page = (model) => `?${new URLSearchParams({ tab: 'model', model })}`;
 // ---- the plot
 
 function scales(height) {
-  const room = { left: 46, right: 14, top: 12, bottom: 44 };
+  const room = { left: 50, right: 14, top: 12, bottom: 44 };
   const sizes = drawn.map((p) => Math.log10(p.parameters));
   const [first, last] = [Math.min(...sizes) - 0.1, Math.max(...sizes) + 0.12];
   const ends = drawn.map((p) => p.score);
@@ -72,7 +67,7 @@ function axes(s) {
     }
   }
   parts.push(`<text class="rb-axis-name" x="${(s.room.left + right) / 2}" y="${s.height - 6}" text-anchor="middle">Parameters (logarithmic)</text>`);
-  parts.push(`<text class="rb-axis-name" transform="translate(11 ${(s.room.top + bottom) / 2}) rotate(-90)" text-anchor="middle">Score (%)</text>`);
+  parts.push(`<text class="rb-axis-name" transform="translate(15 ${(s.room.top + bottom) / 2}) rotate(-90)" text-anchor="middle">Score (%)</text>`);
   return `<g aria-hidden="true">${parts.join('')}</g>`;
 }
 
@@ -90,7 +85,7 @@ function frontNames(s, front) {
   const taken = [];
   return [...front].reverse().map((p) => {
     const name = p.model.split('/').pop(), wide = name.length * 6.6 + 8;
-    const x = s.x(p.parameters) - 8, y = s.y(p.score) - 7;
+    const x = s.x(p.parameters) - 13, y = s.y(p.score) - 8; // clear of the ring of a chosen point
     const box = [x - wide, y - 13, x, y + 2];
     if (box[0] < s.room.left || taken.some((t) => box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1])) return '';
     taken.push(box);
@@ -126,6 +121,8 @@ function activate(i, show) {
   state.active = p.model;
   card.innerHTML = `<b>${esc(p.model)}</b><span>Score ${percent(p.score)}, ${esc(interval(p))}</span>`
     + `<span>${size(p.parameters)} parameters · ${esc(p.kind)}</span><span>Rank ${p.rank}${esc(ranks(p))}${p.front ? ' · best of its size or smaller' : ''}</span>`;
+  card.removeAttribute('style');
+  if (small.matches) return; // the style sheet puts it below the plot
   const frame = find('.rb-figure').getBoundingClientRect(), box = nodes[i].querySelector('.rb-mark-shape').getBoundingClientRect();
   const left = box.left - frame.left + 18, over = left + card.offsetWidth > frame.width;
   card.style.left = `${Math.max(0, Math.min(frame.width - card.offsetWidth, over ? box.left - frame.left - card.offsetWidth - 8 : left))}px`;
@@ -286,9 +283,7 @@ function remember() {
   url.searchParams.set('board', state.board);
   if (state.chosen === null) url.searchParams.delete('models');
   else url.searchParams.set('models', state.chosen.join(','));
-  history.replaceState(history.state, '', url);
-  // On the hub the page is a frame: the address that people copy is the parent's.
-  if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');
+  showAddress(url);
 }
 
 async function seen() {

@@ -76,7 +76,8 @@ def _side_by_side(outcomes: Sequence[Outcome]) -> str:
     """Ranks and scores of all models beside each other, and what they disagree on."""
     count = len(outcomes[0].completions)
     ranks = [[outcome.completions[i].rank for outcome in outcomes] for i in range(count)]
-    heads = "".join(f'<th scope="col" class="rb-num">{escape(outcome.model)}</th>' for outcome in outcomes)
+    names = [escape(outcome.model).replace("/", "/<wbr>") for outcome in outcomes]
+    heads = "".join(f'<th scope="col" class="rb-num">{name}</th>' for name in names)
     rows = "".join(
         f'<tr><th scope="row">Completion {i + 1}{_differs(ranks[i])}</th>'
         + "".join(

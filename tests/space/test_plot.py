@@ -89,6 +89,20 @@ def test_a_point_says_name_score_interval_and_size(open_page: OpenPage, small: s
     expect(card).to_be_hidden()
 
 
+def test_on_a_small_screen_the_card_lies_below_the_plot(open_page: OpenPage, small: str) -> None:
+    """There it would cover the points around its own; at no width does it leave the page."""
+    for width in (390, 1440):
+        page = open_page(at=small, tab="Plot", width=width)
+        point(page, "a/middle").focus()
+        plot = page.locator(".rb-canvas svg").bounding_box()
+        card = page.locator(".rb-card").bounding_box()
+        assert plot
+        assert card
+        assert (card["y"] >= plot["y"] + plot["height"]) == (width == 390)
+        assert card["x"] >= 0
+        assert card["x"] + card["width"] <= width
+
+
 def test_arrow_keys_walk_by_size_and_by_score(open_page: OpenPage, small: str) -> None:
     """One point is in the tab order; right goes to the next larger, up to the next better, Escape hides the card."""
     page = open_page(at=small, tab="Plot")
