@@ -327,11 +327,12 @@ def _panel(model: str, options: ModelOptions) -> ModelSpec:
         raise ModelError("give either --model or --judges, not both")
     if len(options.judge.judges) < 2:
         raise ModelError("give --model, or at least two --judges for a panel")
-    if repeated := {name for name in options.judge.judges if options.judge.judges.count(name) > 1}:
-        raise ModelError(f"--judges names {', '.join(sorted(repeated))} twice")
     options = _with_mode(options)
     alone = replace(options, name=None, kind="generative", judge=replace(options.judge, judges=(), vote=None))
     members = tuple(_member(judge, alone) for judge in options.judge.judges)
+    names = [member.name for member in members]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ModelError(f"--judges names {', '.join(sorted(repeated))} twice")
     name = "panel/" + "+".join(member.name.rpartition("/")[2] for member in members)
     options = replace(options, judge=replace(options.judge, vote=options.judge.vote or "majority"))
     spec = _spec(name, "generative", Checkpoint(name, None, {}), ModelRecord(name, "generative"), options)

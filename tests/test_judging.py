@@ -544,7 +544,7 @@ def test_money_is_worked_out_where_prices_are_given(tmp_path: Path) -> None:
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--template", "no-such"], "no-such"),
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--kind", "classifier"], "generative judge"),
         (["--judges", "a/b"], "at least two --judges"),
-        (["--judges", "a/b,a/b"], "twice"),
+        (["--judges", "a/b@http://127.0.0.1:9/v1,a/b@http://127.0.0.1:8/v1"], "a/b twice"),
         ([], "give --model"),
         (["--model", "baseline/longest", "--mode", "pairwise"], "--mode says how a generative judge"),
         (["--model", "builtin/tiny-rm", "--max-tokens-total", "5"], "--max-tokens-total says how a generative"),

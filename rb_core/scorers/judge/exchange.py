@@ -94,6 +94,6 @@ class ReplySource(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What replies depend on beside requests, by the names of results.ModelRef; and `backend`: "local", "served" or
-        a provider's name."""
+        """What replies depend on beside requests and decoding, by the names of results.ModelRef; and of JudgeRef
+        `backend` ("local", "served" or a provider's name), `sampling` and `generation`, where they are known."""
         ...

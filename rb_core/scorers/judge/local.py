@@ -449,15 +449,13 @@ class LocalGenerator:
         )
 
     def describe(self) -> dict[str, Any]:
-        """By the names of results.ModelRef, with the decoding, and generation: what the model's generation config does
-        to scores, even at temperature 0; sampling: how tokens are chosen."""
+        """As in `exchange.ReplySource`; generation: what the model's own generation config does to scores, even at
+        temperature 0; sampling: how tokens are chosen."""
         described = describe_checkpoint(self.model, self.chat, self.spec)
-        described |= {"kind": "generative", "batching": self.batching, "probe": self.probe}
+        described |= {"batching": self.batching, "probe": self.probe}
         if self.flash is not None:
             described["attention"] = self.flash
-        decoding = self.decoding
-        described |= {"temperature": decoding.temperature, "max_tokens": decoding.max_tokens, "seed": decoding.seed}
-        sampling = "greedy" if decoding.temperature == 0 else "noise seeded for each request"
+        sampling = "greedy" if self.decoding.temperature == 0 else "noise seeded for each request"
         return described | {"backend": "local", "generation": self.own_settings, "sampling": sampling}
 
 

@@ -21,9 +21,13 @@ class TemplateRef(_Record):
 
 
 class JudgeRef(_Record):
-    """How a judge was asked. templates: by mode, candidates that need grades being rated in every mode; parser: the
-    version that read the replies; backend: "local", "served" or a provider; structured: JSON by a schema; expected:
-    ratings are expected values; panel, vote: the judges of a panel, and how they became one."""
+    """How a judge was asked.
+
+    templates: by mode, candidates that need grades being rated in every mode; parser: the version that read the
+    replies; backend: "local", "served" or a provider; sampling: how a local one chose tokens; generation: what the
+    model's own generation config does to that, penalties and the like; structured: JSON by a schema; expected: ratings
+    are expected values; panel, vote: the judges of a panel, and how they became one.
+    """
 
     mode: Mode
     templates: dict[Mode, TemplateRef]
@@ -32,6 +36,8 @@ class JudgeRef(_Record):
     temperature: float
     max_new_tokens: int
     seed: int
+    sampling: str | None = None
+    generation: dict[str, str] = {}
     structured: bool = False
     expected: bool = False
     panel: tuple[str, ...] = ()

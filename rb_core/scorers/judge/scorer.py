@@ -28,8 +28,8 @@ from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.verdict import PARSER_VERSION
 from rb_core.table import Score
 
-# So many requests in a row without an answer are no accident: the server is gone, and the run stops instead of waiting
-# for each of the others as well.
+# So many requests in a row that come to nothing are no accident: the server is gone, or does not give what is asked
+# for, and the run stops instead of trying each of the others as well.
 MOST_IN_A_ROW = 32
 
 
@@ -121,6 +121,8 @@ class JudgeScorer:
             },
             parser=PARSER_VERSION,
             backend=told.pop("backend"),
+            sampling=told.pop("sampling", None),
+            generation={name: str(value) for name, value in told.pop("generation", {}).items()},
             temperature=self.wording.decoding.temperature,
             max_new_tokens=self.wording.decoding.max_tokens,
             seed=self.wording.decoding.seed,
@@ -131,7 +133,7 @@ class JudgeScorer:
 
     def _replies(self, every: Sequence[Candidates], ready: _Replies) -> Generator[None]:
         """Fill `ready` with replies, those in the transcript first; ends when all are there."""
-        places: list[str] = []  # what was sent, by its place among the requests
+        places: list[tuple[str, bool]] = []  # what was sent, by its place, and whether it lives by log-probabilities
         waiting: dict[str, list[tuple[int, int]]] = {}  # equal requests are sent once
 
         paid: set[str] = set()  # replies that are there already, also from an earlier start, are booked once
@@ -152,7 +154,7 @@ class JudgeScorer:
                 for number, ask in enumerate(modes.asks(self.mode, candidates)):
                     request = modes.question(ask, candidates, self.wording).request
                     if is_new(request, index, number):
-                        places.append(request.sha256)
+                        places.append((request.sha256, ask.mode == "logprob"))
                         yield request
 
         def arrived(sha256: str, reply: Reply) -> None:
@@ -161,16 +163,15 @@ class JudgeScorer:
             for index, number in waiting.pop(sha256):
                 ready.put(index, number, reply)
 
-        in_a_row = 0
+        in_vain = 0
         with closing(self.generator.generate(missing())) as replies:
             for place, reply in replies:
-                arrived(places[place], reply)
-                in_a_row = in_a_row + 1 if reply.problem == SERVER_ERROR else 0
-                if in_a_row >= MOST_IN_A_ROW:
-                    raise ModelError(
-                        f"{self.name}: {in_a_row} requests in a row had no answer, after {reply.tries} tries the last; "
-                        "what is answered is kept: start the run again when the server is back"
-                    )
+                sha256, needs_logprobs = places[place]
+                arrived(sha256, reply)
+                trouble = _trouble(reply, needs_logprobs=needs_logprobs)
+                in_vain = in_vain + 1 if trouble else 0
+                if in_vain >= MOST_IN_A_ROW:
+                    raise ModelError(f"{self.name}: {in_vain} requests in a row {trouble}")
                 yield
 
     def _scores(self, candidates: Candidates, replies: Sequence[Reply]) -> list[Score]:
@@ -271,6 +272,18 @@ def reasons_of(values: Floats, why: Sequence[Sequence[str]]) -> list[str]:
         next(filter(None, reasons), every[0]) if math.isnan(value) else ""
         for value, reasons in zip(values, why, strict=True)
     ]
+
+
+def _trouble(reply: Reply, *, needs_logprobs: bool) -> str:
+    """What may be the matter with every request, if it is with this one; "" for nothing."""
+    if reply.problem == SERVER_ERROR:
+        return (
+            f"had no answer, the last in {reply.tries} tries; what is answered is kept: start the run again when the "
+            "server is back"
+        )
+    if needs_logprobs and not reply.problem and not reply.tokens:
+        return "came back without log-probabilities: --mode logprob needs a server that gives them (top_logprobs)"
+    return ""
 
 
 class _Replies:
