@@ -297,7 +297,7 @@ def test_a_live_pair_is_answered_in_half_a_second(client: Client) -> None:
 @pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (390, "dark")])
 def test_axe_finds_no_violation_in_what_is_shown(open_page: OpenPage, width: int, theme: str) -> None:
     """Two models, tokens and their table, code, what-if and a note pass axe-core; nothing is wider than the screen."""
-    page = open_page(tab="Try a pair", theme=theme, width=width)
+    page = open_page("?q=tiny", tab="Try a pair", theme=theme, width=width)  # little in what is hidden
     fill(page, *ANSWERS)
     page.get_by_role("checkbox", name="baseline/longest", exact=True).check()
     result = score(page)
