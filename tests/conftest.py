@@ -20,6 +20,28 @@ settings.register_profile("rewardbench", deadline=None)
 settings.load_profile("rewardbench")
 
 
+# The files that take longest. They come first, so that neither process ends with a long one while the other is idle.
+LONG_FILES = (
+    "tests/test_processes.py",
+    "tests/space/test_page.py",
+    "tests/test_evaluate.py",
+    "tests/space/test_leaderboard.py",
+    "tests/space/test_model.py",
+    "tests/space/test_compare.py",
+    "tests/space/test_pair_tools.py",
+    "tests/space/test_try_pair.py",
+    "tests/hub/test_push.py",
+    "tests/space/test_visitors.py",
+    "tests/test_hub_loading.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of the long files first; all others stay in their order."""
+    place = {file: number for number, file in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of a tiny model by its name in tiny_models.BUILDERS or CAUSAL_BUILDERS. Shared: tests must not change
