@@ -38,6 +38,8 @@ ENDED = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
 # Labels can hold letters, digits, - and _ only; the exact names go into the environment.
 MODEL_VARIABLE, BENCHMARK_VARIABLE = "RB_MODEL", "RB_BENCHMARK"
 MAX_LABEL = 100
+# Options that say that one process does it all, whatever the number of GPUs: one model over all of them, or a judge.
+_ONE_PROCESS = frozenset({"--device-map", "generative", "--mode", "--template", "--base-url", "--provider", "--judges"})
 
 _NEEDED: Mapping[str, frozenset[str]] = {
     "run_job": frozenset({"image", "command", "env", "secrets", "flavor", "timeout", "labels", "namespace"}),
@@ -75,7 +77,9 @@ class Job:
         """The command of the container, step by step in one shell; the first step that fails ends it."""
         program = ["python", "-m", "rb_core"]
         gpus = gpus_of(self.flavor)
-        if gpus > 1 and not any(option.startswith("--device-map") for option in self.options):
+        if gpus > 1 and not any(
+            option.removeprefix("--kind=").partition("=")[0] in _ONE_PROCESS for option in self.options
+        ):
             program = ["accelerate", "launch", "--num_processes", str(gpus), "-m", "rb_core"]
         where = ["--model", self.model, "--benchmark", self.benchmark, "--out", "mine"]
         steps = [

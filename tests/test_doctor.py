@@ -405,6 +405,12 @@ def test_exit_codes(tiny_copy: TinyModel, monkeypatch: pytest.MonkeyPatch, capsy
         assert message in capsys.readouterr().err
 
 
+def test_a_judge_is_not_examined(tiny_model: Callable[[str], Path]) -> None:
+    """A judge answers in words: the doctor says so, and what to do."""
+    with pytest.raises(ModelError, match="asked as a judge"):
+        examine(str(tiny_model("llama-lm")), ModelOptions(kind="generative"))
+
+
 def test_a_baseline_has_nothing_to_examine() -> None:
     """A baseline is refused with a reason."""
     with pytest.raises(ModelError, match="nothing to examine"):

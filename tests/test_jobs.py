@@ -192,7 +192,8 @@ def test_several_gpus_are_several_processes() -> None:
     """A flavor with four GPUs launches four processes, unless one process has all of them."""
     assert "accelerate launch --num_processes 4 -m rb_core evaluate" in planned(flavor="a10g-largex4").command[2]
     assert "accelerate" not in planned(flavor="l4x1").command[2]
-    assert "accelerate" not in planned(flavor="a10g-largex4", options=["--device-map", "auto"]).command[2]
+    for alone in (["--device-map", "auto"], ["--mode", "ratings"], ["--kind", "generative"], ["--kind=generative"]):
+        assert "accelerate" not in planned(flavor="a10g-largex4", options=alone).command[2]
     assert [jobs.gpus_of(name) for name in ("cpu-xl", "t4-small", "h200x8", "rtx-pro-6000", "a100x4")] == [
         1,
         1,

@@ -57,10 +57,15 @@ _ITEMS = (
 
 def examine(model: str, options: ModelOptions | None = None) -> Report:
     """Examine a model. Raises ModelError when there is nothing to examine: no such model, an option that does not fit
-    it, a device that is not there, or a baseline."""
+    it, a device that is not there, a baseline, or a judge."""
     spec = resolve(model, options or ModelOptions())
     if spec.kind == "baseline":
         raise ModelError(f"{model} is a baseline: it has no checkpoint, so there is nothing to examine")
+    if spec.kind == "generative":
+        raise ModelError(
+            f"{model} is asked as a judge, and what is examined here is where a score is read from a model: ask it "
+            "about a few examples with evaluate --limit, and read its transcript"
+        )
     from rb_core.scorers.conformance import admit
 
     patient = admit(spec, model)
