@@ -176,7 +176,8 @@ class LocalGenerator:
         kind: tuple[Hashable, ...] = (request.max_tokens, request.top_logprobs > 0)
         if self.batching == "single":
             return (*kind, asked.place)
-        # Penalties count what stands in a row, and padding would be counted too.
+        # Penalties count what stands in a row. Padding would count too: for n-grams, and in transformers 5.17 for
+        # all of them.
         if self.own_settings and not _looks_only(request):
             kind = (*kind, length)
         for turn in turning_points([self.model]):

@@ -203,9 +203,12 @@ def test_penalties_hold_and_do_not_see_padding(tiny_copy: Callable[[str], Path])
     plain = texts(load(folder), requests())
     settings = {"repetition_penalty": 1.8, "do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20}
     change_generation_config(folder, **settings)
-    generator, own = load(folder), Own(folder)
-    assert generator.describe()["generation"] == {"repetition_penalty": 1.8}
+    own = Own(folder)
     expected = [own.text(prompt) for prompt in PROMPTS]
+    generator = load(folder)
+    assert generator.describe()["generation"] == {"repetition_penalty": 1.8}
+    for group in generator._groups(generator._asked(list(enumerate(requests())))):
+        assert len({len(asked.ids) for asked in group}) == 1
     assert expected != plain
     assert texts(generator, requests()) == expected
 
@@ -449,14 +452,18 @@ def test_where_continuous_batching_fails_padded_batches_go_on(
     assert "no block is free" in caplog.text
 
 
-def test_leaving_early_ends_continuous_batching(ending: Path) -> None:
+def test_leaving_early_ends_continuous_batching(tiny_model: TinyModel) -> None:
     """Who closes the iterator does not wait for what is running, and the model can be used again."""
-    generator = continuing(ending)
-    stream = generator.generate(requests(400))
+    generator = continuing(tiny_model("llama-lm"))
+    passes: list[None] = []
+    hook = generator.model.register_forward_hook(lambda *_: passes.append(None))
+    stream = generator.generate([Request(PROMPTS[0], 2), *requests(400)])
     next(stream)
     stream.close()
+    hook.remove()
+    assert len(passes) < 200
     generator.batching = "padded"
-    assert texts(generator, requests()) == texts(load(ending), requests())
+    assert texts(generator, requests()) == texts(load(tiny_model("llama-lm")), requests())
 
 
 # ---- what is put together
