@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.perf import scoring
+from tests.perf import generation, scoring
 from tests.perf.scoring import Lengths, Line
 
 SHAPE = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -140,3 +140,14 @@ def test_peak_memory_is_measured() -> None:
     peak = scoring.peak_memory(rig, work, "transformers")
     assert peak is not None
     assert logits < peak < 6 * logits
+
+
+def test_the_benchmark_of_replies_compares_the_same_texts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both ways give each prompt the same reply, and the ratio of their times is printed."""
+    sizes = ("--requests", "4", "--max-tokens", "3", "--hidden", "64", "--layers", "1", "--rounds", "1")
+    monkeypatch.setattr("sys.argv", ["generation", *sizes, "--device", "cpu"])
+    generation.main()
+    assert "4 replies of at most 3 tokens, 4 alike" in (shown := capsys.readouterr().out)
+    assert float(shown.split()[-1]) > 0
