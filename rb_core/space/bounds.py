@@ -27,22 +27,37 @@ class Bounds:
 
     per_minute: requests of one session; waiting: requests that may stand in line; tokens: through one model for one
     question; memory: bytes for all loaded models.
+
+    Of a judge, for one question. judge_requests: how often it is asked; judge_tokens: the most that these requests and
+    their replies can take, counting each byte of a request as a token; judge_reply: tokens of one reply; judge_seconds:
+    for a server's answer, all tries included. judge_total: tokens of each served judge for all questions, None for any.
     """
 
     per_minute: int = 60
     waiting: int = 16
     tokens: int = 8192
     memory: int = 4 * GIB
+    judge_requests: int = 16
+    judge_tokens: int = 1 << 16
+    judge_reply: int = 512
+    judge_seconds: int = 60
+    judge_total: int | None = None
 
     @classmethod
     def from_environment(cls) -> Bounds:
-        """RB_LIVE_PER_MINUTE, RB_LIVE_QUEUE, RB_LIVE_TOKENS and RB_LIVE_MEMORY, where they are set. Raises
-        RewardBenchError for a value that makes no sense."""
+        """RB_LIVE_PER_MINUTE, _QUEUE, _TOKENS, _MEMORY, and of judges RB_LIVE_JUDGE_REQUESTS, _TOKENS, _REPLY, _SECONDS
+        and _TOTAL, where they are set. Raises RewardBenchError for a value that makes no sense."""
+        total = os.environ.get("RB_LIVE_JUDGE_TOTAL")
         return cls(
             per_minute=_whole("RB_LIVE_PER_MINUTE", cls.per_minute),
             waiting=_whole("RB_LIVE_QUEUE", cls.waiting),
             tokens=_whole("RB_LIVE_TOKENS", cls.tokens),
             memory=parse_bytes(os.environ["RB_LIVE_MEMORY"]) if os.environ.get("RB_LIVE_MEMORY") else cls.memory,
+            judge_requests=_whole("RB_LIVE_JUDGE_REQUESTS", cls.judge_requests),
+            judge_tokens=_whole("RB_LIVE_JUDGE_TOKENS", cls.judge_tokens),
+            judge_reply=_whole("RB_LIVE_JUDGE_REPLY", cls.judge_reply),
+            judge_seconds=_whole("RB_LIVE_JUDGE_SECONDS", cls.judge_seconds),
+            judge_total=_whole("RB_LIVE_JUDGE_TOTAL", 1) if total else None,
         )
 
 

@@ -83,8 +83,8 @@ def place(margins: Any, margin: float, benchmark: str) -> Place | None:
 
 def place_of(outcome: Outcome, source: Outcomes) -> Place | None:
     """Where the outcome's margin falls among the model's margins on the benchmark it has most of; None where none are
-    known."""
-    if outcome.margin is None:
+    known, and for a judge, whose scores have another scale with every way to ask."""
+    if outcome.margin is None or outcome.judged:
         return None
     found = []
     for board in source.payload()["boards"]:

@@ -15,9 +15,10 @@ from rb_core.conversation import ChatFormat, Conversation, Encoded
 from rb_core.errors import ModelError, RewardBenchError
 from rb_core.evaluate import TokenReward, make_scorer, score_candidates, trace
 from rb_core.example import Candidates
-from rb_core.models import ModelSpec, resolve
+from rb_core.models import ModelOptions, ModelSpec, resolve
 from rb_core.scorers.base import Batch, Cell, Scorer, by_cell
 from rb_core.space.bounds import Bounds, Line
+from rb_core.space.judged import Judged, Judges, options_of
 from rb_core.space.loaded import Loaded, LoadedModels
 from rb_core.space.offer import Offer
 from rb_core.space.question import InputError, Question
@@ -25,6 +26,7 @@ from rb_core.table import Score
 
 if TYPE_CHECKING:
     from rb_core.scorers.conversations import ConversationScorer
+    from rb_core.scorers.judge.scorer import JudgeScorer
 
 # An absolute path of this machine, which a message from further down may name.
 _PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'\",]+[/\\])+[^\s/\\:'\",]*")
@@ -62,7 +64,8 @@ class Outcome:
     """What the page and the endpoint say of one question to one model.
 
     is_reward: the scores are rewards of a model, so that a difference is a log-odds; control_tokens: those of the
-    model that stood in the visitor's text, and were fed as ordinary text; no_along: why there is no reward by token.
+    model that stood in the visitor's text, and were fed as ordinary text; no_along: why there is no reward by token;
+    judged: what a generative judge said, None for other models.
     """
 
     model: str
@@ -71,6 +74,7 @@ class Outcome:
     control_tokens: tuple[str, ...] = ()
     along_kind: AlongKind = "running"
     no_along: str = ""
+    judged: Judged | None = None
 
     @property
     def margin(self) -> float | None:
@@ -95,19 +99,24 @@ def sigmoid(margin: float) -> float:
 class Live:
     """Scores questions one at a time with the models that are offered, each loaded when it is first asked for.
 
-    One at a time: a fast tokenizer may not be used by two threads at once, and two cores are not faster shared.
+    One at a time: a fast tokenizer may not be used by two threads at once, and two cores are not faster shared. Those
+    who wait for a judge's server stand in a line of their own, so that nobody else waits for it.
     """
 
     def __init__(self, offer: Offer, bounds: Bounds) -> None:
         self.offer = offer
         self.bounds = bounds
         self.line = Line(bounds.waiting)
-        self.loaded = LoadedModels(bounds.memory, lambda name: resolve(offer.place(name)), _load)
+        self.judges = Judges(bounds)
+        self._served = Line(bounds.waiting)
+        self.loaded = LoadedModels(bounds.memory, self._spec, _load)
 
     def bring(self, models: Sequence[str]) -> Iterator[str]:
         """Load what is not loaded yet, with a word on how it goes. Raises InputError for what cannot be loaded."""
         for model in models:
             yield from self.loaded.bring(model)
+        if asked := [model for model in models if model in self.offer.judges]:
+            yield f"Asking {' and '.join(asked)}: what a judge says takes longer than a score."
 
     def score(self, question: Question, along: bool = False) -> list[Outcome]:
         """One outcome a model. along: with the reward at each token. Raises InputError where a model cannot."""
@@ -126,15 +135,28 @@ class Live:
     ) -> Outcome:
         candidates = Candidates(question.conversation, completions or question.completions)
         loaded = self.loaded.get(model)
-        with self.line.turn():
+        line = self._served if loaded.spec.options.judge.served else self.line
+        with line.turn():
             try:
                 if loaded.spec.kind == "baseline":
                     return _outcome(model, False, score_candidates(loaded.scorer, [candidates])[0])
+                if loaded.spec.kind == "generative":
+                    return self._ask(loaded, candidates, along)
                 return self._read(loaded, candidates, along)
             except InputError:
                 raise
             except RewardBenchError as error:
                 raise InputError(without_paths(str(error))) from error
+
+    def _spec(self, name: str) -> ModelSpec:
+        judge = self.offer.judges.get(name)
+        return resolve(self.offer.place(name), options_of(judge, self.bounds) if judge else ModelOptions())
+
+    def _ask(self, loaded: Loaded, candidates: Candidates, along: bool) -> Outcome:
+        """The outcome of a judge, which says something of whole completions."""
+        scores, judged = self.judges.ask(cast("JudgeScorer", loaded.scorer), candidates)
+        no_along = "a judge is asked about whole completions" if along else ""
+        return replace(_outcome(loaded.name, False, scores), judged=judged, no_along=no_along)
 
     def _read(self, loaded: Loaded, candidates: Candidates, along: bool) -> Outcome:
         """The outcome of a model that reads conversations: what is shown is what is scored."""
@@ -177,7 +199,7 @@ class Live:
 def _load(spec: ModelSpec) -> Scorer:
     """The scorer of a model. What a visitor types is text to it, never a control token of the model's."""
     scorer = make_scorer(spec)
-    if spec.kind == "baseline":
+    if spec.kind in ("baseline", "generative"):  # a judge's prompt takes every text for text by itself
         return scorer
     reader = cast("ConversationScorer", scorer)
     return replace(reader, chat=replace(reader.chat, sanitize=True))

@@ -139,8 +139,10 @@ class LoadedModels:
 
 
 def weight_bytes(scorer: Any) -> int:
-    """Bytes of a loaded scorer's weights; 0 for a baseline."""
+    """Bytes of a loaded scorer's weights; 0 for a baseline, and for a judge that a server answers for."""
     models = scorer.models() if hasattr(scorer, "models") else []
+    judge = getattr(getattr(scorer, "generator", None), "model", None)
+    models = [*models, judge] if hasattr(judge, "parameters") else models  # of a served judge it is a name
     tensors = {id(t): t for model in models for t in (*model.parameters(), *model.buffers())}
     return sum(t.numel() * t.element_size() for t in tensors.values())
 
@@ -149,7 +151,8 @@ def expected_bytes(spec: ModelSpec) -> int:
     """Bytes of the weight files that will be loaded, which are kept in the dtype they are stored in. Raises
     RewardBenchError when the hub does not say."""
     parts = {each.location: each for each in (spec.checkpoint, spec.adapter, spec.reference) if each is not None}
-    return 0 if spec.kind == "baseline" else sum(map(_file_bytes, parts.values()))
+    nothing = spec.kind == "baseline" or spec.options.judge.served
+    return 0 if nothing else sum(map(_file_bytes, parts.values()))
 
 
 def _file_bytes(checkpoint: Checkpoint) -> int:

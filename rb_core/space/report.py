@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rb_core.space.compared import Place, agreements
+from rb_core.space.judged_view import judged_json
 from rb_core.space.live import Outcome
 from rb_core.space.question import Question
 
@@ -36,6 +37,8 @@ def as_json(outcome: Outcome, placed: Place | None = None) -> dict[str, Any]:
     if any(c.along for c in outcome.completions):
         found["along_kind"] = outcome.along_kind
         found["along"] = [[list(token) for token in c.along] for c in outcome.completions]
+    if outcome.judged:
+        found["judge"] = judged_json(outcome.judged)
     return found
 
 

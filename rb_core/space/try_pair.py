@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from html import escape
 from importlib import resources
@@ -20,7 +21,7 @@ from rb_core.space.compared import Place, place_of
 from rb_core.space.leaderboard import ResultsSource
 from rb_core.space.live import Live, Outcome
 from rb_core.space.message import message_html, notice_html
-from rb_core.space.offer import ALWAYS, offer_from_environment
+from rb_core.space.offer import ALWAYS, Offer, offer_from_environment
 from rb_core.space.question import (
     MAX_CHARACTERS,
     MAX_COMPLETIONS,
@@ -36,7 +37,7 @@ from rb_core.space.question import (
 )
 from rb_core.space.report import address, agreement_json, as_json
 from rb_core.space.verdict import WAITING, moved_html, outcome_html
-from rb_core.space.what_if import BY_ID, CHANGES, Moved, all_texts, moved
+from rb_core.space.what_if import BY_ID, CHANGES, NOT_FOR_JUDGES, Moved, all_texts, moved
 
 ScoreText = Callable[..., Any]
 Updates = dict[Any, Any]
@@ -139,7 +140,7 @@ class Served:
         def values(question: Question, completions: Sequence[str]) -> list[list[float | None]]:
             return live.values(question, completions)
 
-        self.score: Callable[[Question, bool], list[Outcome]] = on_gpu(score) if on_gpu else score
+        self._score = on_gpu(score) if on_gpu else score
         self._values: Callable[..., list[list[float | None]]] = on_gpu(values) if on_gpu else values
 
     @contextmanager
@@ -164,18 +165,34 @@ class Served:
             models, prompt or "", completions[: int(count)], system, said, score_empty, offered=self.live.offer.names
         )
 
+    def without_judges(self, question: Question) -> tuple[Question, list[str]]:
+        """The question to the models that are no judges, and the judges. Raises InputError where nobody is left."""
+        judges = [model for model in question.models if model in self.live.offer.judges]
+        others = tuple(model for model in question.models if model not in judges)
+        if not others:
+            raise InputError(f"What if is for reward models: {NOT_FOR_JUDGES} Choose another model.")
+        return replace(question, models=others), judges
+
     def bring(self, question: Question) -> Iterator[str]:
         """Load the question's models, with a word on how it goes. Where a Space lends a GPU by the call, a model is
         loaded within that call."""
         if not self._on_gpu:
             yield from self.live.bring(question.models)
 
+    def score(self, question: Question, along: bool) -> list[Outcome]:
+        """One outcome a model. No GPU is borrowed to wait for a server."""
+        judges = self.live.offer.judges
+        if all(model in judges and judges[model].base_url for model in question.models):
+            return self.live.score(question, along)
+        found: list[Outcome] = self._score(question, along)
+        return found
+
     def places(self, outcomes: Sequence[Outcome]) -> list[Place | None]:
         """Where each model's margin falls among its own."""
         return [place_of(outcome, self._source) for outcome in outcomes]
 
     def moved(self, question: Question, change: str) -> list[Moved]:
-        """What one change, or every one, does to the scores."""
+        """What one change, or every one, does to the scores of models that are no judges."""
         changes = CHANGES if change == EVERY_CHANGE else (BY_ID[change],)
         texts = all_texts(question.completions, changes)
         return moved(question.models, changes, len(question.completions), self._values(question, texts))
@@ -192,14 +209,14 @@ def build_try_pair(
     served = Served(Live(offer_from_environment(), Bounds.from_environment()), source, on_gpu)
     gr.HTML(
         '<div class="rb-intro"><h2 class="rb-title">Try a pair</h2><p class="rb-lead">Score your own completions with '
-        "the code that scores the benchmarks. What you type is neither stored nor logged.</p></div>",
+        "the code that scores the benchmarks. What you type is neither stored nor logged here.</p></div>",
         apply_default_css=False,
     )
     with gr.Row(elem_classes="rb-try"):
         with gr.Column(scale=7, min_width=320):
             samples = _sample_buttons()
             sets = _starter_fields()
-            form = _fields(served.live.offer.names)
+            form = _fields(served.live.offer)
             with gr.Row(elem_classes="rb-actions"):
                 button = gr.Button("Score", variant="primary", elem_classes="rb-go")
                 link = gr.Button("Copy a link to this", size="sm", min_width=0, elem_classes="rb-chip")
@@ -259,9 +276,27 @@ def starter_sets() -> Mapping[str, list[Example]]:
     return found
 
 
-def _fields(offered: Sequence[str]) -> Form:
+def choices(offer: Offer) -> list[tuple[str, str]]:
+    """The models on offer, each as the form says it and as it is called."""
+    return [(f"{name} (judge)" if name in offer.judges else name, name) for name in offer.names]
+
+
+def about_judges(offer: Offer) -> str | None:
+    """What a visitor should know of the judges on offer before asking one; None where there are none."""
+    if not offer.judges:
+        return None
+    served = [name for name, judge in offer.judges.items() if judge.base_url]
+    sent = f" What you type is sent to the server that answers for {' and '.join(served)}." if served else ""
+    return f"A judge is a language model that is asked in words.{sent}"
+
+
+def _fields(offer: Offer) -> Form:
     models = gr.CheckboxGroup(
-        list(offered), value=[offered[0]], label=f"Models (one to {MAX_MODELS})", elem_classes="rb-models"
+        choices(offer),
+        value=[offer.names[0]],
+        label=f"Models (one to {MAX_MODELS})",
+        info=about_judges(offer),
+        elem_classes="rb-models",
     )
     with gr.Accordion("System prompt and earlier turns (optional)", open=False, elem_classes="rb-system"):
         system = gr.Textbox("", label="System prompt", lines=2, max_lines=8)
@@ -496,10 +531,10 @@ def _connect_changes(served: Served, form: Form, said: Said, buttons: Mapping[st
         def answer(request: gr.Request, *values: Any) -> Iterator[str]:
             try:
                 with served.admitted(request):
-                    question = served.question(*values)
+                    question, judges = served.without_judges(served.question(*values))
                     for word in served.bring(question):
                         yield notice_html(word)
-                    yield moved_html(served.moved(question, change))
+                    yield moved_html(served.moved(question, change), judges)
             except InputError as error:
                 yield message_html(str(error))
 
@@ -540,7 +575,7 @@ def _connect_json(
     def restore(request: gr.Request) -> Updates:
         """What the page shows when it is opened: the models on offer by now, and what its address holds."""
         names = served.live.offer.names
-        offered = gr.update(choices=list(names))
+        offered = gr.update(choices=choices(served.live.offer))
         pair = request.query_params.get("pair")
         if pair is None:
             return {form.models: offered}
@@ -548,7 +583,7 @@ def _connect_json(
             question = from_link(pair, names, default=ALWAYS[:1])
         except InputError as error:
             return {form.models: offered, said.note: message_html(str(error))}
-        chosen = gr.update(choices=list(names), value=list(question.models))
+        chosen = gr.update(choices=choices(served.live.offer), value=list(question.models))
         return {**filled(form, said, question, said_html("Filled in from the link. Press Score.")), form.models: chosen}
 
     page.load(restore, None, _all_outputs(form, said), **quick)
@@ -594,11 +629,12 @@ def _endpoint(served: Served) -> Callable[..., dict[str, Any]]:
         return {**first, "others": rest, "agreement": agreement_json(outcomes)} if rest else first
 
     endpoint.__name__ = "score"  # what tools for agents are called by
-    endpoint.__doc__ = f"""Score completions of a prompt with a reward model or a baseline.
+    endpoint.__doc__ = f"""Score completions of a prompt with a reward model, a generative judge or a baseline.
 
     Returns scores in the order given (null where one could not be scored), ranks, token counts, between best and
     second the margin and, for a reward model, the Bradley-Terry probability, and the percentile of the margin's size
-    among the model's margins on a benchmark where they are known (else null).
+    among the model's margins on a benchmark where they are known (else null). Of a judge there is also `judge`: every
+    request, which completions it showed in which order, the verdict and the judge's reply.
 
     Parameters:
         model: one of {", ".join(served.live.offer.names)}, or another that the page offers

@@ -9,10 +9,11 @@ from html import escape
 
 from rb_core.space.along import along_html
 from rb_core.space.compared import Agreement, Place, agreements
+from rb_core.space.judged_view import judge_notes, judged_html
 from rb_core.space.live import Outcome, Piece, ScoredCompletion
 from rb_core.space.question import Question
 from rb_core.space.report import curl_code, python_code, report
-from rb_core.space.what_if import Moved, Shift
+from rb_core.space.what_if import NOT_FOR_JUDGES, Moved, Shift
 
 EXCERPT = 140
 
@@ -54,12 +55,13 @@ def _one_model(outcome: Outcome, texts: Sequence[str], placed: Place | None, sev
         '<thead><tr><th scope="col" class="rb-num">Rank</th><th scope="col">Completion</th>'
         f'<th scope="col" class="rb-num">{"Reward" if outcome.is_reward else "Score"}</th>'
         f'<th scope="col" class="rb-num">{"Tokens" if outcome.is_reward else "Words"}</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>{along_html(outcome)}{_fed(outcome)}</section>"
+        f"<tbody>{rows}</tbody></table>{judged_html(outcome.judged) if outcome.judged else ''}{along_html(outcome)}"
+        f"{_fed(outcome)}</section>"
     )
 
 
 def _place(outcome: Outcome, placed: Place | None) -> str:
-    if outcome.margin is None:
+    if outcome.margin is None or outcome.judged:
         return ""
     if placed is None:
         return (
@@ -128,14 +130,19 @@ def _take_away(outcomes: Sequence[Outcome], question: Question, places: Sequence
     )
 
 
-def moved_html(moves: Sequence[Moved]) -> str:
-    """What changes do to the scores, a table for each model and change."""
+def moved_html(moves: Sequence[Moved], judges: Sequence[str] = ()) -> str:
+    """What changes do to the scores, a table for each model and change. judges: those that were left out."""
     blocks = "".join(_moved(move) for move in moves)
     return (
-        f'<div class="rb-outcome rb-moved"><h3>How the scores move</h3>{blocks}'
+        f'<div class="rb-outcome rb-moved"><h3>How the scores move</h3>{_left_out(judges)}{blocks}'
         '<p class="rb-excerpt">A model that weighs what is said, and not how, would hardly move but for the refusal. '
         "One prompt shows a tendency at best.</p></div>"
     )
+
+
+def _left_out(judges: Sequence[str]) -> str:
+    names = escape(" and ".join(judges))
+    return f'<p class="rb-note">Without {names}: {escape(NOT_FOR_JUDGES)}</p>' if judges else ""
 
 
 def _moved(move: Moved) -> str:
@@ -196,7 +203,9 @@ def _percent(probability: float) -> str:
 
 def _notes(outcome: Outcome) -> str:
     notes = []
-    if not outcome.is_reward:
+    if outcome.judged:
+        notes += judge_notes(outcome.judged)
+    elif not outcome.is_reward:
         notes.append(
             "This is a baseline. Its number is not a reward in nats and has no scale, so no Bradley-Terry probability "
             "applies. Nothing is fed to a model."

@@ -59,6 +59,10 @@ CHANGES = (
     ),
     Change("refusal", "Refusal", f"“{_REFUSAL}” in place of the text.", lambda text: _REFUSAL),
 )
+NOT_FOR_JUDGES = (
+    "a judge's score says how a completion does against the others of its question, which a change to all of them "
+    "would not show, and every change would have to be asked about anew."
+)
 BY_ID = {change.id: change for change in CHANGES}
 
 
