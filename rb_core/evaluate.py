@@ -29,7 +29,6 @@ from rb_core.processes import Processes, current, deal
 from rb_core.results import BenchmarkRef, ModelRef, Notes, Published, Result, Run, ScoreFile, from_json
 from rb_core.scorers.base import Cell, Plan, Scorer, by_cell, score_all
 from rb_core.scorers.baseline import BaselineScorer
-from rb_core.scorers.judge.exchange import SERVER_ERROR
 from rb_core.scorers.judge.records import Judging
 from rb_core.scorers.judge.transcript import Transcript, write_transcript
 from rb_core.table import (
@@ -131,7 +130,8 @@ def _run(
         Journal(scores_file, _fingerprint(settings, scorer, plan), discard=overwrite, here=here) as journal,
         _transcript(scorer, benchmark, name, settings, out=out, discard=overwrite, here=here) as transcript,
     ):
-        journal.forget(SERVER_ERROR)  # it may be back
+        if isinstance(scorer, judging.Judge):  # what a server failed to answer is asked again
+            journal.keep([index for index, (each, _) in enumerate(blinded) if scorer.is_answered(each)])
         with here.together(long=True):
             score_missing(scorer, plan, journal, here, progress=progress)
         journal.collect()

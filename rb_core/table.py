@@ -15,6 +15,7 @@ import math
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -201,9 +202,9 @@ class Journal:
         self._file.flush()
         self.done[entry.batch] = self._mine[entry.batch] = entry
 
-    def forget(self, reason: str) -> None:
-        """Score anew the batches of which something is unscored for that reason."""
-        self.done = {i: e for i, e in self.done.items() if all(score.reason != reason for score in e.scores)}
+    def keep(self, batches: Iterable[int]) -> None:
+        """Score all batches anew but for these."""
+        self.done = {index: self.done[index] for index in batches if index in self.done}
 
     def collect(self) -> None:
         """Put into every process's `done` what the others have appended. Waits for all."""

@@ -488,6 +488,23 @@ def test_a_killed_run_pays_for_nothing_twice(after: int, tmp_path: Path) -> None
     same(undisturbed, found, tmp_path)
 
 
+def test_without_its_replies_an_unfinished_run_asks_again(tmp_path: Path) -> None:
+    """Scores whose replies are lost are no scores: what was asked is asked anew, and the transcript is whole."""
+    path = pairs(tmp_path, 6)
+    with JudgeServer(judge(right)) as server:
+        with pytest.raises(ModelError, match="max-tokens-total"):
+            limited = asked(server, max_tokens_total=4000, max_new_tokens=32, concurrency=1)
+            evaluate.evaluate("test/lost", str(path), options=limited, out=tmp_path)
+        (replies,) = tmp_path.rglob("*.replies")
+        replies.unlink()
+        options = asked(server, max_new_tokens=32)
+        result = evaluate.evaluate("test/lost", str(path), options=options, out=tmp_path).result
+    frame, _ = read_transcript(tmp_path / transcript_path(result.benchmark.id, result.model.name))
+    assert len(frame) == 12
+    assert result.counts is not None
+    assert result.counts.scored == 6
+
+
 def wait_for(condition: Any, run: subprocess.Popen[bytes]) -> None:
     """Until the condition holds; fails when the run ends before, or after two minutes."""
     until = time.monotonic() + 120

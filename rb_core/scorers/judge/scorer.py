@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -93,21 +92,37 @@ class JudgeScorer:
         return found
 
     def stream(self, batches: Iterable[Batch]) -> Generator[list[Score]]:
-        every: list[Candidates] = [batch.inputs[0] for batch in batches]
-        ready = _Replies([len(modes.asks(self.mode, each)) for each in every])
-        with closing(self._replies(every, ready)) as arriving:
-            for _ in chain(arriving, [None]):
-                for index, replies in ready.take():
-                    yield self._scores(every[index], replies)
+        asking = _Asking(self, [batch.inputs[0] for batch in batches])
+        in_vain = 0
+        with closing(self.generator.generate(asking.requests())) as replies:
+            for place, reply in replies:
+                trouble = asking.arrived(place, reply)
+                in_vain = in_vain + 1 if trouble else 0
+                if in_vain >= MOST_IN_A_ROW:
+                    raise ModelError(f"{self.name}: {in_vain} requests in a row {trouble}")
+                yield from asking.scores()
+        yield from asking.scores()  # what the transcript had already
+
+    def question(self, ask: Ask, candidates: Candidates) -> modes.Question:
+        """An ask in this judge's words."""
+        return modes.question(ask, candidates, self.wording)
+
+    def answer(self, ask: Ask, reply: Reply) -> Answer:
+        """What a reply says to an ask."""
+        return modes.answer(ask, reply, structured=self.wording.structured)
+
+    def is_answered(self, candidates: Candidates) -> bool:
+        """Whether the transcript has every reply about candidates."""
+        questions = (self.question(ask, candidates) for ask in modes.asks(self.mode, candidates))
+        return all(self.transcript.get(self.name, question.request.sha256) for question in questions)
 
     def exchanges(self, candidates: Candidates) -> list[Exchange]:
         """What was asked about candidates that are scored, and answered. Raises KeyError where they are not."""
         found = []
         for ask in modes.asks(self.mode, candidates):
-            request, injections = modes.question(ask, candidates, self.wording)
+            request, injections = self.question(ask, candidates)
             reply = self.transcript.replies[self.name, request.sha256]
-            answer = modes.answer(ask, reply, structured=self.wording.structured)
-            found.append(Exchange(self.name, ask, request, injections, reply, answer))
+            found.append(Exchange(self.name, ask, request, injections, reply, self.answer(ask, reply)))
         return found
 
     def describe(self) -> dict[str, Any]:
@@ -130,57 +145,6 @@ class JudgeScorer:
             expected=self.wording.expected,
         )
         return {"kind": self.kind, "judge": judge, **told}
-
-    def _replies(self, every: Sequence[Candidates], ready: _Replies) -> Generator[None]:
-        """Fill `ready` with replies, those in the transcript first; ends when all are there."""
-        places: list[tuple[str, bool]] = []  # what was sent, by its place, and whether it lives by log-probabilities
-        waiting: dict[str, list[tuple[int, int]]] = {}  # equal requests are sent once
-
-        paid: set[str] = set()  # replies that are there already, also from an earlier start, are booked once
-
-        def is_new(request: Request, index: int, number: int) -> bool:
-            sha256 = request.sha256
-            if (known := self.transcript.get(self.name, sha256)) is not None:
-                ready.put(index, number, known)
-                if sha256 not in paid:
-                    paid.add(sha256)
-                    self.budget.add(known, request)
-                return False
-            waiting.setdefault(sha256, []).append((index, number))
-            return len(waiting[sha256]) == 1
-
-        def missing() -> Iterator[Request]:
-            for index, candidates in enumerate(every):
-                for number, ask in enumerate(modes.asks(self.mode, candidates)):
-                    request = modes.question(ask, candidates, self.wording).request
-                    if is_new(request, index, number):
-                        places.append((request.sha256, ask.mode == "logprob"))
-                        yield request
-
-        def arrived(sha256: str, reply: Reply) -> None:
-            self.transcript.add(self.name, sha256, reply)
-            paid.add(sha256)
-            for index, number in waiting.pop(sha256):
-                ready.put(index, number, reply)
-
-        in_vain = 0
-        with closing(self.generator.generate(missing())) as replies:
-            for place, reply in replies:
-                sha256, needs_logprobs = places[place]
-                arrived(sha256, reply)
-                trouble = _trouble(reply, needs_logprobs=needs_logprobs)
-                in_vain = in_vain + 1 if trouble else 0
-                if in_vain >= MOST_IN_A_ROW:
-                    raise ModelError(f"{self.name}: {in_vain} requests in a row {trouble}")
-                yield
-
-    def _scores(self, candidates: Candidates, replies: Sequence[Reply]) -> list[Score]:
-        asked = modes.asks(self.mode, candidates)
-        answers = [
-            modes.answer(ask, reply, structured=self.wording.structured)
-            for ask, reply in zip(asked, replies, strict=True)
-        ]
-        return modes.scores(candidates, asked, answers)
 
 
 class PanelScorer:
@@ -228,6 +192,10 @@ class PanelScorer:
             for score, value, reason in zip(given[0], voted, why, strict=True)
         ]
 
+    def is_answered(self, candidates: Candidates) -> bool:
+        """See JudgeScorer.is_answered."""
+        return all(judge.is_answered(candidates) for judge in self.judges)
+
     def exchanges(self, candidates: Candidates) -> list[Exchange]:
         """See JudgeScorer.exchanges."""
         return [exchange for judge in self.judges for exchange in judge.exchanges(candidates)]
@@ -274,37 +242,75 @@ def reasons_of(values: Floats, why: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _trouble(reply: Reply, *, needs_logprobs: bool) -> str:
-    """What may be the matter with every request, if it is with this one; "" for nothing."""
+class _Asking:
+    """The requests of one stream, and the replies as they come: equal requests are one, what the transcript has is not
+    asked, and scores are given out in the order of candidates."""
+
+    def __init__(self, judge: JudgeScorer, every: Sequence[Candidates]) -> None:
+        self._judge = judge
+        self._every = every
+        self._asks = [modes.asks(judge.mode, each) for each in every]
+        self._answers: list[list[Answer | None]] = [[None] * len(asks) for asks in self._asks]
+        self._sent: list[str] = []  # the hash of each request, by its place
+        self._waiting: dict[str, list[tuple[int, int]]] = {}  # by hash the candidates and asks it is for
+        self._booked: set[str] = set()
+        self._next = 0
+
+    def requests(self) -> Iterator[Request]:
+        """What the transcript does not have, one after the other."""
+        for index, candidates in enumerate(self._every):
+            for number, ask in enumerate(self._asks[index]):
+                request = self._judge.question(ask, candidates).request
+                if self._is_new(request, index, number):
+                    self._sent.append(request.sha256)
+                    yield request
+
+    def arrived(self, place: int, reply: Reply) -> str:
+        """Take a reply up. Returns what may be the matter with every request, where it is with this one, else ""."""
+        sha256 = self._sent[place]
+        self._judge.transcript.add(self._judge.name, sha256, reply)
+        self._booked.add(sha256)
+        places = self._waiting.pop(sha256)
+        for index, number in places:
+            self._put(index, number, reply)
+        (index, number), *_ = places
+        return _trouble(reply, self._asks[index][number])
+
+    def scores(self) -> Iterator[list[Score]]:
+        """The scores of candidates that are complete, and whose predecessors are, once each."""
+        while self._next < len(self._every):
+            answers = [answer for answer in self._answers[self._next] if answer is not None]
+            if len(answers) < len(self._asks[self._next]):
+                return
+            yield modes.scores(self._every[self._next], self._asks[self._next], answers)
+            self._next += 1
+
+    def _is_new(self, request: Request, index: int, number: int) -> bool:
+        """Whether a request has to be sent; if not, its reply is there, or on its way."""
+        sha256 = request.sha256
+        known = self._judge.transcript.get(self._judge.name, sha256)
+        if known is None:
+            self._waiting.setdefault(sha256, []).append((index, number))
+            return len(self._waiting[sha256]) == 1
+        if sha256 not in self._booked:  # an earlier start paid for it
+            self._booked.add(sha256)
+            self._judge.budget.add(known, request)
+        self._put(index, number, known)
+        return False
+
+    def _put(self, index: int, number: int, reply: Reply) -> None:
+        self._answers[index][number] = self._judge.answer(self._asks[index][number], reply)
+
+
+def _trouble(reply: Reply, ask: Ask) -> str:
     if reply.problem == SERVER_ERROR:
         return (
             f"had no answer, the last in {reply.tries} tries; what is answered is kept: start the run again when the "
             "server is back"
         )
-    if needs_logprobs and not reply.problem and not reply.tokens:
+    if ask.mode == "logprob" and not reply.problem and not reply.tokens:
         return "came back without log-probabilities: --mode logprob needs a server that gives them (top_logprobs)"
     return ""
-
-
-class _Replies:
-    """Replies by candidates and ask, given out in the order of candidates as they are complete."""
-
-    def __init__(self, asks: Sequence[int]) -> None:
-        self._replies: list[list[Reply | None]] = [[None] * number for number in asks]
-        self._next = 0
-
-    def put(self, index: int, number: int, reply: Reply) -> None:
-        self._replies[index][number] = reply
-
-    def take(self) -> Iterator[tuple[int, list[Reply]]]:
-        """The candidates that are complete now and whose predecessors are, with their replies."""
-        while self._next < len(self._replies):
-            found = [reply for reply in self._replies[self._next] if reply is not None]
-            if len(found) < len(self._replies[self._next]):
-                return
-            self._replies[self._next] = []  # held no longer than needed
-            self._next += 1
-            yield self._next - 1, found
 
 
 def _batch(index: int, candidates: Candidates) -> Batch:
