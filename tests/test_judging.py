@@ -492,8 +492,8 @@ def test_without_its_replies_an_unfinished_run_asks_again(tmp_path: Path) -> Non
     """Scores whose replies are lost are no scores: what was asked is asked anew, and the transcript is whole."""
     path = pairs(tmp_path, 6)
     with JudgeServer(judge(right)) as server:
+        limited = asked(server, max_tokens_total=4000, max_new_tokens=32, concurrency=1)
         with pytest.raises(ModelError, match="max-tokens-total"):
-            limited = asked(server, max_tokens_total=4000, max_new_tokens=32, concurrency=1)
             evaluate.evaluate("test/lost", str(path), options=limited, out=tmp_path)
         (replies,) = tmp_path.rglob("*.replies")
         replies.unlink()
