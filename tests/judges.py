@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def judge(taste: Taste) -> Callable[[Any], Scripted]:
     def answer(body: Any) -> Scripted:
         prompt, answers = read(body)
         worth = [taste(prompt, text) for text in answers]
-        if len(answers) == 1:
+        if len(answers) == 1 and not body.get("response_format"):
             return rating(worth[0], with_logprobs=bool(body.get("logprobs")))
         if body["max_tokens"] == 1:
             share = [w / sum(worth) if sum(worth) else 1 / len(worth) for w in worth]
@@ -41,6 +42,9 @@ def judge(taste: Taste) -> Callable[[Any], Scripted]:
             best = max(top, key=lambda letter: top[letter])
             return Scripted(best, finish="length", logprobs=[(best, top[best], top)])
         best = LETTERS[max(range(len(worth)), key=lambda i: worth[i])]
+        if body.get("response_format"):
+            said = {"verdict": best} if len(answers) > 1 else {"rating": 10 if worth[0] >= 0.5 else 1}
+            return Scripted(json.dumps({"reasoning": "I compared them."} | said))
         return Scripted(f"I compared them.\n\nVerdict: {best}")
 
     return answer

@@ -108,6 +108,24 @@ def test_a_perfect_judge_gets_everything_right(
         assert result.judging.position_consistency is not None
 
 
+@pytest.mark.parametrize("mode", ["pairwise", "ratings", "listwise"])
+def test_a_judge_may_answer_in_json_by_a_schema(
+    mode: Mode, starter: Benchmark, truth: dict[tuple[str, str], bool], tmp_path: Path
+) -> None:
+    """The schema goes along in OpenAI's form and names what may be answered; the result says that it did."""
+    with JudgeServer(judge(lambda prompt, answer: float(truth[prompt, answer]))) as server:
+        options = asked(server, mode=mode, structured=True)
+        result = evaluate.evaluate("test/json", "starter", options=options, out=tmp_path, limit=30).result
+    assert result.counts is not None
+    assert (result.counts.unscored, result.counts.ties) == (0, 0)
+    assert result.model.judge is not None
+    assert result.model.judge.structured
+    sent = server.requests[0].body["response_format"]
+    assert sent["type"] == "json_schema"
+    properties = sent["json_schema"]["schema"]["properties"]
+    assert ("rating" in properties) == (mode == "ratings" or "verdict" not in properties)
+
+
 def test_a_perfect_judge_has_100_on_pairs(tmp_path: Path) -> None:
     """The headline is 1.0 with Wilson's interval; positions play no role."""
     with JudgeServer(judge(right)) as server:
