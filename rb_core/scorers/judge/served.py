@@ -17,7 +17,6 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Coroutine, Generator, Iterable, Iterator
-from concurrent.futures import Future
 from typing import Any, NamedTuple, Self, TypeVar
 
 from rb_core.errors import ModelError, first_line
@@ -102,7 +101,6 @@ class ServedGenerator:
             replies.close()
 
     def _replies(self, requests: Iterator[tuple[int, Request]]) -> Generator[tuple[int, Reply]]:
-        arrived: queue.SimpleQueue[tuple[int, Future[Reply]]] = queue.SimpleQueue()
         failure: BaseException | None = None
         awaited, more = 0, True
         with _Sender(self) as sender:
@@ -113,19 +111,18 @@ class ServedGenerator:
                     if request is None:
                         more = False
                         break
-                    sender.send(request).add_done_callback(functools.partial(_put, arrived, place))
+                    sender.send(place, request)
                     awaited += 1
-                    if not arrived.empty():
+                    if not sender.arrived.empty():
                         break
                 if not awaited:
                     break
-                place, future = arrived.get()
+                place, outcome = sender.arrived.get()
                 awaited -= 1
-                error = future.exception()
-                if error is None:
-                    yield place, future.result()
-                elif not isinstance(error, _NotSentError):
-                    failure = failure or error
+                if isinstance(outcome, Reply):
+                    yield place, outcome
+                elif not isinstance(outcome, _NotSentError):
+                    failure = failure or outcome
         if failure is not None:
             raise failure
 
@@ -149,6 +146,8 @@ class _Sender:
         self.connection = generator.connect()
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self._run, name="judge", daemon=True)
+        self.arrived: queue.SimpleQueue[tuple[int, Reply | BaseException]] = queue.SimpleQueue()
+        self.tasks: set[asyncio.Task[Reply]] = set()
         self.stop = asyncio.Event()
         self.settled = asyncio.Event()
         self.turn = asyncio.Lock()
@@ -173,9 +172,19 @@ class _Sender:
         """Whether nothing is sent any more."""
         return self.stop.is_set()
 
-    def send(self, request: Request) -> Future[Reply]:
-        """Have a request answered."""
-        return asyncio.run_coroutine_threadsafe(self._stopping(self._answered(request)), self.loop)
+    def send(self, place: int, request: Request) -> None:
+        """Have a request answered: what becomes of it arrives with its place."""
+        self.loop.call_soon_threadsafe(self._start, place, request)
+
+    def _start(self, place: int, request: Request) -> None:
+        task = self.loop.create_task(self._stopping(self._answered(request)))
+        self.tasks.add(task)
+        task.add_done_callback(functools.partial(self._arrive, place))
+
+    def _arrive(self, place: int, task: asyncio.Task[Reply]) -> None:
+        self.tasks.discard(task)
+        failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self.arrived.put((place, failure or task.result()))
 
     def _run(self) -> None:
         try:
@@ -186,10 +195,10 @@ class _Sender:
     async def _finish(self) -> None:
         """Cancel what is on its way, close every connection, and end the loop."""
         try:
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
+            # Only these: a task that the HTTP library started for itself is its own to end.
+            for task in self.tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*self.tasks, return_exceptions=True)
             await self.connection.aclose()
             await self.loop.shutdown_asyncgens()
             # A socket is closed by the loop after the connection was.
@@ -318,10 +327,6 @@ class _Sender:
                 "--mode logprob needs a server that does",
             }.get(meaning, f"{where} refuses a request ({said})")
         )
-
-
-def _put(arrived: queue.SimpleQueue[tuple[int, Future[Reply]]], place: int, future: Future[Reply]) -> None:
-    arrived.put((place, future))
 
 
 async def _within(seconds: float, event: Awaitable[Any]) -> bool:
