@@ -9,9 +9,11 @@ import base64
 import functools
 import importlib
 import logging
+import math
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
@@ -23,6 +25,8 @@ from rb_core.scorers.judge.exchange import Decoding, Request
 KEY_VARIABLE = "RB_JUDGE_API_KEY"
 # Sent where no key is set: without one the client sends the hub's token, to whoever is asked.
 NO_KEY = "no-key"
+# A session looks at every connection that it has, several times a request.
+CONNECTIONS_PER_SESSION = 8
 # Servers close connections that are idle for 5 seconds; a request that is sent just then is lost.
 KEEP_IDLE = 2.0
 
@@ -66,10 +70,10 @@ class Server:
 
 
 class Connection:
-    """An HTTP session with as many connections as requests are on their way, and the hub's client on top of it.
+    """As many connections as requests are on their way, a few to an HTTP session, and the hub's client on top of them.
 
     http: the HTTP library of the hub's client, httpx or httpx2 by its version. Everything but `hidden` belongs to one
-    event loop.
+    event loop, where `post` runs at most `concurrency` times at once.
     """
 
     def __init__(
@@ -80,7 +84,9 @@ class Connection:
         self.advice = to.advice if isinstance(to, Server) else "log in with `hf auth login` or set HF_TOKEN"
         self._secrets = _secrets(to)
         self.http = _http()
-        self._session = self._opened(concurrency)
+        self._sessions = self._opened(math.ceil(concurrency / CONNECTIONS_PER_SESSION))
+        # A place in one of the sessions for every request on its way, neighbours in different sessions.
+        self._free = deque(self._sessions * CONNECTIONS_PER_SESSION)
         self._call = self._client()
 
     def hidden(self, line: str) -> str:
@@ -90,39 +96,47 @@ class Connection:
     async def post(self, request: Request) -> bytes:
         """Send a request; the body of the answer. Raises what the client raises, UnusableError, and ModelError."""
         asked = wire.fields(request, self.decoding)
-        call = self._call()
-        call.schema = asked.parameters.get("response_format")
         _most_bytes.set(wire.most_bytes(request))
-        await call.chat_completion(asked.messages, model=self.model, **asked.parameters)
+        session = self._free.popleft()
+        try:
+            call = self._call(session, asked.parameters.get("response_format"))
+            await call.chat_completion(asked.messages, model=self.model, **asked.parameters)
+        finally:
+            self._free.append(session)
         body: bytes = call.body
         return body
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._session.aclose()
+        for session in self._sessions:
+            await session.aclose()
 
-    def _opened(self, concurrency: int) -> Any:
-        """The session. The client's own keeps 20 connections open and has 100 at most.
+    def _opened(self, number: int) -> list[Any]:
+        """The sessions. The client's own would keep 20 connections open and have 100 at most.
 
-        For providers it has the client's own hooks, which know the offline mode; a server with an address of its own is
-        asked in that mode too.
+        For providers they have the client's own hooks, which know the offline mode; a server with an address of its own
+        is asked in that mode too.
         """
         from huggingface_hub import get_async_session
 
         is_provider = isinstance(self.to, str)
         hooks = get_async_session().event_hooks if is_provider else {}
         limits = self.http.Limits(
-            max_connections=concurrency, max_keepalive_connections=concurrency, keepalive_expiry=KEEP_IDLE
+            max_connections=CONNECTIONS_PER_SESSION,
+            max_keepalive_connections=CONNECTIONS_PER_SESSION,
+            keepalive_expiry=KEEP_IDLE,
         )
-        return self.http.AsyncClient(
-            limits=limits,
-            follow_redirects=is_provider,
-            timeout=None,
-            event_hooks={
+        settings = {
+            "verify": self.http.create_ssl_context(),  # reading the certificates takes longest
+            "limits": limits,
+            "follow_redirects": is_provider,
+            "timeout": None,
+            "event_hooks": {
                 "request": list(hooks.get("request", ())),
                 "response": [self._looked_at(), *hooks.get("response", ())],
             },
-        )
+        }
+        return [self.http.AsyncClient(**settings) for _ in range(number)]
 
     def _looked_at(self) -> Callable[[Any], Coroutine[Any, Any, None]]:
         """A hook that has no more of an answer read than it can have; a compressed one could be of any length."""
@@ -155,21 +169,22 @@ class Connection:
 
         return hook
 
-    def _client(self) -> Callable[[], Any]:
-        """Makes the hub's client for one request."""
+    def _client(self) -> Callable[[Any, Mapping[str, Any] | None], Any]:
+        """Makes the hub's client for one request, of a session and a response format."""
         from huggingface_hub import AsyncInferenceClient
 
-        session, to = self._session, self.to
+        to = self.to
         is_server = isinstance(to, Server)
 
         class Call(AsyncInferenceClient):
             """One request: the session is ours, and the answer's body is kept as it came."""
 
-            schema: dict[str, Any] | None = None
-            body = b""
+            def __init__(self, session: Any, schema: Mapping[str, Any] | None, **settings: Any) -> None:
+                super().__init__(**settings)
+                self.session, self.schema, self.body = session, schema, b""
 
             async def _get_async_client(self) -> Any:
-                return session
+                return self.session
 
             async def _inner_post(self, request_parameters: Any, *, stream: bool = False) -> Any:
                 # To an address the client sends a schema as only TGI reads it; other servers ignore that in silence.
@@ -183,7 +198,7 @@ class Connection:
             {"base_url": to.address, "api_key": to.key} if isinstance(to, Server) else {"provider": to}
         )
         headers = {"accept-encoding": "identity"} | (to.headers if isinstance(to, Server) else {})
-        return lambda: Call(**where, headers=headers, timeout=self.request_timeout)
+        return functools.partial(Call, **where, headers=headers, timeout=self.request_timeout)
 
 
 class Hidden(logging.Filter):
