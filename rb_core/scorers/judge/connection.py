@@ -46,8 +46,8 @@ class Server:
             port = parts.port
         except ValueError:
             raise ModelError("the base URL is no address; it has to look like http://127.0.0.1:8000/v1") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ModelError("the base URL has to begin with http:// or https:// and a host")
+        if parts.scheme not in ("http", "https") or not parts.hostname or " " in parts.netloc + parts.path:
+            raise ModelError("the base URL has to begin with http:// or https:// and a host, without spaces")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         place = host if port is None else f"{host}:{port}"
         self.address = urlunsplit(SplitResult(parts.scheme, place, parts.path, parts.query, ""))

@@ -285,9 +285,12 @@ class _Sender:
         except (http.LocalProtocolError, UnicodeEncodeError):
             billed = False
             raise ModelError("the hub's token has a character that cannot be sent; correct HF_TOKEN") from None
-        except (TimeoutError, http.TransportError) as error:
+        except http.InvalidURL:
+            billed = False
+            raise ModelError(f"{self.connection.where} is no address that can be asked") from None
+        except (TimeoutError, http.RequestError) as error:
             billed = not isinstance(error, http.ConnectError)
-            return _Again(f"no answer ({type(error).__name__})")
+            return _Again(f"no answer ({type(error).__name__}: {self.connection.hidden(first_line(error))})")
         except ValueError as error:  # what the client does not even send: a provider without this model, no login
             billed = False
             raise ModelError(f"{self.connection.where}: {self.connection.hidden(first_line(error))}") from None

@@ -166,7 +166,7 @@ def test_a_password_and_a_query_in_the_address_are_used_and_not_shown(caplog: py
         login = base64.b64encode(b"me:pass word").decode()
         assert server.requests[0].headers["authorization"] == f"Basic {login}"
         assert server.requests[0].path == "/v1/chat/completions?code=querysecret&v=1"
-        assert generator.describe()["server"] == server.url
+        assert generator.describe() == {"backend": "served", "source": "m"}
         shown = f"{raised.value} {generator.describe()} {caplog.text}"
     assert "trying again" in caplog.text
     assert any(record.name.startswith("httpx") for record in caplog.records)
@@ -226,8 +226,7 @@ def test_a_provider_is_asked_with_the_login_of_the_hub(router: JudgeServer, monk
     (received,) = router.requests
     assert received.headers["authorization"] == f"Bearer {HUB_TOKEN}"
     assert received.body["response_format"]["type"] == "json_schema"
-    assert generator.describe()["provider"] == "auto"
-    assert "server" not in generator.describe()
+    assert generator.describe() == {"backend": "auto", "source": "org/judge"}
 
 
 def test_a_provider_needs_a_login(router: JudgeServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,6 +430,8 @@ def test_an_error_of_the_requests_is_the_callers() -> None:
         ({"base_url": "127.0.0.1:8000"}, "begin with http"),
         ({"base_url": "ftp://host/v1"}, "begin with http"),
         ({"base_url": "http://"}, "begin with http"),
+        ({"base_url": "http://127.0.0.1 :8000/v1"}, "no address|without spaces"),
+        ({"base_url": "http://my host/v1"}, "without spaces"),
         ({"base_url": "http://host:port/v1"}, "no address"),
         ({"concurrency": 0}, "at least one"),
         ({"deadline": 0}, "deadline"),
@@ -441,6 +442,12 @@ def test_arguments_that_cannot_be_meant_are_errors(arguments: dict[str, Any], me
     """Before anything is sent."""
     with pytest.raises(ModelError, match=message):
         ServedGenerator("m", Decoding(), **{"base_url": "http://127.0.0.1:1/v1", **arguments})
+
+
+def test_an_address_that_the_client_cannot_read_is_an_error() -> None:
+    """As an error of the package, not of the client's library."""
+    with pytest.raises(ModelError, match="no address that can be asked"):
+        list(ServedGenerator("m", Decoding(), base_url="http://-ü-/v1", deadline=0.1).generate([ask()]))
 
 
 # Replies
