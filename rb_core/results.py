@@ -342,10 +342,12 @@ def git_state() -> tuple[str | None, bool | None]:
 
 
 def command_line() -> str:
-    """The command that was run, as it can be typed again."""
+    """The command that was run, as it can be typed again; of addresses without what may be secret: a user and password
+    in front of the host, and what follows a question mark."""
     name = Path(sys.argv[0]).name
     program = "python -m rb_core" if name == "__main__.py" else name
-    return " ".join([program, *map(shlex.quote, sys.argv[1:])])
+    public = (re.sub(r"(https?://)(?:[^/@,]*@)?([^,?#]*)[^,]*", r"\1\2", argument) for argument in sys.argv[1:])
+    return " ".join([program, *map(shlex.quote, public)])
 
 
 def peak_memory() -> int:

@@ -244,3 +244,21 @@ def test_bundled_runs_derive_from_nothing_private(bundled: list[Result]) -> None
         assert result.run.git_dirty is False
         assert result.run.command.startswith("python -m rb_core evaluate --model ")
         assert evaluate.aggregate(DATA / (result.scores.path if result.scores else "")) == result
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("http://127.0.0.1:8000/v1", "http://127.0.0.1:8000/v1"),
+        ("https://me:secret@host.example/v1?key=secret#secret", "https://host.example/v1"),
+        ("a@http://me:secret@h:1/v1,b@https://h/v1?k=secret,c", "a@http://h:1/v1,b@https://h/v1,c"),
+        ("https://secret@h", "https://h"),
+        ("ORG/NAME@main", "ORG/NAME@main"),
+    ],
+)
+def test_a_recorded_command_keeps_no_secret_of_an_address(
+    typed: str, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """User, password and query of an address are left out, everything else stays as it was typed."""
+    monkeypatch.setattr(results.sys, "argv", ["rb", "evaluate", "--base-url", typed])
+    assert results.command_line() == f"rb evaluate --base-url {kept}"
