@@ -12,11 +12,15 @@ from typing import Any, NamedTuple, Protocol
 
 from rb_core.errors import ResultError, quoted
 from rb_core.metrics import Estimate
-from rb_core.results import KIND_LABELS, Result
+from rb_core.results import KIND_LABELS, ModelRef, Result
+from rb_core.scorers.judge.records import JudgeRef
+from rb_core.scorers.judge.template import load_template
 from rb_core.weak_spots import place, weak_spots
 
 Payload = dict[str, Any]
 
+# Where whoever repeats a judge's run has a server with the model.
+SERVER = "http://SERVER/v1"
 # Where published results were taken from: a commit of a repository, and a file in it.
 _SOURCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{7,40})(?::\s*(?P<path>[^\s,]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -185,6 +189,7 @@ def details(result: Result, hub: HubPlace | None) -> Payload:
         },
         "margins": result.margins.model_dump(mode="json") if result.margins else None,
         "counts": result.counts.model_dump(mode="json") if result.counts else None,
+        "judging": result.judging.model_dump(mode="json") if result.judging else None,
         "notes": result.notes.model_dump(mode="json") if result.notes else None,
         "settings": settings(result),
         "data": result.benchmark.model_dump(mode="json", exclude={"subsets"}, exclude_none=True),
@@ -223,7 +228,7 @@ def _evaluate_again(result: Result) -> str:
     typed = _words(result.run.command) if result.run else []
     if "evaluate" in typed:
         options = _without(typed[typed.index("evaluate") + 1 :], {"--out": True, "--overwrite": False})
-        options = [_portable(option) for option in options]
+        options = [_portable(option) for option in _at_a_server(options)]
     else:  # scored from Python: what the record says
         options = _recorded_options(result)
     if result.model.revision and _COMMIT.fullmatch(result.model.revision):
@@ -243,7 +248,9 @@ def _words(command: str) -> list[str]:
 
 def _recorded_options(result: Result) -> list[str]:
     model = result.model
-    options = ["--model", model.name, "--benchmark", result.benchmark.id]
+    options = [*_named(model), "--benchmark", result.benchmark.id]
+    if model.judge is not None:
+        options += _judge_options(model.judge)
     if model.kind == "implicit":
         options += ["--kind", "implicit"]
         options += ["--reference", model.reference] if model.reference else []
@@ -253,6 +260,45 @@ def _recorded_options(result: Result) -> list[str]:
     options += ["--max-length", str(model.max_length)] if model.max_length else []
     options += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
     return options + (["--seed", str(result.run.seed)] if result.run else [])
+
+
+def _named(model: ModelRef) -> list[str]:
+    """The model, or the judges of a panel; those that a server answers for with a place for its address."""
+    judge = model.judge
+    if judge is None or not judge.panel:
+        return ["--model", model.name]
+    at = f"@{SERVER}" if "served" in judge.backend.split(", ") else ""
+    members = ",".join(f"{name}{at}" for name in judge.panel)
+    return ["--judges", members, *(["--vote", judge.vote] if judge.vote else [])]
+
+
+def _judge_options(judge: JudgeRef) -> list[str]:
+    """How a judge was asked."""
+    options = ["--kind", "generative", "--mode", judge.mode]
+    template = judge.templates.get(judge.mode)
+    if template is not None and template.sha256 != load_template(judge.mode).sha256:
+        options += ["--template", f"PATH/TO/{template.name}.md"]
+    if judge.backend == "served":
+        options += [] if judge.panel else ["--base-url", SERVER]
+    elif judge.backend not in ("local", "local, served"):
+        options += ["--provider", judge.backend]
+    options += ["--structured"] if judge.structured else []
+    options += ["--expected"] if judge.expected else []
+    return [*options, "--temperature", f"{judge.temperature:g}", "--max-new-tokens", str(judge.max_new_tokens)]
+
+
+def _at_a_server(options: Sequence[str]) -> list[str]:
+    """The options with a place for the address of a judge's server: the one of the run is nobody's business, and may
+    have had a key in it."""
+    found = []
+    for before, option in zip(["", *options], options, strict=False):
+        name, equals, value = option.partition("=") if option.startswith("--") else (before, "", option)
+        if name == "--base-url" and option != name:
+            value = SERVER
+        elif name == "--judges" and option != name:
+            value = ",".join(_portable(re.sub(r"@https?://.*", f"@{SERVER}", each)) for each in value.split(","))
+        found.append(f"{name}={value}" if equals else value or option)
+    return found
 
 
 def _without(options: Iterable[str], unwanted: Mapping[str, bool]) -> list[str]:
@@ -289,11 +335,21 @@ def _import_again(result: Result) -> list[tuple[str, str]]:
 
 
 def _score_it_yourself(result: Result) -> list[tuple[str, str]]:
-    """For a kind that `evaluate` can load from its name alone, or with its reference."""
-    options = {"classifier": [], "implicit": ["--kind", "implicit", "--reference", "ORG/BASE"]}.get(result.model.kind)
-    if options is None or "/" not in result.model.name:
+    """For a kind that `evaluate` can load from its name alone, or with its reference, or ask at a server."""
+    kinds: Mapping[str, tuple[str, list[str]]] = {
+        "classifier": ("Score it yourself", []),
+        "implicit": (
+            "Score it yourself, with the model that its training started from",
+            ["--kind", "implicit", "--reference", "ORG/BASE"],
+        ),
+        "generative": (
+            "Score it yourself, at a server that has it and in this package's words",
+            ["--kind", "generative", "--mode", "pairwise", "--base-url", SERVER],
+        ),
+    }
+    if result.model.kind not in kinds or "/" not in result.model.name:
         return []
-    what = "Score it yourself" + (", with the model that its training started from" if options else "")
+    what, options = kinds[result.model.kind]
     where = ["--model", result.model.name, "--benchmark", result.benchmark.id, *options, "--out", "mine"]
     return [(what, _command("evaluate", *where))]
 

@@ -199,7 +199,10 @@ def test_published_results_say_where_they_come_from_and_how_to_import_them() -> 
         == f"https://huggingface.co/datasets/allenai/reward-bench-2-results/blob/{'e' * 40}/eval-set/a/b.json"
     )
     generative = published("a/b", model=ModelRef(name="a/b", kind="generative"), headline=Estimate(value=0.5))
-    assert not [command for _, command in commands(generative, None) if " evaluate " in command]
+    (judged,) = [command for _, command in commands(generative, None) if " evaluate " in command]
+    assert "--kind generative --mode pairwise --base-url http://SERVER/v1 --out mine" in judged
+    unknown = published("a/b", model=ModelRef(name="a/b", kind="custom-classifier"), headline=Estimate(value=0.5))
+    assert not [command for _, command in commands(unknown, None) if " evaluate " in command]
 
 
 def test_a_run_on_the_hub_is_verified_at_the_shown_commit(tiny: Result) -> None:

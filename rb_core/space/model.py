@@ -5,7 +5,7 @@ Every text of a result goes through `escape`, and every link is checked for http
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 from importlib import resources
 from typing import Any
@@ -13,11 +13,21 @@ from typing import Any
 import gradio as gr
 
 from rb_core.model_page import UnknownModelError, model_names, model_page
+from rb_core.space.as_judge import asked_facts, judging_html
 from rb_core.space.leaderboard import ResultsSource
+from rb_core.space.pieces import (
+    Plain,
+    bar_html,
+    facts_html,
+    link_html,
+    named_facts,
+    number_text,
+    score_html,
+    table_html,
+)
 from rb_core.weak_spots import RULE
 
 MOST_WEAK_SPOTS = 8
-Plain = Mapping[str, Any]
 
 SETTINGS = {
     "kind": "Kind",
@@ -102,7 +112,7 @@ def page_html(found: Plain) -> str:
     """The page of what `model_page` gives."""
     facts = [found["kind"], f"{size(found['parameters'])} parameters" if found["parameters"] else "size not known"]
     line = " · ".join(escape(str(fact)) for fact in facts if fact)
-    if link := _link(found["hub"], "Page on the hub"):
+    if link := link_html(found["hub"], "Page on the hub"):
         line += f" · {link}"
     return (
         f'<header class="rb-model-head"><h3>{escape(found["model"])}</h3><p>{line}</p></header>'
@@ -118,8 +128,8 @@ def _overview(results: Sequence[Plain]) -> str:
     rows = [
         [
             f'<a href="#{_anchor(entry)}">{escape(entry["benchmark"]["title"])}</a>',
-            _score(entry["score"]),
-            _interval_bar(entry["score"]),
+            score_html(entry["score"]),
+            bar_html(entry["score"]),
             f"{entry['rank']} of {entry['of']}" if entry["rank"] else "no rank",
             _range(entry),
             escape(str(entry["origin"])),
@@ -127,7 +137,7 @@ def _overview(results: Sequence[Plain]) -> str:
         for entry in results
     ]
     heads = ["Benchmark", "Score", "95% interval", "Rank", "Range of ranks", "Origin"]
-    return _table("All results", heads, rows, numbers={1, 3, 4})
+    return table_html("All results", heads, rows, numbers={1, 3, 4})
 
 
 def _benchmark(entry: Plain) -> str:
@@ -138,6 +148,7 @@ def _benchmark(entry: Plain) -> str:
         _absent(entry),
         _matrices(entry.get("matrices", {})),
         _length(entry.get("length", {})),
+        judging_html(entry.get("judging")),
         _counts(entry),
         _settings(entry),
         _commands(entry),
@@ -159,7 +170,7 @@ def _weak_spots(entry: Plain) -> str:
     rows = [
         [
             escape(spot["name"]),
-            _score(spot),
+            score_html(spot),
             f"{spot['rank']} of {spot['of']}",
             str(spot["overall"]),
             f"{100 * spot['par']:.1f}",
@@ -170,7 +181,7 @@ def _weak_spots(entry: Plain) -> str:
     heads = ["Part", "Score (95% interval)", "Rank here", "Overall", "Score at that rank", "Noise?"]
     rest = len(spots) - MOST_WEAK_SPOTS
     more = f"<p>In {rest} more it ranks lower than overall, by less or maybe by noise.</p>" if rest > 0 else ""
-    table = _table("Parts furthest below the model's overall rank", heads, rows, numbers={1, 2, 3, 4})
+    table = table_html("Parts furthest below the model's overall rank", heads, rows, numbers={1, 2, 3, 4})
     return f'<h4>Where it is weak</h4><p class="rb-rule">{escape(RULE)}</p>{table}{more}'
 
 
@@ -189,11 +200,11 @@ def _parts_table(caption: str, parts: Sequence[Plain]) -> str:
     rows = []
     for part in parts:
         estimate = part["estimate"]
-        row = [escape(part["name"]), _score(estimate), _interval_bar(estimate)]
+        row = [escape(part["name"]), score_html(estimate), bar_html(estimate)]
         row.append(f"{part['rank']} of {part['of']}" if part["rank"] else "–")
-        rows.append(row + ([_number(estimate[name]) for name in ("scored", "unscored", "ties")] if counted else []))
+        rows.append(row + ([number_text(estimate[name]) for name in ("scored", "unscored", "ties")] if counted else []))
     heads = ["Name", "Score (95% interval)", "0 to 100", "Rank", *(["Scored", "Unscored", "Ties"] if counted else [])]
-    return _table(caption, heads, rows, numbers={1, 3, 4, 5, 6})
+    return table_html(caption, heads, rows, numbers={1, 3, 4, 5, 6})
 
 
 def _absent(entry: Plain) -> str:
@@ -210,21 +221,25 @@ def _matrices(matrices: Plain) -> str:
     found = ""
     for name, matrix in matrices.items():
         rows = [
-            [escape(level), *(_score(cell) for cell in row)]
+            [escape(level), *(score_html(cell) for cell in row)]
             for level, row in zip(matrix["levels"], matrix["cells"], strict=True)
         ]
         caption = f"{name}: chosen (rows) over rejected (columns)"
-        by = ", ".join(f"{level} {_score(matrix[level])}" for level in ("easy", "normal", "hard"))
+        by = ", ".join(f"{level} {score_html(matrix[level])}" for level in ("easy", "normal", "hard"))
         numbers = set(range(1, len(rows) + 1))
-        found += _table(caption, ["Chosen", *matrix["levels"]], rows, numbers=numbers, visible=True) + f"<p>{by}</p>"
+        found += (
+            table_html(caption, ["Chosen", *matrix["levels"]], rows, numbers=numbers, visible=True) + f"<p>{by}</p>"
+        )
     return f"<h4>Style matrices</h4>{found}" if found else ""
 
 
 def _length(length: Plain) -> str:
     if not length:
         return ""
-    rows = [[escape(name.replace("_", " ")), _score(each), _number(each["scored"])] for name, each in length.items()]
-    table = _table("Accuracy by length", ["Chosen completions are", "Score (95% interval)", "Scored"], rows, {1, 2})
+    rows = [
+        [escape(name.replace("_", " ")), score_html(each), number_text(each["scored"])] for name, each in length.items()
+    ]
+    table = table_html("Accuracy by length", ["Chosen completions are", "Score (95% interval)", "Scored"], rows, {1, 2})
     return f"<h4>By length</h4>{table}"
 
 
@@ -232,29 +247,31 @@ def _counts(entry: Plain) -> str:
     counts, notes = entry.get("counts"), entry.get("notes")
     if not counts:
         return ""
-    facts = [(label, _number(counts[name])) for name, label in COUNTS.items()]
-    facts += [(f"Unscored because: {why}", _number(n)) for why, n in counts["reasons"].items()]
-    facts += [(label, _number(notes[name])) for name, label in NOTES.items()] if notes else []
+    facts = [(label, number_text(counts[name])) for name, label in COUNTS.items()]
+    facts += [(f"Unscored because: {why}", number_text(n)) for why, n in counts["reasons"].items()]
+    facts += [(label, number_text(notes[name])) for name, label in NOTES.items()] if notes else []
     if margins := entry["margins"]:
-        spread = f"{_number(margins['mean'])}, standard deviation {_number(margins['std'])}"
+        spread = f"{number_text(margins['mean'])}, standard deviation {number_text(margins['std'])}"
         facts += [("Mean margin, in the model's units", spread)]
-    return f"<details><summary>Counts</summary>{_facts(facts)}</details>"
+    return f"<details><summary>Counts</summary>{facts_html(facts)}</details>"
 
 
 def _settings(entry: Plain) -> str:
     if "settings" not in entry:
         return ""
-    facts = _named(SETTINGS, entry["settings"]) + _named(DATA, entry["data"])
+    settings = entry["settings"]
+    facts = named_facts(SETTINGS, settings) + (asked_facts(settings["judge"]) if "judge" in settings else [])
+    facts += named_facts(DATA, entry["data"])
     if run := entry["run"]:
-        facts += _named(RUN, run)
+        facts += named_facts(RUN, run)
         facts += [("Versions", ", ".join(escape(f"{name} {version}") for name, version in run["versions"].items()))]
     if published := entry["published"]:
-        links = " ".join(_link(link["url"], link["text"]) for link in published["links"])
+        links = " ".join(link_html(link["url"], link["text"]) for link in published["links"])
         facts += [("Published in", f"{escape(published['source'])} {links}")]
         facts += [("Retrieved", escape(published["retrieved"]))] if published["retrieved"] else []
         facts += [("Note", escape(published["note"]))] if published["note"] else []
     title = "How it was run" if run else "Where it comes from"
-    return f"<details><summary>{title}</summary>{_facts(facts)}</details>"
+    return f"<details><summary>{title}</summary>{facts_html(facts)}</details>"
 
 
 def _commands(entry: Plain) -> str:
@@ -265,56 +282,9 @@ def _commands(entry: Plain) -> str:
         for each in entry.get("commands", ())
     )
     files = "".join(f"<li>{_file(each)}</li>" for each in entry.get("files", ()))
-    data = _link(entry["benchmark"]["url"], "Dataset of the benchmark")
+    data = link_html(entry["benchmark"]["url"], "Dataset of the benchmark")
     links = f"<ul>{files}{f'<li>{data}</li>' if data else ''}</ul>" if files or data else ""
     return (f"<h4>Get these numbers again</h4>{found}" if found else "") + links
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Pieces of HTML
-
-
-def _table(
-    caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: set[int], *, visible: bool = False
-) -> str:
-    """Rows of cells that are HTML already; the first of each is its header. numbers: the columns on the right."""
-
-    def kind(column: int) -> str:
-        return ' class="rb-num"' if column in numbers else ""
-
-    head = "".join(f'<th scope="col"{kind(i)}>{escape(text)}</th>' for i, text in enumerate(heads))
-    body = "".join(
-        f'<tr><th scope="row">{row[0]}</th>'
-        + "".join(f"<td{kind(i)}>{cell}</td>" for i, cell in enumerate(row[1:], 1))
-        + "</tr>"
-        for row in rows
-    )
-    kind_of_caption = "rb-caption" if visible else "rb-hidden"
-    title = f'<caption class="{kind_of_caption}">{escape(caption)}</caption>'
-    return (
-        f'<div class="rb-sheet" tabindex="0" role="group" aria-label="{escape(caption)}">'
-        f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _score(estimate: Plain) -> str:
-    if estimate["value"] is None:
-        return '<span aria-hidden="true">–</span><span class="rb-hidden">not evaluated</span>'
-    known = estimate["low"] is not None and estimate["high"] is not None
-    interval = f" <small>({100 * estimate['low']:.1f} to {100 * estimate['high']:.1f})</small>" if known else ""
-    return f"<b>{100 * estimate['value']:.1f}</b>{interval}"
-
-
-def _interval_bar(estimate: Plain) -> str:
-    """The score and its interval on a line from 0 to 100; the numbers stand beside it."""
-    if estimate["value"] is None:
-        return ""
-    low, high = (estimate["value"] if estimate[end] is None else estimate[end] for end in ("low", "high"))
-    at, left, right = (100 * min(max(each, 0.0), 1.0) for each in (estimate["value"], low, high))
-    return (
-        f'<span class="rb-track" aria-hidden="true"><i style="left:{left:.1f}%;width:{right - left:.1f}%"></i>'
-        f'<b style="left:{at:.1f}%"></b></span>'
-    )
 
 
 def _range(entry: Plain) -> str:
@@ -324,37 +294,10 @@ def _range(entry: Plain) -> str:
     return str(ranks[0]) if ranks[0] == ranks[1] else f"{ranks[0]}–{ranks[1]}"
 
 
-def _named(labels: Mapping[str, str], values: Plain) -> list[tuple[str, str]]:
-    return [(label, _number(values[name])) for name, label in labels.items() if values.get(name) is not None]
-
-
-def _number(value: object) -> str:
-    """A value as text: thousands apart, few digits, yes or no."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
-
-
-def _facts(facts: Iterable[tuple[str, str]]) -> str:
-    return "<dl>" + "".join(f"<dt>{escape(label)}</dt><dd>{value}</dd>" for label, value in facts) + "</dl>"
-
-
-def _link(address: str | None, text: str) -> str:
-    """A link that opens in a new tab; nothing for what is no address of the web, such as `javascript:`."""
-    if not address or not address.startswith(("https://", "http://")):
-        return ""
-    note = '<span class="rb-hidden"> (opens in a new tab)</span>'
-    return f'<a href="{escape(address)}" target="_blank" rel="noopener">{escape(text)}{note}</a>'
-
-
 def _file(file: Plain) -> str:
     """A file of the result: a link where it lies on the hub, else its path below the results' folder."""
     path = f"<code>{escape(file['path'])}</code>"
-    return f"{escape(file['what'])}: {_link(file['url'], file['path']) or path}"
+    return f"{escape(file['what'])}: {link_html(file['url'], file['path']) or path}"
 
 
 def _anchor(entry: Plain) -> str:
