@@ -39,7 +39,7 @@ class Estimate(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
-    value: float | None
+    value: float | None = None
     stderr: float | None = None
     low: float | None = None
     high: float | None = None

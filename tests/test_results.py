@@ -63,6 +63,13 @@ def test_writing_and_reading_is_lossless(tmp_path: Path) -> None:
     assert results.to_json(result) == path.read_bytes()
 
 
+def test_a_part_of_which_nothing_was_scored_is_read_back() -> None:
+    """Its value is not in the file, and None when the file is read; what bounds it stays."""
+    nothing = Estimate(value=None, scored=0, unscored=3, floor=0.0, ceiling=1.0)
+    result = published(subsets={"one": nothing}, headline=Estimate(value=0.5))
+    assert results.parse_result(results.to_json(result), "it") == result
+
+
 def test_writing_asks_before_it_replaces(tmp_path: Path) -> None:
     """A second write needs overwrite; no temporary file is left."""
     results.write_result(tmp_path, published())
