@@ -20,8 +20,9 @@ from rb_core.metrics import Estimate
 from rb_core.results import KIND_LABELS, Result, read_results
 
 ColumnRole = Literal[
-    "rank", "model", "kind", "status", "headline", "low", "high", "coverage", "parameters", "section", "subset"
-]
+    "rank", "model", "kind", "status", "headline", "low", "high", "coverage", "consistency", "parameters", "section",
+    "subset",
+]  # fmt: skip
 Cell = str | float | int | None
 
 
@@ -163,8 +164,16 @@ def spec_of(found: Sequence[Result]) -> BenchmarkSpec:
     return custom_spec(benchmark.id, counts)
 
 
-def _columns(spec: BenchmarkSpec, found: Iterable[Result]) -> tuple[Column, ...]:
-    """The fixed columns, then the sections and subsets that any result has."""
+_CONSISTENCY = Column(
+    "consistency",
+    "Keeps verdict",
+    "consistency",
+    description="Of a judge: share of the pairs on which it keeps to its verdict when the completions change places",
+)
+
+
+def _columns(spec: BenchmarkSpec, found: Sequence[Result]) -> tuple[Column, ...]:
+    """The fixed columns, then the sections and subsets that any result has; consistency where there is a judge's."""
     sections = {name for result in found for name in result.sections}
     subsets = {name for result in found for name in result.subsets}
     columns = [
@@ -176,6 +185,7 @@ def _columns(spec: BenchmarkSpec, found: Iterable[Result]) -> tuple[Column, ...]
         Column("low", "95% low", "low", description="Lower end of the score's 95% interval"),
         Column("high", "95% high", "high", description="Upper end of the score's 95% interval"),
         Column("coverage", "Coverage", "coverage", description="Share of the examples that the model could score"),
+        *([_CONSISTENCY] if any(_consistency(result) is not None for result in found) else []),
         Column(
             "parameters",
             "Parameters",
@@ -224,6 +234,7 @@ def _cell(column: Column, result: Result, rank: int | None) -> Cell:
         "low": headline.low,
         "high": headline.high,
         "coverage": result.counts.scored / result.counts.examples if result.counts else None,
+        "consistency": _consistency(result),
         "parameters": parameters(result),
     }
     if column.role in fixed:
@@ -231,6 +242,12 @@ def _cell(column: Column, result: Result, rank: int | None) -> Cell:
     values = result.sections if column.role == "section" else result.subsets
     estimate = values.get(column.label)
     return estimate.value if estimate else None
+
+
+def _consistency(result: Result) -> float | None:
+    """The position consistency of a judge; None of a panel, whose members have each their own."""
+    kept = result.judging.position_consistency if result.judging else None
+    return kept.value if kept else None
 
 
 def parameters(result: Result) -> int | None:

@@ -13,6 +13,7 @@ from rb_core.leaderboard import Board, ColumnRole, board, boards
 from rb_core.metrics import Estimate
 from rb_core.results import write_result
 from rb_core.scorers.baseline import BaselineScorer
+from rb_core.scorers.judge.records import Judging
 from tests.test_results import DATA, published
 
 
@@ -106,3 +107,19 @@ def test_a_board_links_only_to_the_web(real: dict[str, Board]) -> None:
     """A dataset's address that would run as a script is refused."""
     with pytest.raises(ValueError, match="no address of the web"):
         Board.from_payload(real["starter"].payload() | {"url": "javascript:alert(1)"})
+
+
+def test_judges_bring_a_column_for_their_consistency() -> None:
+    """It is there where a result has one, empty for the others and for a panel, and it survives the way to the page."""
+    kept = Judging(requests=2, position_consistency=Estimate(value=0.75), flips=1)
+    panel = Judging(requests=4, members={"o/one": kept})
+    found = [
+        published("o/judge", judging=kept, headline=Estimate(value=0.9)),
+        published("o/panel", judging=panel, headline=Estimate(value=0.8)),
+        published("o/other", headline=Estimate(value=0.7)),
+    ]
+    table = board(found)
+    assert column(table, "consistency") == [0.75, None, None]
+    assert Board.from_payload(json.loads(json.dumps(table.payload()))) == table
+    for none in (found[1:], found[2:]):
+        assert "consistency" not in [each.key for each in board(none).columns]

@@ -10,10 +10,15 @@ from typing import Any
 
 import pytest
 
+from rb_core.evaluate import evaluate as run_judge
 from rb_core.leaderboard import board, by_benchmark
 from rb_core.metrics import Estimate
-from rb_core.model_page import HubPlace, UnknownModelError, commands, model_names, model_page
+from rb_core.model_page import SERVER, HubPlace, UnknownModelError, commands, model_names, model_page
+from rb_core.models import JudgeOptions, ModelOptions
 from rb_core.results import ModelRef, Published, Result, Run, read_result, read_results
+from rb_core.scorers.judge.template import FOLDER
+from tests.judge_server import JudgeServer
+from tests.judges import judge
 from tests.test_results import DATA, published
 
 HUB = HubPlace("me/results", "c" * 40, f"https://hub.example/datasets/me/results/blob/{'c' * 40}")
@@ -203,6 +208,57 @@ def test_published_results_say_where_they_come_from_and_how_to_import_them() -> 
     assert "--kind generative --mode pairwise --base-url http://SERVER/v1 --out mine" in judged
     unknown = published("a/b", model=ModelRef(name="a/b", kind="custom-classifier"), headline=Estimate(value=0.5))
     assert not [command for _, command in commands(unknown, None) if " evaluate " in command]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (
+            "--model a/b --base-url http://me:secret@10.0.0.5:8000/v1?key=k --mode ratings",
+            "--model a/b --base-url {at} --mode ratings",
+        ),
+        ("--base-url=http://10.0.0.5/v1?key=k --model a/b", "--base-url={at} --model a/b"),
+        ("--judges a/b@http://10.0.0.5/v1,/home/me/judges/c --vote mean", "--judges a/b@{at},PATH/TO/c --vote mean"),
+        ("--judges=a/b@https://one.example,c/d", "--judges=a/b@{at},c/d"),
+        ("--model a/b --provider together", "--model a/b --provider together"),
+    ],
+)
+def test_the_address_of_a_judges_server_is_not_shown(tiny: Result, typed: str, shown: str) -> None:
+    """Its place is for the reader to fill in; all else of the command stays."""
+    (command,) = [text for _, text in commands(ran(tiny, f"rb evaluate {typed}"), None) if " evaluate " in text]
+    assert shlex.split(command)[4:-2] == shlex.split(shown.format(at=SERVER))
+
+
+def test_a_judges_command_asks_it_alike_again(tmp_path: Path) -> None:
+    """Run with the server's address filled in, the recorded options give the same settings, scores and reliability."""
+    from typer.testing import CliRunner
+
+    from rb_core.cli import app  # here: the command line is a layer above
+
+    template = tmp_path / "mine.md"
+    template.write_text((FOLDER / "pairwise.md").read_text().replace("name: pairwise", "name: mine"))
+    with JudgeServer(judge(lambda prompt, text: len(text) / 4000)) as server:
+        of_one = JudgeOptions(
+            base_url=server.url,
+            temperature=0.5,
+            max_new_tokens=99,
+            structured=True,
+            expected=True,
+            template=str(template),
+        )
+        of_panel = JudgeOptions(judges=(f"a/b@{server.url}", f"c/d@{server.url}"), mode="listwise", vote="mean")
+        for model, options in (("a/b", of_one), ("", of_panel)):
+            first = run_judge(model, "starter", options=ModelOptions(judge=options), limit=12, out=tmp_path / "first")
+            words = evaluates(first.result)
+            assert server.url not in " ".join(words)
+            filled = [
+                word.replace(SERVER, server.url).replace("PATH/TO/mine.md", str(template)) for word in words[3:-1]
+            ]
+            done = CliRunner().invoke(app, [*filled, str(tmp_path / "again")])
+            assert done.exit_code == 0, done.output
+            again = read_result(tmp_path / "again" / first.result.path())
+            assert again.model == first.result.model
+            assert (again.subsets, again.judging) == (first.result.subsets, first.result.judging)
 
 
 def test_a_run_on_the_hub_is_verified_at_the_shown_commit(tiny: Result) -> None:

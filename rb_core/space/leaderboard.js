@@ -9,6 +9,8 @@ function drawNotes() {
   const facts = [['Source', sources + newest], ['Licence', board.licence ? esc(board.licence) : ''], ['Cite as', cite]];
   const against = baseline ? `<p>The dashed line is the best baseline, ${esc(baseline.model)} (${percent(score(baseline))}), which understands nothing.
     <em>≤ baseline</em> marks models that do not beat it, <em>≈ baseline</em> those whose interval reaches down to it.</p>` : '';
+  const judges = place.consistency ? `<p>Choose the kind <em>Generative</em> alone to see how many verdicts each judge keeps when the
+    completions change places. A judge that keeps few goes by the place of an answer.</p>` : '';
   find('.rb-notes').innerHTML = `<div class="rb-reading"><h3>How to read this</h3>
     <p>Scores are percentages. The bar beside a score is its 95% interval: how far the score could move if other examples of the
     same kind had been drawn. <strong>Close ranks may be noise.</strong> <em>Range</em> says which ranks noise leaves open: “2–9”
@@ -16,7 +18,7 @@ function drawNotes() {
     model is not significantly better than the next 7. All ranges of
     a table hold together, with 95% confidence. Without a mark they compare two models on the examples that both scored. A range
     with <em>~</em> comes from the models’ intervals alone, since their outcomes on single examples are not known: that tells fewer
-    models apart.</p>${against}
+    models apart.</p>${against}${judges}
     <p>Darker cells are higher within their column, the best is bold, and – means not evaluated. Pinned rows stay on top of any order
     and filter. A score <em>from</em> fewer sections is your own: it has neither interval nor range.</p></div>
     <div><h3>About this table</h3><dl>${facts.filter(([, v]) => v).map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join('')}</dl>${refused}</div>`;
@@ -85,6 +87,8 @@ function setSections() {
   drawNotes();
 }
 
+const redrawKinds = () => (place.consistency ? build() : draw());
+
 const CHANGES = {
   'rb-board': (value) => {
     state.board = value;
@@ -95,7 +99,7 @@ const CHANGES = {
   'rb-view': (value) => { state.view = value; redrawMenu('columns'); build(); },
   'rb-columns': (value, checked) => { toggle('hide', value, !checked); redrawMenu('columns'); build(); },
   'rb-sections': (value, checked) => { toggle('off', value, !checked); setSections(); },
-  'rb-kinds': (value, checked) => { toggle('kinds', value, checked); draw(); },
+  'rb-kinds': (value, checked) => { toggle('kinds', value, checked); redrawKinds(); },
 };
 ['orgs', 'sizes', 'origins'].forEach((name) => {
   CHANGES[`rb-${name}`] = (value, checked) => { toggle(name, value, checked); redrawMenu(name); draw(); };
@@ -110,7 +114,7 @@ find('.rb-clear').addEventListener('click', () => {
   query.value = '';
   Object.keys(FILTERS).forEach((name) => state[name].clear());
   drawControls();
-  draw();
+  redrawKinds();
   query.focus();
 });
 find('.rb-custom').addEventListener('click', (event) => {

@@ -16,7 +16,7 @@ const items = (name, found) => found.map(([value, text, n]) => ({ value, text, n
 
 function columnItems() {
   const subsets = state.view === 'subsets' ? grouped().filter((c) => c.role === 'subset') : [];
-  const heads = ['range', 'kind', 'parameters', 'headline', 'section', 'status', 'coverage'];
+  const heads = ['range', 'kind', 'parameters', 'headline', 'section', 'status', 'coverage', 'consistency'];
   const fixed = heads.flatMap((role) => columns.filter((c) => c.role === role && canHide(c)));
   return [...fixed, ...subsets].map((c) => ({ value: c.key, text: label(c), checked: !state.hide.has(c.key),
     group: c.group ? `Subsets: ${c.group}` : '' }));

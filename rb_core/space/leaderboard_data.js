@@ -145,11 +145,15 @@ function counts(key) {
 
 const narrow = matchMedia('(max-width: 720px)'); // a small screen shows the score beside the name
 
+// Where all rows are judges, how far they keep to their verdicts stands in the place of their kind.
+const judgesAlone = () => place.consistency && [...(state.kinds.size ? state.kinds : counts('kind').keys())].every((kind) => kind === 'Generative');
+
 function visibleColumns() {
   const of = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && tells(c)));
+  const kind = judgesAlone() ? 'consistency' : 'kind';
   const front = narrow.matches ? of('rank', 'model', 'headline', 'range')
-    : of('rank', 'range', 'model', 'kind', 'parameters', 'headline');
-  const back = narrow.matches ? of('kind', 'parameters', 'status', 'coverage') : of('status', 'coverage');
+    : of('rank', 'range', 'model', kind, 'parameters', 'headline');
+  const back = narrow.matches ? of(kind, 'parameters', 'status', 'coverage') : of('status', 'coverage');
   const middle = state.view === 'subsets' ? grouped() : sections();
   return [...front, ...middle, ...back].filter((c) => !state.hide.has(c.key));
 }

@@ -22,7 +22,7 @@ function tooltip(column) {
   return parts.filter(Boolean).join(' · ');
 }
 
-const NUMBERS = ['coverage', 'parameters'];
+const SHARES = ['coverage', 'consistency'], NUMBERS = [...SHARES, 'parameters'];
 const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS.includes(c.role) ? 'rb-num' : 'rb-text');
 
 function headerCell(column, rowspan) {
@@ -111,8 +111,8 @@ function cell(r, column) {
   if (column.role === 'headline') return headlineCell(r, column);
   if (column.role === 'range') return rangeCell(r);
   const v = r.cells[column.i], kind = kindOf(column);
-  if (v === null) return missing(kind, column.role === 'parameters' ? 'unknown' : undefined);
-  if (column.role === 'coverage') return `<td class="${kind}">${percent(v)}</td>`;
+  if (v === null) return missing(kind, { parameters: 'unknown', consistency: 'not known' }[column.role]);
+  if (SHARES.includes(column.role)) return `<td class="${kind}">${percent(v)}</td>`;
   if (column.role === 'parameters') return `<td class="${kind}" title="${esc(plural(v, 'parameter'))}">${size(v)}</td>`;
   if (!column.score) return `<td class="${kind}">${esc(v)}</td>`;
   const warmth = column.best > column.from ? Math.max(0, (v - column.from) / (column.best - column.from)) : 0;
@@ -131,7 +131,7 @@ function widest(texts, font) {
 
 function cellTexts(column) {
   if (column.score) return [percent(column.best ?? 0)];
-  if (column.role === 'coverage') return [percent(1)];
+  if (SHARES.includes(column.role)) return [percent(1)];
   if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}  ≈ ${among(r)}` : ''));
   return rows.map((r) => r.cells[column.i] ?? '').map((v) => (typeof v === 'number' ? size(v) : v));
 }
