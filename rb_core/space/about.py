@@ -16,6 +16,8 @@ from rb_core.benchmarks import BENCHMARKS, BenchmarkSpec, Metric, Section, TieCr
 from rb_core.metrics import REPLICATES, TIES_WEIGHTS
 from rb_core.paired import ALPHA
 from rb_core.space.api import ENDPOINTS, mcp_installed
+from rb_core.space.as_judge import SHARES
+from rb_core.space.judged import MODES_ABOUT
 from rb_core.space.leaderboard import ResultsSource
 
 _TIE_RULES: Mapping[TieCredit, str] = {
@@ -61,6 +63,9 @@ def about_html(specs: Iterable[BenchmarkSpec]) -> str:
         benchmarks="".join(_benchmark(spec) for spec in known),
         first_benchmark=escape(known[0].id),
         benchmark_ids=", ".join(f"<code>{escape(spec.id)}</code>" for spec in known),
+        modes=_modes(),
+        modes_count=len(MODES_ABOUT),
+        shares="".join(f"<dt>{escape(each.label)}</dt><dd>{escape(each.about)}</dd>" for each in SHARES.values()),
         endpoints="".join(_row(f"<code>/{escape(name)}</code>", escape(what)) for name, what in ENDPOINTS.items()),
         mcp=_MCP[0] if mcp_installed() else _MCP[1],
         citations="".join(_citation(spec) for spec in known if spec.url),
@@ -75,6 +80,15 @@ def about_html(specs: Iterable[BenchmarkSpec]) -> str:
         '<p class="rb-lead">What the numbers on this page mean, how they are computed, and what they cannot say.</p>'
         f'<nav aria-label="On this tab"><ul>{places}</ul></nav>{body}</article>'
     )
+
+
+def _modes() -> str:
+    """How a judge can be asked, and what its score then is."""
+    rows = "".join(
+        f'<tr><th scope="row"><code>{mode}</code></th><td>{escape(about.asks)}</td><td>{escape(about.score)}</td></tr>'
+        for mode, about in MODES_ABOUT.items()
+    )
+    return _table("How judges are asked", {"Mode": False, "Asked": False, "Score": False}, rows)
 
 
 def _row(first: str, second: str) -> str:

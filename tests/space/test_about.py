@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from html import escape
 
 import pytest
 from playwright.sync_api import expect
@@ -11,6 +12,8 @@ from playwright.sync_api import expect
 from rb_core.benchmarks import BENCHMARKS
 from rb_core.metrics import REPLICATES, TIES_WEIGHTS
 from rb_core.space.about import about_html
+from rb_core.space.as_judge import SHARES
+from rb_core.space.judged import MODES_ABOUT
 from tests.space.conftest import OpenPage
 
 
@@ -45,6 +48,15 @@ def test_numbers_in_the_text_are_the_ones_computed_with() -> None:
         assert spec.licence in html
         assert not spec.url or spec.citation.split(", arXiv")[0] in html
     assert html.count("earns 1/k") == sum(spec.tie_credit == "split" for spec in BENCHMARKS.values())
+
+
+def test_every_way_to_ask_a_judge_and_every_share_is_explained() -> None:
+    """Modes and shares come from the words that the other tabs have."""
+    html = about_html(BENCHMARKS.values())
+    for mode, about in MODES_ABOUT.items():
+        assert f"<code>{mode}</code></th><td>{escape(about.asks)}</td><td>{escape(about.score)}</td>" in html
+    for share in SHARES.values():
+        assert f"<dt>{escape(share.label)}</dt><dd>{escape(share.about)}</dd>" in html
 
 
 def test_a_record_that_changes_changes_the_text() -> None:
