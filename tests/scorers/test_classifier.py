@@ -943,8 +943,8 @@ def test_an_empty_input_makes_an_empty_plan(tiny_model: TinyModel) -> None:
 
 
 def test_candidates_hold_no_label() -> None:
-    """What a scorer sees has a prompt and completions, and nothing to tell them apart by."""
-    assert Candidates._fields == ("prompt", "completions")
+    """What a scorer sees has a prompt and completions, and nothing to tell them apart by: graded is said of all."""
+    assert Candidates._fields == ("prompt", "completions", "graded")
 
 
 def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
