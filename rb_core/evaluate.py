@@ -126,12 +126,13 @@ def _run(
     _agree_on_budget(scorer, settings, scores_file, here)
     with here.together():
         plan = scorer.plan([candidates for candidates, _ in blinded])
+    transcript = _transcript(scorer, benchmark, name, settings, out=out, discard=overwrite, here=here)
     with (
         Journal(scores_file, _fingerprint(settings, scorer, plan), discard=overwrite, here=here) as journal,
-        _transcript(scorer, benchmark, name, settings, out=out, discard=overwrite, here=here) as transcript,
+        transcript,
     ):
-        if isinstance(scorer, judging.Judge):  # what a server failed to answer is asked again
-            journal.keep([index for index, (each, _) in enumerate(blinded) if scorer.is_answered(each)])
+        if isinstance(scorer, judging.Judge):  # scores are read off the replies, which the transcript has
+            journal.forget()
         with here.together(long=True):
             score_missing(scorer, plan, journal, here, progress=progress)
         journal.collect()
@@ -281,10 +282,13 @@ def score_table(
 
 
 def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:
-    """What the scores depend on, but for the plan; the same in all processes."""
-    versions = {k: v for k, v in results.versions().items() if k in ("torch", "transformers", "rb_core")}
+    """What the scores depend on, but for the plan; the same in all processes. Of a judge what its replies depend on:
+    they are read with this version's parser whenever they came, and a server does not mind what is installed here."""
+    served = model.judge is not None and "local" not in model.judge.backend.split(", ")
+    needed = () if served else ("torch", "transformers", "rb_core")
+    versions = {name: version for name, version in results.versions().items() if name in needed}
     return {
-        "model": model.model_dump(mode="json", exclude={"probe"}),
+        "model": model.model_dump(mode="json", exclude={"probe": True, "judge": {"parser"}}),
         "benchmark": benchmark.sha256,
         "seed": seed,
         "device": _device(scorer).partition(":")[0],

@@ -16,13 +16,16 @@ from rb_core.outcomes import check_rows, spec_of
 from rb_core.results import ModelRef, from_json, scores_path, transcript_path
 from rb_core.scorers.judge import modes, reliability
 from rb_core.scorers.judge.budget import Prices
-from rb_core.scorers.judge.exchange import Reply
+from rb_core.scorers.judge.exchange import SERVER_ERROR, TOO_LONG, Reply
 from rb_core.scorers.judge.modes import Answer, Ask
 from rb_core.scorers.judge.records import JudgeRef, Judging
 from rb_core.scorers.judge.scorer import Exchange, JudgeScorer, PanelScorer, reasons_of, vote
 from rb_core.scorers.judge.transcript import read_transcript, tokens_from_json, tokens_to_json
 from rb_core.scorers.judge.verdict import LETTERS, PARSER_VERSION
 from rb_core.table import read_scores
+
+# Of one request: more is an error of the server's, and no number that a file could hold.
+MOST_TOKENS = 1 << 40
 
 Judge = JudgeScorer | PanelScorer
 Blinded = Sequence[tuple[Candidates, Sequence[int]]]
@@ -57,7 +60,7 @@ def transcript_table(benchmark: Benchmark, blinded: Blinded, judge: Judge) -> pd
         for exchange in judge.exchanges(candidates)
     ]
     frame = pd.DataFrame(rows)
-    return frame.astype(dict.fromkeys(("prompt_tokens", "completion_tokens"), "Int32"))
+    return frame.astype(dict.fromkeys(("prompt_tokens", "completion_tokens"), "Int64"))
 
 
 def _row(example: Example, order: Sequence[int], exchange: Exchange) -> dict[str, Any]:
@@ -69,20 +72,30 @@ def _row(example: Example, order: Sequence[int], exchange: Exchange) -> dict[str
         "mode": exchange.ask.mode,
         "order": shown,
         "prompt_sha256": exchange.request.sha256,
-        "text": reply.text,
-        "reasoning": reply.reasoning,
-        "finish_reason": reply.finish,
+        "text": _writable(reply.text),
+        "reasoning": _writable(reply.reasoning),
+        "finish_reason": _writable(reply.finish),
         "problem": reply.problem,
         "logprobs": tokens_to_json(reply.tokens),
         "shares": list(exchange.answer.shares),
         "reason": exchange.answer.reason,
         "injections": exchange.injections,
         "authors": [example.authors[index] for index in shown] if example.authors else [],
-        "prompt_tokens": reply.prompt_tokens,
-        "completion_tokens": reply.completion_tokens,
+        "prompt_tokens": _counted(reply.prompt_tokens),
+        "completion_tokens": _counted(reply.completion_tokens),
         "seconds": reply.seconds,
         "tries": reply.tries,
     }
+
+
+def _writable(text: str) -> str:
+    """The text with U+FFFD for half a surrogate pair, which a server can send and no file can hold."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _counted(tokens: int | None) -> int | None:
+    """A number of tokens; None for one that no reply can have had."""
+    return None if tokens is None or tokens > MOST_TOKENS else tokens
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -116,13 +129,15 @@ def measure(rows: pd.DataFrame, scores: pd.DataFrame, judge: JudgeRef, accounts:
 
     def one(name: str, some: pd.DataFrame) -> Judging:
         found = reliability.told(some)
+        # two completions with one text have no order
+        distinct = reliability.told(some.drop_duplicates(["example_id", "prompt_sha256"]))
         own = _own(some, accounts.author or name)
         return Judging(
             **_spent(some, accounts.prices),
             problems=_problems(some),
             injections=int(some["injections"].sum()),
-            plain_ratings=_plain_ratings(some) if judge.expected else 0,
-            **reliability.positions(found)._asdict(),
+            plain_ratings=_plain_ratings(some, structured=judge.structured) if judge.expected else 0,
+            **reliability.positions(distinct)._asdict(),
             **reliability.preferences(found, lengths, own, chosen)._asdict(),
         )
 
@@ -140,9 +155,10 @@ def measure(rows: pd.DataFrame, scores: pd.DataFrame, judge: JudgeRef, accounts:
 
 
 def _spent(rows: pd.DataFrame, prices: tuple[float, float] | None) -> dict[str, Any]:
-    """Requests, tokens and US dollars; equal requests to one judge were one."""
-    once = rows.drop_duplicates(["judge", "prompt_sha256"])
-    tokens = [once[name] for name in ("prompt_tokens", "completion_tokens")]
+    """Requests, tokens and US dollars. What was refused for its length, or never answered, has no tokens."""
+    once = _once(rows)
+    replied = once[~once["problem"].isin((TOO_LONG, SERVER_ERROR))]
+    tokens = [replied[name] for name in ("prompt_tokens", "completion_tokens")]
     prompt, completion = (None if column.isna().any() else int(column.sum()) for column in tokens)
     cost = None
     if prices is not None and prompt is not None and completion is not None:
@@ -151,13 +167,19 @@ def _spent(rows: pd.DataFrame, prices: tuple[float, float] | None) -> dict[str, 
 
 
 def _problems(rows: pd.DataFrame) -> dict[str, int]:
-    once = rows.drop_duplicates(["judge", "prompt_sha256"])
-    return {str(reason): int(n) for reason, n in once["reason"].value_counts().sort_index().items() if reason}
+    counts = _once(rows)["reason"].value_counts().sort_index()
+    return {str(reason): int(n) for reason, n in counts.items() if reason}
 
 
-def _plain_ratings(rows: pd.DataFrame) -> int:
-    rated = rows[(rows["mode"] == "ratings") & (rows["reason"] == "")]
-    return sum(not _answer(row).exact for row in _records(rated))
+def _plain_ratings(rows: pd.DataFrame, *, structured: bool) -> int:
+    once = _once(rows)
+    rated = once[(once["mode"] == "ratings") & (once["reason"] == "")]
+    return sum(not _answer(row, structured=structured).exact for row in _records(rated))
+
+
+def _once(rows: pd.DataFrame) -> pd.DataFrame:
+    """The requests that were made: equal ones to one judge are one."""
+    return rows.drop_duplicates(["judge", "prompt_sha256"])
 
 
 def _own(rows: pd.DataFrame, judge: str) -> dict[tuple[str, int], bool]:

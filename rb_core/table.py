@@ -15,7 +15,6 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -153,7 +152,8 @@ class Journal:
 
     `fingerprint` says what the scores depend on (data, model, settings, plan). A journal of another run is not
     continued and not destroyed: opening it raises ScoreTableError, unless `discard` allows it to be replaced. A second
-    run on the same file is refused as well. A line that a kill cut short is dropped, and its batch scored again.
+    run on the same file is refused as well. A line that a kill cut short is dropped, and its batch scored again. Closed
+    without a single batch it leaves no file.
 
     The parts are `model.journal`, `model.journal-1` and so on. Whatever number of processes wrote them, every process
     finds in `done` what lies in any part on any of the machines. All processes open, collect and remove together.
@@ -170,6 +170,7 @@ class Journal:
         self._discard = discard
         self._here = here
         self._mine: dict[int, BatchScores] = {}
+        self._taken: dict[int, float] = {}
         self._lock = FileLock(scores_path.with_suffix(f".lock{number}"), timeout=0)
 
     def __enter__(self) -> Journal:
@@ -192,19 +193,24 @@ class Journal:
     ) -> None:
         try:
             self._file.close()
+            if whole_lines(self.path).count(b"\n") == 1:
+                self.path.unlink(missing_ok=True)
+                Path(self._lock.lock_file).unlink(missing_ok=True)
         finally:
             self._lock.release()
 
     def append(self, entry: BatchScores) -> None:
         """Add one batch. It is in the operating system's hands when this returns, so that a kill cannot take it."""
+        entry = entry._replace(seconds=round(entry.seconds + self._taken.pop(entry.batch, 0.0), 6))
         rows = [[None if math.isnan(s.value) else s.value, *s[1:]] for s in entry.scores]
         self._file.write(json.dumps([entry.batch, entry.seconds, rows]).encode() + b"\n")
         self._file.flush()
         self.done[entry.batch] = self._mine[entry.batch] = entry
 
-    def keep(self, batches: Iterable[int]) -> None:
-        """Score all batches anew but for these."""
-        self.done = {index: self.done[index] for index in batches if index in self.done}
+    def forget(self) -> None:
+        """Score all batches anew. The time that they have taken counts still."""
+        self._taken = {index: entry.seconds for index, entry in self.done.items()}
+        self.done = {}
 
     def collect(self) -> None:
         """Put into every process's `done` what the others have appended. Waits for all."""

@@ -384,6 +384,65 @@ def test_rereading_with_the_same_parser_changes_nothing(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(*tables)
 
 
+@pytest.mark.parametrize(
+    "reply", ["Half \ud800 a pair, \x00 and \u2028.\nVerdict: A", "x" * 1_000_000 + "\nVerdict: A"]
+)
+def test_whatever_a_server_sends_can_be_written_and_read(reply: str, tmp_path: Path) -> None:
+    """Journal, transcript and result hold it, tokens beyond all bounds too, and it is read again alike."""
+    with JudgeServer(lambda body: Scripted(reply, usage=(10**30, 3))) as server:
+        result = evaluate.evaluate("test/odd", str(pairs(tmp_path, 2)), options=asked(server), out=tmp_path).result
+    assert result.counts is not None
+    assert result.counts.ties == 2
+    assert result.judging is not None
+    assert (result.judging.prompt_tokens, result.judging.completion_tokens) == (None, 12)
+    transcript = tmp_path / transcript_path(result.benchmark.id, result.model.name)
+    again = evaluate.reread(transcript, tmp_path / "again").result
+    assert numbers(again) == numbers(result)
+
+
+def test_structured_ratings_with_probabilities_are_not_plain(tmp_path: Path) -> None:
+    """The probabilities of a JSON reply's rating are found when the run is described, as when it was scored."""
+    words = [(word, -0.01, {}) for word in ('{"reasoning": "r", "rating":', " ")]
+    reply = Scripted(
+        '{"reasoning": "r", "rating": 7}', logprobs=[*words, ("7", -0.1, {"7": -0.1, "8": -2.4}), ("}", -0.01, {})]
+    )
+    with JudgeServer(lambda body: reply) as server:
+        options = asked(server, mode="ratings", structured=True, expected=True)
+        found = evaluate.evaluate("test/json", str(pairs(tmp_path, 2)), options=options, out=tmp_path).result.judging
+    assert found is not None
+    assert (found.requests, found.plain_ratings) == (4, 0)
+
+
+def test_equal_completions_have_no_order(tmp_path: Path) -> None:
+    """Two completions with one text are one request and a tie, and say nothing of how positions count."""
+    path = tmp_path / "equal.jsonl"
+    path.write_text(json.dumps({"prompt": "Hi", "chosen": "Hello.", "rejected": "Hello."}) + "\n")
+    with JudgeServer(always_first) as server:
+        result = evaluate.evaluate("test/equal", str(path), options=asked(server), out=tmp_path).result
+    assert result.counts is not None
+    assert result.counts.ties == 1
+    assert result.judging is not None
+    assert (result.judging.requests, result.judging.position_consistency, result.judging.flips) == (1, None, None)
+
+
+def test_a_newer_parser_goes_on_with_an_unfinished_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies that are paid for are read anew by whatever version finishes the run."""
+    path = pairs(tmp_path, 6)
+    with JudgeServer(judge(right)) as server:
+        limited = asked(server, max_tokens_total=4000, max_new_tokens=32, concurrency=1)
+        with pytest.raises(ModelError, match="max-tokens-total"):
+            evaluate.evaluate("test/old", str(path), options=limited, out=tmp_path)
+        assert server.requests
+        monkeypatch.setattr(scorer, "PARSER_VERSION", 99)
+        monkeypatch.setattr("rb_core.results.__version__", "99.0")
+        monkeypatch.setattr("rb_core.scorers.judge.modes.read", lambda *_, **__: verdict.Verdict(0))
+        options = asked(server, max_new_tokens=32)
+        result = evaluate.evaluate("test/old", str(path), options=options, out=tmp_path).result
+    assert set(server.answered.values()) == {1}
+    assert result.counts is not None
+    assert result.counts.ties == 6
+
+
 def test_a_transcript_of_another_run_is_not_mixed_with_the_scores(tmp_path: Path) -> None:
     """Labels come from the score table of the same run, or not at all."""
     path = pairs(tmp_path, 3)
@@ -449,6 +508,7 @@ def test_a_wrong_model_name_ends_the_run_and_keeps_what_was_answered(tmp_path: P
     with JudgeServer(judge(right), models=["org/right"]) as server:
         with pytest.raises(ModelError, match="org/wrong"):
             evaluate.evaluate("org/wrong", str(path), options=asked(server), out=tmp_path)
+        assert not [each for each in tmp_path.rglob("*wrong*") if each.is_file()]
         result = evaluate.evaluate("org/right", str(path), options=asked(server), out=tmp_path).result
     assert result.counts is not None
     assert result.counts.scored == 3
@@ -550,6 +610,53 @@ def test_tokens_are_not_passed_and_a_later_start_goes_on(tmp_path: Path, monkeyp
     assert set(server.answered.values()) == {1}
 
 
+def test_a_restart_with_the_same_limit_asks_nothing(tmp_path: Path) -> None:
+    """What an earlier start spent counts, also on examples that are complete: the limit holds for the whole run."""
+    path = pairs(tmp_path, 20)
+    with JudgeServer(judge(right)) as server:
+        options = asked(server, max_tokens_total=6000, max_new_tokens=64)
+        counts = []
+        for _ in range(3):
+            with pytest.raises(ModelError, match="max-tokens-total"):
+                evaluate.evaluate("test/again", str(path), options=options, out=tmp_path)
+            counts.append(len(server.requests))
+    assert 0 < counts[0] == counts[1] == counts[2]
+
+
+def test_a_panel_restarts_with_what_all_of_it_has_spent(tmp_path: Path) -> None:
+    """The judges of a panel share an account, over restarts as well; what was on its way to one is kept when
+    another may not ask any more."""
+    path = pairs(tmp_path, 20)
+    with JudgeServer(judge(right)) as one, JudgeServer(judge(long)) as two:
+        judges = (f"org/a@{one.url}", f"org/b@{two.url}")
+        options = ModelOptions(judge=JudgeOptions(judges=judges, max_tokens_total=9000, max_new_tokens=64))
+        for _ in range(3):
+            with pytest.raises(ModelError, match="max-tokens-total"):
+                evaluate.evaluate("", str(path), options=options, out=tmp_path)
+        assert {*one.answered.values(), *two.answered.values()} == {1}
+        (replies,) = tmp_path.rglob("*.replies")
+        lines = [json.loads(line) for line in replies.read_text().splitlines()[1:]]
+    assert len(lines) == len(one.requests) + len(two.requests)
+    assert sum(reply[5] + reply[6] for _, _, reply in lines) <= 9000
+
+
+def test_a_prompt_that_is_too_long_costs_nothing(tmp_path: Path) -> None:
+    """What the server refused for its length has no tokens, and the cost of all others is known."""
+
+    def answer(body: Any) -> Scripted | Fault:
+        prompt, _ = read(body)
+        said = "This model's maximum context length is 10 tokens."
+        return Fault("status", status=400, said=said) if prompt == "Question 1?" else judge(right)(body)
+
+    with JudgeServer(answer) as server:
+        options = asked(server, price_prompt=2.0, price_completion=8.0)
+        found = evaluate.evaluate("test/long", str(pairs(tmp_path, 4)), options=options, out=tmp_path).result.judging
+    assert found is not None
+    assert found.problems == {exchange.TOO_LONG: 2}
+    assert found.completion_tokens == 6 * 5
+    assert found.cost is not None
+
+
 def test_money_is_worked_out_where_prices_are_given(tmp_path: Path) -> None:
     """Cost is tokens times prices, as the server counts them."""
     with JudgeServer(judge(right)) as server:
@@ -606,6 +713,7 @@ def test_listwise_refuses_what_has_several_chosen(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="--mode pairwise"):
             evaluate.evaluate("test/list", str(path), options=asked(server, mode="listwise"), out=tmp_path)
         assert not server.requests
+    assert [each.name for each in tmp_path.iterdir()] == ["several.jsonl"]
 
 
 def test_another_setting_does_not_continue_an_unfinished_run(tmp_path: Path) -> None:

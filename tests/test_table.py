@@ -125,7 +125,28 @@ def test_a_torn_header_starts_anew(tmp_path: Path) -> None:
         journal.path.write_bytes(whole[:cut])
         with Journal(path, RUN) as journal:
             assert journal.done == {}
-        assert journal.path.read_bytes() == whole
+            assert journal.path.read_bytes() == whole
+
+
+def test_a_run_that_scored_nothing_leaves_no_journal(tmp_path: Path) -> None:
+    """A mistake that shows before the first score keeps nothing from being corrected."""
+    path = tmp_path / "model.parquet"
+    with pytest.raises(RuntimeError), Journal(path, RUN):
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_forgotten_is_scored_anew_and_its_time_counts(tmp_path: Path) -> None:
+    """The new score replaces the old one, and the seconds of both are added up."""
+    path = tmp_path / "model.parquet"
+    with Journal(path, RUN) as journal:
+        journal.append(FIRST)
+    with Journal(path, RUN) as journal:
+        journal.forget()
+        assert journal.done == {}
+        journal.append(FIRST._replace(seconds=2.0))
+    with Journal(path, RUN) as journal:
+        assert journal.done[FIRST.batch].seconds == pytest.approx(FIRST.seconds + 2.0)
 
 
 def test_another_runs_journal_is_refused_and_kept(tmp_path: Path) -> None:
@@ -290,7 +311,7 @@ def test_a_part_of_another_run_is_refused_and_kept(tmp_path: Path) -> None:
         assert list(journal.done) == [1]
     with Journal(path, RUN | {"seed": 1}, discard=True) as journal:
         assert journal.done == {}
-    assert sorted(p.name for p in tmp_path.glob("*.journal*")) == ["model.journal"]
+        assert sorted(p.name for p in tmp_path.glob("*.journal*")) == ["model.journal"]
 
 
 def test_a_name_that_looks_like_a_part_is_another_model(tmp_path: Path) -> None:
@@ -310,7 +331,7 @@ def test_unfinished_runs_are_told_by_their_headers(tmp_path: Path) -> None:
     path = tmp_path / "model.parquet"
     assert unfinished_runs(path) == []
     part(path, 0, FIRST)
-    part(path, 1)
+    part(path, 1, THIRD)
     for number, content in enumerate([b'{"model": ', b"[1]\n", b"{{{\n", b"\xff\n", b""], start=2):
         (tmp_path / f"model.journal-{number}").write_bytes(content)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}

@@ -51,7 +51,8 @@ def _judge(spec: ModelSpec, seed: int, budget: Budget) -> JudgeScorer:
     templates: dict[Mode, Template] = {"ratings": load_template("ratings")}
     templates[mode] = load_template(mode, judge.template)
     wording = Wording(templates, decoding, structured=judge.structured, expected=judge.expected)
-    return JudgeScorer(spec.name, mode, wording, _source(spec, decoding, budget), budget, judge.author)
+    author = judge.author or (spec.checkpoint.name if spec.options.name else None)  # --name names the result
+    return JudgeScorer(spec.name, mode, wording, _source(spec, decoding, budget), budget, author)
 
 
 def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:

@@ -117,4 +117,5 @@ def mean_share(completion: int, asked: Sequence[Ask], answers: Sequence[Answer])
     got = [(ask, answer) for ask, answer in zip(asked, answers, strict=True) if completion in ask.order]
     if reason := next((answer.reason for _, answer in got if answer.reason), ""):
         return math.nan, reason
-    return sum(answer.shares[ask.order.index(completion)] for ask, answer in got) / len(got), ""
+    # exactly rounded: completions that got the same in another order tie
+    return math.fsum(answer.shares[ask.order.index(completion)] for ask, answer in got) / len(got), ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,16 +92,9 @@ class JudgeScorer:
         return found
 
     def stream(self, batches: Iterable[Batch]) -> Generator[list[Score]]:
-        asking = _Asking(self, [batch.inputs[0] for batch in batches])
-        in_vain = 0
-        with closing(self.generator.generate(asking.requests())) as replies:
-            for place, reply in replies:
-                trouble = asking.arrived(place, reply)
-                in_vain = in_vain + 1 if trouble else 0
-                if in_vain >= MOST_IN_A_ROW:
-                    raise ModelError(f"{self.name}: {in_vain} requests in a row {trouble}")
-                yield from asking.scores()
-        yield from asking.scores()  # what the transcript had already
+        every = [batch.inputs[0] for batch in batches]
+        self.book_earlier(every)
+        yield from _Asking(self, every).stream()
 
     def question(self, ask: Ask, candidates: Candidates) -> modes.Question:
         """An ask in this judge's words."""
@@ -111,10 +104,15 @@ class JudgeScorer:
         """What a reply says to an ask."""
         return modes.answer(ask, reply, structured=self.wording.structured)
 
-    def is_answered(self, candidates: Candidates) -> bool:
-        """Whether the transcript has every reply about candidates."""
-        questions = (self.question(ask, candidates) for ask in modes.asks(self.mode, candidates))
-        return all(self.transcript.get(self.name, question.request.sha256) for question in questions)
+    def book_earlier(self, every: Iterable[Candidates]) -> None:
+        """Book what an earlier start paid for replies about these candidates, before anything more is spent."""
+        if not self.transcript.earlier:
+            return
+        for candidates in every:
+            for ask in modes.asks(self.mode, candidates):
+                request = self.question(ask, candidates).request
+                if reply := self.transcript.take_earlier(self.name, request.sha256):
+                    self.budget.add(reply, request)
 
     def exchanges(self, candidates: Candidates) -> list[Exchange]:
         """What was asked about candidates that are scored, and answered. Raises KeyError where they are not."""
@@ -178,10 +176,18 @@ class PanelScorer:
 
     def stream(self, batches: Iterable[Batch]) -> Generator[list[Score]]:
         every = list(batches)
-        with ExitStack() as stack:  # where one judge fails, nothing more is asked of the others
-            streams = [stack.enter_context(closing(judge.stream(every))) for judge in self.judges]
-            for batch, *given in zip(every, *streams, strict=True):
-                yield self.vote_on(batch.inputs[0], given)
+        for judge in self.judges:  # they spend from one account
+            judge.book_earlier(batch.inputs[0] for batch in every)
+        asking = [_Asking(judge, [batch.inputs[0] for batch in every]) for judge in self.judges]
+        with ExitStack() as stack:
+            streams = [stack.enter_context(closing(each.stream())) for each in asking]
+            try:
+                for batch, *given in zip(every, *streams, strict=True):
+                    yield self.vote_on(batch.inputs[0], given)
+            except ModelError:
+                for each, stream in zip(asking, streams, strict=True):  # what is on its way is paid for
+                    each.finish(stream)
+                raise
 
     def vote_on(self, candidates: Candidates, given: Sequence[Sequence[Score]]) -> list[Score]:
         """The panel's scores of candidates, from those of every judge."""
@@ -191,10 +197,6 @@ class PanelScorer:
             score._replace(value=float(value), reason=reason)
             for score, value, reason in zip(given[0], voted, why, strict=True)
         ]
-
-    def is_answered(self, candidates: Candidates) -> bool:
-        """See JudgeScorer.is_answered."""
-        return all(judge.is_answered(candidates) for judge in self.judges)
 
     def exchanges(self, candidates: Candidates) -> list[Exchange]:
         """See JudgeScorer.exchanges."""
@@ -223,9 +225,8 @@ def majorities(values: Floats) -> Floats:
     values: (judges, completions) scores. Returns (completions,) shares of pairs won, an even split a half; NaN for what
     is in a pair that some judge has not scored.
     """
-    votes = np.sign(values[:, :, None] - values[:, None, :]).sum(
-        axis=0
-    )  # (completions, completions): for minus against
+    # (completions, completions): for minus against
+    votes = np.sign(values[:, :, None] - values[:, None, :]).sum(axis=0)
     won = (np.sign(votes) + 1) / 2
     others = ~np.eye(values.shape[1], dtype=bool)
     shares: Floats = np.where(others, won, 0.0).sum(axis=1) / (values.shape[1] - 1)
@@ -233,11 +234,12 @@ def majorities(values: Floats) -> Floats:
 
 
 def reasons_of(values: Floats, why: Sequence[Sequence[str]]) -> list[str]:
-    """Why each completion of a panel's is unscored, "" for a score: the first reason that a judge had, or that of
-    another completion which it had to be compared with. why: by completion the reasons of every judge."""
-    every = [reason for reasons in why for reason in reasons if reason]
+    """Why each completion of a panel's is unscored, "" for a score: the first reason that a judge had, or one of
+    another completion which it had to be compared with, the same for every order of completions. why: by completion
+    the reasons of every judge."""
+    others = min((reason for reasons in why for reason in reasons if reason), default="")
     return [
-        next(filter(None, reasons), every[0]) if math.isnan(value) else ""
+        next(filter(None, reasons), others) if math.isnan(value) else ""
         for value, reasons in zip(values, why, strict=True)
     ]
 
@@ -253,30 +255,50 @@ class _Asking:
         self._answers: list[list[Answer | None]] = [[None] * len(asks) for asks in self._asks]
         self._sent: list[str] = []  # the hash of each request, by its place
         self._waiting: dict[str, list[tuple[int, int]]] = {}  # by hash the candidates and asks it is for
-        self._booked: set[str] = set()
         self._next = 0
+        self._ended = False
 
-    def requests(self) -> Iterator[Request]:
+    def stream(self) -> Generator[list[Score]]:
+        """Ask, and give the scores out as they are complete."""
+        in_vain = 0
+        with closing(self._judge.generator.generate(self._requests())) as replies:
+            for place, reply in replies:
+                trouble = self._arrived(place, reply)
+                in_vain = in_vain + 1 if trouble else 0
+                if in_vain >= MOST_IN_A_ROW:
+                    raise ModelError(f"{self._judge.name}: {in_vain} requests in a row {trouble}")
+                yield from self._scores()
+        yield from self._scores()  # what the transcript had already
+
+    def finish(self, stream: Generator[list[Score]]) -> None:
+        """Ask nothing more, and take up what is on its way; whatever else goes wrong with it is not told."""
+        self._ended = True
+        with suppress(ModelError):
+            for _ in stream:
+                pass
+
+    def _requests(self) -> Iterator[Request]:
         """What the transcript does not have, one after the other."""
         for index, candidates in enumerate(self._every):
             for number, ask in enumerate(self._asks[index]):
+                if self._ended:
+                    return
                 request = self._judge.question(ask, candidates).request
                 if self._is_new(request, index, number):
                     self._sent.append(request.sha256)
                     yield request
 
-    def arrived(self, place: int, reply: Reply) -> str:
+    def _arrived(self, place: int, reply: Reply) -> str:
         """Take a reply up. Returns what may be the matter with every request, where it is with this one, else ""."""
         sha256 = self._sent[place]
         self._judge.transcript.add(self._judge.name, sha256, reply)
-        self._booked.add(sha256)
         places = self._waiting.pop(sha256)
         for index, number in places:
             self._put(index, number, reply)
         (index, number), *_ = places
         return _trouble(reply, self._asks[index][number])
 
-    def scores(self) -> Iterator[list[Score]]:
+    def _scores(self) -> Iterator[list[Score]]:
         """The scores of candidates that are complete, and whose predecessors are, once each."""
         while self._next < len(self._every):
             answers = [answer for answer in self._answers[self._next] if answer is not None]
@@ -292,9 +314,6 @@ class _Asking:
         if known is None:
             self._waiting.setdefault(sha256, []).append((index, number))
             return len(self._waiting[sha256]) == 1
-        if sha256 not in self._booked:  # an earlier start paid for it
-            self._booked.add(sha256)
-            self._judge.budget.add(known, request)
         self._put(index, number, known)
         return False
 

@@ -37,8 +37,8 @@ SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
         pa.field("injections", pa.int32(), nullable=False),
         pa.field("authors", pa.list_(pa.string()), nullable=False),
-        pa.field("prompt_tokens", pa.int32()),
-        pa.field("completion_tokens", pa.int32()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
         pa.field("seconds", pa.float64(), nullable=False),
         pa.field("tries", pa.int32(), nullable=False),
     ]
@@ -50,13 +50,15 @@ class Transcript:
     """The replies of a run by judge and hash of the request.
 
     Opened at a path it begins with what an unfinished run left there and appends what is added; without one it is kept
-    in memory alone. A reply that the server failed to give is not counted as one: it is asked for again.
+    in memory alone. A reply that the server failed to give is not counted as one: it is asked for again. Closed without
+    a single line it leaves no file. earlier: the replies that the unfinished run left, until they are taken.
 
     Raises ScoreTableError when another run's replies stand at the path, unless `discard` allows to replace them.
     """
 
     def __init__(self, path: Path | None = None, run: dict[str, Any] | None = None, *, discard: bool = False) -> None:
         self.replies: dict[tuple[str, str], Reply] = {}
+        self.earlier: set[tuple[str, str]] = set()
         self.path = path
         self._header = json.dumps(run or {}, sort_keys=True).encode() + b"\n"
         self._discard = discard
@@ -78,10 +80,19 @@ class Transcript:
     ) -> None:
         if self.path is not None:
             self._file.close()
+            if whole_lines(self.path).count(b"\n") == 1:
+                self.path.unlink(missing_ok=True)
 
     def get(self, judge: str, sha256: str) -> Reply | None:
         """The reply to that request, if there is one."""
         return self.replies.get((judge, sha256))
+
+    def take_earlier(self, judge: str, sha256: str) -> Reply | None:
+        """The reply to that request if an earlier start left it; once."""
+        if (judge, sha256) not in self.earlier:
+            return None
+        self.earlier.remove((judge, sha256))
+        return self.replies[judge, sha256]
 
     def add(self, judge: str, sha256: str, reply: Reply) -> None:
         """Add a reply. It is in the operating system's hands when this returns, so that a kill cannot take it."""
@@ -103,28 +114,36 @@ class Transcript:
             then, now = json.loads(header), json.loads(self._header)
             if not isinstance(then, dict):
                 raise ValueError("the first line does not describe a run")
-            entries = [json.loads(line) for line in lines]
-            found = {(judge, sha256): reply_from_json(reply) for judge, sha256, reply in entries}
+            differ = differing(then, now)
+            entries = [] if differ else [json.loads(line) for line in lines]
+            found = {(str(judge), str(sha256)): reply_from_json(reply) for judge, sha256, reply in entries}
         except (ValueError, TypeError) as error:
             if self._discard:
                 return b""
-            raise ScoreTableError(f"{path}: damaged ({error}); discard the unfinished run with --overwrite") from error
-        if differ := differing(then, now):
-            if self._discard:
-                return b""
+            raise ScoreTableError(
+                f"{path}: damaged, or of another version ({error}); discard the unfinished run with --overwrite"
+            ) from error
+        if differ and self._discard:
+            return b""
+        if differ:
             raise ScoreTableError(
                 f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
                 "finish it with the same settings, or discard it with --overwrite"
             )
         self.replies = {key: reply for key, reply in found.items() if reply.problem != SERVER_ERROR}
+        self.earlier = set(self.replies)
         return whole
 
 
 def reply_from_json(fields: Any) -> Reply:
     """A reply as the journal has it. Raises TypeError or ValueError for anything else."""
     reply = Reply(*fields)
-    if not isinstance(reply.text, str) or not isinstance(reply.problem, str):
+    if not all(isinstance(text, str) for text in (reply.text, reply.finish, reply.problem, reply.reasoning)):
         raise ValueError("a reply without its text")
+    if not all(isinstance(count, int | None) for count in (reply.prompt_tokens, reply.completion_tokens)):
+        raise ValueError("a number of tokens that is none")
+    if not isinstance(reply.seconds, float | int) or not isinstance(reply.tries, int):
+        raise ValueError("a reply without its seconds and tries")
     return reply._replace(tokens=_tokens(reply.tokens))
 
 
@@ -134,7 +153,7 @@ def _tokens(found: Any) -> tuple[Token, ...]:
 
 def tokens_to_json(tokens: tuple[Token, ...]) -> str:
     """Log-probabilities as a cell of the table; empty for none."""
-    return json.dumps(tokens, ensure_ascii=False) if tokens else ""
+    return json.dumps(tokens) if tokens else ""
 
 
 def tokens_from_json(cell: str) -> tuple[Token, ...]:

@@ -133,9 +133,10 @@ def test_a_consistent_judge_is_scored_by_its_ranking(ranking: list[int]) -> None
 
 @given(st.floats(0, 1))
 def test_probabilities_of_equals_tie_exactly(p: float) -> None:
-    """A judge that looks at places alone gives two completions one score, whatever its preference."""
-    first, second = scored("logprob", 2, [Answer((p, 1 - p)), Answer((p, 1 - p))])
-    assert first == pytest.approx(second, abs=1e-12)
+    """A judge that looks at places alone gives all completions one score, whatever its preference."""
+    for number in (2, 3, 5):
+        asked = modes.asks("logprob", candidates(number))
+        assert len(set(scored("logprob", number, [Answer((p, 1 - p)) for _ in asked]))) == 1
 
 
 def test_a_missing_answer_leaves_those_unscored_that_it_showed() -> None:

@@ -72,7 +72,46 @@ def test_another_runs_replies_are_refused_and_kept(tmp_path: Path) -> None:
         assert other.replies == {}
 
 
-@pytest.mark.parametrize("line", ["[]", "[1]", '["j", "aa", 3]', '["j", "aa", [1, 2]]', "{", '["j", "aa", [null]]'])
+def test_a_run_without_a_reply_leaves_no_journal(tmp_path: Path) -> None:
+    """A mistake that shows with the first request keeps nothing from being corrected."""
+    path = tmp_path / "model.replies"
+    with Transcript(path, {"temperature": 0}):
+        assert path.exists()
+    assert not path.exists()
+
+
+def test_what_an_earlier_start_left_is_taken_once(tmp_path: Path) -> None:
+    """It is booked once, however often it is looked at; what is added later is none of it."""
+    path = tmp_path / "model.replies"
+    with Transcript(path, {}) as first:
+        first.add("judge", "aa", REPLY)
+        assert first.take_earlier("judge", "aa") is None
+    with Transcript(path, {}) as again:
+        assert again.take_earlier("judge", "aa") == REPLY
+        assert again.take_earlier("judge", "aa") is None
+        assert again.get("judge", "aa") == REPLY
+
+
+def test_another_versions_lines_do_not_hide_what_differs(tmp_path: Path) -> None:
+    """A journal of other settings is told by these, whatever its lines look like."""
+    path = tmp_path / "model.replies"
+    path.write_text('{"model": 1}\n["judge", "aa", {"of": "another version"}]\n')
+    with pytest.raises(ScoreTableError, match="different model"), Transcript(path, {"model": 2}):
+        pass
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "[1]",
+        '["j", "aa", ["t", "stop", "", "", [], "12"]]',
+        '["j", "aa", 3]',
+        '["j", "aa", [1, 2]]',
+        "{",
+        '["j", "aa", [null]]',
+    ],
+)
 def test_damage_is_an_error_that_names_the_file(tmp_path: Path, line: str) -> None:
     """A whole line that is no reply is not skipped."""
     path = tmp_path / "model.replies"
