@@ -27,6 +27,7 @@ from rb_core.space.offer import ALWAYS, ListedJudge, Offer, judges_from_environm
 from rb_core.space.page import build
 from rb_core.space.question import InputError, Question
 from rb_core.space.report import report
+from rb_core.space.try_pair import Served
 from tests.judge_server import Fault, JudgeServer, Scripted
 from tests.judges import always_first, judge, read
 from tests.space.conftest import OpenPage, launched
@@ -392,6 +393,25 @@ def test_a_judge_is_generated_here_within_the_memory_of_all_models(tiny_model: C
     assert live.loaded.size == pytest.approx(expected_bytes(resolve(str(folder), kind)), rel=0.1)
     with pytest.raises(InputError, match="this page keeps to"):
         Live(live.offer, Bounds(memory=1000)).score(question(models=("local/llama-lm",)))
+
+
+def test_no_gpu_is_borrowed_to_wait_for_a_server(tmp_path: Path) -> None:
+    """Judges behind servers are asked outside of the call that a Space lends its GPU for; other models are not."""
+    calls: list[str] = []
+
+    def on_gpu(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any) -> Any:
+            calls.append(function.__name__)
+            return function(*args)
+
+        return wrapped
+
+    with JudgeServer(by_length) as server:
+        served = Served(live_of(server), ResultsFolder(tmp_path), on_gpu)
+        assert served.score(question("One", "Two"), False)[0].judged is not None
+        assert calls == []
+        assert len(served.score(question("One", "Two", models=(JUDGE, "baseline/longest")), False)) == 2
+    assert calls == ["score"]
 
 
 @pytest.mark.parametrize(("text", "most"), [("short", 10), ("x" * 10, 10)])
