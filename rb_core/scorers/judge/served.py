@@ -317,7 +317,7 @@ class _Sender:
             if status == 429 and after is not None:
                 # Requests that are not sent yet would be refused as well.
                 self.held_until = max(self.held_until, time.monotonic() + min(after, self.generator.deadline))
-            return _Again(said, after)
+            return _Again(f"HTTP {status}", after)  # it is logged, and the server's words may repeat the request's
         if meaning == "too long":
             return Reply(problem=TOO_LONG)
         where, model = self.connection.where, self.generator.model
