@@ -15,18 +15,36 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from rb_core import judge_options
 from rb_core.conversation import SystemRole
 from rb_core.errors import ModelError, first_line, hub_errors
+from rb_core.judge_options import MODES, NOTHING_SAID, VOTES, JudgeOptions, Mode, Vote, check_choice, flag
+
+__all__ = [
+    "ADAPTER_CONFIG",
+    "DEFAULT_BETA",
+    "DEVICES",
+    "DTYPES",
+    "KINDS",
+    "MODES",
+    "RECORDS",
+    "REFERENCE_FREE",
+    "VOTES",
+    "Checkpoint",
+    "JudgeOptions",
+    "Kind",
+    "Mode",
+    "ModelOptions",
+    "ModelRecord",
+    "ModelSpec",
+    "Output",
+    "ReferenceFree",
+    "Vote",
+    "resolve",
+]
 
 Kind = Literal["classifier", "implicit", "generative", "baseline"]
 KINDS: tuple[Kind, ...] = ("classifier", "implicit", "generative", "baseline")
-# How a generative judge is asked: about each completion alone; about two, in both orders; about all, in rotation; about
-# two for the probabilities of its one-letter answer.
-Mode = Literal["ratings", "pairwise", "listwise", "logprob"]
-MODES: tuple[Mode, ...] = ("ratings", "pairwise", "listwise", "logprob")
-# How the judges of a panel become one score: by the majority of their verdicts on each pair, or the mean of scores.
-Vote = Literal["majority", "mean"]
-VOTES: tuple[Vote, ...] = ("majority", "mean")
 # How the log-probabilities of a completion's tokens become a score where there is no reference model.
 ReferenceFree = Literal["sum", "mean", "norm"]
 REFERENCE_FREE: tuple[ReferenceFree, ...] = ("sum", "mean", "norm")
@@ -73,44 +91,6 @@ class ModelRecord:
 
 
 @dataclass(frozen=True)
-class JudgeOptions:
-    """What the user said of a generative judge.
-
-    mode: how it is asked; template: a built-in template's name or a file's path, None for the mode's own; base_url: an
-    OpenAI-compatible server, provider: an inference provider of the hub, neither: generated in this process; judges: of
-    a panel, each NAME or NAME@BASE_URL; vote: how they become one; temperature, max_new_tokens: of the decoding;
-    structured: ask the server for JSON by a schema; expected: read ratings from the probabilities of all ratings;
-    author: the judge's name among the completions' authors.
-
-    What follows changes no score. concurrency: requests in flight; deadline: seconds for one request, all tries
-    included; prices: US dollars for a million tokens, of prompts and of replies; max_cost: US dollars.
-    """
-
-    mode: Mode | None = None
-    template: str | None = None
-    base_url: str | None = None
-    provider: str | None = None
-    judges: tuple[str, ...] = ()
-    vote: Vote | None = None
-    temperature: float | None = None
-    max_new_tokens: int | None = None
-    structured: bool = False
-    expected: bool = False
-    author: str | None = None
-    concurrency: int | None = None
-    deadline: float | None = None
-    price_prompt: float | None = None
-    price_completion: float | None = None
-    max_cost: float | None = None
-    max_tokens_total: int | None = None
-
-    @property
-    def served(self) -> bool:
-        """Whether replies come from elsewhere than this process."""
-        return self.base_url is not None or self.provider is not None
-
-
-@dataclass(frozen=True)
 class ModelOptions:
     """What the user said; None leaves it to the record and the checkpoint.
 
@@ -137,7 +117,7 @@ class ModelOptions:
     reference_free: ReferenceFree | None = None
     batch_tokens: int | None = None
     device_map: Literal["auto"] | None = None
-    judge: JudgeOptions = JudgeOptions()
+    judge: JudgeOptions = NOTHING_SAID
 
 
 @dataclass(frozen=True)
@@ -280,23 +260,18 @@ _CHECKPOINT_OPTIONS = (
 )
 
 
-def _flag(option: str) -> str:
-    return "--" + option.replace("_", "-")
-
-
 def _refuse(options: ModelOptions, names: Sequence[str], kind: str) -> None:
     """What says nothing of this kind of model is refused rather than ignored."""
     default = ModelOptions()
     for name in names:
         if getattr(options, name) != getattr(default, name):
-            raise ModelError(f"{_flag(name)} says nothing of a model of kind {kind}")
+            raise ModelError(f"{flag(name)} says nothing of a model of kind {kind}")
 
 
 def _refuse_judge(options: ModelOptions, kind: str) -> None:
-    default = JudgeOptions()
     for option in fields(JudgeOptions):
-        if getattr(options.judge, option.name) != getattr(default, option.name):
-            raise ModelError(f"{_flag(option.name)} says how a generative judge is asked; the model is of kind {kind}")
+        if getattr(options.judge, option.name) != option.default:
+            raise ModelError(f"{flag(option.name)} says how a generative judge is asked; the model is of kind {kind}")
 
 
 def _served(model: str, options: ModelOptions) -> ModelSpec:
@@ -305,6 +280,8 @@ def _served(model: str, options: ModelOptions) -> ModelSpec:
         raise ModelError(f"--base-url and --provider ask a generative judge; not one of kind {options.kind}")
     if options.judge.base_url is not None and options.judge.provider is not None:
         raise ModelError("give either --base-url or --provider, not both")
+    if model.startswith(("baseline/", "builtin/")):
+        raise ModelError(f"{model} is a name of this package's own: give the server's model another with --name")
     _refuse(options, _CHECKPOINT_OPTIONS, "generative that a server answers for")
     record = ModelRecord(model, "generative")
     return _spec(model, "generative", Checkpoint(model, None, {}), record, _with_mode(options))
@@ -314,8 +291,8 @@ def _checked_judge(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
     """A judge that is loaded here."""
     _refuse(spec.options, (*_IMPLICIT_OPTIONS, *_CLASSIFIER_OPTIONS), spec.kind)
     for name in _SERVER_OPTIONS:
-        if getattr(spec.options.judge, name) != getattr(JudgeOptions(), name):
-            raise ModelError(f"{_flag(name)} says something of a server: give it with --base-url or --provider")
+        if getattr(spec.options.judge, name) != getattr(NOTHING_SAID, name):
+            raise ModelError(f"{flag(name)} says something of a server: give it with --base-url or --provider")
     if adapter is not None:
         raise ModelError(f"{spec.name} is an adapter; a judge is loaded as one checkpoint: merge it into its base")
     return replace(spec, options=_with_mode(spec.options))
@@ -327,6 +304,9 @@ def _panel(model: str, options: ModelOptions) -> ModelSpec:
         raise ModelError("give either --model or --judges, not both")
     if len(options.judge.judges) < 2:
         raise ModelError("give --model, or at least two --judges for a panel")
+    for name, said in (("revision", options.revision), ("author", options.judge.author)):
+        if said is not None:
+            raise ModelError(f"{flag(name)} is of one model, and --judges names several")
     options = _with_mode(options)
     alone = replace(options, name=None, kind="generative", judge=replace(options.judge, judges=(), vote=None))
     members = tuple(_member(judge, alone) for judge in options.judge.judges)
@@ -342,6 +322,8 @@ def _panel(model: str, options: ModelOptions) -> ModelSpec:
 def _member(judge: str, options: ModelOptions) -> ModelSpec:
     """A judge of a panel: NAME, or NAME@BASE_URL where each has a server of its own."""
     name, at, base_url = judge.partition("@http")
+    if not name:
+        raise ModelError("--judges names a server without a model: write MODEL@BASE_URL")
     if at:
         options = replace(options, judge=replace(options.judge, base_url=f"http{base_url}"))
     return resolve(name, options)
@@ -389,20 +371,16 @@ def _implicit(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
 def _check_options(options: ModelOptions) -> None:
     """Raise ModelError for the first option whose value makes no sense by itself or beside another."""
     _check_numbers(options)
-    _check_judge_numbers(options.judge)
+    judge_options.check(options.judge)
     choices = (
         ("dtype", options.dtype, DTYPES),
         ("device", options.device.partition(":")[0], DEVICES),
         ("kind", options.kind, (None, *KINDS)),
         ("reference-free", options.reference_free, (None, *REFERENCE_FREE)),
         ("device-map", options.device_map, (None, "auto")),
-        ("mode", options.judge.mode, (None, *MODES)),
-        ("vote", options.judge.vote, (None, *VOTES)),
     )
     for what, value, allowed in choices:
-        if value not in allowed:
-            known = ", ".join(filter(None, allowed))
-            raise ModelError(f"unknown {what} {value!r}: choose one of {known}")
+        check_choice(what, value, allowed)
     _, colon, number = options.device.partition(":")
     if colon and not number.isdecimal():
         raise ModelError(f"unknown device {options.device!r}: a number follows the colon, as in cuda:0")
@@ -410,10 +388,6 @@ def _check_options(options: ModelOptions) -> None:
         raise ModelError("give either --output-index or --output-weights, not both")
     if options.device_map is not None and options.device != "auto":
         raise ModelError("--device-map auto places the model by itself: leave --device out")
-    if options.judge.vote is not None and not options.judge.judges:
-        raise ModelError("--vote says something of a panel: name its members with --judges")
-    if options.judge.base_url is not None and not options.judge.base_url.startswith(("http://", "https://")):
-        raise ModelError("--base-url: expected the address of a server, such as http://127.0.0.1:8000/v1")
 
 
 def _check_numbers(options: ModelOptions) -> None:
@@ -429,24 +403,13 @@ def _check_numbers(options: ModelOptions) -> None:
         raise ModelError(f"--beta is {options.beta:g}; it must be a positive number")
 
 
-def _check_judge_numbers(judge: JudgeOptions) -> None:
-    least = {"temperature": 0.0, "max_new_tokens": 1, "concurrency": 1, "deadline": 1.0}
-    least |= dict.fromkeys(("price_prompt", "price_completion", "max_cost", "max_tokens_total"), 0)
-    for name, smallest in least.items():
-        value = getattr(judge, name)
-        if value is not None and not (math.isfinite(value) and value >= smallest):
-            raise ModelError(f"{_flag(name)} is {value:g}; it must be a number from {smallest:g} on")
-    if judge.max_cost is not None and (judge.price_prompt is None or judge.price_completion is None):
-        raise ModelError("--max-cost needs to know what tokens cost: give --price-prompt and --price-completion")
-
-
 def _check_baseline_options(options: ModelOptions) -> None:
     """A baseline has no checkpoint: what only makes sense for one is refused rather than ignored."""
     _refuse_judge(options, "baseline")
     for option in fields(options):
         allowed = option.name in ("name", "dtype", "device", "batch_tokens")
         if not allowed and getattr(options, option.name) != option.default:
-            raise ModelError(f"{_flag(option.name)} says something of a checkpoint; a baseline has none")
+            raise ModelError(f"{flag(option.name)} says something of a checkpoint; a baseline has none")
 
 
 def _output(options: ModelOptions) -> Output | None:
@@ -554,7 +517,7 @@ def _kind_of(model: str, config: Mapping[str, Any], options: ModelOptions, adapt
     if any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
         if options.reference is not None or options.reference_free is not None or adapter is not None:
             return "implicit"
-        if options.judge != JudgeOptions():
+        if options.judge != NOTHING_SAID:
             return "generative"
         raise ModelError(
             f"{model}: its config names {found}, a language model; for its implicit reward say --kind implicit with "

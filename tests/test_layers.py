@@ -13,7 +13,14 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "rb_core"
 LAYERS = (
     ("rb_core.errors", "rb_core.conversation", "rb_core.example", "rb_core"),
-    ("rb_core.benchmarks", "rb_core.models", "rb_core.processes", "rb_core.table", "rb_core.packing"),
+    (
+        "rb_core.benchmarks",
+        "rb_core.judge_options",
+        "rb_core.models",
+        "rb_core.processes",
+        "rb_core.table",
+        "rb_core.packing",
+    ),
     ("rb_core.metrics", "rb_core.scorers"),
     ("rb_core.outcomes", "rb_core.paired", "rb_core.results"),
     (
