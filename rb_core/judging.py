@@ -13,7 +13,7 @@ from rb_core.benchmarks import Benchmark, BenchmarkSpec
 from rb_core.errors import ModelError, ScoreTableError
 from rb_core.example import Candidates, Example
 from rb_core.outcomes import check_rows, spec_of
-from rb_core.results import ModelRef, from_json, scores_path, transcript_path
+from rb_core.results import BenchmarkRef, ModelRef, from_json, scores_path, transcript_path
 from rb_core.scorers.judge import modes, reliability
 from rb_core.scorers.judge.budget import Prices
 from rb_core.scorers.judge.exchange import SERVER_ERROR, TOO_LONG, Reply
@@ -32,9 +32,19 @@ Blinded = Sequence[tuple[Candidates, Sequence[int]]]
 
 
 def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:
-    """Raises ModelError where the mode cannot tell what the benchmark asks: listwise finds one best completion of as
-    many as there are letters."""
-    if judge.judges[0].mode != "listwise":
+    """Raises ModelError where the benchmark makes an option senseless: listwise finds one best completion of as many as
+    there are letters; what only a rating has is of no use where nothing is rated."""
+    first = judge.judges[0]
+    rates = first.mode == "ratings" or any(section.metric == "ties" for section in benchmark.spec.sections)
+    if first.wording.expected and not rates:
+        raise ModelError(
+            f"--expected says how ratings are read: --mode {first.mode} rates nothing of {benchmark.spec.id}"
+        )
+    if first.wording.structured and first.mode == "logprob" and not rates:
+        raise ModelError(
+            f"--structured asks for JSON: the replies of --mode logprob on {benchmark.spec.id} are letters"
+        )
+    if first.mode != "listwise":
         return
     for example in benchmark.examples:
         if benchmark.spec.metric_of(example.subset) == "ties":
@@ -214,25 +224,31 @@ def reread(path: Path) -> Reread:
     """
     rows, about = read_transcript(path)
     try:
-        benchmark, model = str(about["benchmark"]["id"]), str(about["model"]["name"])
-        judge = from_json(JudgeRef, about["model"]["judge"])
+        benchmark = from_json(BenchmarkRef, about["benchmark"]).id
+        model, judge = from_json(ModelRef, about["model"]).name, from_json(JudgeRef, about["model"]["judge"])
         prices = about.get("prices")
         accounts = Accounts(None if prices is None else (float(prices[0]), float(prices[1])), about.get("author"))
     except (KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{path}: its description of the run is not complete: {error}") from error
-    root = path.resolve().parents[len(transcript_path(benchmark, model).parts) - 1]
+    own = transcript_path(benchmark, model)
+    if path.resolve().parts[-len(own.parts) :] != own.parts:
+        raise ScoreTableError(f"{path}: belongs at {own} below a folder that has the scores of its run as well")
+    root = path.resolve().parents[len(own.parts) - 1]
     table = root / scores_path(benchmark, model)
     scores, scored = read_scores(table)
     check_rows(scores, table)
     if scored.get("run") != about.get("run"):
         raise ScoreTableError(f"{path}: not of the run that {table} is of")
-    answers = [_answer(row, structured=judge.structured) for row in _records(rows)]
-    shares = pd.Series([list(each.shares) for each in answers], dtype=object)
-    rows = rows.assign(shares=shares, reason=[each.reason for each in answers])
     spec = spec_of(benchmark, scored, scores, table)
-    scores = _scores_from(rows, scores, judge, spec)
+    try:
+        answers = [_answer(row, structured=judge.structured) for row in _records(rows)]
+        shares = pd.Series([list(each.shares) for each in answers], dtype=object)
+        rows = rows.assign(shares=shares, reason=[each.reason for each in answers])
+        scores = _scores_from(rows, scores, judge, spec)
+        judging = measure(rows, scores, judge, accounts)
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        raise ScoreTableError(f"{path}: damaged, or not all of the run's replies: {error!r}") from error
     about["model"]["judge"]["parser"] = PARSER_VERSION
-    judging = measure(rows, scores, judge, accounts)
     return Reread(scores, rows, scored | about | {"judging": judging.model_dump(mode="json")})
 
 

@@ -24,7 +24,7 @@ from rb_core.models import MODES, JudgeOptions, Mode, ModelOptions
 from rb_core.results import Result, read_result, scores_path, transcript_path
 from rb_core.scorers.baseline import length
 from rb_core.scorers.judge import exchange, scorer, verdict
-from rb_core.scorers.judge.transcript import read_transcript
+from rb_core.scorers.judge.transcript import read_transcript, write_transcript
 from rb_core.table import read_scores
 from tests.command_line import rb
 from tests.judge_server import Fault, JudgeServer, Scripted
@@ -443,6 +443,57 @@ def test_a_newer_parser_goes_on_with_an_unfinished_run(tmp_path: Path, monkeypat
     assert result.counts.ties == 6
 
 
+def test_a_transcript_that_is_not_whole_or_not_in_its_place_is_refused(tmp_path: Path) -> None:
+    """One row too few, or a file that was moved away from its scores, is an error that names the file."""
+    with JudgeServer(judge(right)) as server:
+        result = evaluate.evaluate("test/half", str(pairs(tmp_path, 3)), options=asked(server), out=tmp_path).result
+    transcript = tmp_path / transcript_path(result.benchmark.id, result.model.name)
+    frame, about = read_transcript(transcript)
+    moved = tmp_path / "moved.parquet"
+    transcript.rename(moved)
+    with pytest.raises(ScoreTableError, match=r"moved\.parquet: belongs at transcripts/"):
+        judging.reread(moved)
+    write_transcript(transcript, frame[2:], about)
+    with pytest.raises(ScoreTableError, match=r"half\.parquet: damaged, or not all"):
+        judging.reread(transcript)
+
+
+def test_a_panel_with_different_failures_is_read_again_alike(tmp_path: Path) -> None:
+    """Which reason stands for a completion does not hang on the order in which the judges saw them."""
+
+    def answer(body: Any) -> Scripted:
+        _, answers = read(body)
+        if set(answers) == {"Right", "Wrong v"}:
+            return Scripted("Verdict: A", finish="length")
+        return Scripted("Hm.") if set(answers) == {"Wrong w", "Wrong x"} else judge(right)(body)
+
+    rejected = ["Wrong v", "Wrong w", "Wrong x", "Wrong y"]  # what is said of the last is not the matter
+    rows = [{"prompt": f"Question {i}?", "chosen": "Right", "rejected": rejected} for i in range(8)]
+    path = tmp_path / "five.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with JudgeServer(answer) as one, JudgeServer(judge(right)) as two:
+        options = ModelOptions(judge=JudgeOptions(judges=(f"a@{one.url}", f"b@{two.url}")))
+        result = evaluate.evaluate("", str(path), options=options, out=tmp_path).result
+    assert result.counts is not None
+    assert set(result.counts.reasons) == {exchange.CUT, exchange.UNREADABLE}
+    transcript = tmp_path / transcript_path(result.benchmark.id, result.model.name)
+    again = evaluate.reread(transcript, tmp_path / "again").result
+    assert numbers(again) == numbers(result)
+    place = scores_path(result.benchmark.id, result.model.name)
+    pd.testing.assert_frame_equal(*(read_scores(root / place)[0] for root in (tmp_path, tmp_path / "again")))
+
+
+def test_a_judge_with_another_name_in_the_result_is_known_as_author(tmp_path: Path) -> None:
+    """--name names the result; who wrote a completion is told by the model's own name."""
+    path = pairs(tmp_path, 6, chosen_model="org/other", rejected_model="Vain")
+    with JudgeServer(judge(right)) as server:
+        options = replace(asked(server), name="me/renamed")
+        found = evaluate.evaluate("org/vain", str(path), options=options, out=tmp_path).result.judging
+    assert found is not None
+    assert found.self_preference is not None
+    assert found.self_preference.value == 0.0
+
+
 def test_a_transcript_of_another_run_is_not_mixed_with_the_scores(tmp_path: Path) -> None:
     """Labels come from the score table of the same run, or not at all."""
     path = pairs(tmp_path, 3)
@@ -687,6 +738,17 @@ def test_money_is_worked_out_where_prices_are_given(tmp_path: Path) -> None:
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--kind", "classifier"], "generative judge"),
         (["--judges", "a/b"], "at least two --judges"),
         (["--judges", "a/b@http://127.0.0.1:9/v1,a/b@http://127.0.0.1:8/v1"], "a/b twice"),
+        (["--judges", "a/b@http://127.0.0.1:9/v1,@http://127.0.0.1:8/v1"], "a server without a model"),
+        (
+            ["--judges", "a/b@http://127.0.0.1:9/v1,c@http://127.0.0.1:8/v1", "--author", "x"],
+            "--author is of one model",
+        ),
+        (["--judges", "a/b,c/d", "--revision", "main"], "--revision is of one model"),
+        (["--model", "gpt-4o:free", "--base-url", "http://127.0.0.1:9/v1"], "choose one with --name"),
+        (["--model", "./x", "--base-url", "http://127.0.0.1:9/v1"], "choose one with --name"),
+        (["--model", "baseline/longest", "--base-url", "http://127.0.0.1:9/v1"], "a name of this package's own"),
+        (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--price-prompt", "1"], "give both, or neither"),
+        (["--model", "builtin/tiny-rm", "--structured"], "--structured says how a generative judge"),
         ([], "give --model"),
         (["--model", "baseline/longest", "--mode", "pairwise"], "--mode says how a generative judge"),
         (["--model", "builtin/tiny-rm", "--max-tokens-total", "5"], "--max-tokens-total says how a generative"),
@@ -714,6 +776,17 @@ def test_listwise_refuses_what_has_several_chosen(tmp_path: Path) -> None:
             evaluate.evaluate("test/list", str(path), options=asked(server, mode="listwise"), out=tmp_path)
         assert not server.requests
     assert [each.name for each in tmp_path.iterdir()] == ["several.jsonl"]
+
+
+@pytest.mark.parametrize("said", [{"expected": True}, {"mode": "logprob", "structured": True}])
+def test_what_only_ratings_have_is_refused_where_nothing_is_rated(said: dict[str, Any], tmp_path: Path) -> None:
+    """Probabilities of ratings, and JSON beside single letters, are options that would do nothing; none is asked."""
+    path = pairs(tmp_path, 2)
+    with JudgeServer(judge(right)) as server:
+        with pytest.raises(ModelError, match=r"--(expected|structured)"):
+            evaluate.evaluate("test/idle", str(path), options=asked(server, **said), out=tmp_path / "out")
+        assert not server.requests
+    assert not (tmp_path / "out").exists()
 
 
 def test_another_setting_does_not_continue_an_unfinished_run(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ class JudgeRef(_Record):
     templates: by mode, candidates that need grades being rated in every mode; parser: the version that read the
     replies; backend: "local", "served" or a provider; sampling: how a local one chose tokens; generation: what the
     model's own generation config does to that, penalties and the like; structured: JSON by a schema; expected: ratings
-    are expected values; panel, vote: the judges of a panel, and how they became one.
+    are expected values; panel, vote: the judges of a panel, and how they became one; revisions: of those that were
+    loaded here, as results.ModelRef has it of a model.
     """
 
     mode: Mode
@@ -41,6 +42,7 @@ class JudgeRef(_Record):
     structured: bool = False
     expected: bool = False
     panel: tuple[str, ...] = ()
+    revisions: dict[str, str] = {}
     vote: Vote | None = None
 
 

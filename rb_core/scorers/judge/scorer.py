@@ -204,8 +204,10 @@ class PanelScorer:
 
     def describe(self) -> dict[str, Any]:
         """See JudgeScorer.describe."""
-        members: list[JudgeRef] = [judge.describe()["judge"] for judge in self.judges]
+        described = {judge.name: judge.describe() for judge in self.judges}
+        members: list[JudgeRef] = [each["judge"] for each in described.values()]
         panel = {
+            "revisions": {name: each["revision"] for name, each in described.items() if each.get("revision")},
             "backend": ", ".join(sorted({member.backend for member in members})),
             "panel": tuple(judge.name for judge in self.judges),
             "vote": self.vote,
