@@ -224,12 +224,17 @@ class Fragile(BaselineScorer):
         return super().score(batch)
 
 
-def test_an_interrupted_run_scores_only_what_is_missing(tmp_path: Path) -> None:
-    """After an interruption the next run scores the missing batches, once each, and ends with the same table."""
+@pytest.fixture
+def many(tmp_path: Path) -> Benchmark:
+    """Four batches of a baseline's."""
     rows = [{"prompt": f"q{i}", "chosen": "a" * (i % 17), "rejected": "b" * (i % 11)} for i in range(2 * BATCH)]
     path = tmp_path / "many.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    many = load(str(path))
+    return load(str(path))
+
+
+def test_an_interrupted_run_scores_only_what_is_missing(many: Benchmark, tmp_path: Path) -> None:
+    """After an interruption the next run scores the missing batches, once each, and ends with the same table."""
     with pytest.raises(InterruptionError):
         evaluate.run(Fragile("longest", breaks_at=3), "baseline/longest", many, out=tmp_path / "a")
     again = Fragile("longest")
@@ -240,13 +245,20 @@ def test_an_interrupted_run_scores_only_what_is_missing(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
-def test_an_unfinished_run_of_another_seed_is_refused(starter: Benchmark, tmp_path: Path) -> None:
+def test_an_unfinished_run_of_another_seed_is_refused(many: Benchmark, tmp_path: Path) -> None:
     """A journal is only continued by a run with the same settings; another is told which differ, or discards it."""
     with pytest.raises(InterruptionError):
-        evaluate.run(Fragile("random", breaks_at=0), "baseline/random", starter, seed=1, out=tmp_path)
+        evaluate.run(Fragile("random", breaks_at=1), "baseline/random", many, seed=1, out=tmp_path)
     with pytest.raises(ScoreTableError, match=r"different seed.*--overwrite"):
-        evaluate.run(Fragile("random"), "baseline/random", starter, seed=2, out=tmp_path)
-    evaluate.run(Fragile("random"), "baseline/random", starter, seed=2, out=tmp_path, overwrite=True)
+        evaluate.run(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path)
+    evaluate.run(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path, overwrite=True)
+
+
+def test_a_run_that_scored_nothing_stands_in_no_ones_way(many: Benchmark, tmp_path: Path) -> None:
+    """One that broke before its first scores leaves no journal for another to stumble over."""
+    with pytest.raises(InterruptionError):
+        evaluate.run(Fragile("random", breaks_at=0), "baseline/random", many, seed=1, out=tmp_path)
+    evaluate.run(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path)
 
 
 @pytest.fixture(scope="module")
