@@ -74,11 +74,12 @@ def url(results_root: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = shutil.which("chromium")
+    # The same browser without a window of its own takes a fifth less time.
+    path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if path is None:
         if os.environ.get("RB_REQUIRE_BROWSER"):
             pytest.fail("RB_REQUIRE_BROWSER is set, and there is no program named chromium")
-        pytest.skip("there is no program named chromium to show the page in")
+        pytest.skip("there is no program named chromium, or chromium-headless-shell, to show the page in")
     expect.set_options(timeout=10_000)
     with sync_playwright() as playwright:
         instance = playwright.chromium.launch(executable_path=path, args=FLAGS)
