@@ -24,7 +24,7 @@ from rb_core.scorers.judge import scorer
 from rb_core.scorers.judge.exchange import NO_LOGPROBS
 from rb_core.scorers.judge.transcript import read_transcript
 from rb_core.table import read_scores
-from tests import logprob_server, real_server
+from tests import llama_server, logprob_server, real_server
 from tests.tiny_models import chatml_tokenizer
 
 VERDICT, RATING = "Verdict: A\n", "Rating: 7"
@@ -74,6 +74,15 @@ def served(speaker: Path) -> Iterator[str]:
     """The address of `transformers serve` with that model."""
     pytest.importorskip("openai", reason="transformers serve takes openai's types")
     with real_server.serve(speaker) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def llama(speaker: Path) -> Iterator[str]:
+    """The address of llama.cpp's server with that model."""
+    for package in ("xllamacpp", "gguf"):
+        pytest.importorskip(package, reason="llama.cpp's server and its format come with xllamacpp and gguf")
+    with llama_server.serve(speaker, CONTEXT) as url:
         yield url
 
 
@@ -139,6 +148,23 @@ def test_a_real_server_and_this_process_say_the_same(
     assert there.model.judge is not None
     assert (here.model.judge.backend, there.model.judge.backend) == ("local", "served")
     assert here.model.dtype == "float32"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_llama_cpp_and_this_process_say_the_same(
+    mode: Mode, speaker: Path, llama: str, benchmark: Path, tmp_path: Path
+) -> None:
+    """All four modes, end to end, by another implementation of the same weights: the same replies, probabilities to
+    1e-4, and habits."""
+    there = judged(llama_server.NAME, mode, benchmark, tmp_path / "there", llama)
+    here = judged(str(speaker), mode, benchmark, tmp_path / "here")
+    check(there, mode)
+    check(here, mode)
+    theirs, ours = replies(there, tmp_path / "there"), replies(here, tmp_path / "here")
+    for name in ("example_id", "mode", "text", "finish_reason", "prompt_tokens", "completion_tokens", "reason"):
+        assert theirs[name].tolist() == ours[name].tolist()
+    for served, local in zip(theirs["shares"], ours["shares"], strict=True):
+        assert list(served) == pytest.approx(list(local), abs=1e-4)
 
 
 def test_probabilities_of_a_verdict_are_the_same_served_and_here(
