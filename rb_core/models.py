@@ -262,16 +262,19 @@ _CHECKPOINT_OPTIONS = (
 
 def _refuse(options: ModelOptions, names: Sequence[str], kind: str) -> None:
     """What says nothing of this kind of model is refused rather than ignored."""
-    default = ModelOptions()
-    for name in names:
-        if getattr(options, name) != getattr(default, name):
-            raise ModelError(f"{flag(name)} says nothing of a model of kind {kind}")
+    if said := _said(options, names):
+        raise ModelError(f"{said} says nothing of a model of kind {kind}")
 
 
 def _refuse_judge(options: ModelOptions, kind: str) -> None:
-    for option in fields(JudgeOptions):
-        if getattr(options.judge, option.name) != option.default:
-            raise ModelError(f"{flag(option.name)} says how a generative judge is asked; the model is of kind {kind}")
+    if said := _said(options.judge, [option.name for option in fields(JudgeOptions)]):
+        raise ModelError(f"{said} says how a generative judge is asked; the model is of kind {kind}")
+
+
+def _said(options: ModelOptions | JudgeOptions, names: Sequence[str]) -> str | None:
+    """The first of these options that was given, as it is typed; None where none was."""
+    default = type(options)()
+    return next((flag(name) for name in names if getattr(options, name) != getattr(default, name)), None)
 
 
 def _served(model: str, options: ModelOptions) -> ModelSpec:
@@ -290,9 +293,8 @@ def _served(model: str, options: ModelOptions) -> ModelSpec:
 def _checked_judge(spec: ModelSpec, adapter: Checkpoint | None) -> ModelSpec:
     """A judge that is loaded here."""
     _refuse(spec.options, (*_IMPLICIT_OPTIONS, *_CLASSIFIER_OPTIONS), spec.kind)
-    for name in _SERVER_OPTIONS:
-        if getattr(spec.options.judge, name) != getattr(NOTHING_SAID, name):
-            raise ModelError(f"{flag(name)} says something of a server: give it with --base-url or --provider")
+    if said := _said(spec.options.judge, _SERVER_OPTIONS):
+        raise ModelError(f"{said} says something of a server: give it with --base-url or --provider")
     if adapter is not None:
         raise ModelError(f"{spec.name} is an adapter; a judge is loaded as one checkpoint: merge it into its base")
     return replace(spec, options=_with_mode(spec.options))
@@ -406,10 +408,9 @@ def _check_numbers(options: ModelOptions) -> None:
 def _check_baseline_options(options: ModelOptions) -> None:
     """A baseline has no checkpoint: what only makes sense for one is refused rather than ignored."""
     _refuse_judge(options, "baseline")
-    for option in fields(options):
-        allowed = option.name in ("name", "dtype", "device", "batch_tokens")
-        if not allowed and getattr(options, option.name) != option.default:
-            raise ModelError(f"{flag(option.name)} says something of a checkpoint; a baseline has none")
+    allowed = ("name", "dtype", "device", "batch_tokens")
+    if said := _said(options, [option.name for option in fields(options) if option.name not in allowed]):
+        raise ModelError(f"{said} says something of a checkpoint; a baseline has none")
 
 
 def _output(options: ModelOptions) -> Output | None:

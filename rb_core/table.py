@@ -17,7 +17,7 @@ import re
 import tempfile
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -43,7 +43,7 @@ SCHEMA = pa.schema(
 )
 COLUMNS = SCHEMA.names
 MAX_ROWS = 20_000_000
-_METADATA = b"rewardbench"
+METADATA = b"rewardbench"
 
 
 class Score(NamedTuple):
@@ -85,8 +85,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def write_scores(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> str:
     """Write the score table with its metadata; returns the file's SHA-256."""
-    table = pa.Table.from_pandas(frame[COLUMNS], schema=SCHEMA, preserve_index=False)
-    table = table.replace_schema_metadata({_METADATA: json.dumps(metadata, sort_keys=True).encode()})
+    return write_table(path, frame, SCHEMA, metadata)
+
+
+def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: dict[str, Any]) -> str:
+    """Write the schema's columns of a frame as parquet, with metadata; returns the file's SHA-256."""
+    table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
+    table = table.replace_schema_metadata({METADATA: json.dumps(metadata, sort_keys=True).encode()})
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     write_atomically(path, buffer.getvalue())
@@ -109,7 +114,7 @@ def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
         raise ScoreTableError(f"{path}: not a readable parquet file: {error}") from error
     if missing:
         raise ScoreTableError(f"{path}: not a score table: it lacks the columns {', '.join(missing)}")
-    stored = (table.schema.metadata or {}).get(_METADATA)
+    stored = (table.schema.metadata or {}).get(METADATA)
     if stored is None:
         raise ScoreTableError(f"{path}: says nothing of its benchmark and model; it was not written by this package")
     try:
@@ -192,9 +197,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._file.close()
-            if whole_lines(self.path).count(b"\n") == 1:
-                self.path.unlink(missing_ok=True)
+            if close_journal(self._file, self.path):
                 Path(self._lock.lock_file).unlink(missing_ok=True)
         finally:
             self._lock.release()
@@ -232,7 +235,7 @@ class Journal:
     def _check_same_run(self) -> None:
         """Raises ScoreTableError unless every process is about to score the same plan with the same model."""
         first, *others = map(json.loads, self._here.gather(self._header))
-        if differ := sorted({key for other in others for key in differing(first, other)}):
+        if differ := sorted({key for other in others for key in _differing(first, other)}):
             raise ScoreTableError(
                 f"{self.path}: the processes do not agree on the run: they have a different {', '.join(differ)}; "
                 "every machine needs the same data, model and versions"
@@ -255,14 +258,8 @@ class Journal:
         return done
 
     def _open(self) -> None:
-        """Open this process's own part, after the last whole line."""
-        whole = whole_lines(self.path)
-        if not whole:
-            whole = self._header.encode() + b"\n"
-            write_atomically(self.path, whole)
-        self._file = self.path.open("r+b")
-        self._file.truncate(len(whole))
-        self._file.seek(len(whole))
+        """Open this process's own part."""
+        self._file = open_journal(self.path, self._header)
 
     def _read(self, path: Path) -> dict[int, BatchScores]:
         """The batches in a part's whole lines. Raises ScoreTableError for another run's, and for damage."""
@@ -274,11 +271,7 @@ class Journal:
             entries = [_entry(line) for line in lines]
         except (ValueError, TypeError) as error:
             raise ScoreTableError(f"{path}: damaged ({error}); discard the unfinished run with --overwrite") from error
-        if differ := differing(then, now):
-            raise ScoreTableError(
-                f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
-                "finish it with the same settings, or discard it with --overwrite"
-            )
+        check_same_run(path, then, now)
         return {entry.batch: entry for entry in entries}
 
 
@@ -307,7 +300,41 @@ def whole_lines(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
+def open_journal(path: Path, header: str) -> BinaryIO:
+    """Open a journal to append to it, after its last whole line; a new one begins with the header."""
+    whole = whole_lines(path)
+    if not whole:
+        whole = header.encode() + b"\n"
+        write_atomically(path, whole)
+    file = path.open("r+b")
+    file.truncate(len(whole))
+    file.seek(len(whole))
+    return file
+
+
+def close_journal(file: BinaryIO, path: Path) -> bool:
+    """Close a journal, and delete it where nothing was ever appended; whether it did."""
+    file.close()
+    if not path.exists():  # what it held stands elsewhere by now
+        return False
+    with path.open("rb") as written:
+        header, entry = written.readline(), written.readline()
+    empty = header.endswith(b"\n") and not entry.endswith(b"\n")
+    if empty:
+        path.unlink()
+    return empty
+
+
+def check_same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises ScoreTableError unless the run that left a journal was like this one."""
+    if differ := _differing(then, now):
+        raise ScoreTableError(
+            f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
+            "finish it with the same settings, or discard it with --overwrite"
+        )
+
+
+def _differing(left: dict[str, Any], right: dict[str, Any]) -> list[str]:
     return sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
 
 

@@ -19,6 +19,7 @@ from rb_core.models import JudgeOptions, Mode, ModelOptions
 from rb_core.scorers.judge import modes
 from rb_core.scorers.judge.budget import BudgetSpent, bound
 from rb_core.scorers.judge.exchange import SERVER_ERROR
+from rb_core.scorers.judge.reliability import winner
 from rb_core.scorers.judge.scorer import Exchange, JudgeScorer
 from rb_core.scorers.judge.template import is_injection
 from rb_core.scorers.judge.transcript import Transcript
@@ -80,9 +81,7 @@ class Said:
     @property
     def best(self) -> int | None:
         """The completion that it is for; None for a rating, where there is a reason, and where two got the same."""
-        top = max(self.shares, default=0.0)
-        named = [index for index, share in zip(self.order, self.shares, strict=False) if share == top]
-        return named[0] if len(named) == 1 < len(self.order) else None
+        return winner(self.order, self.shares) if len(self.order) > 1 else None
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,14 @@ class Told(NamedTuple):
     @property
     def best(self) -> int | None:
         """The completion it is for; None where it is for none, or two alike."""
-        top = max(self.shares, default=0.0)
-        named = [index for index, share in zip(self.ask.order, self.shares, strict=False) if share == top]
-        return named[0] if len(named) == 1 else None
+        return winner(self.ask.order, self.shares)
+
+
+def winner(order: Sequence[int], shares: Sequence[float]) -> int | None:
+    """Of the completions shown the one that got most; None where two got as much, or shares are empty."""
+    top = max(shares, default=0.0)
+    named = [index for index, share in zip(order, shares, strict=False) if share == top]
+    return named[0] if len(named) == 1 else None
 
 
 def share(true: int, of: int) -> Estimate | None:

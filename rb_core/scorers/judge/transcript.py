@@ -7,7 +7,6 @@ table, a row a request, from which the scores can be derived again with a newer 
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 
 from rb_core.errors import ScoreTableError
 from rb_core.scorers.judge.exchange import SERVER_ERROR, Reply, Token
-from rb_core.table import differing, whole_lines, write_atomically
+from rb_core.table import METADATA, check_same_run, close_journal, open_journal, whole_lines, write_table
 
 SCHEMA = pa.schema(
     [
@@ -43,7 +42,6 @@ SCHEMA = pa.schema(
         pa.field("tries", pa.int32(), nullable=False),
     ]
 )
-_METADATA = b"rewardbench"
 
 
 class Transcript:
@@ -60,28 +58,26 @@ class Transcript:
         self.replies: dict[tuple[str, str], Reply] = {}
         self.earlier: set[tuple[str, str]] = set()
         self.path = path
-        self._header = json.dumps(run or {}, sort_keys=True).encode() + b"\n"
+        self._header = json.dumps(run or {}, sort_keys=True)
         self._discard = discard
 
     def __enter__(self) -> Transcript:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            whole = self._read(self.path)
-            if not whole:
-                write_atomically(self.path, self._header)
-                whole = self._header
-            self._file = self.path.open("r+b")
-            self._file.truncate(len(whole))
-            self._file.seek(len(whole))
+            try:
+                self._read(self.path)
+            except ScoreTableError:
+                if not self._discard:
+                    raise
+                self.path.unlink()
+            self._file = open_journal(self.path, self._header)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.path is not None:
-            self._file.close()
-            if whole_lines(self.path).count(b"\n") == 1:
-                self.path.unlink(missing_ok=True)
+            close_journal(self._file, self.path)
 
     def get(self, judge: str, sha256: str) -> Reply | None:
         """The reply to that request, if there is one."""
@@ -106,33 +102,22 @@ class Transcript:
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
-    def _read(self, path: Path) -> bytes:
-        """Take up the replies in a journal's whole lines; returns these lines, none where they are to be replaced."""
-        whole = whole_lines(path)
-        header, *lines = whole.splitlines() or [self._header.strip()]
+    def _read(self, path: Path) -> None:
+        """Take up the replies in a journal's whole lines. Raises ScoreTableError for another run's, and for damage."""
+        header, *lines = whole_lines(path).splitlines() or [self._header.encode()]
         try:
             then, now = json.loads(header), json.loads(self._header)
             if not isinstance(then, dict):
                 raise ValueError("the first line does not describe a run")
-            differ = differing(then, now)
-            entries = [] if differ else [json.loads(line) for line in lines]
+            check_same_run(path, then, now)
+            entries = [json.loads(line) for line in lines]
             found = {(str(judge), str(sha256)): reply_from_json(reply) for judge, sha256, reply in entries}
         except (ValueError, TypeError) as error:
-            if self._discard:
-                return b""
             raise ScoreTableError(
                 f"{path}: damaged, or of another version ({error}); discard the unfinished run with --overwrite"
             ) from error
-        if differ and self._discard:
-            return b""
-        if differ:
-            raise ScoreTableError(
-                f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
-                "finish it with the same settings, or discard it with --overwrite"
-            )
         self.replies = {key: reply for key, reply in found.items() if reply.problem != SERVER_ERROR}
         self.earlier = set(self.replies)
-        return whole
 
 
 def reply_from_json(fields: Any) -> Reply:
@@ -163,11 +148,7 @@ def tokens_from_json(cell: str) -> tuple[Token, ...]:
 
 def write_transcript(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> None:
     """Write the table, one row a request, with what is to be known of the run."""
-    table = pa.Table.from_pandas(frame[SCHEMA.names], schema=SCHEMA, preserve_index=False)
-    table = table.replace_schema_metadata({_METADATA: json.dumps(metadata, sort_keys=True).encode()})
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    write_atomically(path, buffer.getvalue())
+    write_table(path, frame, SCHEMA, metadata)
 
 
 def read_transcript(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -175,7 +156,7 @@ def read_transcript(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     try:
         with path.open("rb") as file:  # on one thread: see read_scores
             table = pq.read_table(file, use_threads=False, pre_buffer=False)
-        about = json.loads((table.schema.metadata or {})[_METADATA])
+        about = json.loads((table.schema.metadata or {})[METADATA])
         table = table.select(SCHEMA.names).cast(SCHEMA)
     except FileNotFoundError:
         raise ScoreTableError(f"{path}: no such transcript") from None
