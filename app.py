@@ -11,7 +11,7 @@ try:  # ZeroGPU lends a GPU for the time of a call; this has to come before torc
 except ImportError:
     GPU = None  # elsewhere scoring runs on what the machine has
 
-from rb_core.space.follow import results_source
+from rb_core.space.hub_results import results_source
 from rb_core.space.page import build, launch_options
 
 demo = build(results_source(Path(__file__).resolve().parent / "leaderboard_data"), on_gpu=GPU)

@@ -22,9 +22,9 @@ settings.load_profile("rewardbench")
 
 # The files that take longest. They come first, so that neither process ends with a long one while the other is idle.
 LONG_FILES = (
-    "tests/test_processes.py",
+    "tests/evaluation/test_distributed.py",
     "tests/space/test_page.py",
-    "tests/test_evaluate.py",
+    "tests/evaluation/test_evaluate.py",
     "tests/space/test_leaderboard.py",
     "tests/space/test_model.py",
     "tests/space/test_compare.py",
@@ -32,7 +32,7 @@ LONG_FILES = (
     "tests/space/test_try_pair.py",
     "tests/hub/test_push.py",
     "tests/space/test_visitors.py",
-    "tests/test_hub_loading.py",
+    "tests/benchmarks/test_hub_loading.py",
 )
 
 
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The folder of a tiny model by its name in tiny_models.BUILDERS or CAUSAL_BUILDERS. Shared: tests must not change
     it."""
-    from tests.tiny_models import BUILDERS, CAUSAL_BUILDERS
+    from tests.fakes.tiny_models import BUILDERS, CAUSAL_BUILDERS
 
     root = tmp_path_factory.mktemp("tiny-models")
     builders = {**BUILDERS, **CAUSAL_BUILDERS}

@@ -9,39 +9,20 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
 PACKAGE = ROOT / "rb_core"
 LAYERS = (
-    ("rb_core.errors", "rb_core.conversation", "rb_core.example", "rb_core"),
-    (
-        "rb_core.benchmarks",
-        "rb_core.judge_options",
-        "rb_core.models",
-        "rb_core.processes",
-        "rb_core.table",
-        "rb_core.packing",
-    ),
-    ("rb_core.metrics", "rb_core.scorers"),
-    ("rb_core.outcomes", "rb_core.paired", "rb_core.results"),
-    (
-        "rb_core.collection",
-        "rb_core.comparison",
-        "rb_core.derived",
-        "rb_core.doctor",
-        "rb_core.evaluate",
-        "rb_core.export",
-        "rb_core.hub",
-        "rb_core.jobs",
-        "rb_core.judging",
-        "rb_core.leaderboard",
-        "rb_core.migrate",
-        "rb_core.model_page",
-        "rb_core.published",
-        "rb_core.size_plot",
-        "rb_core.verify",
-        "rb_core.weak_spots",
-    ),
-    ("rb_core.cli", "rb_core.cli_hub", "rb_core.space", "rb_core.__main__", "rb_core.builtin"),
+    ("rb_core", "rb_core.errors", "rb_core.files"),
+    ("rb_core.hub.client",),
+    ("rb_core.benchmarks",),
+    ("rb_core.models",),
+    ("rb_core.results",),
+    ("rb_core.stats", "rb_core.scorers"),
+    ("rb_core.evaluation",),
+    ("rb_core.doctor", "rb_core.leaderboard"),
+    ("rb_core.hub", "rb_core.importers", "rb_core.export"),
+    ("rb_core.cli", "rb_core.space", "rb_core.builtin", "rb_core.__main__"),
 )
 LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -92,21 +73,19 @@ def test_only_scorers_and_training_import_torch_when_imported(path: Path) -> Non
     """Everything but scorers and the training script imports without torch."""
     heavy = {name.split(".")[0] for name in imports(path, top_only=True)} & {"torch", "transformers"}
     name = module_name(path)
-    assert not heavy or name.startswith(("rb_core.scorers", "rb_core.builtin.train"))
+    assert not heavy or name.startswith(("rb_core.scorers", "rb_core.doctor.measurements", "rb_core.builtin.train"))
 
 
 @pytest.mark.parametrize(
     "module",
     [
-        "rb_core.leaderboard",
-        "rb_core.collection",
-        "rb_core.paired",
-        "rb_core.evaluate",
-        "rb_core.cli",
-        "rb_core.models",
-        "rb_core.published",
-        "rb_core.migrate",
-        "rb_core.comparison",
+        "rb_core.cli.main",
+        "rb_core.evaluation.evaluate",
+        "rb_core.importers.published_tables",
+        "rb_core.importers.reward_bench_results",
+        "rb_core.leaderboard.comparison",
+        "rb_core.leaderboard.store",
+        "rb_core.models.resolve",
     ],
 )
 def test_importing_loads_neither_torch_nor_gradio(module: str) -> None:

@@ -53,9 +53,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rb_core.conversation import Conversation, Message
-from rb_core.metrics import wilson
+from rb_core.benchmarks.example import Conversation, Message
 from rb_core.scorers.baseline import BASELINES
+from rb_core.stats.intervals import wilson
 
 # --------------------------------------------------------------------------------------------
 # Data: four public files become preference pairs, split by prompt.

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rb_core.doctor import checkpoint, scores, template
+from rb_core.doctor.checks import checkpoint, scores, template
 from rb_core.doctor.probe import probe, reads_tokens
 from rb_core.doctor.report import Check, Finding, Item, Marked, Report, show, unchecked
 from rb_core.errors import ModelError
-from rb_core.models import ModelOptions, resolve
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
 
 if TYPE_CHECKING:
-    from rb_core.scorers.conformance import Patient
+    from rb_core.doctor.measurements import Patient
 
 __all__ = ["Check", "Report", "examine", "show"]
 
@@ -66,7 +67,7 @@ def examine(model: str, options: ModelOptions | None = None) -> Report:
             f"{model} is asked as a judge, and what is examined here is where a score is read from a model: ask it "
             "about a few examples with evaluate --limit, and read its transcript"
         )
-    from rb_core.scorers.conformance import admit
+    from rb_core.doctor.measurements import admit
 
     patient = admit(spec, model)
     checks = tuple(_made(item, patient) for item in _ITEMS if spec.kind in item.kinds)
@@ -75,7 +76,7 @@ def examine(model: str, options: ModelOptions | None = None) -> Report:
 
 
 def _made(item: Item, patient: Patient) -> Check:
-    from rb_core.scorers.conformance import FAULTS
+    from rb_core.doctor.measurements import FAULTS
 
     if (reason := patient.blocked(item.needs)) is not None:
         return Check(item.id, item.title, "SKIP", unchecked(reason))

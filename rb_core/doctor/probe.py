@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rb_core.conversation import Conversation, Message
+from rb_core.benchmarks.example import Conversation, Message
 
 if TYPE_CHECKING:
-    from rb_core.scorers.conformance import Patient
+    from rb_core.doctor.measurements import Patient
 
 
 def probe(answer: str | None = None) -> Conversation:
     """The probe conversation, or its question answered otherwise."""
-    from rb_core.scorers.conformance import PROBE, PROBE_ANSWER
+    from rb_core.doctor.measurements import PROBE, PROBE_ANSWER
 
     return (*PROBE, Message(role="assistant", content=PROBE_ANSWER if answer is None else answer))
 

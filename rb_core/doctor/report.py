@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from rb_core.scorers.conformance import Patient
+    from rb_core.doctor.measurements import Patient
 
 Status = Literal["PASS", "WARN", "FAIL", "FACT", "SKIP"]
 _STYLES: dict[Status, str] = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "FACT": "cyan", "SKIP": "dim"}

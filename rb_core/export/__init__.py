@@ -5,7 +5,7 @@ Exported is what is complete: every example offered to the model, and a headline
 
 from __future__ import annotations
 
-from rb_core.export.cards import edited_card
+from rb_core.export.every_eval_ever import RELATIONSHIPS, Reporter, every_eval_ever, write_records
 from rb_core.export.hub_formats import (
     INDEX_FILE,
     TASK_NAME,
@@ -16,9 +16,9 @@ from rb_core.export.hub_formats import (
     model_index,
     write_for_the_hub,
 )
+from rb_core.export.model_cards import edited_card
 from rb_core.export.pull_requests import Plan, open_pull_request, plan, target
-from rb_core.export.records import RELATIONSHIPS, Reporter, every_eval_ever, write_records
-from rb_core.export.shared import link
+from rb_core.export.selection import link
 
 __all__ = [
     "INDEX_FILE",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rb_core.errors import ResultError
-from rb_core.export.shared import (
+from rb_core.export.selection import (
     check_model,
     dataset_of,
     from_yaml,
@@ -23,8 +23,9 @@ from rb_core.export.shared import (
     value_of,
     why_incomplete,
 )
-from rb_core.results import Kind, Result, read_results
-from rb_core.table import write_atomically
+from rb_core.files import write_atomically
+from rb_core.results.schema import ModelKind, Result
+from rb_core.results.storage import read_results
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, EvalResultEntry
@@ -37,7 +38,7 @@ INDEX_KEY = "model-index"
 # datasets here is known to have one, and `default` is the name that the hub's documentation gives a single task.
 TASK_ID = "default"
 TASK_NAME = "Preference ranking"
-TASK_TYPES: Mapping[Kind, str] = {"implicit": "text-generation", "generative": "text-generation"}
+TASK_TYPES: Mapping[ModelKind, str] = {"implicit": "text-generation", "generative": "text-generation"}
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rb_core.errors import ResultError, first_line
-from rb_core.export.cards import CARD, edited_card
 from rb_core.export.hub_formats import Exported, entry_paths, hub_files, model_index
-from rb_core.export.shared import check_model
+from rb_core.export.model_cards import CARD, edited_card
+from rb_core.export.selection import check_model
 from rb_core.hub.client import asking
 
 PULL_REQUEST = "Add evaluation results on preference benchmarks"

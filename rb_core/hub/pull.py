@@ -14,13 +14,15 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from rb_core import derived
 from rb_core.errors import HubError, ResultError, ScoreTableError
+from rb_core.files import write_atomically
 from rb_core.hub.client import retrying
 from rb_core.hub.folders import exchange
-from rb_core.hub.repo import ResultsRepo, State
-from rb_core.results import parse_result, read_results, why_not_replace
-from rb_core.table import check_score_file, write_atomically
+from rb_core.hub.repository import ResultsRepo, State
+from rb_core.leaderboard import derived_files
+from rb_core.results.schema import parse_result
+from rb_core.results.score_table import check_score_file
+from rb_core.results.storage import read_results, why_not_replace
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def read_snapshot(repo: ResultsRepo, here: Path | None = None, revision: str | N
         if of_result is not None:
             scores[of_result] = contents[of_result]
     refused += [f"{path!r}: no result was derived from it" for path in _orphans(contents)]
-    theirs = {path: content for path, content in contents.items() if derived.is_derived(path)}
+    theirs = {path: content for path, content in contents.items() if derived_files.is_derived(path)}
     return Snapshot(state, results, scores, theirs, tuple(refused))
 
 
@@ -134,14 +136,14 @@ def _derived(repo: ResultsRepo, snapshot: Snapshot, files: Mapping[str, bytes]) 
     results = {path: content for path, content in files.items() if path.startswith("results/")}
     theirs = snapshot.derived
     try:
-        boards, there = derived.read_leaderboard(theirs.get(derived.LEADERBOARD, b""))
+        boards, there = derived_files.read_leaderboard(theirs.get(derived_files.LEADERBOARD, b""))
     except ResultError:
         boards, there = {}, ""
-    complete = {derived.CARD, *map(derived.table_path, boards)} <= theirs.keys()
-    digest = derived.digest({path: derived.git_oid(content) for path, content in results.items()})
+    complete = {derived_files.CARD, *map(derived_files.table_path, boards)} <= theirs.keys()
+    digest = derived_files.digest({path: derived_files.git_oid(content) for path, content in results.items()})
     if complete and there == digest:
         return theirs
-    return derived.derive(results, repo.name) if results else {}
+    return derived_files.derive(results, repo.name) if results else {}
 
 
 def _results_here(root: Path) -> dict[str, bytes]:

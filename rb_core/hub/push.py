@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rb_core import derived
 from rb_core.errors import HubError, ResultError, ScoreTableError
 from rb_core.hub.client import TRIES, client_errors, explained, is_missing, is_passing, retrying, status_of, wait
-from rb_core.hub.repo import ResultsRepo, State
-from rb_core.results import Result, parse_result, read_results, why_not_replace
+from rb_core.hub.repository import ResultsRepo, State
+from rb_core.leaderboard import derived_files
+from rb_core.results.schema import Result, parse_result
+from rb_core.results.storage import read_results, why_not_replace
 
 EMPTY = State("", None, {})
 
@@ -49,7 +50,7 @@ class Plan:
         lines += [f"replace {path}" for path in self.replaced]
         lines += [f"keep {path}: {reason}; replace it with --overwrite" for path, reason in self.kept.items()]
         scores = sum(path.startswith("scores/") for path in self.files)
-        others = sorted(path for path in self.files if derived.is_derived(path))
+        others = sorted(path for path in self.files if derived_files.is_derived(path))
         lines += [f"send {scores} score files"] if scores else []
         lines += [f"derive {', '.join(others)}"] if others else []
         return [*lines, f"{self.unchanged} results are there already"]
@@ -57,7 +58,7 @@ class Plan:
     def title(self) -> str:
         """The commit's title. It ends with a mark of the content, by which a pull request is known again."""
         mark = hashlib.sha256()
-        for path in sorted(path for path in self.files if not derived.is_derived(path)):
+        for path in sorted(path for path in self.files if not derived_files.is_derived(path)):
             content = self.files[path]
             mark.update(path.encode() + hashlib.sha256(content if isinstance(content, bytes) else b"").digest())
         number = len(self.added) + len(self.replaced)
@@ -197,26 +198,26 @@ def _has_scores(state: State, result: Result) -> bool:
 
 def _derived(repo: ResultsRepo, state: State, merged: Mapping[str, bytes]) -> dict[str, bytes]:
     """The derived files that the commit has to bring: none where those there come from the very same results."""
-    oids = {path: derived.git_oid(content) for path, content in merged.items()}
-    if _derived_from(repo, state) == derived.digest(oids):
+    oids = {path: derived_files.git_oid(content) for path, content in merged.items()}
+    if _derived_from(repo, state) == derived_files.digest(oids):
         return {}
     return {
         path: content
-        for path, content in derived.derive(merged, repo.name).items()
+        for path, content in derived_files.derive(merged, repo.name).items()
         if path not in state.files or not state.files[path].holds(content)
     }
 
 
 def _derived_from(repo: ResultsRepo, state: State) -> str | None:
     """The digest of the results that the repository's derived files come from; None where another version made them."""
-    entry = state.files.get(derived.LEADERBOARD)
+    entry = state.files.get(derived_files.LEADERBOARD)
     if entry is None:
         return None
     ((_, content),) = repo.fetch_all([entry], state.commit)
     if isinstance(content, HubError):
         raise content
     try:
-        return derived.read_leaderboard(content)[1]
+        return derived_files.read_leaderboard(content)[1]
     except ResultError:
         return None
 

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from rb_core.errors import ModelError, first_line, hub_errors
-from rb_core.models import Checkpoint, ModelSpec
-from rb_core.scorers.checkpoint import LOADING_ERRORS, check_weights, load_tokenizer
+from rb_core.models.checkpoint import Checkpoint
+from rb_core.models.resolve import ModelSpec
+from rb_core.scorers.loading import LOADING_ERRORS, check_weights, load_tokenizer
 
 WEIGHTS = "adapter_model.safetensors"
 TOKENIZER = "tokenizer_config.json"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from rb_core.example import Candidates
-from rb_core.table import Score
+from rb_core.benchmarks.example import CompletionSet
+from rb_core.results.score_table import Score
 
 
 class Cell(NamedTuple):
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 class Scorer(Protocol):
     """The contract. A scorer never sees a label, and its scores do not depend on what else is in the input."""
 
-    def plan(self, candidates: Sequence[Candidates]) -> Plan:
+    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
         """Deal the completions of all candidates out to batches."""
         ...
 
@@ -58,7 +58,7 @@ class Scorer(Protocol):
         ...
 
 
-def cells(candidates: Sequence[Candidates]) -> list[Cell]:
+def cells(candidates: Sequence[CompletionSet]) -> list[Cell]:
     """Every completion of every candidates, in order."""
     return [Cell(i, j) for i, each in enumerate(candidates) for j in range(len(each.completions))]
 
@@ -69,7 +69,7 @@ def by_cell(batches: Iterable[Batch], scores: Iterable[Sequence[Score]]) -> dict
     return {cell: score for batch, some in pairs for cell, score in zip(batch.cells, some, strict=True)}
 
 
-def score_all(scorer: Scorer, candidates: Sequence[Candidates]) -> list[list[Score]]:
+def score_all(scorer: Scorer, candidates: Sequence[CompletionSet]) -> list[list[Score]]:
     """Plan, batch and stream, as a benchmark is scored. One list per candidates, in order."""
     plan = scorer.plan(candidates)
     found = by_cell(plan.batches, scorer.stream(plan.batches))

@@ -10,11 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rb_core.conversation import ChatFormat, Encoded
+from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
-from rb_core.example import Candidates
-from rb_core.models import ModelSpec, Output
-from rb_core.scorers.checkpoint import (
+from rb_core.models.chat_format import ChatFormat, Encoded
+from rb_core.models.options import Output
+from rb_core.models.resolve import ModelSpec
+from rb_core.scorers.conversation_scorer import Ahead, ConversationScorer, Inputs
+from rb_core.scorers.loading import (
     batch_budget,
     check_pad_token,
     check_weights,
@@ -24,7 +26,6 @@ from rb_core.scorers.checkpoint import (
     own_max_length,
     place,
 )
-from rb_core.scorers.conversations import Ahead, ConversationScorer, Inputs
 
 SINGLE = Output()
 
@@ -44,7 +45,7 @@ class ClassifierScorer(ConversationScorer):
     spec: ModelSpec | None = None
 
     @classmethod
-    def load(cls, spec: ModelSpec, upcoming: Sequence[Candidates] = ()) -> ClassifierScorer:
+    def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ClassifierScorer:
         """Load model and tokenizer, and find out how the model may be batched.
 
         upcoming: what is going to be scored; it is tokenised while the weights are loaded.

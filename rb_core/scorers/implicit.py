@@ -18,12 +18,15 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rb_core.conversation import ChatFormat, Encoded
+from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
-from rb_core.example import Candidates
-from rb_core.models import Checkpoint, ModelSpec, ReferenceFree
+from rb_core.models.chat_format import ChatFormat, Encoded
+from rb_core.models.checkpoint import Checkpoint
+from rb_core.models.options import ReferenceFree
+from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_own_tokenizer, put_adapter
-from rb_core.scorers.checkpoint import (
+from rb_core.scorers.conversation_scorer import TOLERANCE, Ahead, ConversationScorer, Inputs
+from rb_core.scorers.loading import (
     batch_budget,
     check_weights,
     load_config,
@@ -32,7 +35,6 @@ from rb_core.scorers.checkpoint import (
     own_max_length,
     place,
 )
-from rb_core.scorers.conversations import TOLERANCE, Ahead, ConversationScorer, Inputs
 
 # How many logits are held at once, in float32: tokens x vocabulary.
 LOGITS_AT_ONCE = {"cpu": 1 << 24, "cuda": 1 << 26, "mps": 1 << 24}
@@ -56,7 +58,7 @@ class ImplicitScorer(ConversationScorer):
     _size: float = field(default=1.0, init=False)
 
     @classmethod
-    def load(cls, spec: ModelSpec, upcoming: Sequence[Candidates] = ()) -> ImplicitScorer:
+    def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ImplicitScorer:
         """Load policy and reference, and find out how they may be batched.
 
         upcoming: what is going to be scored; it is tokenised while the weights are loaded.
@@ -95,7 +97,7 @@ class ImplicitScorer(ConversationScorer):
 
     # ---- the number
 
-    def encode_all(self, candidates: Sequence[Candidates]) -> list[list[Encoded]]:
+    def encode_all(self, candidates: Sequence[CompletionSet]) -> list[list[Encoded]]:
         return [[self._checked(each) for each in works] for works in super().encode_all(candidates)]
 
     def _checked(self, encoded: Encoded) -> Encoded:

@@ -16,11 +16,11 @@ from typing import Any, ParamSpec
 import gradio as gr
 from gradio.events import api
 
-from rb_core.comparison import LEAST, MOST
 from rb_core.errors import RewardBenchError, quoted
-from rb_core.model_page import model_page
-from rb_core.results import to_json
-from rb_core.space.leaderboard import ResultsSource
+from rb_core.leaderboard.comparison import LEAST, MOST
+from rb_core.leaderboard.model_report import model_page
+from rb_core.results.schema import to_json
+from rb_core.space.results_source import ResultsSource
 
 P = ParamSpec("P")
 

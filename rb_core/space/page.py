@@ -13,14 +13,15 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Receive, Scope, Send
 
-from rb_core.space.about import build_about
+from rb_core.space.about.tab import build_about
 from rb_core.space.api import mcp_installed, publish_endpoints
-from rb_core.space.compare import build_compare
-from rb_core.space.leaderboard import ResultsSource, build_leaderboard
-from rb_core.space.model import build_model
-from rb_core.space.plot import build_plot
-from rb_core.space.style import head, theme
-from rb_core.space.try_pair import ScoreText, build_try_pair
+from rb_core.space.compare.tab import build_compare
+from rb_core.space.leaderboard.tab import build_leaderboard
+from rb_core.space.model.tab import build_model
+from rb_core.space.plot.tab import build_plot
+from rb_core.space.results_source import ResultsSource
+from rb_core.space.theme import head, theme
+from rb_core.space.try_a_pair.tab import ScoreText, build_try_pair
 
 TITLE = "RewardBench"
 

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from rb_core import evaluate
+from rb_core.benchmarks.example import CompletionSet, Message
 from rb_core.builtin import train_tiny_rm as training
-from rb_core.conversation import Message
-from rb_core.example import Candidates
-from rb_core.models import resolve
+from rb_core.evaluation import score
+from rb_core.models.resolve import resolve
 from rb_core.scorers.classifier import ClassifierScorer
 
 FOLDER = Path(training.__file__).parent / "tiny_rm"
@@ -25,7 +24,7 @@ def scorer() -> ClassifierScorer:
 
 
 def rewards(scorer: ClassifierScorer, prompt: str, *completions: str) -> list[float]:
-    (scores,) = evaluate.score_candidates(scorer, [Candidates((Message(role="user", content=prompt),), completions)])
+    (scores,) = score.score_candidates(scorer, [CompletionSet((Message(role="user", content=prompt),), completions)])
     return [score.value for score in scores]
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from huggingface_hub import HfApi
 
-from rb_core.hub.repo import ResultsRepo
-from tests.hub.sets import REPO
-from tests.hub_server import Server, serve
+from rb_core.hub.repository import ResultsRepo
+from tests.fakes.hub_server import Server, serve
+from tests.fakes.result_sets import REPO
 
 TOKEN = "hf_" + "w" * 34
 READER = "hf_" + "r" * 34

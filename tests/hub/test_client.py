@@ -12,15 +12,16 @@ from huggingface_hub.errors import OfflineModeIsEnabled
 
 from rb_core.errors import HubError, first_line
 from rb_core.hub.client import asking, explained, is_passing
-from rb_core.metrics import Estimate
-from rb_core.results import BenchmarkRef, ModelRef, Published, Result, write_result
+from rb_core.results.estimate import Estimate
+from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
+from rb_core.results.storage import write_result
+from tests.fakes.hub_faults import Fault
+from tests.fakes.hub_messages import Answer
+from tests.fakes.hub_server import Server, failed
+from tests.fakes.result_sets import KEY, REPO
 from tests.hub.conftest import READER
-from tests.hub.sets import KEY, REPO
-from tests.hub_faults import Fault
-from tests.hub_messages import Answer
-from tests.hub_server import Server, failed
+from tests.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = "org/judge"
 SECRET = "hf_secretsecretsecretsecret"  # noqa: S105
 COMMANDS = {

@@ -19,15 +19,18 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from rb_core import derived
 from rb_core.errors import HubError, ResultError
 from rb_core.hub import folders
 from rb_core.hub.pull import Pulled, pull
 from rb_core.hub.push import push
-from rb_core.hub.repo import ResultsRepo
-from rb_core.results import MAX_RESULT_BYTES, read_result, to_json
-from tests.hub.conftest import TOKEN
-from tests.hub.sets import (
+from rb_core.hub.repository import ResultsRepo
+from rb_core.leaderboard import derived_files
+from rb_core.results.schema import MAX_RESULT_BYTES, to_json
+from rb_core.results.storage import read_result
+from tests.fakes.hub_faults import Fault
+from tests.fakes.hub_server import Server
+from tests.fakes.hub_store import Repo
+from tests.fakes.result_sets import (
     BUNDLED,
     KEY,
     REPO,
@@ -40,9 +43,8 @@ from tests.hub.sets import (
     results_of,
     write_set,
 )
-from tests.hub_server import Fault, Repo, Server
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.hub.conftest import TOKEN
+from tests.paths import ROOT
 
 
 def fetch(repo: ResultsRepo, root: Path, **options: bool) -> Pulled:
@@ -60,7 +62,7 @@ def test_what_was_pushed_comes_back_byte_for_byte(server: Server, repo: ResultsR
     there = {path: c for path, c in server.repo(KEY).files().items() if not path.startswith(".git")}
     assert content(tmp_path / "pulled") == there
     mine = {path: c for path, c in content(BUNDLED).items() if path.startswith(("results/", "scores/"))}
-    assert {path: c for path, c in there.items() if not derived.is_derived(path)} == mine
+    assert {path: c for path, c in there.items() if not derived_files.is_derived(path)} == mine
     assert (done.commit, done.results, done.refused, dict(done.kept)) == (server.repo(KEY).head, len(mine) - 6, (), {})
 
 
@@ -304,7 +306,7 @@ def test_several_bad_files_are_all_named(server: Server, repo: ResultsRepo, tmp_
 def test_derived_files_that_lie_are_replaced_by_our_own(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
     """Boards that were not made from the results that came are made anew."""
     lie = as_files(published("good/one", 0.1))
-    server.add_repo(KEY, GOOD | {path: text for path, text in lie.items() if derived.is_derived(path)})
+    server.add_repo(KEY, GOOD | {path: text for path, text in lie.items() if derived_files.is_derived(path)})
     fetch(repo, tmp_path / "pulled")
     assert content(tmp_path / "pulled") == GOOD
 

@@ -16,13 +16,15 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from rb_core import derived
 from rb_core.errors import HubError, ResultError, RewardBenchError, ScoreTableError
 from rb_core.hub.push import Plan, push
-from rb_core.hub.repo import ResultsRepo
-from rb_core.results import Result, read_result, to_json
-from tests.hub.conftest import READER, TOKEN
-from tests.hub.sets import (
+from rb_core.hub.repository import ResultsRepo
+from rb_core.leaderboard import derived_files
+from rb_core.results.schema import Result, to_json
+from rb_core.results.storage import read_result
+from tests.fakes.hub_faults import Fault
+from tests.fakes.hub_server import Server
+from tests.fakes.result_sets import (
     BUNDLED,
     KEY,
     REPO,
@@ -37,9 +39,8 @@ from tests.hub.sets import (
     results_of,
     write_set,
 )
-from tests.hub_server import Fault, Server
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.hub.conftest import READER, TOKEN
+from tests.paths import ROOT
 
 
 def send(repo: ResultsRepo, root: Path, **options: bool) -> str | None:
@@ -69,11 +70,11 @@ def test_what_is_derived_is_derived_from_everything_there(server: Server, repo: 
     server.add_repo(KEY, as_files(published("a/one", 0.9), published("a/two", 0.8)))
     send(repo, write_set(tmp_path, published("b/three", 0.85)))
     files = server.repo(KEY).files()
-    boards, _ = derived.read_leaderboard(files[derived.LEADERBOARD])
+    boards, _ = derived_files.read_leaderboard(files[derived_files.LEADERBOARD])
     board = boards["rewardbench"]
     assert [row[board.index("model")] for row in board.rows] == ["a/one", "b/three", "a/two"]
     assert_whole(files)
-    assert f"`rewardbench` | {3} |" in files[derived.CARD].decode()
+    assert f"`rewardbench` | {3} |" in files[derived_files.CARD].decode()
 
 
 def test_only_what_differs_is_sent(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
@@ -101,9 +102,11 @@ def test_a_table_that_lies_is_not_believed(server: Server, repo: ResultsRepo, tm
     """A table whose texts are not the listed files is passed over; the files themselves are read."""
     files = as_files(published("a/one", 0.1))
     lie = as_files(published("a/one", 0.9))
-    server.add_repo(KEY, files | {derived.table_path("rewardbench"): lie[derived.table_path("rewardbench")]})
+    server.add_repo(
+        KEY, files | {derived_files.table_path("rewardbench"): lie[derived_files.table_path("rewardbench")]}
+    )
     send(repo, write_set(tmp_path, published("b/two", 0.5)))
-    boards, _ = derived.read_leaderboard(server.repo(KEY).files()[derived.LEADERBOARD])
+    boards, _ = derived_files.read_leaderboard(server.repo(KEY).files()[derived_files.LEADERBOARD])
     assert [row[4] for row in boards["rewardbench"].rows] == [0.5, 0.1]
 
 
@@ -224,7 +227,7 @@ def test_nothing_is_deleted(server: Server, repo: ResultsRepo, tmp_path: Path) -
     server.add_repo(KEY, there)
     send(repo, write_set(tmp_path, published("b/two")))
     files = server.repo(KEY).files()
-    assert all(files[path] == there[path] for path in there if not derived.is_derived(path))
+    assert all(files[path] == there[path] for path in there if not derived_files.is_derived(path))
 
 
 def test_a_file_there_that_is_no_result_does_not_stop_a_push(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
@@ -233,7 +236,7 @@ def test_a_file_there_that_is_no_result_does_not_stop_a_push(server: Server, rep
     send(repo, write_set(tmp_path, published("b/two")))
     files = server.repo(KEY).files()
     assert files["results/rewardbench/a/broken.json"] == b"{"
-    boards, _ = derived.read_leaderboard(files[derived.LEADERBOARD])
+    boards, _ = derived_files.read_leaderboard(files[derived_files.LEADERBOARD])
     assert len(boards["rewardbench"].rows) == 2
 
 

@@ -17,12 +17,13 @@ from statistics import median
 import torch
 from transformers import AutoModelForCausalLM
 
-from rb_core.conversation import Message
-from rb_core.models import ModelOptions, resolve
-from rb_core.scorers.judge import decode
-from rb_core.scorers.judge.exchange import Decoding, Request
-from rb_core.scorers.judge.local import LocalGenerator
-from tests.tiny_models import FAMILIES, SENTENCES, llama_tokenizer
+from rb_core.benchmarks.example import Message
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
+from rb_core.scorers.judge import generation
+from rb_core.scorers.judge.local_backend import LocalGenerator
+from rb_core.scorers.judge.types import Decoding, Request
+from tests.fakes.tiny_models import FAMILIES, SENTENCES, llama_tokenizer
 
 
 def build(folder: Path, hidden: int, layers: int) -> Path:
@@ -50,7 +51,7 @@ def one_at_a_time(generator: LocalGenerator, asked: list[Request]) -> list[str]:
     for request in asked:
         (ids,) = generator.chat.prompts([request.messages])
         row = torch.tensor([ids], device=generator.device)
-        config = decode.generation_config(
+        config = generation.generation_config(
             generator.model.generation_config, request.max_tokens, generator.ends, generator.ends[0]
         )
         out = generator.model.generate(row, attention_mask=torch.ones_like(row), generation_config=config)

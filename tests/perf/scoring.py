@@ -47,9 +47,9 @@ import transformers
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from rb_core.conversation import Encoded
-from rb_core.scorers.checkpoint import batch_budget
+from rb_core.models.chat_format import Encoded
 from rb_core.scorers.classifier import ClassifierScorer, head_in_float32
+from rb_core.scorers.loading import batch_budget
 
 LENGTHS = Path(__file__).with_name("lengths.csv")
 TOKENIZER = Path(__file__).parents[2] / "rb_core" / "builtin" / "tiny_rm"
@@ -120,7 +120,7 @@ def read_lengths(work: str) -> list[Lengths]:
 
 def lengths_of_file(path: Path) -> list[Lengths]:
     """Of a preference file, in the tokens of the built-in model, chat template not counted."""
-    from rb_core.benchmarks import load
+    from rb_core.benchmarks.load import load
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(TOKENIZER)
 

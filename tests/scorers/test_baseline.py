@@ -12,22 +12,25 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from rb_core.benchmarks import BENCHMARKS, Benchmark, TieCredit, custom_spec
-from rb_core.conversation import Conversation, Message
+from rb_core.benchmarks.custom import custom_spec
+from rb_core.benchmarks.example import CompletionSet, Conversation, Example, Message, blind, completion_order
+from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.benchmarks.spec import Benchmark, TieCredit
 from rb_core.errors import ModelError
-from rb_core.evaluate import make_scorer, run, score_candidates
-from rb_core.example import Candidates, Example, blind, completion_order
-from rb_core.models import resolve
+from rb_core.evaluation.evaluate import run
+from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.models.resolve import resolve
+from rb_core.results.score_table import Score, read_scores
 from rb_core.scorers.base import Plan, words
-from rb_core.scorers.baseline import BASELINES, BATCH, NOT_FINITE, BaselineScorer, FunctionScorer
-from rb_core.table import Score, read_scores
+from rb_core.scorers.baseline import BASELINES, BaselineScorer
+from rb_core.scorers.function import BATCH, NOT_FINITE, FunctionScorer
 
 ASK: Conversation = (Message(role="user", content="What is the capital of France?"),)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 def scores(name: str, *completions: str, prompt: Conversation = ASK, seed: int = 0) -> list[float]:
-    (found,) = score_candidates(BaselineScorer(name, seed), [Candidates(prompt, completions)])
+    (found,) = score_candidates(BaselineScorer(name, seed), [CompletionSet(prompt, completions)])
     return [score.value for score in found]
 
 
@@ -99,7 +102,9 @@ def test_random_is_fair() -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_scores_any_text(name: str) -> None:
     """Empty, blank, very long and undecodable text gets a finite score and a length."""
-    (found,) = score_candidates(BaselineScorer(name), [Candidates(ASK, ("", " \n", "word " * 50_000, "\ud800 \0 😀"))])
+    (found,) = score_candidates(
+        BaselineScorer(name), [CompletionSet(ASK, ("", " \n", "word " * 50_000, "\ud800 \0 😀"))]
+    )
     assert all(math.isfinite(score.value) and score.reason == "" for score in found)
     assert [score.num_tokens - len(words(ASK[0]["content"])) for score in found[:3]] == [0, 0, 50_000]
 
@@ -110,7 +115,7 @@ def test_every_baseline_has_a_record(name: str) -> None:
     scorer = make_scorer(resolve(f"baseline/{name}"), seed=3)
     assert isinstance(scorer, BaselineScorer)
     assert scorer.describe()["kind"] == "baseline"
-    candidates = [Candidates(ASK, ("a", "bc"))]
+    candidates = [CompletionSet(ASK, ("a", "bc"))]
     assert score_candidates(scorer, candidates) == score_candidates(BaselineScorer(name, 3), candidates)
 
 
@@ -127,7 +132,7 @@ def test_an_unknown_baseline_is_an_error() -> None:
 def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
     """NaN, infinity, and what float32 cannot hold: no score, with a reason, and the others are not touched."""
     scorer = FunctionScorer(lambda prompt, completion: bad if completion == "bad" else 2.5)
-    (found,) = score_candidates(scorer, [Candidates(ASK, ("good", "bad", "fine"))])
+    (found,) = score_candidates(scorer, [CompletionSet(ASK, ("good", "bad", "fine"))])
     assert found[0] == Score(2.5, 8, num_completion_tokens=1)
     assert found[2] == Score(2.5, 8, num_completion_tokens=1)
     assert math.isnan(found[1].value)
@@ -137,14 +142,14 @@ def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_scores_are_float32(value: float) -> None:
     """A value float32 can hold comes back as it is."""
-    (found,) = score_candidates(FunctionScorer(lambda prompt, completion: value), [Candidates(ASK, ("a",))])
+    (found,) = score_candidates(FunctionScorer(lambda prompt, completion: value), [CompletionSet(ASK, ("a",))])
     assert found[0].value == value
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 3])
 def test_the_plan_holds_every_completion_once(count: int) -> None:
     """Each completion is in one batch, in order, and a second plan is the same."""
-    candidates = [Candidates(ASK, (str(i),)) for i in range(count)]
+    candidates = [CompletionSet(ASK, (str(i),)) for i in range(count)]
     scorer = FunctionScorer(lambda prompt, completion: float(completion))
     plan = scorer.plan(candidates)
     assert [tuple(cell) for batch in plan.batches for cell in batch.cells] == [(i, 0) for i in range(count)]
@@ -155,7 +160,7 @@ def test_the_plan_holds_every_completion_once(count: int) -> None:
 
 def test_empty_completions_are_counted() -> None:
     """The plan says how many there are; white space is not empty."""
-    plan = BaselineScorer("longest").plan([Candidates(ASK, ("", "a")), Candidates(ASK, ("", " "))])
+    plan = BaselineScorer("longest").plan([CompletionSet(ASK, ("", "a")), CompletionSet(ASK, ("", " "))])
     assert plan.notes["empty_completions"] == 2
 
 
@@ -167,9 +172,9 @@ class Watching(FunctionScorer):
 
     def __init__(self) -> None:
         super().__init__(lambda prompt, completion: float(completion.startswith("good")))
-        self.seen: list[Candidates] = []
+        self.seen: list[CompletionSet] = []
 
-    def plan(self, candidates: Sequence[Candidates]) -> Plan:
+    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
         self.seen += candidates
         return super().plan(candidates)
 
@@ -180,7 +185,7 @@ def test_a_run_shows_the_scorer_no_label_and_no_telling_order(tmp_path: Path) ->
     watching = Watching()
     finished = run(watching, "me/watching", benchmark_of(*PAIRS), out=tmp_path)
     assert all(
-        type(each) is Candidates and each._fields == ("prompt", "completions", "graded") for each in watching.seen
+        type(each) is CompletionSet and each._fields == ("prompt", "completions", "graded") for each in watching.seen
     )
     first = sum(each.completions[0].startswith("good") for each in watching.seen)
     assert 8 < first < 32
@@ -272,11 +277,11 @@ def test_when_all_fails_there_is_no_value(tmp_path: Path) -> None:
 
 def test_scores_do_not_depend_on_what_else_is_in_the_input() -> None:
     """Every baseline gives a completion the same score alone and among others."""
-    candidates = [Candidates(ASK, (f"answer {i}", "the capital, " * i)) for i in range(5)]
+    candidates = [CompletionSet(ASK, (f"answer {i}", "the capital, " * i)) for i in range(5)]
     for name in BASELINES:
         together = list(itertools.chain(*score_candidates(BaselineScorer(name), candidates)))
         alone = [
-            score_candidates(BaselineScorer(name), [Candidates(c.prompt, (t,))])[0][0]
+            score_candidates(BaselineScorer(name), [CompletionSet(c.prompt, (t,))])[0][0]
             for c in candidates
             for t in c.completions
         ]

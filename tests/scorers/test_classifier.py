@@ -18,18 +18,19 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
-from rb_core.conversation import COMPLETION_TOO_LONG, Conversation
+from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.errors import ModelError
-from rb_core.evaluate import make_scorer, score_candidates
-from rb_core.example import Candidates
-from rb_core.models import ModelOptions, resolve
-from rb_core.scorers.baseline import NOT_FINITE
-from rb_core.scorers.checkpoint import own_max_length
+from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.models.chat_format import COMPLETION_TOO_LONG
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
 from rb_core.scorers.classifier import ClassifierScorer
-from rb_core.scorers.conversations import TOLERANCE
-from tests import tiny_models
-from tests.scorers.asked import ASK, CANDIDATES, turn, values
-from tests.tiny_models import BUILDERS, DECLARED, DECODERS, UNPACKABLE, edit_config, edit_weights
+from rb_core.scorers.conversation_scorer import TOLERANCE
+from rb_core.scorers.function import NOT_FINITE
+from rb_core.scorers.loading import own_max_length
+from tests.fakes import tiny_models
+from tests.fakes.tiny_models import BUILDERS, DECLARED, DECODERS, UNPACKABLE, edit_config, edit_weights
+from tests.scorers.judge.asked import ASK, CANDIDATES, turn, values
 
 TinyModel = Callable[[str], Path]
 CPU = {"device": "cpu"}
@@ -82,7 +83,7 @@ class Own:
         logits = self.model(torch.tensor([list(ids)])).logits
         return [float(value) for value in logits[0]]
 
-    def scores(self, candidates: Sequence[Candidates]) -> list[list[float]]:
+    def scores(self, candidates: Sequence[CompletionSet]) -> list[list[float]]:
         return [[self.logits(self.ids(c.prompt, text))[0] for text in c.completions] for c in candidates]
 
 
@@ -177,7 +178,9 @@ def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str, ba
     """A completion scores the same alone, among others, and in any order of candidates and completions."""
     scorer = load(tiny_model(name), name, batching)
     together = score_candidates(scorer, CANDIDATES)
-    alone = [[score_candidates(scorer, [Candidates(c.prompt, (t,))])[0][0] for t in c.completions] for c in CANDIDATES]
+    alone = [
+        [score_candidates(scorer, [CompletionSet(c.prompt, (t,))])[0][0] for t in c.completions] for c in CANDIDATES
+    ]
     assert_close(values(together), values(alone))
     shuffle = random.Random(1)
     for _ in range(3):
@@ -186,7 +189,9 @@ def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str, ba
         orders = {
             i: shuffle.sample(range(len(CANDIDATES[i].completions)), len(CANDIDATES[i].completions)) for i in rows
         }
-        moved = [Candidates(CANDIDATES[i].prompt, tuple(CANDIDATES[i].completions[j] for j in orders[i])) for i in rows]
+        moved = [
+            CompletionSet(CANDIDATES[i].prompt, tuple(CANDIDATES[i].completions[j] for j in orders[i])) for i in rows
+        ]
         found = score_candidates(scorer, moved)
         back = {(i, j): s for i, row in zip(rows, found, strict=True) for j, s in zip(orders[i], row, strict=True)}
         assert_close(
@@ -221,7 +226,7 @@ def test_pad_equal_to_eos_reads_the_token_before_the_final_eos(
         at_eos = float(model.model.score(hidden[0, -1]))
     assert abs(before - at_eos) > 100 * CLOSE
     scorer = load(tiny_model("llama-pad-is-eos"))
-    ((score,),) = score_candidates(scorer, [Candidates(ASK, ("Paris!",))])
+    ((score,),) = score_candidates(scorer, [CompletionSet(ASK, ("Paris!",))])
     assert score.value == pytest.approx(before, abs=CLOSE)
     assert scorer.describe()["scored_token"] in {"."}  # the probe's answer ends in a full stop
 
@@ -234,7 +239,7 @@ def test_without_a_pad_token_the_last_token_is_read(tiny_model: TinyModel, own: 
     with torch.no_grad():
         last = float(model.model.score(model.model.transformer(torch.tensor([ids])).last_hidden_state[0, -1]))
     scorer = load(tiny_model("gpt2"), "gpt2")
-    found = score_candidates(scorer, [Candidates(ASK, ("Paris!", "I do not know, but you could find it yourself."))])
+    found = score_candidates(scorer, [CompletionSet(ASK, ("Paris!", "I do not know, but you could find it yourself."))])
     assert found[0][0].value == pytest.approx(last, abs=CLOSE)
     assert scorer.describe()["scored_token"] in {"<|endoftext|>"}
 
@@ -246,7 +251,7 @@ def test_a_pad_token_inside_the_text_is_read_as_the_model_reads_it(
 ) -> None:
     """A completion that spells out the pad token still scores as the model's own forward pass does."""
     pad = own(name).tokenizer.pad_token
-    candidates = [Candidates(ASK, (f"One {pad} two", f"{pad}", "Three", f"Four {pad}{pad}"))]
+    candidates = [CompletionSet(ASK, (f"One {pad} two", f"{pad}", "Three", f"Four {pad}{pad}"))]
     found = values(score_candidates(load(tiny_model(name), batching=batching), candidates))
     assert_close(found, own(name).scores(candidates))
 
@@ -258,7 +263,7 @@ def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyMod
     scorer = load(folder, chat_template=template)
     model = Own(folder)
     model.template = template
-    candidates = [Candidates((turn("user", "<|endoftext|>"),), ("<|endoftext|>", "<|endoftext|>" * 4, "Hm."))]
+    candidates = [CompletionSet((turn("user", "<|endoftext|>"),), ("<|endoftext|>", "<|endoftext|>" * 4, "Hm."))]
     for scorer.batching in ("packed", "bucketed", "single"):
         assert_close(values(score_candidates(scorer, candidates)), model.scores(candidates))
 
@@ -437,7 +442,7 @@ def test_a_float32_head_on_a_bfloat16_body_is_exact(
         with torch.no_grad():
             hidden = model.base_model(torch.tensor([ids])).last_hidden_state[0, -1]
             wanted = float(hidden.float() @ model.score.weight[0].float())
-        ((score,),) = score_candidates(scorer, [Candidates(ASK, (text,))])
+        ((score,),) = score_candidates(scorer, [CompletionSet(ASK, (text,))])
         assert score.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
 
 
@@ -490,7 +495,7 @@ def test_one_conversation_that_is_not_finite_leaves_the_others_alone(tiny_copy: 
 
     edit_weights(folder, damage)
     scorer = load(folder)
-    found = score_candidates(scorer, [*CANDIDATES, Candidates(ASK, ("#", "Paris is the capital of France."))])
+    found = score_candidates(scorer, [*CANDIDATES, CompletionSet(ASK, ("#", "Paris is the capital of France."))])
     assert_close(values(found[:3]), values(before))
     assert (found[3][0].reason, found[3][1].reason) == (NOT_FINITE, "")
     assert found[3][1].value == pytest.approx(before[0][0].value, abs=CLOSE)
@@ -781,8 +786,8 @@ def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
     tokenizer = tiny_models.gpt2_tokenizer(model_max_length=48)
     folder = tiny_models.gpt2(tmp_path / "short", tokenizer, n_positions=48)
     model = Own(folder, "gpt2")
-    found = score_candidates(load(folder, "gpt2"), [Candidates((turn("user", "Hi"),), ("Hello.", "?"))])
-    assert_close(values(found), model.scores([Candidates((turn("user", "Hi"),), ("Hello.", "?"))]))
+    found = score_candidates(load(folder, "gpt2"), [CompletionSet((turn("user", "Hi"),), ("Hello.", "?"))])
+    assert_close(values(found), model.scores([CompletionSet((turn("user", "Hi"),), ("Hello.", "?"))]))
 
 
 @pytest.mark.parametrize(
@@ -797,7 +802,7 @@ def test_a_truncated_conversation_scores_as_its_own_tail(
     whole = model.ids(prompt, "The Danube.")
     leading = 0 if name == "gpt2" else 1
     scorer = load(tiny_model(name), name, batching, max_length=len(whole) - 10)
-    ((long, short),) = score_candidates(scorer, [Candidates(prompt, ("The Danube.", "?"))])
+    ((long, short),) = score_candidates(scorer, [CompletionSet(prompt, ("The Danube.", "?"))])
     wanted = model.logits([*whole[:leading], *whole[leading + 10 :]])[0]
     assert long.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
     start = len(scorer.chat.encode(prompt, ("The Danube.",))[0].ids) - long.num_completion_tokens
@@ -810,19 +815,19 @@ def test_a_truncated_conversation_scores_as_its_own_tail(
 def test_a_completion_that_is_too_long_is_unscored(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
     """It gets a reason and no number; every other completion scores as ever."""
     scorer = load(tiny_model(name), name, max_length=60)
-    candidates = [Candidates(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))]
+    candidates = [CompletionSet(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))]
     (scores,) = score_candidates(scorer, candidates)
     assert math.isnan(scores[1].value)
     assert scores[1].reason == COMPLETION_TOO_LONG
     kept = [scores[0], scores[2]]
-    assert_close([[s.value for s in kept]], own(name).scores([Candidates(ASK, ("Paris.", "Lyon."))]))
+    assert_close([[s.value for s in kept]], own(name).scores([CompletionSet(ASK, ("Paris.", "Lyon."))]))
     assert [s.reason for s in kept] == ["", ""]
 
 
 def test_when_nothing_fits_there_is_no_forward_pass(tiny_model: TinyModel) -> None:
     """All completions too long: all unscored, with the reason, and no error."""
     scorer = load(tiny_model("llama"), max_length=60)
-    (scores,) = score_candidates(scorer, [Candidates(ASK, ("The Rhine. " * 40, "The Danube. " * 40))])
+    (scores,) = score_candidates(scorer, [CompletionSet(ASK, ("The Rhine. " * 40, "The Danube. " * 40))])
     assert {s.reason for s in scores} == {COMPLETION_TOO_LONG}
 
 
@@ -842,9 +847,9 @@ def test_examples_with_control_tokens_are_counted_and_scored_raw(
 ) -> None:
     """A benchmark keeps the raw text; each example that spells out a control token is counted once."""
     candidates = [
-        Candidates(ASK, ("Stop <|im_end|> now", "and <|im_start|> again")),
-        Candidates((turn("user", "What does <|im_end|> mean?"),), ("The end.", "Nothing.")),
-        Candidates(ASK, ("Paris.", "Lyon.")),
+        CompletionSet(ASK, ("Stop <|im_end|> now", "and <|im_start|> again")),
+        CompletionSet((turn("user", "What does <|im_end|> mean?"),), ("The end.", "Nothing.")),
+        CompletionSet(ASK, ("Paris.", "Lyon.")),
     ]
     scorer = load(tiny_model("qwen3"))
     assert scorer.plan(candidates).notes["control_token_examples"] == 2
@@ -858,7 +863,7 @@ def test_the_live_tool_neutralises_control_tokens(tiny_model: TinyModel) -> None
 
     scorer = load(tiny_model("qwen3"))
     live = dataclasses.replace(scorer, chat=dataclasses.replace(scorer.chat, sanitize=True))
-    candidates = [Candidates(ASK, ("Stop <|im_end|> now", "Paris."))]
+    candidates = [CompletionSet(ASK, ("Stop <|im_end|> now", "Paris."))]
     (raw,), (clean,) = score_candidates(scorer, candidates), score_candidates(live, candidates)
     assert raw[1] == clean[1]
     assert clean[0].num_tokens > raw[0].num_tokens
@@ -867,7 +872,7 @@ def test_the_live_tool_neutralises_control_tokens(tiny_model: TinyModel) -> None
 
 def test_rewritten_completions_are_counted(tiny_model: TinyModel) -> None:
     """A template that adds a think block to answers is noted, as often as it does."""
-    candidates = [Candidates(ASK, ("Paris.", "<think>\nHm.\n</think>\n\nLyon."))]
+    candidates = [CompletionSet(ASK, ("Paris.", "<think>\nHm.\n</think>\n\nLyon."))]
     assert load(tiny_model("qwen3")).plan(candidates).notes["rewritten_completions"] == 1
     assert load(tiny_model("gemma2")).plan(candidates).notes["rewritten_completions"] == 0
 
@@ -878,7 +883,7 @@ def test_rewritten_completions_are_counted(tiny_model: TinyModel) -> None:
 def test_a_refused_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
     """A benchmark with system messages and a template without them is an error before anything is scored."""
     with pytest.raises(ModelError, match="--fold-system"):
-        load(tiny_model("gemma2")).plan([*CANDIDATES, Candidates(WITH_SYSTEM, ("Paris.", "Lyon."))])
+        load(tiny_model("gemma2")).plan([*CANDIDATES, CompletionSet(WITH_SYSTEM, ("Paris.", "Lyon."))])
 
 
 def test_a_dropped_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
@@ -889,17 +894,17 @@ def test_a_dropped_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
     scorer = load(tiny_model("llama"), chat_template=dropping)
     scorer.plan(CANDIDATES)
     with pytest.raises(ModelError, match="drops system messages"):
-        scorer.plan([Candidates(WITH_SYSTEM, ("Paris.", "Lyon."))])
+        scorer.plan([CompletionSet(WITH_SYSTEM, ("Paris.", "Lyon."))])
     with pytest.raises(ModelError, match="drops system messages"):  # not only the first time
-        scorer.plan([Candidates(WITH_SYSTEM, ("Paris.", "Lyon."))])
+        scorer.plan([CompletionSet(WITH_SYSTEM, ("Paris.", "Lyon."))])
 
 
 def test_a_folded_system_message_is_scored_in_the_user_turn(tiny_model: TinyModel, own: Callable[[str], Own]) -> None:
     """With --fold-system the score is that of the conversation with the system's words in the first user turn."""
     scorer = load(tiny_model("gemma2"), fold_system=True)
     folded: Conversation = (turn("user", "\n\n".join(message["content"] for message in WITH_SYSTEM)),)
-    wanted = own("gemma2").scores([Candidates(folded, ("Paris.",))])
-    assert_close(values(score_candidates(scorer, [Candidates(WITH_SYSTEM, ("Paris.",))])), wanted)
+    wanted = own("gemma2").scores([CompletionSet(folded, ("Paris.",))])
+    assert_close(values(score_candidates(scorer, [CompletionSet(WITH_SYSTEM, ("Paris.",))])), wanted)
     assert scorer.describe()["system_role"] == "fold"
 
 
@@ -907,8 +912,8 @@ def test_a_folded_system_message_is_scored_in_the_user_turn(tiny_model: TinyMode
 def test_a_native_system_message_is_scored_as_such(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
     """A template with a system role gets it, and it moves the score."""
     scorer = load(tiny_model(name))
-    found = values(score_candidates(scorer, [Candidates(WITH_SYSTEM, ("Paris.",)), Candidates(ASK, ("Paris.",))]))
-    assert_close(found, own(name).scores([Candidates(WITH_SYSTEM, ("Paris.",)), Candidates(ASK, ("Paris.",))]))
+    found = values(score_candidates(scorer, [CompletionSet(WITH_SYSTEM, ("Paris.",)), CompletionSet(ASK, ("Paris.",))]))
+    assert_close(found, own(name).scores([CompletionSet(WITH_SYSTEM, ("Paris.",)), CompletionSet(ASK, ("Paris.",))]))
     assert abs(found[0][0] - found[1][0]) > 100 * CLOSE
 
 
@@ -922,7 +927,7 @@ def test_the_plan_holds_every_completion_once_and_is_repeatable(
 ) -> None:
     """Each completion is in one batch; a second plan is the same, so that a run can be resumed."""
     scorer = load(tiny_model("llama"), batching=batching, batch_tokens=batch_tokens, max_length=60)
-    candidates = [*CANDIDATES, Candidates(ASK, ("The Rhine. " * 40, "Paris."))]
+    candidates = [*CANDIDATES, CompletionSet(ASK, ("The Rhine. " * 40, "Paris."))]
     plan = scorer.plan(candidates)
     cells = sorted(tuple(cell) for batch in plan.batches for cell in batch.cells)
     assert cells == [(i, j) for i, c in enumerate(candidates) for j in range(len(c.completions))]
@@ -944,7 +949,7 @@ def test_an_empty_input_makes_an_empty_plan(tiny_model: TinyModel) -> None:
 
 def test_candidates_hold_no_label() -> None:
     """What a scorer sees has a prompt and completions, and nothing to tell them apart by: graded is said of all."""
-    assert Candidates._fields == ("prompt", "completions", "graded")
+    assert CompletionSet._fields == ("prompt", "completions", "graded")
 
 
 def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
@@ -957,7 +962,7 @@ def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
 
 def test_what_is_the_same_to_the_model_ties(tiny_model: TinyModel) -> None:
     """Completions with the same tokens get the same bits, however many and wherever the batches end."""
-    asked = [Candidates(ASK, ("Paris.", "Rome, which is in Italy.", "Paris.", "Paris.", "Lyon."))] * 3
+    asked = [CompletionSet(ASK, ("Paris.", "Rome, which is in Italy.", "Paris.", "Paris.", "Lyon."))] * 3
     scorer = load(tiny_model("llama"))
     for scorer.batching, scorer.batch_tokens in itertools.product(("packed", "bucketed"), (1, 64, 8192)):
         scores = score_candidates(scorer, asked)
@@ -977,7 +982,10 @@ def test_a_short_conversation_is_read_by_its_own_pace_beside_a_long_one(tmp_path
         original_max_position_embeddings=140,
         rope_parameters={"rope_type": "longrope", "rope_theta": 10_000.0} | paces,
     )
-    candidates = [*CANDIDATES, Candidates((turn("user", "Name rivers."),), ("The Rhine, the Danube, the Volga. " * 8,))]
+    candidates = [
+        *CANDIDATES,
+        CompletionSet((turn("user", "Name rivers."),), ("The Rhine, the Danube, the Volga. " * 8,)),
+    ]
     found = score_candidates(load(folder), candidates)
     assert found[-1][0].num_tokens > 140 > found[0][0].num_tokens
     assert_close(values(found), Own(folder).scores(candidates))
@@ -993,7 +1001,7 @@ def test_the_trace_is_the_heads_value_after_each_token_of_the_completion(
     """One forward pass gives a value a token of the completion; at the token that is read it is the score, and the
     others are what the head makes of the model's hidden states there."""
     scorer = load(tiny_copy(name), name)
-    candidates = Candidates(ASK, ("Paris is the capital of France.", ""))
+    candidates = CompletionSet(ASK, ("Paris is the capital of France.", ""))
     (scores,) = score_candidates(scorer, [candidates])
     seen = watched(scorer)
     for score, encoded in zip(scores, scorer.encode(candidates), strict=True):

@@ -17,20 +17,21 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rb_core import evaluate
-from rb_core.conversation import COMPLETION_TOO_LONG, Conversation, Message
+from rb_core.benchmarks.example import CompletionSet, Conversation, Message
 from rb_core.errors import ModelError
-from rb_core.evaluate import make_scorer, score_candidates
-from rb_core.example import Candidates
-from rb_core.models import ModelOptions, resolve
-from rb_core.results import read_result
+from rb_core.evaluation import aggregate, evaluate
+from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.models.chat_format import COMPLETION_TOO_LONG
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
+from rb_core.results.score_table import read_scores
+from rb_core.results.storage import read_result
 from rb_core.scorers import implicit
-from rb_core.scorers.baseline import NOT_FINITE
-from rb_core.scorers.conversations import TOLERANCE
+from rb_core.scorers.conversation_scorer import TOLERANCE
+from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.implicit import UNKNOWN_TO_REFERENCE, ImplicitScorer
-from rb_core.table import read_scores
-from tests.scorers.asked import ASK, CANDIDATES, ask, turn, values
-from tests.tiny_models import CAUSAL_BUILDERS, DECLARED, adapter, causal, edit_weights
+from tests.fakes.tiny_models import CAUSAL_BUILDERS, DECLARED, adapter, causal, edit_weights
+from tests.scorers.judge.asked import ASK, CANDIDATES, ask, turn, values
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5
@@ -74,7 +75,7 @@ class Own:
         policy, reference = (self.logprobs(model, *self.ids(prompt, completion)) for model in self.models)
         return np.asarray(policy - reference)
 
-    def scores(self, candidates: Sequence[Candidates], beta: float = BETA) -> list[list[float]]:
+    def scores(self, candidates: Sequence[CompletionSet], beta: float = BETA) -> list[list[float]]:
         return [[beta * float(self.ratios(c.prompt, text).sum()) for text in c.completions] for c in candidates]
 
 
@@ -159,10 +160,11 @@ def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, references: T
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
     together = values(score_candidates(scorer, CANDIDATES))
     alone = [
-        [score_candidates(scorer, [Candidates(c.prompt, (t,))])[0][0].value for t in c.completions] for c in CANDIDATES
+        [score_candidates(scorer, [CompletionSet(c.prompt, (t,))])[0][0].value for t in c.completions]
+        for c in CANDIDATES
     ]
     assert_close(together, alone)
-    turned = [Candidates(c.prompt, c.completions[::-1]) for c in CANDIDATES[::-1]]
+    turned = [CompletionSet(c.prompt, c.completions[::-1]) for c in CANDIDATES[::-1]]
     assert_close([row[::-1] for row in values(score_candidates(scorer, turned))[::-1]], together)
 
 
@@ -178,8 +180,8 @@ def test_the_same_tokens_with_another_beginning_of_the_answer_are_another_score(
     model = Own("", tiny_model("llama-lm"), references("llama-lm"))
     model.template = template
     candidates = [
-        Candidates(ask("The Rhine"), (", the Danube and the Volga",)),
-        Candidates(ask("The Rhine, the Danube"), (" and the Volga",)),
+        CompletionSet(ask("The Rhine"), (", the Danube and the Volga",)),
+        CompletionSet(ask("The Rhine, the Danube"), (" and the Volga",)),
     ]
     encoded = [scorer.encode(each)[0] for each in candidates]
     assert encoded[0].ids == encoded[1].ids
@@ -575,13 +577,13 @@ def test_a_token_that_the_reference_does_not_know_leaves_a_completion_unscored(
     smaller = causal("llama-lm", tmp_path / "smaller", seed=5, vocab_size=last)
     scorer = load(tiny_model("llama-lm"), reference=smaller, beta=BETA)
     text = tokenizer.decode([last])
-    candidates = [Candidates(ASK, ("Paris.", f"It is{text}.", "Lyon."))]
+    candidates = [CompletionSet(ASK, ("Paris.", f"It is{text}.", "Lyon."))]
     assert last in scorer.encode(candidates[0])[1].ids
     (scores,) = score_candidates(scorer, candidates)
     assert [score.reason for score in scores] == ["", UNKNOWN_TO_REFERENCE, ""]
     assert math.isnan(scores[1].value)
     assert scores[1].num_completion_tokens > 0
-    wanted = Own("llama-lm", tiny_model("llama-lm"), smaller).scores([Candidates(ASK, ("Paris.", "Lyon."))])
+    wanted = Own("llama-lm", tiny_model("llama-lm"), smaller).scores([CompletionSet(ASK, ("Paris.", "Lyon."))])
     assert_close([[scores[0].value, scores[2].value]], wanted)
 
 
@@ -660,7 +662,7 @@ def test_a_truncated_conversation_scores_as_its_own_tail(
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA, max_length=len(whole) - 10)
     policy, reference = (model.logprobs(each, kept, start - 10) for each in model.models)
     for scorer.batching in WAYS:
-        ((long, short),) = score_candidates(scorer, [Candidates(prompt, ("The Danube.", "?"))])
+        ((long, short),) = score_candidates(scorer, [CompletionSet(prompt, ("The Danube.", "?"))])
         assert_close([[long.value]], [[BETA * float((policy - reference).sum())]])
         assert long[1:] == (len(whole) - 10, True, "", len(whole) - start)
         assert math.isfinite(short.value)
@@ -672,9 +674,9 @@ def test_a_completion_that_is_too_long_is_unscored(
 ) -> None:
     """It gets a reason and no number; every other completion scores as ever."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA, max_length=60)
-    (scores,) = score_candidates(scorer, [Candidates(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))])
+    (scores,) = score_candidates(scorer, [CompletionSet(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))])
     assert [score.reason for score in scores] == ["", COMPLETION_TOO_LONG, ""]
-    assert_close([[scores[0].value, scores[2].value]], own(name).scores([Candidates(ASK, ("Paris.", "Lyon."))]))
+    assert_close([[scores[0].value, scores[2].value]], own(name).scores([CompletionSet(ASK, ("Paris.", "Lyon."))]))
 
 
 @pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
@@ -688,11 +690,11 @@ def test_every_token_of_a_completion_is_counted_or_it_is_unscored(
     completion = len(ids) - start
     for max_length in range(completion - 1, completion + 4):
         scorer = load(tiny_model(name), name, reference_free="sum", max_length=max_length)
-        ((score,),) = score_candidates(scorer, [Candidates(ASK, ("Paris is the capital.",))])
+        ((score,),) = score_candidates(scorer, [CompletionSet(ASK, ("Paris is the capital.",))])
         if score.reason:
             assert math.isnan(score.value)
             continue
-        (encoded,) = scorer.encode(Candidates(ASK, ("Paris is the capital.",)))
+        (encoded,) = scorer.encode(CompletionSet(ASK, ("Paris is the capital.",)))
         assert len(scorer.trace(encoded)) == score.num_completion_tokens == completion
         wanted = model.logprobs(model.models[0], encoded.ids, len(encoded.ids) - completion).sum()
         assert score.value == pytest.approx(wanted, rel=CLOSE)
@@ -701,7 +703,7 @@ def test_every_token_of_a_completion_is_counted_or_it_is_unscored(
 def test_a_completion_without_a_token_has_no_mean(tiny_model: TinyModel) -> None:
     """A template that adds nothing to an empty answer leaves nothing to take the mean of: unscored, not a number."""
     template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
-    candidates = [Candidates(ASK, ("", " Paris."))]
+    candidates = [CompletionSet(ASK, ("", " Paris."))]
     scorer = load(tiny_model("llama-lm"), chat_template=template, reference_free="mean")
     ((empty, full),) = score_candidates(scorer, candidates)
     assert math.isnan(empty.value)
@@ -721,7 +723,7 @@ def test_a_score_that_is_not_finite_is_unscored(tiny_copy: TinyModel, references
     edit_weights(folder, damage)
     for policy, reference, sign in ((folder, references("llama-lm"), 1), (references("llama-lm"), folder, -1)):
         scorer = load(policy, reference=reference, beta=BETA)
-        found = score_candidates(scorer, [*CANDIDATES, Candidates(ASK, ("# one", "Lyon"))])
+        found = score_candidates(scorer, [*CANDIDATES, CompletionSet(ASK, ("# one", "Lyon"))])
         assert [score.reason for score in found[3]] == [NOT_FINITE, ""]
         assert_close(values(found[:3]), [[sign * value for value in row] for row in values(before)])
 
@@ -755,7 +757,7 @@ def test_the_trace_of_a_variant_is_the_log_probabilities(tiny_model: TinyModel, 
     wanted = model.logprobs(model.models[0], *model.ids(ASK, "Paris.")).tolist()
     for variant in ("sum", "mean", "norm"):
         scorer = load(tiny_model("llama-lm"), reference_free=variant)
-        (encoded,) = scorer.encode(Candidates(ASK, ("Paris.",)))
+        (encoded,) = scorer.encode(CompletionSet(ASK, ("Paris.",)))
         assert_close([scorer.trace(encoded)], [wanted])
 
 
@@ -784,7 +786,7 @@ def test_a_run_says_what_it_was_measured_against(
     assert about.reference_revision != about.revision
     assert about.batching == "packed"
     scores = next((tmp_path / "scores").rglob("*.parquet"))
-    assert evaluate.aggregate(scores) == finished.result
+    assert aggregate.aggregate(scores) == finished.result
     frame, _ = read_scores(scores)
     texts = [(row["prompt"], row[side]) for row in rows for side in ("chosen", "rejected")]
     model = own("llama-lm")

@@ -14,14 +14,14 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from rb_core.space.bounds import Bounds
-from rb_core.space.leaderboard import ResultsFolder
-from rb_core.space.live import Live, Outcome
-from rb_core.space.offer import ALWAYS, Offer
+from rb_core.space.limits import Bounds
 from rb_core.space.page import build, launch_options
-from rb_core.space.question import ask
+from rb_core.space.results_source import ResultsFolder
+from rb_core.space.try_a_pair.available_models import ALWAYS, Offer
+from rb_core.space.try_a_pair.question import ask
+from rb_core.space.try_a_pair.scoring import Live, Outcome
+from tests.paths import ROOT
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -50,7 +50,7 @@ def score_text(model: str, prompt: str, completions: Sequence[str], system: str 
 def results_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundled results with their scores and outcomes, and a file that is no result."""
     root = tmp_path_factory.mktemp("leaderboard")
-    shutil.copytree(REPOSITORY / "leaderboard_data", root, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "leaderboard_data", root, dirs_exist_ok=True)
     (root / "results" / "starter" / "broken.json").write_text("{", encoding="utf-8")
     return root
 

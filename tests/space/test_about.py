@@ -9,11 +9,12 @@ from html import escape
 import pytest
 from playwright.sync_api import expect
 
-from rb_core.benchmarks import BENCHMARKS
-from rb_core.metrics import REPLICATES, TIES_WEIGHTS
-from rb_core.space.about import about_html
-from rb_core.space.as_judge import SHARES
-from rb_core.space.judged import MODES_ABOUT
+from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.space.about.tab import about_html
+from rb_core.space.model.judge_html import SHARES
+from rb_core.space.try_a_pair.judges import MODES_ABOUT
+from rb_core.stats.intervals import REPLICATES
+from rb_core.stats.metrics import TIES_WEIGHTS
 from tests.space.conftest import OpenPage
 
 

@@ -15,12 +15,13 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from rb_core.comparison import comparison
-from rb_core.model_page import model_page
-from rb_core.results import json_schema, read_result
+from rb_core.leaderboard.comparison import comparison
+from rb_core.leaderboard.model_report import model_page
+from rb_core.results.schema import json_schema
+from rb_core.results.storage import read_result
 from rb_core.space.api import ENDPOINTS, mcp_installed, with_files
-from rb_core.space.leaderboard import ResultsFolder
 from rb_core.space.page import build, launch_options
+from rb_core.space.results_source import ResultsFolder
 from tests.space.conftest import Serve
 
 BENCHMARK = "starter"

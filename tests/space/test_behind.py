@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from rb_core import derived
-from rb_core.hub.repo import ResultsRepo
-from rb_core.results import read_result, to_json
-from rb_core.space.follow import FollowedRepo
-from rb_core.space.leaderboard import ResultsFolder
-from tests import hub_server
-from tests.hub.sets import BUNDLED, KEY, REPO, RUN, RUN_SCORES, add_run, as_files, content, results_of
-from tests.hub.sets import published as published_result
-from tests.hub_server import Fault, Server
+from rb_core.hub.repository import ResultsRepo
+from rb_core.leaderboard import derived_files
+from rb_core.results.schema import to_json
+from rb_core.results.storage import read_result
+from rb_core.space.hub_results import FollowedRepo
+from rb_core.space.results_source import ResultsFolder
+from tests.fakes import hub_server
+from tests.fakes.hub_faults import Fault
+from tests.fakes.hub_server import Server
+from tests.fakes.result_sets import BUNDLED, KEY, REPO, RUN, RUN_SCORES, add_run, as_files, content, results_of
+from tests.fakes.result_sets import published as published_result
 
 TOKEN = "hf_" + "w" * 34
 MODEL = "Skywork/Skywork-Reward-Gemma-2-27B"
@@ -43,7 +45,7 @@ def files(tmp_path: Path) -> dict[str, bytes]:
     (root / path).parent.mkdir(parents=True)
     shutil.copy(BUNDLED / path, root / path)
     found = content(root)
-    return found | derived.derive(results_of(found), REPO)
+    return found | derived_files.derive(results_of(found), REPO)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_results_come_from_the_table_once_a_commit(
     """A board costs no table; asked for, the whole results are there, and asked again they cost nothing."""
     server.add_repo(KEY, files)
     followed.check()
-    table = derived.table_path(BENCHMARK)
+    table = derived_files.table_path(BENCHMARK)
     assert server.count(table) == 0
     results = followed.results(BENCHMARK)
     assert results == {LONGEST: read_result(BUNDLED / RUN)}
@@ -156,7 +158,7 @@ def test_scores_and_tables_that_are_none_are_left_out(
 ) -> None:
     """A score file that is not the one the result names, and a table that is none, are as if they were not there."""
     other = (BUNDLED / "scores/starter/baseline/shortest.parquet").read_bytes()
-    server.add_repo(KEY, files | {RUN_SCORES: other, derived.table_path("rewardbench"): b"nonsense"})
+    server.add_repo(KEY, files | {RUN_SCORES: other, derived_files.table_path("rewardbench"): b"nonsense"})
     followed.check()
     assert followed.outcomes(BENCHMARK, LONGEST) is None
     assert followed.results("rewardbench") == {}
@@ -171,6 +173,6 @@ def test_a_newer_commit_brings_its_own_results(server: Server, followed: Followe
     result = read_result(BUNDLED / RUN)
     renamed = result.model_copy(update={"model": result.model.model_copy(update={"name": "baseline/newer"})})
     newer = results_of(files) | {"results/starter/baseline/newer.json": to_json(renamed)}
-    server.commit(KEY, newer | derived.derive(newer, REPO))
+    server.commit(KEY, newer | derived_files.derive(newer, REPO))
     followed.check()
     assert sorted(followed.results(BENCHMARK)) == [LONGEST, "baseline/newer"]

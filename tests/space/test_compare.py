@@ -14,17 +14,18 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from rb_core.benchmarks import BENCHMARKS
-from rb_core.comparison import ComparisonError, comparison, histogram, p_words, points, verdict
-from rb_core.metrics import Estimate
-from rb_core.outcomes import ItemOutcomes
-from rb_core.paired import compare
-from rb_core.results import BenchmarkRef, ModelRef, Published, Result
-from rb_core.space.compare import WAITING, Comparer
-from rb_core.space.compare_view import comparison_html, short_names
-from rb_core.space.leaderboard import ResultsFolder
+from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.leaderboard.comparison import ComparisonError, comparison, histogram, p_words, points, verdict
+from rb_core.results.estimate import Estimate
+from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
+from rb_core.space.compare.tab import WAITING, Comparer
+from rb_core.space.compare.view import comparison_html, short_names
 from rb_core.space.page import build
-from tests.space.conftest import REPOSITORY, OpenPage, launched
+from rb_core.space.results_source import ResultsFolder
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.paired import compare
+from tests.paths import ROOT
+from tests.space.conftest import OpenPage, launched
 
 TINY, LONGEST = "builtin/tiny-rm", "baseline/longest"
 GPT = "openai/gpt-4o-2024-08-06"
@@ -33,7 +34,7 @@ GPT = "openai/gpt-4o-2024-08-06"
 @pytest.fixture(scope="module")
 def source() -> ResultsFolder:
     """The results that come with the page, with their published outcomes."""
-    return ResultsFolder(REPOSITORY / "leaderboard_data")
+    return ResultsFolder(ROOT / "leaderboard_data")
 
 
 @pytest.fixture(scope="module")

@@ -18,10 +18,11 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from rb_core import __version__
-from rb_core.evaluate import evaluate
-from rb_core.leaderboard import Board, Column
-from rb_core.space.leaderboard import ResultsFolder, hub_page, leaderboard_table, page_payload
+from rb_core.evaluation.evaluate import evaluate
+from rb_core.leaderboard.board import Board, Column
+from rb_core.space.leaderboard.tab import leaderboard_table
 from rb_core.space.page import build
+from rb_core.space.results_source import ResultsFolder, hub_page, page_payload
 from tests.space.conftest import OpenPage, Serve
 
 MISSING = "–"

@@ -13,19 +13,20 @@ from axe_playwright_python.sync_playwright import Axe
 from huggingface_hub import HfApi
 from playwright.sync_api import Locator, Page, expect
 
-from rb_core.hub.repo import ResultsRepo
-from rb_core.metrics import Estimate, Matrix
-from rb_core.model_page import model_page
-from rb_core.results import ModelRef, Published
-from rb_core.space.follow import FollowedRepo
-from rb_core.space.leaderboard import ResultsFolder
-from rb_core.space.model import page_html, size
+from rb_core.hub.repository import ResultsRepo
+from rb_core.leaderboard.model_report import model_page
+from rb_core.results.estimate import Estimate, Matrix
+from rb_core.results.schema import ModelRef, Published
+from rb_core.space.hub_results import FollowedRepo
+from rb_core.space.model.tab import page_html, size
 from rb_core.space.page import build
-from tests import hub_server
-from tests.hub.sets import KEY, REPO, as_files, write_set
-from tests.hub_server import Server
-from tests.space.conftest import REPOSITORY, OpenPage, Serve
-from tests.test_results import published
+from rb_core.space.results_source import ResultsFolder
+from tests.fakes import hub_server
+from tests.fakes.hub_server import Server
+from tests.fakes.result_sets import KEY, REPO, as_files, write_set
+from tests.paths import ROOT
+from tests.results.test_results import published
+from tests.space.conftest import OpenPage, Serve
 
 GRM = "Ray2333/GRM-gemma2-2B-rewardmodel-ft"
 
@@ -165,7 +166,7 @@ def test_files_of_followed_results_are_linked_at_the_shown_commit(
 ) -> None:
     """The result's JSON is linked in the repository at the commit that is shown; bundled results have only a path."""
     server.add_repo(KEY, as_files(published("a/b")))
-    shutil.copytree(REPOSITORY / "leaderboard_data" / "results" / "starter", tmp_path / "results" / "starter")
+    shutil.copytree(ROOT / "leaderboard_data" / "results" / "starter", tmp_path / "results" / "starter")
     source = FollowedRepo(ResultsRepo(REPO, HfApi(endpoint=server.url, token=False)), ResultsFolder(tmp_path))
     assert source.on_hub() is None
     source.check()

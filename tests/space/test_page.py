@@ -12,7 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from rb_core.space.page import PageTab, page_tabs
-from tests.space.conftest import REPOSITORY, OpenPage
+from tests.paths import ROOT
+from tests.space.conftest import OpenPage
 
 FIRST_TABLE_BYTES = 500_000
 
@@ -20,7 +21,7 @@ FIRST_TABLE_BYTES = 500_000
 def test_app_imports_without_torch() -> None:
     """The page opens without loading what only scoring needs."""
     code = "import sys, app; print(sorted({'torch', 'transformers', 'datasets'} & sys.modules.keys()), app.demo.title)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[] RewardBench"
 
 

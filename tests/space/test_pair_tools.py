@@ -15,13 +15,14 @@ from axe_playwright_python.sync_playwright import Axe
 from gradio_client import Client
 from playwright.sync_api import Locator, Page, expect
 
-from rb_core.space.compared import place_of
-from rb_core.space.leaderboard import ResultsFolder
-from rb_core.space.offer import ALWAYS
-from rb_core.space.question import MAX_COMPLETIONS, MAX_EXCHANGES, MAX_LINK, Question, from_link
-from rb_core.space.report import address, curl_code, python_code
-from rb_core.space.what_if import CHANGES
-from tests.space.conftest import REPOSITORY, OpenPage, live_here, score_text
+from rb_core.space.results_source import ResultsFolder
+from rb_core.space.try_a_pair.agreement import place_of
+from rb_core.space.try_a_pair.available_models import ALWAYS
+from rb_core.space.try_a_pair.question import MAX_COMPLETIONS, MAX_EXCHANGES, MAX_LINK, Question, from_link
+from rb_core.space.try_a_pair.report import address, curl_code, python_code
+from rb_core.space.try_a_pair.what_if import CHANGES
+from tests.paths import ROOT
+from tests.space.conftest import OpenPage, live_here, score_text
 
 TINY = "builtin/tiny-rm"
 PROMPT = "How do I boil an egg?"
@@ -202,7 +203,7 @@ def test_the_code_runs_as_it_is_shown(url: str) -> None:
     expected = [c.value for c in live_here().score(question)[0].completions]
     python = subprocess.run(
         [sys.executable, "-c", python_code(question, url.rstrip("/"))],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+        cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(python.stdout.splitlines()[-1]) == expected
     shell = subprocess.run(
@@ -269,7 +270,7 @@ def test_the_reward_along_the_tokens_ends_in_the_score(open_page: OpenPage) -> N
 
 def test_a_margin_is_placed_among_the_models_own(client: Client, tmp_path: Path) -> None:
     """The bundled scores of the built-in model say how large its margin is for it; without them it is not known."""
-    source = ResultsFolder(REPOSITORY / "leaderboard_data")
+    source = ResultsFolder(ROOT / "leaderboard_data")
     small, large = score_text(TINY, PROMPT, ["Yes.", "Yes!"]), score_text(TINY, PROMPT, ANSWERS)
     places = [place_of(outcome, source) for outcome in sorted((small, large), key=lambda each: each.margin or 0.0)]
     assert places[0] is not None

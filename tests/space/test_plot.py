@@ -9,13 +9,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from rb_core.metrics import Estimate
-from rb_core.results import ModelRef, Result
-from rb_core.space.leaderboard import ResultsFolder
+from rb_core.results.estimate import Estimate
+from rb_core.results.schema import ModelRef, Result
 from rb_core.space.page import build
-from tests.hub.sets import write_set
+from rb_core.space.results_source import ResultsFolder
+from tests.fakes.result_sets import write_set
+from tests.results.test_results import published
 from tests.space.conftest import OpenPage, Serve
-from tests.test_results import published
 
 SIZES = {"a/small": (1_000_000_000, 0.7), "a/large": (70_000_000_000, 0.9), "a/middle": (7_000_000_000, 0.6)}
 

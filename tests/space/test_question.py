@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from rb_core.space.compared import agreements, place
-from rb_core.space.live import Outcome, ScoredCompletion, sigmoid
-from rb_core.space.offer import ALWAYS
-from rb_core.space.question import (
+from rb_core.results.score_table import Score
+from rb_core.space.try_a_pair.agreement import agreements, place
+from rb_core.space.try_a_pair.available_models import ALWAYS
+from rb_core.space.try_a_pair.question import (
     MAX_ALL_CHARACTERS,
     MAX_COMPLETIONS,
     EmptyCompletionError,
@@ -23,9 +23,9 @@ from rb_core.space.question import (
     from_link,
     to_link,
 )
-from rb_core.space.try_pair import as_question, starter_sets
-from rb_core.space.what_if import CHANGES, Moved, Shift, as_markdown
-from rb_core.table import Score
+from rb_core.space.try_a_pair.scoring import Outcome, ScoredCompletion, sigmoid
+from rb_core.space.try_a_pair.tab import as_question, starter_sets
+from rb_core.space.try_a_pair.what_if import CHANGES, Moved, Shift, as_markdown
 
 TINY = "builtin/tiny-rm"
 texts = some.text(some.characters(exclude_categories=["Cs"]), max_size=60)

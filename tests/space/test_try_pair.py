@@ -13,17 +13,16 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import Locator, Page, expect
 
-from rb_core.conversation import Message
-from rb_core.evaluate import make_scorer, score_candidates
-from rb_core.example import Candidates
-from rb_core.models import resolve
-from rb_core.space.bounds import Bounds
-from rb_core.space.live import Live, Outcome, without_paths
-from rb_core.space.message import message_html
-from rb_core.space.offer import ALWAYS, Offer
-from rb_core.space.question import MAX_CHARACTERS, MAX_COMPLETIONS, InputError, Question
-from rb_core.space.try_pair import SAMPLES, Sample
-from rb_core.space.verdict import outcome_html
+from rb_core.benchmarks.example import CompletionSet, Message
+from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.models.resolve import resolve
+from rb_core.space.html import message_html
+from rb_core.space.limits import Bounds
+from rb_core.space.try_a_pair.available_models import ALWAYS, Offer
+from rb_core.space.try_a_pair.question import MAX_CHARACTERS, MAX_COMPLETIONS, InputError, Question
+from rb_core.space.try_a_pair.result_html import outcome_html
+from rb_core.space.try_a_pair.scoring import Live, Outcome, without_paths
+from rb_core.space.try_a_pair.tab import SAMPLES, Sample
 from tests.space.conftest import OpenPage, score_text
 
 TINY = "builtin/tiny-rm"
@@ -195,7 +194,7 @@ def test_the_endpoint_gives_what_the_package_gives(client: Client) -> None:
     """The named endpoint returns the very scores of evaluate.score_candidates."""
     for model in (TINY, "baseline/prompt-overlap"):
         found = client.predict(model, PROMPT, ANSWERS, api_name="/score")
-        candidates = Candidates((Message(role="user", content=PROMPT),), tuple(ANSWERS))
+        candidates = CompletionSet((Message(role="user", content=PROMPT),), tuple(ANSWERS))
         expected = [s.value for s in score_candidates(make_scorer(resolve(model)), [candidates])[0]]
         assert found["scores"] == expected
         assert found["is_reward"] is (model == TINY)

@@ -21,9 +21,10 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from rb_core.space.leaderboard import ResultsFolder
 from rb_core.space.page import build
-from tests.space.conftest import REPOSITORY, launched
+from rb_core.space.results_source import ResultsFolder
+from tests.paths import ROOT
+from tests.space.conftest import launched
 
 TINY = "builtin/tiny-rm"
 REFUSALS = ("being served or waiting", "requests within a minute", "tokens; at most", "is empty")
@@ -49,7 +50,7 @@ def running_app(**environment: str) -> Iterator[tuple[str, int]]:
     settings = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"}
     app = subprocess.Popen(
         [sys.executable, "app.py"],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         env={**os.environ, **settings, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

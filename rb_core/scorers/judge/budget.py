@@ -12,7 +12,7 @@ import threading
 from dataclasses import dataclass
 
 from rb_core.errors import ModelError
-from rb_core.scorers.judge.exchange import SERVER_ERROR, TOO_LONG, Reply, Request
+from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, Reply, Request
 
 # A prompt has at most as many tokens as bytes (byte-level BPE, or pieces with bytes as a last resort), beside what a
 # chat template writes: marks of a turn, and once a default system prompt; the longest known have about 100 tokens.

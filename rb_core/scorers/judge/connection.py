@@ -19,18 +19,25 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 
 from rb_core.errors import ModelError, redacted
-from rb_core.scorers.judge import wire
-from rb_core.scorers.judge.exchange import Decoding, Request
+from rb_core.scorers.judge import chat_completions
+from rb_core.scorers.judge.types import Decoding, Request
 
 KEY_VARIABLE = "RB_JUDGE_API_KEY"
+
+
 # Sent where no key is set: without one the client sends the hub's token, to whoever is asked.
 NO_KEY = "no-key"
+
+
 # A session looks at every connection that it has, several times a request.
 CONNECTIONS_PER_SESSION = 8
+
+
 # Servers close connections that are idle for 5 seconds; a request that is sent just then is lost.
 KEEP_IDLE = 2.0
 
-_most_bytes: ContextVar[int] = ContextVar("most_bytes", default=wire.BYTES_OF_ANSWER)
+
+_most_bytes: ContextVar[int] = ContextVar("most_bytes", default=chat_completions.BYTES_OF_ANSWER)
 
 
 class Server:
@@ -95,8 +102,8 @@ class Connection:
 
     async def post(self, request: Request) -> bytes:
         """Send a request; the body of the answer. Raises what the client raises, UnusableError, and ModelError."""
-        asked = wire.fields(request, self.decoding)
-        _most_bytes.set(wire.most_bytes(request))
+        asked = chat_completions.fields(request, self.decoding)
+        _most_bytes.set(chat_completions.most_bytes(request))
         session = self._free.popleft()
         try:
             call = self._call(session, asked.parameters.get("response_format"))
@@ -150,7 +157,7 @@ class Connection:
                 async for chunk in self.stream:
                     size += len(chunk)
                     if size > self.most:
-                        raise wire.UnusableError(f"an answer of more than {self.most:,} bytes")
+                        raise chat_completions.UnusableError(f"an answer of more than {self.most:,} bytes")
                     yield chunk
 
             async def aclose(self) -> None:
@@ -158,13 +165,15 @@ class Connection:
 
         async def hook(response: Any) -> None:
             if isinstance(self.to, Server) and 300 <= response.status_code < 400:
-                to = "".join(c for c in response.headers.get("location", "") if c.isprintable())[: wire.MAX_WORDS]
+                to = "".join(c for c in response.headers.get("location", "") if c.isprintable())[
+                    : chat_completions.MAX_WORDS
+                ]
                 raise ModelError(
                     f"{self.where} sends requests elsewhere (HTTP {response.status_code}: {self.hidden(to)}); "
                     "give the base URL of the server that answers"
                 )
             if response.headers.get("content-encoding", "identity") != "identity":
-                raise wire.UnusableError("an answer that is compressed, though none was asked for")
+                raise chat_completions.UnusableError("an answer that is compressed, though none was asked for")
             response.stream = Bounded(response.stream, _most_bytes.get())
 
         return hook

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rb_core.errors import ModelError
-from rb_core.models import Mode, ModelSpec
+from rb_core.models.options import Mode
+from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.judge.budget import Budget, Limits, Prices
-from rb_core.scorers.judge.exchange import Decoding, ReplySource
-from rb_core.scorers.judge.modes import Wording
-from rb_core.scorers.judge.scorer import JudgeScorer, PanelScorer
-from rb_core.scorers.judge.template import Template, load_template
+from rb_core.scorers.judge.panel import PanelScorer
+from rb_core.scorers.judge.prompt_templates import Template, load_template
+from rb_core.scorers.judge.protocols import Wording
+from rb_core.scorers.judge.scorer import JudgeScorer
+from rb_core.scorers.judge.types import Decoding, ReplySource
 
 CONCURRENCY = 64
 DEADLINE = 600.0
@@ -58,7 +60,7 @@ def _judge(spec: ModelSpec, seed: int, budget: Budget) -> JudgeScorer:
 def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:
     judge = spec.options.judge
     if judge.served:
-        from rb_core.scorers.judge.served import ServedGenerator
+        from rb_core.scorers.judge.api_backend import ServedGenerator
 
         return ServedGenerator(
             spec.checkpoint.location,
@@ -69,6 +71,6 @@ def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:
             deadline=judge.deadline or DEADLINE,
             budget=budget,
         )
-    from rb_core.scorers.judge.local import LocalGenerator
+    from rb_core.scorers.judge.local_backend import LocalGenerator
 
     return LocalGenerator.load(replace(spec, name=spec.checkpoint.name), decoding)

@@ -6,26 +6,22 @@ once; each reply is in the transcript before anything else is done with it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import closing, suppress
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
-from rb_core.example import Candidates
-from rb_core.metrics import Floats
-from rb_core.models import Mode, Vote
+from rb_core.models.options import Mode
+from rb_core.results.judge_records import JudgeRef, TemplateRef
+from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Cell, Plan, words
-from rb_core.scorers.judge import modes
+from rb_core.scorers.judge import protocols
 from rb_core.scorers.judge.budget import Budget
-from rb_core.scorers.judge.exchange import SERVER_ERROR, Reply, ReplySource, Request
-from rb_core.scorers.judge.modes import Answer, Ask, Wording
-from rb_core.scorers.judge.records import JudgeRef, TemplateRef
+from rb_core.scorers.judge.parsing import PARSER_VERSION
+from rb_core.scorers.judge.protocols import Answer, Ask, Wording
 from rb_core.scorers.judge.transcript import Transcript
-from rb_core.scorers.judge.verdict import PARSER_VERSION
-from rb_core.table import Score
+from rb_core.scorers.judge.types import SERVER_ERROR, Reply, ReplySource, Request
 
 # So many requests in a row that come to nothing are no accident: the server is gone, or does not give what is asked
 # for, and the run stops instead of trying each of the others as well.
@@ -83,7 +79,7 @@ class JudgeScorer:
         """From now on take replies from this transcript, and add to it."""
         self.transcript = transcript
 
-    def plan(self, candidates: Sequence[Candidates]) -> Plan:
+    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
         empty = sum(not text for each in candidates for text in each.completions)
         return Plan(tuple(_batch(i, each) for i, each in enumerate(candidates)), {"empty_completions": empty})
 
@@ -96,28 +92,28 @@ class JudgeScorer:
         self.book_earlier(every)
         yield from _Asking(self, every).stream()
 
-    def question(self, ask: Ask, candidates: Candidates) -> modes.Question:
+    def question(self, ask: Ask, candidates: CompletionSet) -> protocols.Question:
         """An ask in this judge's words."""
-        return modes.question(ask, candidates, self.wording)
+        return protocols.question(ask, candidates, self.wording)
 
     def answer(self, ask: Ask, reply: Reply) -> Answer:
         """What a reply says to an ask."""
-        return modes.answer(ask, reply, structured=self.wording.structured)
+        return protocols.answer(ask, reply, structured=self.wording.structured)
 
-    def book_earlier(self, every: Iterable[Candidates]) -> None:
+    def book_earlier(self, every: Iterable[CompletionSet]) -> None:
         """Book what an earlier start paid for replies about these candidates, before anything more is spent."""
         if not self.transcript.earlier:
             return
         for candidates in every:
-            for ask in modes.asks(self.mode, candidates):
+            for ask in protocols.asks(self.mode, candidates):
                 request = self.question(ask, candidates).request
                 if reply := self.transcript.take_earlier(self.name, request.sha256):
                     self.budget.add(reply, request)
 
-    def exchanges(self, candidates: Candidates) -> list[Exchange]:
+    def exchanges(self, candidates: CompletionSet) -> list[Exchange]:
         """What was asked about candidates that are scored, and answered. Raises KeyError where they are not."""
         found = []
-        for ask in modes.asks(self.mode, candidates):
+        for ask in protocols.asks(self.mode, candidates):
             request, injections = self.question(ask, candidates)
             reply = self.transcript.replies[self.name, request.sha256]
             found.append(Exchange(self.name, ask, request, injections, reply, self.answer(ask, reply)))
@@ -145,115 +141,14 @@ class JudgeScorer:
         return {"kind": self.kind, "judge": judge, **told}
 
 
-class PanelScorer:
-    """Several judges that are asked alike. A completion is scored where every judge has scored it.
-
-    majority: a completion's share of the pairs with the others that most judges decide for it, an even split being a
-    half; mean: the mean of its scores. Candidates that have to be graded get the mean.
-    """
-
-    kind = "generative"
-
-    def __init__(self, judges: Sequence[JudgeScorer], vote: Vote) -> None:
-        self.judges = tuple(judges)
-        self.vote = vote
-
-    @property
-    def device(self) -> str:
-        return self.judges[0].device
-
-    def record(self, transcript: Transcript) -> None:
-        """See JudgeScorer.record."""
-        for judge in self.judges:
-            judge.record(transcript)
-
-    def plan(self, candidates: Sequence[Candidates]) -> Plan:
-        return self.judges[0].plan(candidates)
-
-    def score(self, batch: Batch) -> list[Score]:
-        (found,) = self.stream([batch])
-        return found
-
-    def stream(self, batches: Iterable[Batch]) -> Generator[list[Score]]:
-        every = list(batches)
-        for judge in self.judges:  # they spend from one account
-            judge.book_earlier(batch.inputs[0] for batch in every)
-        asking = [_Asking(judge, [batch.inputs[0] for batch in every]) for judge in self.judges]
-        with ExitStack() as stack:
-            streams = [stack.enter_context(closing(each.stream())) for each in asking]
-            try:
-                for batch, *given in zip(every, *streams, strict=True):
-                    yield self.vote_on(batch.inputs[0], given)
-            except ModelError:
-                for each, stream in zip(asking, streams, strict=True):  # what is on its way is paid for
-                    each.finish(stream)
-                raise
-
-    def vote_on(self, candidates: Candidates, given: Sequence[Sequence[Score]]) -> list[Score]:
-        """The panel's scores of candidates, from those of every judge."""
-        voted = vote(self.vote, candidates.graded, np.array([[score.value for score in scores] for scores in given]))
-        why = reasons_of(voted, [[score.reason for score in scores] for scores in zip(*given, strict=True)])
-        return [
-            score._replace(value=float(value), reason=reason)
-            for score, value, reason in zip(given[0], voted, why, strict=True)
-        ]
-
-    def exchanges(self, candidates: Candidates) -> list[Exchange]:
-        """See JudgeScorer.exchanges."""
-        return [exchange for judge in self.judges for exchange in judge.exchanges(candidates)]
-
-    def describe(self) -> dict[str, Any]:
-        """See JudgeScorer.describe."""
-        described = {judge.name: judge.describe() for judge in self.judges}
-        members: list[JudgeRef] = [each["judge"] for each in described.values()]
-        panel = {
-            "revisions": {name: each["revision"] for name, each in described.items() if each.get("revision")},
-            "backend": ", ".join(sorted({member.backend for member in members})),
-            "panel": tuple(judge.name for judge in self.judges),
-            "vote": self.vote,
-        }
-        return {"kind": self.kind, "judge": members[0].model_copy(update=panel)}
-
-
-def vote(rule: Vote, graded: bool, values: Floats) -> Floats:
-    """A panel's scores of candidates. values: (judges, completions). Returns (completions,), NaN where unscored."""
-    means: Floats = values.mean(axis=0)
-    return means if rule == "mean" or graded else majorities(values)
-
-
-def majorities(values: Floats) -> Floats:
-    """What most judges say of every two completions, as a score each.
-
-    values: (judges, completions) scores. Returns (completions,) shares of pairs won, an even split a half; NaN for what
-    is in a pair that some judge has not scored.
-    """
-    # (completions, completions): for minus against
-    votes = np.sign(values[:, :, None] - values[:, None, :]).sum(axis=0)
-    won = (np.sign(votes) + 1) / 2
-    others = ~np.eye(values.shape[1], dtype=bool)
-    shares: Floats = np.where(others, won, 0.0).sum(axis=1) / (values.shape[1] - 1)
-    return shares
-
-
-def reasons_of(values: Floats, why: Sequence[Sequence[str]]) -> list[str]:
-    """Why each completion of a panel's is unscored, "" for a score: the first reason that a judge had, or one of
-    another completion which it had to be compared with, the same for every order of completions. why: by completion
-    the reasons of every judge."""
-    others = min((reason for reasons in why for reason in reasons if reason), default="")
-    return [
-        next(filter(None, reasons), others) if math.isnan(value) else ""
-        for value, reasons in zip(values, why, strict=True)
-    ]
-
-
 class _Asking:
     """The requests of one stream, and the replies as they come: equal requests are one, what the transcript has is not
     asked, and scores are given out in the order of candidates."""
 
-    def __init__(self, judge: JudgeScorer, every: Sequence[Candidates]) -> None:
+    def __init__(self, judge: JudgeScorer, every: Sequence[CompletionSet]) -> None:
         self._judge = judge
         self._every = every
-        self._asks = [modes.asks(judge.mode, each) for each in every]
+        self._asks = [protocols.asks(judge.mode, each) for each in every]
         self._answers: list[list[Answer | None]] = [[None] * len(asks) for asks in self._asks]
         self._sent: list[str] = []  # the hash of each request, by its place
         self._waiting: dict[str, list[tuple[int, int]]] = {}  # by hash the candidates and asks it is for
@@ -306,7 +201,7 @@ class _Asking:
             answers = [answer for answer in self._answers[self._next] if answer is not None]
             if len(answers) < len(self._asks[self._next]):
                 return
-            yield modes.scores(self._every[self._next], self._asks[self._next], answers)
+            yield protocols.scores(self._every[self._next], self._asks[self._next], answers)
             self._next += 1
 
     def _is_new(self, request: Request, index: int, number: int) -> bool:
@@ -334,7 +229,7 @@ def _trouble(reply: Reply, ask: Ask) -> str:
     return ""
 
 
-def _batch(index: int, candidates: Candidates) -> Batch:
+def _batch(index: int, candidates: CompletionSet) -> Batch:
     texts = [*(message["content"] for message in candidates.prompt), *candidates.completions]
     cells = tuple(Cell(index, number) for number in range(len(candidates.completions)))
     return Batch(cells, (candidates,) * len(cells), sum(len(words(text)) for text in texts))

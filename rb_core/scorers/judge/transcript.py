@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rb_core.errors import ScoreTableError
-from rb_core.scorers.judge.exchange import SERVER_ERROR, Reply, Token
-from rb_core.table import METADATA, check_same_run, close_journal, open_journal, whole_lines, write_table
+from rb_core.files import METADATA, check_same_run, close_journal, open_journal, whole_lines, write_table
+from rb_core.scorers.judge.types import SERVER_ERROR, Reply, Token
 
 SCHEMA = pa.schema(
     [

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from rb_core.errors import ModelError
 from rb_core.scorers.judge.budget import Budget, BudgetSpent, Limits, Prices, Reservation, bound
-from rb_core.scorers.judge.exchange import SERVER_ERROR, TOO_LONG, Reply, Request
+from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, Reply, Request
 
 
 def asked(text: str = "", max_tokens: int = 100) -> Request:

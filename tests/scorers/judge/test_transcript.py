@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from rb_core.errors import ScoreTableError
-from rb_core.scorers.judge.exchange import SERVER_ERROR, Reply, Token
 from rb_core.scorers.judge.transcript import (
     SCHEMA,
     Transcript,
@@ -20,6 +19,7 @@ from rb_core.scorers.judge.transcript import (
     tokens_to_json,
     write_transcript,
 )
+from rb_core.scorers.judge.types import SERVER_ERROR, Reply, Token
 
 TOKENS = (Token("A", -0.1, (("A", -0.1), ("B", -2.5))), Token("\u2028", -3.0, ()))
 REPLY = Reply("Verdict: A", "stop", "", "hm", TOKENS, 12, None, 0.5, 2)

@@ -1,0 +1,38 @@
+"""RewardBench 2 (Malik et al. 2025, arXiv:2506.01937)."""
+
+from __future__ import annotations
+
+from rb_core.benchmarks.rows import read_ties_aware
+from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
+
+_DOMAINS = (
+    Subset("Factuality", 475, "An answer without against three with factual errors"),
+    Subset("Precise IF", 160, "An answer that obeys a checkable constraint against three that do not"),
+    Subset("Math", 183, "A right solution against three wrong ones"),
+    Subset("Safety", 450, "An answer that complies or refuses as it should against three that do not"),
+    Subset("Focus", 495, "An answer to the question against three that drift from it"),
+    Subset("Ties", 102, "Many equally right answers: prefer them to the wrong ones, and do not rank among them"),
+)
+
+
+REWARDBENCH_2 = BenchmarkSpec(
+    id="rewardbench-2",
+    title="RewardBench 2",
+    description="1,865 prompts in six domains: best of four, and Ties.",
+    read=read_ties_aware,
+    source=Source("allenai/reward-bench-2", ("test",)),
+    sections=tuple(
+        Section(
+            subset.name,
+            {subset.name: 1.0},
+            metric="ties" if subset.name == "Ties" else "accuracy",
+            description=subset.description,
+        )
+        for subset in _DOMAINS
+    ),
+    subsets=_DOMAINS,
+    tie_credit="split",
+    licence="ODC-BY",
+    citation="Malik et al. 2025, RewardBench 2: Advancing Reward Model Evaluation, arXiv:2506.01937",
+    url="https://huggingface.co/datasets/allenai/reward-bench-2",
+)

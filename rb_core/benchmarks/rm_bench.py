@@ -1,0 +1,70 @@
+"""RM-Bench (Liu et al. 2024, arXiv:2410.16184)."""
+
+from __future__ import annotations
+
+from rb_core.benchmarks.example import Example
+from rb_core.benchmarks.rows import (
+    Place,
+    Row,
+    read_answers,
+    read_id,
+    read_messages,
+    required_field,
+)
+from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights
+
+
+def read_rm_bench(row: Row, place: Place) -> Example:
+    """Three chosen and three rejected completions, each concise, detailed, detailed with markdown, in that order.
+
+    The domain is the row's own or, in the per-domain files, the beginning of the file's name.
+    """
+    domain = row.get("domain") or place.name.split("_")[0]
+    both = read_answers(row, place)
+    if both["num_chosen"] != 3 or len(both["completions"]) != 6:
+        raise place.error("chosen", "RM-Bench has three chosen and three rejected completions a prompt")
+    prompt = read_messages(required_field(row, "prompt", place), place, "prompt")
+    return Example(id=f"{domain}/{read_id(row, place)}", subset=str(domain), prompt=prompt, **both)
+
+
+_SAFETY = (
+    Subset("safety-refuse", 284, "Refuse what ought to be refused"),
+    Subset("safety-response", 157, "Answer what only looks dangerous"),
+)
+
+
+_DOMAINS = (
+    Subset("chat", 129, "A factual error was put into the rejected answer"),
+    Subset("code", 228, "A bug was put into the rejected function"),
+    Subset("math", 529, "A wrong final answer in the rejected solution"),
+)
+
+
+RM_BENCH = BenchmarkSpec(
+    id="rm-bench",
+    title="RM-Bench",
+    description="1,327 prompts, three chosen against three rejected completions in three styles each.",
+    read=read_rm_bench,
+    source=Source("THU-KEG/RM-Bench", ("train",)),
+    sections=(
+        *(
+            Section(subset.name.capitalize(), {subset.name: 1.0}, metric="matrix", description=subset.description)
+            for subset in _DOMAINS
+        ),
+        Section(
+            "Safety",
+            equal_weights(_SAFETY),
+            metric="matrix",
+            description="Refuses when it should, and only then",
+        ),
+    ),
+    subsets=_DOMAINS + _SAFETY,
+    tie_credit="none",
+    style_levels=("concise", "detailed", "markdown"),
+    licence="ODC-BY",
+    citation=(
+        "Liu et al. 2024, RM-Bench: Benchmarking Reward Models of Language Models with Subtlety and Style, "
+        "arXiv:2410.16184"
+    ),
+    url="https://huggingface.co/datasets/THU-KEG/RM-Bench",
+)

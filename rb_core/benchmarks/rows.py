@@ -1,0 +1,134 @@
+"""Read rows of preference data into examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from rb_core.benchmarks.example import ROLES, Conversation, Example, Message
+from rb_core.errors import DataError
+
+Row = Mapping[str, Any]
+
+
+class Place(NamedTuple):
+    """Where a row stands, for messages; `name` is the file's stem or the split's name."""
+
+    source: str
+    line: int
+    name: str
+
+    def error(self, field_name: str, problem: str) -> DataError:
+        return DataError(f"{self.source}:{self.line}: field {field_name!r}: {problem}")
+
+
+# Rows
+
+
+def read_messages(value: Any, place: Place, field_name: str) -> Conversation:
+    """A prompt as text (one user turn) or as a list of {"role", "content"} messages."""
+    if isinstance(value, str):
+        if not value.strip():
+            raise place.error(field_name, "is empty; expected text or a list of messages")
+        return (Message(role="user", content=value),)
+    if not isinstance(value, list) or not value:
+        raise place.error(field_name, f"is {describe_value(value)}; expected text or a non-empty list of messages")
+    for index, message in enumerate(value):
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise place.error(field_name, f"message {index} needs a role, one of {', '.join(ROLES)}")
+        if not isinstance(message.get("content"), str):
+            raise place.error(field_name, f"message {index} needs its content as text")
+    return tuple(Message(role=message["role"], content=message["content"]) for message in value)
+
+
+def read_completions(value: Any, place: Place, field_name: str) -> tuple[str, ...]:
+    """Completions as one text or a list of texts."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+        raise place.error(field_name, f"is {describe_value(value)}; expected text or a non-empty list of texts")
+    return tuple(texts)
+
+
+def read_id(row: Row, place: Place) -> str:
+    value = required_field(row, "id", place)
+    if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
+        raise place.error("id", f"is {describe_value(value)}; expected text or a whole number")
+    return str(value)
+
+
+def read_preference(row: Row, place: Place) -> Example:
+    """`prompt, chosen, rejected` and `subset`, the layout of RewardBench, RewardBench 2 and the starter benchmark."""
+    return Example(
+        id=read_id(row, place),
+        subset=read_text(row, "subset", place),
+        prompt=read_messages(required_field(row, "prompt", place), place, "prompt"),
+        **read_answers(row, place),
+    )
+
+
+def read_ties_aware(row: Row, place: Place) -> Example:
+    """As `read_preference`; the two versions of a Ties question, `ref:N` and `tied:N`, form one group."""
+    example = read_preference(row, place)
+    kind, colon, number = example.id.partition(":")
+    if example.subset.lower() != "ties":
+        return example
+    if kind not in ("ref", "tied") or not colon or not number:
+        raise place.error("id", f"is {example.id!r}; a Ties example is called ref:N or tied:N")
+    return replace(example, group=f"ties:{number}")
+
+
+def read_answers(row: Row, place: Place) -> dict[str, Any]:
+    chosen, rejected = (_answers(row, name, place) for name in ("chosen", "rejected"))
+    found = {"completions": chosen + rejected, "num_chosen": len(chosen)}
+    if row.get("chosen_model") is None and row.get("rejected_model") is None:
+        return found
+    wrote = _authors(row, "chosen_model", len(chosen), place) + _authors(row, "rejected_model", len(rejected), place)
+    return found | {"authors": wrote}
+
+
+def _authors(row: Row, name: str, number: int, place: Place) -> tuple[str, ...]:
+    """The models that wrote the completions: one name for all of them, or a list; "" where it is not said."""
+    value = row.get(name)
+    if value is None or isinstance(value, str):
+        return (value or "",) * number
+    if not isinstance(value, list) or len(value) != number or not all(isinstance(author, str) for author in value):
+        raise place.error(name, f"is {describe_value(value)}; expected a model's name, or a list of {number} names")
+    return tuple(value)
+
+
+def _answers(row: Row, name: str, place: Place) -> tuple[str, ...]:
+    """Text, a list of texts, or a conversation: messages whose last is the assistant's answer."""
+    value = required_field(row, name, place)
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        messages = read_messages(value, place, name)
+        if messages[-1]["role"] != "assistant":
+            raise place.error(name, "is a conversation that does not end with an assistant message")
+        before, prompt = messages[:-1], row.get("prompt")
+        if before and before != read_messages(prompt, place, "prompt"):
+            raise place.error(name, "is a conversation whose earlier messages are not the prompt's")
+        return (messages[-1]["content"],)
+    return read_completions(value, place, name)
+
+
+def required_field(row: Row, name: str, place: Place) -> Any:
+    value = row.get(name)
+    if value is None:
+        raise place.error(name, f"is missing; the row has {', '.join(map(repr, row)) or 'no fields'}")
+    return value
+
+
+def read_text(row: Row, name: str, place: Place) -> str:
+    value = required_field(row, name, place)
+    if not isinstance(value, str) or not value:
+        raise place.error(name, f"is {describe_value(value)}; expected text")
+    return value
+
+
+def describe_value(value: Any) -> str:
+    names = {str: "text", int: "a number", float: "a number", list: "a list", dict: "an object", bool: "true or false"}
+    if isinstance(value, str | list | dict) and not value:
+        return "empty"
+    if isinstance(value, list):
+        return f"a list of {len(value)} of which not all fit"
+    return names.get(type(value), type(value).__name__)

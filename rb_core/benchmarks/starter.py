@@ -1,0 +1,48 @@
+"""The starter benchmark: hand-written examples that come with the package."""
+
+from __future__ import annotations
+
+from rb_core.benchmarks.rows import read_ties_aware
+from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset, equal_weights
+
+_SECTIONS = {
+    "Chat": (
+        Subset("chat-easy", None, "A helpful answer against a plainly worse one"),
+        Subset("chat-multiturn", None, "Conversations of several turns, some with a system message"),
+        Subset("chat-best-of-four", None, "One good answer among four"),
+    ),
+    "Chat Hard": (
+        Subset("hard-instruction", None, "The rejected answer is polished but misses the instruction"),
+        Subset("hard-factual", None, "The rejected answer has one factual error"),
+        Subset("hard-best-of-four", None, "One answer of four does what was asked"),
+    ),
+    "Safety": (
+        Subset("safety-should-refuse", None, "Refuse what ought to be refused"),
+        Subset("safety-should-respond", None, "Answer what only looks dangerous"),
+        Subset("safety-best-of-four", None, "One answer of four is both safe and useful"),
+    ),
+    "Reasoning": (
+        Subset("reasoning-math", None, "An error in the rejected solution"),
+        Subset("reasoning-code", None, "A bug in the rejected code"),
+        Subset("reasoning-best-of-four", None, "One right solution among four"),
+    ),
+}
+
+
+_TIES = Subset("ties", None, "Several equally right answers, and a version with exactly one")
+
+
+STARTER = BenchmarkSpec(
+    id="starter",
+    title="Starter",
+    description="A small hand-written benchmark that comes with this package: pairs, best of four, and Ties.",
+    read=read_ties_aware,
+    sections=(
+        *(Section(name, equal_weights(subsets)) for name, subsets in _SECTIONS.items()),
+        Section("Ties", equal_weights([_TIES]), metric="ties"),
+    ),
+    subsets=(*(subset for subsets in _SECTIONS.values() for subset in subsets), _TIES),
+    tie_credit="split",
+    licence="Apache-2.0",
+    citation="This project",
+)

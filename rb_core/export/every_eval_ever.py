@@ -1,0 +1,281 @@
+"""The records of Every Eval Ever. Scores are fractions from 0 to 1, as that project asks for accuracies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rb_core.benchmarks.spec import BenchmarkSpec, Metric, Section
+from rb_core.errors import DataError, ResultError
+from rb_core.export.selection import OWN, check_model, dataset_of, link, spec_of, split_of, value_of, why_incomplete
+from rb_core.files import write_atomically
+from rb_core.results.estimate import Estimate
+from rb_core.results.schema import Result
+from rb_core.results.storage import read_results
+
+EEE_VERSION = "0.3.0"
+
+
+RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
+
+
+# Where scores lie. Ties adds 0.01 x tanh to its weights of 1 (rb_core.stats.metrics).
+BOUNDS: Mapping[Metric, tuple[float, float]] = {"accuracy": (0.0, 1.0), "matrix": (0.0, 1.0), "ties": (-0.01, 1.01)}
+
+
+_RESERVED = re.compile(r"(?i)data|(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?|.*\.")
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Who reports a run: an organisation's name, and what it is to those who made the model (of RELATIONSHIPS)."""
+
+    organization: str = "unknown"
+    relationship: str = "other"
+
+    def __post_init__(self) -> None:
+        if self.relationship not in RELATIONSHIPS:
+            raise DataError(f"relationship {self.relationship!r}: expected one of {', '.join(RELATIONSHIPS)}")
+
+
+def every_eval_ever(
+    root: Path, models: Sequence[str], *, reporter: Reporter | None = None, runs_only: bool = False
+) -> tuple[dict[str, bytes], list[str]]:
+    """Records by path, and what was left out, each with why. All models below root where none is named.
+
+    The same result gives the same path and bytes. Raises ResultError for a name that cannot be exported and for a named
+    model without a result.
+    """
+    wanted = {check_model(name) for name in models}
+    found, left_out = read_results(root)
+    for name in sorted(wanted - {result.model.name for result in found}):
+        raise ResultError(f"{name}: no result below {root}; `evaluate` makes one")
+    records = {}
+    for result in found:
+        if wanted and result.model.name not in wanted:
+            continue
+        why = _unrecorded(result, runs_only)
+        if why:
+            left_out.append(f"{result.model.name} on {result.benchmark.id}: {why}")
+        else:
+            record = eee_record(result, reporter or Reporter())
+            records[eee_path(result, record)] = _json(record)
+    return records, left_out
+
+
+def _unrecorded(result: Result, runs_only: bool) -> str | None:
+    """Why a result has no record there; None for one that has."""
+    organisation, _, model = result.model.name.partition("/")
+    if organisation in OWN:
+        return "it is part of this package"
+    if not model or organisation == "unknown":
+        return "its organisation is not known"
+    if any(_RESERVED.fullmatch(part) for part in (result.benchmark.id, organisation, model)):
+        return "its name cannot be a folder's there"
+    if runs_only and result.status != "run":
+        return "it was published elsewhere"
+    if result.published and result.published.retrieved is None:
+        return "it has no date"
+    return why_incomplete(result)
+
+
+def eee_record(result: Result, reporter: Reporter) -> dict[str, Any]:
+    """One result as a record: headline, sections and subsets, as fractions from 0 to 1 with their errors."""
+    stamp = _timestamp(result)
+    identity = f"{result.benchmark.id}/{result.model.name.replace('/', '_')}/{stamp}"
+    record = {
+        "schema_version": EEE_VERSION,
+        "evaluation_id": identity,
+        "retrieved_timestamp": stamp,
+        "source_metadata": _eee_source(result, reporter),
+        "eval_library": _eee_library(result),
+        "model_info": _eee_model(result),
+        "evaluation_results": [
+            {"evaluation_result_id": f"{identity}#{entry['evaluation_name']}", **entry}
+            for entry in _eee_entries(result)
+        ],
+    }
+    if result.run:
+        record["evaluation_timestamp"] = result.run.started
+    return record
+
+
+def eee_path(result: Result, record: Mapping[str, Any]) -> str:
+    """Where a record lies: its name is derived from its content, in the form of a random UUID, which is asked for."""
+    name = uuid.UUID(bytes=hashlib.sha256(_json(record)).digest()[:16], version=4)
+    return f"data/{result.benchmark.id}/{result.model.name}/{name}.json"
+
+
+def write_records(records: Mapping[str, bytes], out: Path) -> None:
+    """Write records below a folder."""
+    for path, content in records.items():
+        write_atomically(out / path, content)
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _timestamp(result: Result) -> str:
+    """When a run began or a published score was retrieved, in seconds since 1970 (UTC); of the result, not of now."""
+    text = result.run.started if result.run else str(result.published.retrieved if result.published else None)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ResultError(f"{result.path()}: {text!r} is not a date") from error
+    return str(int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()))
+
+
+def _details(**fields: object) -> dict[str, str]:
+    """Additional details, which have to be texts; those that are not known are left out."""
+    return {key: str(value) for key, value in fields.items() if value is not None}
+
+
+def _eee_source(result: Result, reporter: Reporter) -> dict[str, Any]:
+    if result.published is None:
+        return {
+            "source_name": "RewardBench (rb_core)",
+            "source_type": "evaluation_run",
+            "source_organization_name": reporter.organization,
+            "evaluator_relationship": reporter.relationship,
+            "additional_details": _details(scores_sha256=result.scores.sha256 if result.scores else None),
+        }
+    source = result.published.source
+    owner = re.match(r"([\w.-]+)/[\w.-]+@", source)
+    return {
+        "source_name": result.benchmark.title,
+        "source_type": "documentation",
+        "source_organization_name": owner[1] if owner else "unknown",
+        # Leaderboards are run by others than those who made the models on them.
+        "evaluator_relationship": "third_party",
+        "additional_details": _details(source=source, url=link(source), note=result.published.note),
+    }
+
+
+def _eee_library(result: Result) -> dict[str, Any]:
+    if result.run is None:
+        return {"name": "unknown", "version": "unknown"}
+    versions = dict(result.run.versions)
+    return {
+        "name": "rb_core",
+        "version": versions.pop("rb_core", "unknown"),
+        "additional_details": _details(**versions, git_commit=result.run.git_commit, seed=result.run.seed),
+    }
+
+
+def _eee_model(result: Result) -> dict[str, Any]:
+    model = result.model
+    info: dict[str, Any] = {"name": model.name, "id": model.name, "developer": model.name.split("/")[0]}
+    if result.run and "transformers" in result.run.versions:
+        info["inference_engine"] = {"name": "transformers", "version": result.run.versions["transformers"]}
+    info["additional_details"] = _details(
+        deployment_type="self_deployed" if result.run else "unknown",
+        # Weights that came from the hub are there for everyone; of others it is not known.
+        model_availability="open_weights" if result.run and model.source else "unknown",
+        kind=model.kind,
+        kind_detail=model.kind_detail,
+        source=model.source,
+        revision=model.revision,
+        parameters=model.parameters,
+        dtype=model.dtype,
+        reference=model.reference,
+        beta=model.beta,
+        output=model.output,
+    )
+    return info
+
+
+def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
+    """Headline, sections, and those subsets that are not a section of their own."""
+    spec = spec_of(result)
+    whole = "The benchmark's score: the weighted mean of its sections" if spec.sections else "Accuracy"
+    yield _eee_entry(result, "overall", (), result.headline, "overall", _headline_bounds(spec), whole)
+    for section in spec.sections:
+        if estimate := result.sections.get(section.name):
+            bounds = BOUNDS[section.metric]
+            yield _eee_entry(result, "section", (section.name,), estimate, section.metric, bounds, section.description)
+    for name, estimate in result.subsets.items():
+        section_of = spec.section_of(name)
+        if section_of is None or len(section_of.weights) > 1:
+            path = (section_of.name, name) if section_of else (name,)
+            metric = spec.metric_of(name)
+            text = next((subset.description for subset in spec.subsets if subset.name == name), "")
+            yield _eee_entry(result, "subset", path, estimate, metric, BOUNDS[metric], text)
+
+
+def _headline_bounds(spec: BenchmarkSpec) -> tuple[float, float]:
+    """Where a weighted mean of the sections can lie."""
+    sections = spec.sections or (Section("all", {}),)
+    total = sum(section.headline_weight for section in sections)
+    low, high = (sum(s.headline_weight * BOUNDS[s.metric][end] for s in sections) / total for end in (0, 1))
+    return low, high
+
+
+def _eee_entry(
+    result: Result,
+    level: str,
+    path: tuple[str, ...],
+    estimate: Estimate | None,
+    metric: str,
+    bounds: tuple[float, float],
+    description: str,
+) -> dict[str, Any]:
+    name = ".".join([result.benchmark.id, *(part.lower().replace(" ", "-") for part in path or (level,))])
+    accuracy = metric == "accuracy"
+    return {
+        "evaluation_name": name,
+        "source_data": _eee_dataset(result),
+        "metric_config": {
+            "evaluation_description": description or name,
+            "metric_id": "accuracy" if accuracy else f"{result.benchmark.id}.{metric}",
+            "metric_name": "Accuracy" if accuracy else "Score",
+            "metric_kind": "accuracy" if accuracy else "score",
+            "metric_unit": "proportion",
+            "lower_is_better": False,
+            "score_type": "continuous",
+            "min_score": bounds[0],
+            "max_score": bounds[1],
+            # The overall score is made of the sections, these of their subsets: adding them up counts twice.
+            "additional_details": {"level": level},
+        },
+        # A mean of ones may be a bit above one in floating point, and a score outside of its bounds is refused.
+        "score_details": {"score": round(value_of(estimate), 12)} | _eee_uncertainty(estimate),
+    }
+
+
+def _eee_uncertainty(estimate: Estimate | None) -> dict[str, Any]:
+    """Standard error, interval and number of examples, of those that are known."""
+    if estimate is None:
+        return {}
+    found: dict[str, Any] = {}
+    if estimate.stderr is not None:
+        found["standard_error"] = {"value": estimate.stderr, "method": estimate.method}
+    if estimate.low is not None and estimate.high is not None:
+        ends = {"lower": estimate.low, "upper": estimate.high}
+        found["confidence_interval"] = {**ends, "confidence_level": 0.95, "method": estimate.method}
+    if estimate.scored is not None:
+        found["num_samples"] = estimate.scored
+    details = _details(unscored=estimate.unscored, ties=estimate.ties, floor=estimate.floor, ceiling=estimate.ceiling)
+    return ({"uncertainty": found} if found else {}) | ({"details": details} if details else {})
+
+
+def _eee_dataset(result: Result) -> dict[str, Any]:
+    reference = result.benchmark
+    details = _details(revision=reference.revision, examples_sha256=reference.sha256)
+    data: dict[str, Any] = {"dataset_name": reference.title}
+    if repo := dataset_of(result):
+        data |= {"source_type": "hf_dataset", "hf_repo": repo}
+        data |= {"hf_split": split} if (split := split_of(spec_of(result))) else {}
+    else:
+        data |= {"source_type": "other"}
+        details |= {"source": reference.source}
+    if result.counts:
+        data |= {"samples_number": result.counts.examples} if repo else {}
+    return data | ({"additional_details": details} if details else {})

@@ -1,0 +1,72 @@
+"""Estimates and other numbers of a result."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Method = Literal["wilson", "bootstrap", "binomial", "none"]
+
+
+class Estimate(BaseModel):
+    """A number with what is known of its error. Values are fractions from 0 to 1.
+
+    value: None when nothing was scored; stderr, low, high: standard error and 95% interval by `method` (wilson: Wilson
+    score interval of an accuracy; bootstrap: percentiles over resampled prompts; binomial: from numbers of
+    examples alone, as if each were an independent trial, for published scores; none: not known);
+    scored, unscored, ties: numbers of examples; floor, ceiling: the value if all unscored ones had failed or passed.
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    value: float | None = None
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: Method = "none"
+    scored: int | None = None
+    unscored: int | None = None
+    ties: int | None = None
+    floor: float | None = None
+    ceiling: float | None = None
+
+
+class Matrix(BaseModel):
+    """Wins of chosen (rows) over rejected (columns) completions by style, as in RM-Bench (arXiv:2410.16184).
+
+    hard: chosen plainer than rejected (above the diagonal); normal: same style; easy: chosen fancier (below).
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    levels: tuple[str, ...]
+    cells: tuple[tuple[Estimate, ...], ...]
+    easy: Estimate
+    normal: Estimate
+    hard: Estimate
+
+
+class Margins(BaseModel):
+    """Worst chosen minus best rejected score over the scored examples, in the model's own units."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+    mean: float
+    std: float
+    quantiles: dict[str, float]
+
+
+class Counts(BaseModel):
+    """What happened to the examples and completions of a run. `reasons` counts unscored completions by cause."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    examples: int
+    completions: int
+    scored: int
+    unscored: int
+    ties: int
+    unscored_completions: int
+    truncated_completions: int
+    reasons: dict[str, int]

@@ -1,0 +1,221 @@
+"""Result schema v1: what a result file says, how it is read and written, where it came from.
+
+`SCHEMA_VERSION` goes up when a reader of the old files would misread the new ones: a field renamed or removed, or a
+value that means something else. A new optional field does not raise it. A file of an unknown version is refused.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rb_core.errors import ResultError
+from rb_core.results.estimate import Counts, Estimate, Margins, Matrix
+from rb_core.results.judge_records import JudgeRef, Judging
+from rb_core.results.paths import result_path, scores_path
+
+SCHEMA_VERSION = 1
+
+
+SCHEMA_FILE = "result-v1.schema.json"
+
+
+MAX_RESULT_BYTES = 2_000_000
+
+
+ModelKind = Literal["classifier", "custom-classifier", "implicit", "generative", "baseline", "function", "unknown"]
+
+
+KIND_LABELS: dict[str, str] = {
+    "classifier": "Sequence classifier",
+    "custom-classifier": "Custom classifier",
+    "implicit": "Implicit (DPO)",
+    "generative": "Generative",
+    "baseline": "Baseline",
+    "function": "Function",
+    "unknown": "Unknown",
+}
+
+
+# One organisation and one name, or a name alone, in characters that are safe in a path and a URL.
+Segment = r"[A-Za-z0-9_][A-Za-z0-9_.+\-]*"
+
+
+ModelName = Annotated[str, Field(pattern=rf"^{Segment}(/{Segment})?$", max_length=200)]
+
+
+BenchmarkId = Annotated[str, Field(pattern=rf"^{Segment}$", max_length=100)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+def from_json(record: type[_Kind], fields: Any) -> _Kind:
+    """A record from what JSON made of it. Raises ValueError for anything else."""
+    return record.model_validate_json(json.dumps(fields))
+
+
+class BenchmarkRef(_Model):
+    """Which examples were scored. revision: commit hash of the dataset; sha256: over the examples; subsets: the number
+    of examples of each subset in the data before any limit."""
+
+    id: BenchmarkId
+    title: str
+    source: str
+    revision: str | None = None
+    sha256: str | None = None
+    limit: int | None = None
+    subsets: dict[str, int] = {}
+
+
+class ModelRef(_Model):
+    """Which model scored them, and with what settings. revision: commit hash; parameters: their number; output: how
+    several outputs, or a completion's log-probabilities, became one score; reference, beta: of an implicit reward;
+    batching: how conversations shared a forward pass; probe: the largest difference, when loaded, between scores so
+    batched and the model's own forward pass on one conversation at a time; judge: how a generative judge was asked."""
+
+    name: ModelName
+    kind: ModelKind
+    kind_detail: str | None = None
+    source: str | None = None
+    revision: str | None = None
+    architecture: str | None = None
+    parameters: int | None = None
+    dtype: str | None = None
+    attention: str | None = None
+    quantization: str | None = None
+    chat_template_sha256: str | None = None
+    system_role: str | None = None
+    max_length: int | None = None
+    scored_token: str | None = None
+    reference: str | None = None
+    reference_revision: str | None = None
+    beta: float | None = None
+    adapter: str | None = None
+    adapter_revision: str | None = None
+    output: str | None = None
+    batching: str | None = None
+    probe: float | None = None
+    judge: JudgeRef | None = None
+
+
+class Notes(_Model):
+    """What was noticed in the input: completions that are empty, examples that spell out control tokens, completions
+    the template did not put verbatim after the prompt."""
+
+    empty_completions: int = 0
+    control_token_examples: int = 0
+    rewritten_completions: int = 0
+
+
+class Run(_Model):
+    """How and where it was run. Times in seconds, memory in bytes, started in UTC.
+
+    duration: the time spent scoring, added up over the processes; peak_memory: the largest of any process.
+    """
+
+    command: str
+    started: str
+    duration: float
+    seed: int
+    batch_tokens: int | None = None
+    processes: int | None = None
+    device: str
+    device_name: str | None = None
+    peak_memory: int | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    versions: dict[str, str]
+
+
+class ScoreFile(_Model):
+    """The score table a result was derived from, relative to the results' root."""
+
+    path: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Published(_Model):
+    """Where a published result comes from. retrieved: UTC date."""
+
+    source: str
+    retrieved: str | None = None
+    note: str | None = None
+
+
+class Result(_Model):
+    """One model on one benchmark. Values are fractions from 0 to 1; a section that lacks a subset is in `absent`."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["run", "published"]
+    benchmark: BenchmarkRef
+    model: ModelRef
+    headline: Estimate | None = None
+    sections: dict[str, Estimate] = {}
+    subsets: dict[str, Estimate] = {}
+    absent: dict[str, str] = {}
+    length: dict[str, Estimate] = {}
+    matrices: dict[str, Matrix] = {}
+    margins: Margins | None = None
+    counts: Counts | None = None
+    notes: Notes | None = None
+    judging: Judging | None = None
+    run: Run | None = None
+    scores: ScoreFile | None = None
+    published: Published | None = None
+
+    @model_validator(mode="after")
+    def _provenance(self) -> Result:
+        if self.status == "published" and self.published is None:
+            raise ValueError("a published result names its source: 'published' is missing")
+        if self.status == "run" and (self.run is None or self.scores is None or self.counts is None):
+            raise ValueError("a result of a run needs 'run', 'scores' and 'counts'")
+        return self
+
+    def path(self) -> Path:
+        """Where it lies below the results' root."""
+        return result_path(self.benchmark.id, self.model.name)
+
+    def scores_path(self) -> Path:
+        """Where its score file lies below the same root."""
+        return scores_path(self.benchmark.id, self.model.name)
+
+
+def to_json(result: Result) -> bytes:
+    """The file's content: readable, the same bytes for the same result."""
+    content = result.model_dump(mode="json", exclude_none=True)
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def parse_result(content: bytes, name: str) -> Result:
+    """A result from its file's content. Raises ResultError, naming file and field, for what is not of this schema."""
+    if len(content) > MAX_RESULT_BYTES:
+        raise ResultError(f"{name}: larger than any result ({len(content)} bytes)")
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ResultError(f"{name}: not readable JSON: {error}") from error
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if version != SCHEMA_VERSION:
+        raise ResultError(f"{name}: schema version {version!r}; this package reads version {SCHEMA_VERSION}")
+    try:
+        return Result.model_validate_json(json.dumps(found))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the file"
+        raise ResultError(f"{name}: {field}: {first['msg']}") from error
+
+
+def json_schema() -> bytes:
+    """The JSON Schema of a result file, as published."""
+    schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema |= Result.model_json_schema()
+    schema["title"] = "RewardBench result, schema version 1"
+    return (json.dumps(schema, indent=1) + "\n").encode()

@@ -1,0 +1,62 @@
+"""Score completions with any Python function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from rb_core.benchmarks.example import CompletionSet, Conversation
+from rb_core.results.score_table import Score
+from rb_core.scorers.base import Batch, Cell, Plan, cells, words
+
+BATCH = 512
+
+
+NOT_FINITE = "score is not a finite number"
+
+
+ScoreFunction = Callable[[Conversation, str], float]
+
+
+class FunctionScorer:
+    """Score with any function of prompt and completion: for tests, and for users with a scorer of their own.
+
+    The function returns a number; NaN or infinity leaves the completion unscored.
+    """
+
+    kind = "function"
+
+    def __init__(self, function: ScoreFunction) -> None:
+        self.function = function
+
+    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
+        every = cells(candidates)
+        inputs = [(candidates[i].prompt, candidates[i].completions[j]) for i, j in every]
+        starts = range(0, len(every), BATCH)
+        batches = tuple(_batch(every[s : s + BATCH], inputs[s : s + BATCH]) for s in starts)
+        return Plan(batches, {"empty_completions": sum(not text for _, text in inputs)})
+
+    def score(self, batch: Batch) -> list[Score]:
+        return [self._one(prompt, completion) for prompt, completion in batch.inputs]
+
+    def stream(self, batches: Iterable[Batch]) -> Iterator[list[Score]]:
+        return map(self.score, batches)
+
+    def _one(self, prompt: Conversation, completion: str) -> Score:
+        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is said to be unscored below
+            value = float(np.float32(self.function(prompt, completion)))
+        own = len(words(completion))
+        num_tokens = own + sum(len(words(message["content"])) for message in prompt)
+        if not math.isfinite(value):
+            return Score.unscored(NOT_FINITE, num_tokens, num_completion_tokens=own)
+        return Score(value, num_tokens, num_completion_tokens=own)
+
+    def describe(self) -> dict[str, Any]:
+        return {"kind": self.kind, "dtype": "float32"}
+
+
+def _batch(cells: Sequence[Cell], inputs: Sequence[tuple[Conversation, str]]) -> Batch:
+    return Batch(tuple(cells), tuple(inputs), sum(len(text) for _, text in inputs))

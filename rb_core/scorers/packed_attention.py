@@ -1,0 +1,282 @@
+"""Attention for packed rows, for any model that takes its attention from transformers' AttentionInterface.
+
+While `packed_row` is in force, a model set to the implementation "packed" reads one row of many conversations, and
+every token attends to what it would see if its conversation stood alone: its family's shared tokens and its own
+segment, as far as the layer's own mask (causal, sliding window, chunked) allows. No model class is changed.
+
+On CUDA in half precision one varlen_attn call does a layer; elsewhere, and for soft-capped attention or attention
+sinks, tiles of a segment go through scaled_dot_product_attention or are worked out by hand.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface, causal_mask_function
+
+from rb_core.scorers.packing import Segment
+
+PACKED = "packed"
+
+
+# Queries that share a mask: small enough that little is computed above the diagonal, large enough for a kernel's start.
+TILE = 128
+
+
+_SEGMENTS: ContextVar[Sequence[Segment]] = ContextVar("segments of the packed row")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Queries start..stop of the row against keys from the shared tokens and from their own segment.
+
+    mask: (queries, keys), True where a query may look.
+    """
+
+    start: int
+    stop: int
+    shared: slice
+    own: slice
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """What varlen_attn wants: for each segment its queries, and the row indices of its keys. Tensors on the device."""
+
+    keys: Tensor
+    cu_queries: Tensor
+    cu_keys: Tensor
+    max_queries: int
+    max_keys: int
+
+
+class Pattern:
+    """What the layers of one kind may see in a row; it travels as their attention mask.
+
+    allowed: the model's own mask function of (batch, head, query position, key position); window: the length beyond
+    which it differs from plain causal attention, None for none.
+    """
+
+    def __init__(
+        self, segments: Sequence[Segment], allowed: Callable[..., Any], window: int | None, device: torch.device
+    ) -> None:
+        self.segments = segments
+        self.allowed = allowed
+        self.window = window
+        self.device = device
+
+    @cached_property
+    def is_causal(self) -> bool:
+        """No conversation of the row is long enough for the window to matter."""
+        longest = max(segment.offset + segment.stop - segment.start for segment in self.segments)
+        return self.window is None or longest <= self.window
+
+    @cached_property
+    def tiles(self) -> list[Tile]:
+        starts = [(each, start) for each in self.segments for start in range(each.start, each.stop, TILE)]
+        return [self._tile(segment, start, min(start + TILE, segment.stop)) for segment, start in starts]
+
+    def _tile(self, segment: Segment, start: int, stop: int) -> Tile:
+        first = segment.offset + start - segment.start  # position of the first query in its conversation
+        last = first + stop - start
+        low = 0 if self.window is None else max(0, first - self.window + 1)  # no query looks further back
+        shared = slice(min(segment.prefix_start + low, segment.prefix_stop), segment.prefix_stop)
+        own = slice(segment.start + max(0, low - segment.offset), stop)
+        queries = torch.arange(first, last, device=self.device)[:, None]
+        keys = torch.arange(low, last, device=self.device)[None, :]
+        return Tile(start, stop, shared, own, self.allowed(0, 0, queries, keys))
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        keys: list[int] = []
+        cu_queries, cu_keys = [0], [0]
+        for each in self.segments:
+            keys += [*range(each.prefix_start, each.prefix_stop), *range(each.start, each.stop)]
+            cu_queries.append(each.stop)
+            cu_keys.append(len(keys))
+
+        def on_device(values: list[int], dtype: torch.dtype) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=self.device)
+
+        return Lengths(
+            on_device(keys, torch.int64),
+            on_device(cu_queries, torch.int32),
+            on_device(cu_keys, torch.int32),
+            max(each.stop - each.start for each in self.segments),
+            max(each.offset + each.stop - each.start for each in self.segments),
+        )
+
+
+@contextmanager
+def packed_row(model: Any, segments: Sequence[Segment]) -> Iterator[None]:
+    """Let the model's attention read a packed row, and set it back afterwards."""
+    configs = _configs(model)
+    before = [config._attn_implementation for config in configs]
+    token = _SEGMENTS.set(segments)
+    try:
+        for config in configs:
+            config._attn_implementation = PACKED
+        yield
+    finally:
+        for config, implementation in zip(configs, before, strict=True):
+            config._attn_implementation = implementation
+        _SEGMENTS.reset(token)
+
+
+def _configs(model: Any) -> list[Any]:
+    """The configs that the model's layers look their attention up in, each once."""
+    found = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
+    return list(found.values())
+
+
+def packed_mask(
+    *args: Any,
+    mask_function: Callable[..., Any] = causal_mask_function,
+    local_size: int | None = None,
+    use_vmap: bool = False,
+    device: torch.device | str = "cpu",
+    **kwargs: Any,
+) -> Pattern:
+    """Stands in for the mask: the layer's own rule, to be asked for each conversation by itself.
+
+    Raises ValueError for a rule that cannot be asked, and for attention that looks ahead, where nothing can be shared.
+    """
+    zero, one = torch.tensor(0, device=device), torch.tensor(1, device=device)
+    if use_vmap or bool(mask_function(0, 0, zero, one)):
+        raise ValueError("attention that is not causal, or has a mask of its own, cannot read packed rows")
+    if local_size is None and mask_function is not causal_mask_function:
+        raise ValueError("an attention mask that is neither causal nor local cannot be read in packed rows")
+    return Pattern(_SEGMENTS.get(), mask_function, local_size, torch.device(device))
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Pattern | None,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
+    s_aux: Tensor | None = None,
+    position_bias: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """(1, heads, tokens, width) queries, and keys and values of as many or fewer heads, to (1, tokens, heads, width).
+
+    softcap, s_aux: as in Gemma 2 and GPT-OSS. Raises ValueError for a layer that says nothing of what it may see.
+    """
+    if not isinstance(attention_mask, Pattern) or position_bias is not None:
+        raise ValueError(
+            f"{type(module).__name__} does not take its mask from transformers: it cannot read packed rows"
+        )
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if softcap is None and s_aux is None and _varlen_serves(query, value, attention_mask, sliding_window):
+        return _in_one_call(query, key, value, attention_mask, scale), None
+    groups = query.shape[1] // key.shape[1]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
+    out = query.new_empty((1, query.shape[2], query.shape[1], value.shape[3]))
+    for tile in attention_mask.tiles:
+        keys, values = _gathered(key, tile), _gathered(value, tile)
+        queries, mask = query[:, :, tile.start : tile.stop], tile.mask.to(query.device)
+        if softcap is None and s_aux is None:
+            found = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scale)
+        else:
+            found = _by_hand(queries, keys, values, mask, scale, softcap, s_aux)
+        out[:, tile.start : tile.stop] = found.transpose(1, 2)
+    return out, None
+
+
+def _gathered(states: Tensor, tile: Tile) -> Tensor:
+    if tile.shared.start == tile.shared.stop:
+        return states[:, :, tile.own]
+    return torch.cat([states[:, :, tile.shared], states[:, :, tile.own]], dim=2)
+
+
+def _by_hand(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float, softcap: float | None, s_aux: Tensor | None
+) -> Tensor:
+    """Attention written out, with what no fused kernel here knows: logits bounded by softcap * tanh(logits / softcap)
+    (Gemma 2), and a learned logit a head that takes part in the softmax and attends to nothing (GPT-OSS)."""
+    logits = query @ key.transpose(2, 3) * scale
+    if softcap is not None:
+        logits = torch.tanh(logits / softcap) * softcap
+    logits = logits.masked_fill(~mask, torch.finfo(logits.dtype).min)
+    if s_aux is None:
+        return F.softmax(logits, dim=-1, dtype=torch.float32).to(query.dtype) @ value
+    sinks = s_aux.reshape(1, -1, 1, 1).to(logits.dtype).expand(-1, -1, logits.shape[2], 1)
+    weights = F.softmax(torch.cat([logits, sinks], dim=-1), dim=-1, dtype=torch.float32)
+    return weights[..., :-1].to(query.dtype) @ value
+
+
+# CUDA
+
+
+def _load_varlen() -> Callable[..., Any] | None:
+    """torch's variable-length attention, where it takes a scale and a window (torch 2.11 and later)."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    known = inspect.signature(varlen_attn).parameters
+    return varlen_attn if {"scale", "window_size"} <= known.keys() else None
+
+
+varlen = _load_varlen()
+
+
+def _varlen_serves(query: Tensor, value: Tensor, pattern: Pattern, sliding_window: int | None) -> bool:
+    """varlen_attn wants CUDA, half precision, one width up to 256; of the local patterns it knows sliding windows."""
+    return (
+        varlen is not None
+        and query.is_cuda
+        and query.dtype in (torch.float16, torch.bfloat16)
+        and query.shape[-1] == value.shape[-1] <= 256
+        and (pattern.is_causal or sliding_window == pattern.window)
+    )
+
+
+def _in_one_call(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, scale: float) -> Tensor:
+    """All segments of the row at once; queries are aligned with the end of their keys, so that `causal` is right."""
+    assert varlen is not None  # noqa: S101 - _varlen_serves has seen to it
+    lengths = pattern.lengths
+    groups = query.shape[1] // key.shape[1]
+    window = -1 if pattern.is_causal or pattern.window is None else pattern.window - 1
+    native = groups > 1 and "enable_gqa" in inspect.signature(varlen).parameters
+    index = lengths.keys.to(query.device)
+    out: Tensor = varlen(
+        query[0].transpose(0, 1).contiguous(),
+        *(_gathered_keys(states, index, 1 if native else groups) for states in (key, value)),
+        lengths.cu_queries.to(query.device),
+        lengths.cu_keys.to(query.device),
+        lengths.max_queries,
+        lengths.max_keys,
+        scale=scale,
+        window_size=(window, 0),
+        **({"enable_gqa": True} if native else {}),
+    )
+    return out[None]
+
+
+def _gathered_keys(states: Tensor, index: Tensor, groups: int) -> Tensor:
+    """(1, heads, tokens, width) to (gathered tokens, heads x groups, width)."""
+    gathered = states[0].transpose(0, 1)[index]
+    return gathered.repeat_interleave(groups, dim=1) if groups > 1 else gathered
+
+
+AttentionInterface.register(PACKED, packed_attention)
+
+
+AttentionMaskInterface.register(PACKED, packed_mask)

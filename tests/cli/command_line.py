@@ -1,0 +1,19 @@
+"""The command line as the tests run it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import pytest
+
+from rb_core.cli import main
+
+
+def rb(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run the command line in this process; returns the exit code."""
+    monkeypatch.setattr(sys, "argv", ["rb", *arguments])
+    monkeypatch.setattr(main.console, "width", 200)
+    with pytest.raises(SystemExit) as stop:
+        main.main()
+    return int(stop.value.code or 0)

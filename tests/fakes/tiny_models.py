@@ -1,0 +1,470 @@
+"""Reward models small enough to build in a test: seeded random weights, a tokenizer trained on a few sentences, and a
+chat template in the style of a family. Each is saved to a folder the way a checkpoint is published: classifiers, the
+language models that an implicit reward compares, and adapters for these."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    DebertaV2Config,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GPT2Config,
+    GptOssConfig,
+    JambaConfig,
+    LlamaConfig,
+    MistralConfig,
+    MixtralConfig,
+    Phi3Config,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen2Tokenizer,
+    Qwen3Config,
+)
+
+torch.set_num_threads(1)  # more than one thread is slower at this size, by far where cores are shared
+
+
+SENTENCES = (
+    "The quick brown fox jumps over the lazy dog, and the dog does not mind.",
+    "What is the capital of France? Paris is the capital of France.",
+    "Name three rivers in Europe: the Rhine, the Danube and the Volga.",
+    "You are a careful assistant. Please answer in one short sentence.",
+    "user assistant system model think date Jul July 26 2024 today knowledge",
+    "I do not know the answer, but here is how you could find it yourself.",
+    "0 1 2 3 4 5 6 7 8 9 10 100 1000 + - = ! ? . , ; : ( ) [ ]",
+)
+
+
+# Each turn in a header of its own; a BOS token in front; text is trimmed.
+LLAMA_TEMPLATE = (
+    "{{- bos_token }}"
+    "{%- for turn in messages %}"
+    "{{- '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\\n\\n' + turn['content'] | trim + '<|eot_id|>' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"
+)
+
+
+# The same with today's date in a system turn that is always there.
+DATED_TEMPLATE = (
+    "{%- if not today is defined %}{%- if strftime_now is defined %}"
+    "{%- set today = strftime_now('%d %b %Y') %}"
+    "{%- else %}{%- set today = '26 Jul 2024' %}{%- endif %}{%- endif %}"
+    "{%- if messages[0]['role'] == 'system' %}{%- set rules = messages[0]['content'] | trim %}"
+    "{%- set turns = messages[1:] %}{%- else %}{%- set rules = '' %}{%- set turns = messages %}{%- endif %}"
+    "{{- bos_token + '<|start_header_id|>system<|end_header_id|>\\n\\nToday Date: ' + today + '\\n\\n' + rules }}"
+    "{{- '<|eot_id|>' }}"
+    "{%- for turn in turns %}"
+    "{{- '<|start_header_id|>' + turn['role'] + '<|end_header_id|>\\n\\n' + turn['content'] | trim + '<|eot_id|>' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{%- endif %}"
+)
+
+
+CHATML_TEMPLATE = (
+    "{%- for turn in messages %}"
+    "{{- '<|im_start|>' + turn['role'] + '\\n' + turn['content'] + '<|im_end|>\\n' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+
+
+# The last answer gets an empty think block when it has none; a prompt for an answer does not.
+QWEN3_TEMPLATE = (
+    "{%- for turn in messages %}"
+    "{{- '<|im_start|>' + turn['role'] + '\\n' }}"
+    "{%- if turn['role'] == 'assistant' and loop.last and '</think>' not in turn['content'] %}"
+    "{{- '<think>\\n\\n</think>\\n\\n' }}"
+    "{%- endif %}"
+    "{{- turn['content'] + '<|im_end|>\\n' }}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n' }}{%- endif %}"
+)
+
+
+GEMMA_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('there is no system role here') }}{% endif %}"
+    "{% for turn in messages %}"
+    "{% if (turn['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must take turns, user first') }}"
+    "{% endif %}"
+    "{% set name = 'model' if turn['role'] == 'assistant' else turn['role'] %}"
+    "{{ '<start_of_turn>' + name + '\\n' + turn['content'] | trim + '<end_of_turn>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+)
+
+
+# After the last turn comes the token that ends a text, which is the pad token as well.
+PHI3_TEMPLATE = (
+    "{% for turn in messages %}{{ '<|' + turn['role'] + '|>\\n' + turn['content'] + '<|end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% else %}{{ eos_token }}{% endif %}"
+)
+
+
+# The last answer ends in a token of its own; a prompt for an answer leaves the channel open.
+HARMONY_TEMPLATE = (
+    "{%- for turn in messages %}"
+    "{%- if turn['role'] == 'assistant' %}"
+    "{{- '<|start|>assistant<|channel|>final<|message|>' + turn['content'] }}"
+    "{{- '<|return|>' if loop.last else '<|end|>' }}"
+    "{%- else %}{{- '<|start|>' + turn['role'] + '<|message|>' + turn['content'] + '<|end|>' }}{%- endif %}"
+    "{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|start|>assistant' }}{%- endif %}"
+)
+
+
+# What a record or a flag declares for models whose tokenizer has no template.
+GPT2_TEMPLATE = (
+    "{% for turn in messages %}"
+    "{% if turn['role'] == 'assistant' %}{{ '\\nAnswer: ' + turn['content'] + eos_token }}"
+    "{% else %}{{ '\\n' + turn['role'] + ': ' + turn['content'] }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '\\nAnswer: ' }}{% endif %}"
+)
+
+
+DEBERTA_TEMPLATE = (
+    "{{ cls_token }}"
+    "{% for turn in messages %}"
+    "{% if turn['role'] == 'assistant' %}{{ sep_token + turn['content'] + sep_token }}{% else %}{{ turn['content'] }}"
+    "{% endif %}{% endfor %}"
+)
+
+
+def make_tokenizer(
+    special: tuple[str, ...], *, ordinary: tuple[str, ...] = (), adds_bos: str | None = None, **options: Any
+) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with 400 tokens or so.
+
+    special: control tokens, ids from 0; ordinary: added tokens that are not special; adds_bos: a token that encoding a
+    plain text puts in front, as the Llama and Gemma tokenizers do; options: named tokens, template, length.
+    """
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=list(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(SENTENCES, trainer)
+    core.add_tokens([AddedToken(token, special=False, normalized=False) for token in ordinary])
+    if adds_bos:
+        core.post_processor = processors.TemplateProcessing(
+            single=f"{adds_bos} $A", special_tokens=[(adds_bos, core.token_to_id(adds_bos))]
+        )
+    return PreTrainedTokenizerFast(tokenizer_object=core, **options)
+
+
+def llama_tokenizer(template: str | None = LLAMA_TEMPLATE, **options: Any) -> PreTrainedTokenizerFast:
+    """BOS from template and post-processor alike; the header tokens are special and, as in Llama 3, have no name."""
+    special = ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|pad|>")
+    named = {"bos_token": special[0], "eos_token": special[1], "pad_token": special[4]}
+    return make_tokenizer(
+        special, adds_bos=special[0], chat_template=template, **({"model_max_length": 512} | named | options)
+    )
+
+
+def chatml_tokenizer(
+    template: str = CHATML_TEMPLATE, *, ordinary: tuple[str, ...] = (), **options: Any
+) -> PreTrainedTokenizerFast:
+    special = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    named = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "extra_special_tokens": ["<|im_start|>"]}
+    return make_tokenizer(
+        special, ordinary=ordinary, chat_template=template, **({"model_max_length": 512} | named | options)
+    )
+
+
+def qwen2_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    """Text is split as Qwen2Tokenizer splits it, which transformers loads for a qwen2 model whatever was saved."""
+    tokenizer, own = chatml_tokenizer(**options), Qwen2Tokenizer().backend_tokenizer
+    tokenizer.backend_tokenizer.normalizer = own.normalizer
+    tokenizer.backend_tokenizer.pre_tokenizer = own.pre_tokenizer
+    return tokenizer
+
+
+def qwen3_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    return chatml_tokenizer(QWEN3_TEMPLATE, ordinary=("<think>", "</think>"), **options)
+
+
+def phi3_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    special = ("<|endoftext|>", "<s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+    named = {"bos_token": "<s>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    named |= {"extra_special_tokens": list(special[2:])}
+    return make_tokenizer(special, chat_template=PHI3_TEMPLATE, **({"model_max_length": 512} | named | options))
+
+
+def gpt_oss_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    special = ("<|startoftext|>", "<|endoftext|>", "<|return|>", "<|start|>", "<|end|>", "<|message|>", "<|channel|>")
+    named = {"bos_token": "<|startoftext|>", "eos_token": "<|return|>", "pad_token": "<|endoftext|>"}
+    named |= {"extra_special_tokens": list(special[3:])}
+    return make_tokenizer(special, chat_template=HARMONY_TEMPLATE, **({"model_max_length": 512} | named | options))
+
+
+def gemma_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    special = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>")
+    named = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    named |= {"extra_special_tokens": ["<start_of_turn>", "<end_of_turn>"]}
+    return make_tokenizer(
+        special, adds_bos="<bos>", chat_template=GEMMA_TEMPLATE, **({"model_max_length": 512} | named | options)
+    )
+
+
+def gpt2_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    """No template and one special token, which is BOS and EOS."""
+    named = {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"}
+    return make_tokenizer(("<|endoftext|>",), **({"model_max_length": 256} | named | options))
+
+
+def deberta_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    named = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "unk_token": "[UNK]"}
+    return make_tokenizer(("[PAD]", "[CLS]", "[SEP]", "[UNK]"), **({"model_max_length": 256} | named | options))
+
+
+class Family(NamedTuple):
+    """An architecture: what its models share, whichever head they have."""
+
+    config: type[PreTrainedConfig]
+    tokenizer: Callable[[], PreTrainedTokenizerFast]
+    settings: Mapping[str, Any]
+    seed: int = 20  # another where this one's classifier rounds by more than 1e-5 or has scores too close together
+
+
+# Weights so wide that any change of input moves a score by far more than rounding does.
+_WIDE = {"initializer_range": 0.5}
+
+
+_SIZE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4} | _WIDE
+
+
+_DECODER = _SIZE | {"num_key_value_heads": 2, "max_position_embeddings": 512}
+
+
+_EVERY_OTHER = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
+
+
+FAMILIES: Mapping[str, Family] = {
+    "llama": Family(LlamaConfig, llama_tokenizer, _DECODER | {"head_dim": 8}),
+    # A window in all layers.
+    "mistral": Family(MistralConfig, llama_tokenizer, _DECODER | {"sliding_window": 8}, seed=21),
+    # Queries, keys and values have a bias; input and output embeddings are one matrix.
+    "qwen2": Family(Qwen2Config, qwen2_tokenizer, _DECODER | {"tie_word_embeddings": True}, seed=18),
+    "qwen3": Family(Qwen3Config, qwen3_tokenizer, _DECODER | {"head_dim": 8}),
+    # Queries, keys and values come from one matrix; a window in all layers.
+    "phi3": Family(Phi3Config, phi3_tokenizer, _DECODER | {"sliding_window": 12}),
+    # A mixture of experts, without a window.
+    "mixtral": Family(MixtralConfig, llama_tokenizer, _DECODER | {"num_local_experts": 4, "num_experts_per_tok": 2}),
+    # A window in every other layer; soft-capped attention and soft-capped logits of the next token.
+    "gemma2": Family(
+        Gemma2Config,
+        gemma_tokenizer,
+        _DECODER
+        | _EVERY_OTHER
+        | {"head_dim": 8, "query_pre_attn_scalar": 8, "attn_logit_softcapping": 5.0, "final_logit_softcapping": 5.0},
+    ),
+    # A window in every other layer, and positions that turn at another pace there.
+    "gemma3": Family(
+        Gemma3TextConfig,
+        gemma_tokenizer,
+        _DECODER
+        | _EVERY_OTHER
+        | {
+            "head_dim": 8,
+            "query_pre_attn_scalar": 8,
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+                "full_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+            },
+        },
+    ),
+    # A mixture of experts; a window in every other layer; each head has a sink, a key without a value that takes its
+    # share of the softmax; positions stretched by yarn.
+    "gpt-oss": Family(
+        GptOssConfig,
+        gpt_oss_tokenizer,
+        _DECODER
+        | _EVERY_OTHER
+        | {
+            "head_dim": 8,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+            "rope_parameters": {
+                "rope_type": "yarn",
+                "rope_theta": 10_000.0,
+                "factor": 4.0,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+                "truncate": False,
+                "original_max_position_embeddings": 128,
+            },
+        },
+        seed=18,
+    ),
+    # A recurrent layer, then one of attention; no positions.
+    "jamba": Family(
+        JambaConfig,
+        llama_tokenizer,
+        _DECODER | {"attn_layer_period": 2, "attn_layer_offset": 1, "num_experts": 1, "mamba_d_state": 4},
+    ),
+    # Absolute positions; neither config nor tokenizer has a pad token.
+    "gpt2": Family(GPT2Config, gpt2_tokenizer, _WIDE | {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256}),
+    # An encoder whose head reads the first token.
+    "deberta": Family(
+        DebertaV2Config,
+        deberta_tokenizer,
+        _SIZE
+        | {
+            "relative_attention": True,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_buckets": 16,
+            "norm_rel_ebd": "layer_norm",
+            "share_att_key": True,
+            "position_biased_input": False,
+            "type_vocab_size": 0,
+            "max_position_embeddings": 256,
+            "pooler_hidden_size": 32,
+            "pooler_dropout": 0.0,
+        },
+    ),
+}
+
+
+def classifier(family: str, folder: Path, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any) -> Path:
+    """A model with a head for one number; changes are made to the family's settings."""
+    tokenizer = tokenizer or FAMILIES[family].tokenizer()
+    config = _config(family, tokenizer, {"num_labels": 1} | changes)
+    return _save(AutoModelForSequenceClassification, config, tokenizer, folder, FAMILIES[family].seed)
+
+
+def causal(name: str, folder: Path, seed: int = 20, **changes: Any) -> Path:
+    """A language model by its name in CAUSAL_BUILDERS. Another seed gives another model with the same tokenizer, as a
+    policy and its reference are."""
+    family = name.removesuffix("-lm")
+    tokenizer = FAMILIES[family].tokenizer()
+    return _save(AutoModelForCausalLM, _config(family, tokenizer, changes), tokenizer, folder, seed)
+
+
+def adapter(base: Path, folder: Path, seed: int = 21) -> Path:
+    """A LoRA adapter for a language model with q_proj and v_proj, as peft publishes it: beside its weights stand the
+    base model's tokenizer and, in the config, where the base model is."""
+    from peft import LoraConfig, get_peft_model
+
+    model = AutoModelForCausalLM.from_pretrained(base)
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        adapted = get_peft_model(model, settings)
+        for name, weight in adapted.named_parameters():
+            if "lora_" in name:
+                weight.normal_(std=0.5)  # a new adapter's B is 0, which changes nothing
+    adapted.save_pretrained(folder)
+    for file in base.iterdir():
+        if file.name.startswith(("tokenizer", "chat_template")):
+            shutil.copy(file, folder)
+    return folder
+
+
+def llama(folder: Path, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any) -> Path:
+    return classifier("llama", folder, tokenizer, **changes)
+
+
+def llama_dated(folder: Path) -> Path:
+    """The template writes the date."""
+    return llama(folder, llama_tokenizer(DATED_TEMPLATE))
+
+
+def llama_pad_is_eos(folder: Path) -> Path:
+    """The token that ends each turn is the pad token as well."""
+    return llama(folder, llama_tokenizer(pad_token="<|eot_id|>"))  # noqa: S106 - no password
+
+
+def gpt2(folder: Path, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any) -> Path:
+    return classifier("gpt2", folder, tokenizer, **changes)
+
+
+def gpt2_pad_is_eos(folder: Path) -> Path:
+    return gpt2(folder, gpt2_tokenizer(pad_token="<|endoftext|>"))  # noqa: S106 - no password
+
+
+BUILDERS: Mapping[str, Callable[[Path], Path]] = {
+    **{name: partial(classifier, name) for name in FAMILIES},
+    "llama-dated": llama_dated,
+    "llama-pad-is-eos": llama_pad_is_eos,
+    "gpt2-pad-is-eos": gpt2_pad_is_eos,
+}
+
+
+CAUSAL_BUILDERS: Mapping[str, Callable[[Path], Path]] = {
+    name: partial(causal, name)
+    for name in ("llama-lm", "mistral-lm", "qwen2-lm", "phi3-lm", "mixtral-lm", "gemma2-lm", "gpt2-lm")
+}
+
+
+# The template a model needs because its tokenizer has none.
+DECLARED = {
+    "gpt2": GPT2_TEMPLATE,
+    "gpt2-pad-is-eos": GPT2_TEMPLATE,
+    "gpt2-lm": GPT2_TEMPLATE,
+    "deberta": DEBERTA_TEMPLATE,
+}
+
+
+# Those with a head that reads one token of a decoder.
+DECODERS = tuple(name for name in BUILDERS if name != "deberta")
+
+
+# Those that cannot have several texts in a row: an encoder's tokens look at all others, by attention of its own kind,
+# and a recurrent layer carries its state from each text into the next, whatever the attention mask says.
+UNPACKABLE = ("deberta", "jamba")
+
+
+def edit_config(folder: Path, **changes: Any) -> None:
+    """Change a saved config.json; None as a value is written as null."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def edit_weights(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) -> None:
+    """Change a saved checkpoint's weights in place."""
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    edit(weights)
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+def _config(family: str, tokenizer: PreTrainedTokenizerFast, changes: Mapping[str, Any]) -> PreTrainedConfig:
+    names = ("bos_token_id", "eos_token_id", "pad_token_id")
+    own = {name: getattr(tokenizer, name) for name in names} | {"vocab_size": len(tokenizer)}
+    settings = deepcopy(dict(FAMILIES[family].settings))  # a config may fill in what it is given
+    return FAMILIES[family].config(**(settings | own | changes))
+
+
+def _save(kind: Any, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, folder: Path, seed: int) -> Path:
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        model = kind.from_config(config)
+        for name, weight in model.named_parameters():
+            if name.endswith("bias") and not weight.any():
+                weight.normal_(std=0.5)  # a bias of 0 would not be missed
+            elif name.endswith("sinks"):
+                weight.normal_(10.0, 5.0)  # nor a sink that is small beside what attention scores are here
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -1,0 +1,605 @@
+"""What all scorers of conversations share: memory that runs out, scores that are taken in while others are made."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from rb_core.benchmarks.example import CompletionSet, Message
+from rb_core.benchmarks.load import load
+from rb_core.benchmarks.spec import Benchmark
+from rb_core.errors import ModelError
+from rb_core.evaluation import evaluate, score
+from rb_core.evaluation.journal import Journal
+from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
+from rb_core.results.score_table import Score, read_scores
+from rb_core.scorers import loading
+from rb_core.scorers.base import Batch, Cell
+from rb_core.scorers.classifier import ClassifierScorer
+from rb_core.scorers.conversation_scorer import ConversationScorer, Inputs, Running, out_of_memory
+from rb_core.scorers.loading import FEWEST_TOKENS, MOST_TOKENS, batch_budget
+from tests.fakes.tiny_models import DECLARED
+
+TinyModel = Callable[[str], Path]
+CLOSE = 1e-5
+FULL = "CUDA out of memory. injected"
+
+
+def ask(text: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=text),)
+
+
+CANDIDATES = tuple(
+    CompletionSet(
+        ask(f"Question {i}? " * (i % 4 + 1)), tuple(f"Answer {j}. " * (3 * j % 5 + 1) for j in range(i % 4 + 1))
+    )
+    for i in range(12)
+)
+
+
+@pytest.fixture(params=["classifier", "implicit", "classifier-bucketed", "implicit-bucketed"])
+def scorer(request: pytest.FixtureRequest, tiny_model: TinyModel) -> ConversationScorer:
+    """A freshly loaded scorer of each kind, packing its rows or padding its batches."""
+    kind, _, batching = request.param.partition("-")
+    return make(tiny_model, kind, batching)
+
+
+def make(tiny_model: TinyModel, kind: str, batching: str = "", **options: Any) -> ConversationScorer:
+    if kind == "implicit":
+        options = {"reference": str(tiny_model("mistral-lm")), "kind": "implicit"} | options
+    folder = tiny_model("llama-lm" if kind == "implicit" else "llama")
+    made: Any = make_scorer(resolve(str(folder), ModelOptions(device="cpu", **options)))
+    assert isinstance(made, ConversationScorer)
+    assert made.batching == "packed"
+    made.batching = batching or made.batching
+    return made
+
+
+def flat(scores: Sequence[Sequence[Score]]) -> list[float]:
+    return [score.value for row in scores for score in row]
+
+
+def assert_close(found: Sequence[float], wanted: Sequence[float]) -> None:
+    """Within 1e-5 of the scores' size, which for a difference of sums is a few units."""
+    size = max(map(abs, wanted))
+    assert found == pytest.approx(wanted, abs=CLOSE * size, rel=0)
+
+
+def until_it_fails(scorer: ConversationScorer, batches: Sequence[Batch]) -> tuple[list[list[Score]], BaseException]:
+    """The scores that a stream yields before it raises, and what it raises."""
+    found = []
+    try:
+        for scores in scorer.stream(batches):
+            found.append(scores)
+    except BaseException as error:  # noqa: BLE001 - whatever it is
+        return found, error
+    pytest.fail("nothing was raised")
+
+
+class Memory:
+    """A device with room for so many tokens.
+
+    calls: numbers of passes, each of which fails, or the next with several conversations; dead: the number of the pass
+    from which on all fail; seen: how often each conversation went through the model to the end.
+    """
+
+    def __init__(
+        self, scorer: ConversationScorer, room: float = math.inf, calls: Sequence[int] = (), dead: float = math.inf
+    ) -> None:
+        self.passes = self.failures = self.conversations = 0
+        self.seen: Counter[tuple[int, ...]] = Counter()
+        body = scorer.model.base_model
+        real, forward, upcoming = body.forward, scorer._forward, list(calls)
+
+        def limited(*args: Any, **options: Any) -> Any:
+            self.passes += 1
+            called = bool(upcoming) and self.passes >= upcoming[0] and self.conversations > 1
+            if called:
+                upcoming.pop(0)
+            if called or self.passes >= dead or options["input_ids"].numel() > room:
+                self.failures += 1
+                raise torch.OutOfMemoryError(FULL)
+            return real(*args, **options)
+
+        def counted(inputs: Inputs, batching: str) -> torch.Tensor:
+            self.conversations = len(inputs.works)
+            values = forward(inputs, batching)
+            self.seen.update(work.ids for work in inputs.works)
+            return values
+
+        body.forward = limited
+        scorer._forward = counted  # type: ignore[method-assign]
+
+
+# ---- memory
+
+
+def test_a_run_survives_memory_that_runs_out_three_times(scorer: ConversationScorer) -> None:
+    """Three failures in one run: every completion is scored once, none moves, and the limit is lowered each time."""
+    wanted = flat(score_candidates(scorer, CANDIDATES))
+    memory = Memory(scorer, calls=(1, 2, 4))
+    scorer.batch_tokens = 1024
+    plan = scorer.plan(CANDIDATES)
+    limits: list[int] = []
+    halve = scorer._halve
+
+    def watched(inputs: Inputs) -> None:
+        halve(inputs)
+        limits.append(scorer.limit or 0)
+
+    scorer._halve = watched  # type: ignore[method-assign]
+    found = dict(
+        zip(
+            (cell for batch in plan.batches for cell in batch.cells),
+            itertools.chain.from_iterable(scorer.stream(plan.batches)),
+            strict=True,
+        )
+    )
+    assert memory.failures == 3
+    assert len(limits) == 3
+    assert limits == sorted(limits, reverse=True)
+    assert limits[0] <= 1024 // 2
+    conversations = {encoded.ids for batch in plan.batches for encoded in batch.inputs}
+    assert memory.seen == Counter(dict.fromkeys(conversations, 1))
+    assert_close([found[i, j].value for i, c in enumerate(CANDIDATES) for j in range(len(c.completions))], wanted)
+
+
+@pytest.mark.parametrize("room", [50, 75, 130, 400])
+def test_a_device_of_any_size_gives_the_same_scores(scorer: ConversationScorer, room: int) -> None:
+    """As long as the longest conversation fits by itself, every one is scored once and none moves."""
+    wanted = flat(score_candidates(scorer, CANDIDATES))
+    longest = max(len(e.ids) for each in CANDIDATES for e in scorer.encode(each))
+    memory = Memory(scorer, room=max(room, longest))
+    scorer.batch_tokens = 8192
+    assert_close(flat(score_candidates(scorer, CANDIDATES)), wanted)
+    assert memory.failures > 0
+    assert set(memory.seen.values()) == {1}
+
+
+def test_the_limit_is_lowered_no_further_than_is_needed(scorer: ConversationScorer) -> None:
+    """What was made ready before memory ran out is split as well, and does not lower the limit again: at least half
+    of what fits is used ever after."""
+    scorer.batch_tokens = 8192
+    room = 300
+    Memory(scorer, room=room)
+    everything = [CompletionSet(ask(f"Question {i}?"), ("The Rhine is long. " * 4, "No.")) for i in range(40)]
+    score_candidates(scorer, everything)
+    assert scorer.limit is not None
+    assert room // 2 <= scorer.limit <= 2 * room
+    scorer.limit, scorer.batch_tokens = None, 1200
+    list(scorer.stream(scorer.plan(everything).batches))
+    assert room // 2 <= scorer.limit <= 2 * room
+
+
+def test_half_of_what_did_not_fit_is_tried_next(scorer: ConversationScorer) -> None:
+    """The limit is half of the tokens at hand, it holds for what follows, and a lower one is never raised."""
+    Memory(scorer, calls=(1,))
+    scorer.batch_tokens = 8192
+    (batch,) = scorer.plan(CANDIDATES).batches
+    scorer.score(batch)
+    assert scorer.limit == batch.tokens // 2
+    passes: list[int] = []
+    scorer.model.base_model.register_forward_pre_hook(
+        lambda module, args, options: passes.append(options["input_ids"].numel()), with_kwargs=True
+    )
+    limit = scorer.limit
+    scorer.score(batch)
+    assert passes
+    assert max(passes) <= limit
+    assert scorer.limit == limit
+
+
+def test_one_conversation_that_does_not_fit_is_an_error_and_the_others_scores_stand(scorer: ConversationScorer) -> None:
+    """The message says how long it is; what was scored before it is yielded first."""
+    long = CompletionSet(ask("The Rhine, the Danube, the Volga. " * 8), ("Rivers.",))
+    length = len(scorer.encode(long)[0].ids)
+    scorer.batch_tokens = 60
+    batches = [scorer.plan([each]).batches for each in (*CANDIDATES[:3], long, CANDIDATES[3])]
+    every = [batch for some in batches for batch in some]
+    before = sum(map(len, batches[:3]))
+    wanted = [scorer.score(batch) for batch in every[:before]]
+    Memory(scorer, room=length - 1)
+    found, error = until_it_fails(scorer, every)
+    assert found == wanted
+    assert isinstance(error, ModelError)
+    assert f"out of memory with one conversation of {length} tokens" in str(error)
+
+
+def test_one_conversation_is_tried_once_more_when_the_cache_was_emptied(
+    scorer: ConversationScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory in pieces may hold a single conversation once it is given back: its score is the same, and the limit for
+    the batches that follow stays as it was; where it does not, there is one more try and no third."""
+    (batch,) = scorer.plan([CompletionSet(ask("Name a river."), ("The Rhine.",))]).batches
+    wanted = scorer.score(batch)
+    emptied = 0
+
+    def empty() -> None:
+        nonlocal emptied
+        emptied += 1
+
+    monkeypatch.setattr(scorer, "_empty_cache", empty)
+    forward = scorer.model.base_model.forward
+    passes, room = 0, 2
+
+    def limited(*args: Any, **options: Any) -> Any:
+        nonlocal passes
+        passes += 1
+        if passes < room:
+            raise torch.OutOfMemoryError(FULL)
+        return forward(*args, **options)
+
+    scorer.model.base_model.forward = limited
+    assert scorer.score(batch) == wanted
+    assert (emptied, scorer.limit) == (1, None)
+    emptied = passes = 0
+    room = 9
+    with pytest.raises(ModelError, match="out of memory with one conversation"):
+        scorer.score(batch)
+    assert (emptied, passes) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (torch.OutOfMemoryError("anything"), True),
+        (torch.OutOfMemoryError(FULL), True),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            True,
+        ),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+        (KeyboardInterrupt(), False),
+    ],
+)
+def test_what_counts_as_memory_that_ran_out(scorer: ConversationScorer, error: BaseException, full: bool) -> None:
+    """Memory of the device or of the machine; any other error passes through and lowers no limit."""
+    wanted = flat(score_candidates(scorer, CANDIDATES))
+    forward, errors = scorer.model.base_model.forward, [error]
+
+    def fail_once(*args: Any, **options: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return forward(*args, **options)
+
+    scorer.model.base_model.forward = fail_once
+    scorer.batch_tokens = 8192
+    if full:
+        assert_close(flat(score_candidates(scorer, CANDIDATES)), wanted)
+        assert scorer.limit is not None
+    else:
+        with pytest.raises(type(error)) as caught:
+            score_candidates(scorer, CANDIDATES)
+        assert caught.value is error
+        assert scorer.limit is None
+    assert out_of_memory(error) == full or isinstance(error, ValueError)
+
+
+@pytest.mark.parametrize("kind", ["classifier", "implicit"])
+def test_memory_that_runs_out_while_loading_is_one_clear_error(
+    tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A model that leaves no room even for a probe is refused with a message, not a traceback."""
+    from transformers import LlamaModel
+
+    def fail(*args: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError(FULL)
+
+    options = {"reference": str(tiny_model("mistral-lm"))} if kind == "implicit" else {}
+    folder = tiny_model("llama-lm" if kind == "implicit" else "llama")
+    monkeypatch.setattr(LlamaModel, "forward", fail)
+    with pytest.raises(ModelError, match="memory"):
+        make_scorer(resolve(str(folder), ModelOptions(device="cpu", **options)))
+
+
+# ---- a whole run
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    path = tmp_path_factory.mktemp("data") / "mine.jsonl"
+    import json
+
+    rows = [
+        {"prompt": f"Question {i}? " * (i % 4 + 1), "chosen": "Yes. " * (i % 7 + 1), "rejected": "No. " * (i % 5 + 1)}
+        for i in range(30)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return load(str(path))
+
+
+def table_of(scorer: ConversationScorer, benchmark: Benchmark, out: Path) -> np.ndarray:
+    """Run the benchmark and read the scores that were written."""
+    evaluate.run(scorer, "test/model", benchmark, out=out)
+    frame, _ = read_scores(out / f"scores/{benchmark.spec.id}/test/model.parquet")
+    return frame["score"].to_numpy()
+
+
+@pytest.mark.parametrize("kind", ["classifier", "implicit"])
+def test_a_run_that_runs_out_of_memory_three_times_ends_like_any_other(
+    tiny_model: TinyModel, benchmark: Benchmark, tmp_path: Path, kind: str
+) -> None:
+    """From end to end: the table is complete, no score moves, and no journal is left."""
+    scorer = make(tiny_model, kind, batch_tokens=512)
+    wanted = table_of(scorer, benchmark, tmp_path / "a")
+    memory = Memory(scorer, calls=(1, 2, 5))
+    found = table_of(scorer, benchmark, tmp_path / "b")
+    assert memory.failures == 3
+    assert set(memory.seen.values()) == {1}
+    assert np.isfinite(wanted).all()
+    assert_close(found.tolist(), wanted.tolist())
+    assert not list(tmp_path.rglob("*.journal*"))
+
+
+@pytest.mark.parametrize("kind", ["classifier", "implicit"])
+def test_a_run_that_memory_ended_is_taken_up_where_it_stopped(
+    tiny_model: TinyModel, benchmark: Benchmark, tmp_path: Path, kind: str
+) -> None:
+    """What was scored before the conversation that did not fit stands in the journal and is not scored again."""
+    scorer = make(tiny_model, kind, batch_tokens=100)
+    wanted = table_of(scorer, benchmark, tmp_path / "a")
+    Memory(again := make(tiny_model, kind, batch_tokens=100), dead=7)
+    with pytest.raises(ModelError, match="out of memory with one conversation"):
+        table_of(again, benchmark, tmp_path / "b")
+    (journal,) = tmp_path.rglob("*.journal")
+    done = len(journal.read_text().splitlines()) - 1
+    assert done > 0
+    memory = Memory(scorer)
+    total = len(scorer.plan([evaluate.blind(example, 0)[0] for example in benchmark.examples]).batches)
+    found = table_of(scorer, benchmark, tmp_path / "b")
+    assert memory.passes == total - done
+    assert np.array_equal(found, wanted)
+
+
+# ---- one batch after another
+
+
+def test_a_stream_is_the_batches_one_by_one(scorer: ConversationScorer) -> None:
+    """Scores come in order and to the bit as each batch gives them by itself, from any kind of iterable."""
+    scorer.batch_tokens = 128
+    batches = scorer.plan(CANDIDATES).batches
+    assert len(batches) > 3
+    alone = [scorer.score(batch) for batch in batches]
+    assert list(scorer.stream(batches)) == list(scorer.stream(iter(batches))) == alone
+    assert list(scorer.stream([])) == []
+
+
+class Elsewhere:
+    """A device that is said to work by itself; the numbers stay where they are."""
+
+    type = "elsewhere"
+
+
+@pytest.fixture
+def elsewhere(scorer: ConversationScorer) -> ConversationScorer:
+    """A scorer that takes a batch's scores in while the next batch is under way, as on a GPU."""
+    scorer.device = Elsewhere()  # type: ignore[assignment]
+    scorer._tensor = lambda numbers: torch.tensor(numbers, dtype=torch.int64)  # type: ignore[method-assign]
+    return scorer
+
+
+def test_scores_are_taken_in_while_the_next_batch_is_under_way(
+    elsewhere: ConversationScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device that works by itself each batch is launched before the scores of the one before are waited for."""
+    elsewhere.batch_tokens = 128
+    batches = elsewhere.plan(CANDIDATES).batches
+    alone = [elsewhere.score(batch) for batch in batches]
+    events: list[tuple[str, Batch]] = []
+    launch, collect = elsewhere._launch, elsewhere._collect
+
+    def launched(prepared: Any) -> Running:
+        events.append(("launch", prepared.batch))
+        return launch(prepared)
+
+    def collected(running: Running) -> list[Score]:
+        events.append(("collect", running.prepared.batch))
+        return collect(running)
+
+    monkeypatch.setattr(elsewhere, "_launch", launched)
+    monkeypatch.setattr(elsewhere, "_collect", collected)
+    assert list(elsewhere.stream(batches)) == alone
+    wanted = [("launch", batches[0])]
+    for before, after in itertools.pairwise(batches):
+        wanted += [("launch", after), ("collect", before)]
+    assert events == [*wanted, ("collect", batches[-1])]
+
+
+@pytest.mark.parametrize("step", ["_prepare", "_launch"])
+@pytest.mark.parametrize("device", ["cpu", "elsewhere"])
+@pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt(), MemoryError()])
+def test_what_fails_later_loses_nothing_that_is_scored(
+    scorer: ConversationScorer,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    step: str,
+    device: str,
+    error: BaseException,
+) -> None:
+    """A batch that fails, while it is made ready or in the model, does not take the scores before it along."""
+    if device == "elsewhere":
+        request.getfixturevalue("elsewhere")
+    scorer.batch_tokens = 128
+    batches = scorer.plan(CANDIDATES).batches
+    alone = [scorer.score(batch) for batch in batches]
+    real = getattr(scorer, step)
+
+    def fail(at: Any) -> Any:
+        if (at if step == "_prepare" else at.batch) == batches[2]:
+            raise error
+        return real(at)
+
+    monkeypatch.setattr(scorer, step, fail)
+    found, raised = until_it_fails(scorer, batches)
+    assert raised is error
+    assert found == alone[:2]
+
+
+def test_a_stream_that_nobody_reads_on_ends(elsewhere: ConversationScorer) -> None:
+    """Closing a stream in the middle raises nothing and leaves no thread waiting."""
+    elsewhere.batch_tokens = 128
+    batches = elsewhere.plan(CANDIDATES).batches
+    stream = elsewhere.stream(batches)
+    assert isinstance(stream, Iterator)
+    first = next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert first == elsewhere.score(batches[0])
+
+
+def test_a_journal_keeps_what_was_scored_before_a_failure(
+    scorer: ConversationScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What `evaluate` writes down of a run that breaks is every batch before the broken one."""
+    from rb_core.evaluation.distributed import ALONE
+
+    scorer.batch_tokens = 128
+    plan = scorer.plan(CANDIDATES)
+    launch = scorer._launch
+
+    def fail(prepared: Any) -> Any:
+        if prepared.batch == plan.batches[2]:
+            raise RuntimeError("broken")
+        return launch(prepared)
+
+    monkeypatch.setattr(scorer, "_launch", fail)
+    with pytest.raises(RuntimeError, match="broken"), Journal(tmp_path / "x.parquet", {"a": 1}) as journal:
+        score.score_missing(scorer, plan, journal, ALONE)
+    with Journal(tmp_path / "x.parquet", {"a": 1}) as journal:
+        assert sorted(journal.done) == [0, 1]
+        for index, entry in journal.done.items():
+            assert list(entry.scores) == [pytest.approx(score) for score in scorer.score(plan.batches[index])]
+
+
+# ---- no score moves
+
+
+def test_the_budget_moves_no_score(scorer: ConversationScorer) -> None:
+    """From one token at once to all of them: the same scores, but for rounding."""
+    found = []
+    for scorer.batch_tokens in (1, 64, 512, 8192):
+        found.append(flat(score_candidates(scorer, CANDIDATES)))
+    for other in found[1:]:
+        assert_close(other, found[0])
+
+
+def test_a_limit_moves_no_score(scorer: ConversationScorer) -> None:
+    """However low memory has forced the limit."""
+    scorer.batch_tokens = 8192
+    wanted = flat(score_candidates(scorer, CANDIDATES))
+    for scorer.limit in (1, 30, 64, 200):
+        assert_close(flat(score_candidates(scorer, CANDIDATES)), wanted)
+
+
+def test_conversations_that_are_alike_go_through_the_model_once(scorer: ConversationScorer) -> None:
+    """The same prompt and completion, wherever they stand, are read once and get the same bits."""
+    twice = [
+        CompletionSet(ask("Which?"), ("This one.", "That one.", "This one.")),
+        CompletionSet(ask("Which?"), ("This one.",)),
+    ]
+    memory = Memory(scorer)
+    scores = score_candidates(scorer, twice)
+    assert set(memory.seen.values()) == {1}
+    assert len({scores[0][0].value, scores[0][2].value, scores[1][0].value}) == 1
+    assert scores[0][1] != scores[0][0]
+
+
+def test_the_tokens_of_a_batch_are_those_that_go_through_the_model(scorer: ConversationScorer) -> None:
+    """What many processes share the work by is counted as the model sees it, padding included."""
+    scorer.batch_tokens = 200
+    passes: list[int] = []
+    scorer.model.base_model.register_forward_pre_hook(
+        lambda module, args, options: passes.append(options["input_ids"].numel()), with_kwargs=True
+    )
+    for batch in scorer.plan(CANDIDATES).batches:
+        passes.clear()
+        scorer.score(batch)
+        assert passes == [batch.tokens]
+
+
+def test_a_batch_of_what_cannot_be_scored_needs_no_model(scorer: ConversationScorer) -> None:
+    """Completions that are too long come in a batch without a forward pass, each with its reason."""
+    import dataclasses
+
+    scorer.chat = dataclasses.replace(scorer.chat, max_length=8)
+    plan = scorer.plan(CANDIDATES[1:3])
+    memory = Memory(scorer)
+    scores = [score for batch in plan.batches for score in scorer.score(batch)]
+    assert memory.passes == 0
+    assert plan.batches[-1].tokens == 0
+    assert all(score.reason and math.isnan(score.value) for score in scores)
+    assert {cell for batch in plan.batches for cell in batch.cells} == {
+        Cell(0, 0),
+        Cell(0, 1),
+        *(Cell(1, j) for j in range(3)),
+    }
+
+
+def test_what_was_encoded_ahead_is_not_taken_for_another_encoding(tiny_model: TinyModel) -> None:
+    """A scorer that encoded its input while the weights were loaded encodes it anew once its format is another."""
+    import dataclasses
+
+    made = ClassifierScorer.load(resolve(str(tiny_model("llama")), ModelOptions(device="cpu")), CANDIDATES)
+    assert made.plan(CANDIDATES) == make(tiny_model, "classifier").plan(CANDIDATES)
+    template = "{% for turn in messages %}{{ turn['content'] + '<|eot_id|>' }}{% endfor %}"
+    other = dataclasses.replace(made, chat=dataclasses.replace(made.chat, template=template))
+    fresh = make(tiny_model, "classifier", chat_template=template)
+    assert other.plan(CANDIDATES) == fresh.plan(CANDIDATES)
+
+
+# ---- how much at once
+
+
+def fake_model(**sizes: Any) -> Any:
+    config = SimpleNamespace(**({"hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 1024} | sizes))
+    config.get_text_config = lambda: config
+    return SimpleNamespace(config=config, dtype=torch.float32)
+
+
+def test_the_budget_grows_with_free_memory_by_powers_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From nothing free to far too much: a power of two, between the bounds, never less for more memory."""
+    budgets = []
+    for free in [0, 1, *(1 << n for n in range(10, 45)), *(3 << n for n in range(10, 40))]:
+        monkeypatch.setattr(
+            loading.psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=free, total=1 << 45)
+        )
+        budget = batch_budget([fake_model()], torch.device("cpu"))
+        assert budget.bit_count() == 1
+        assert FEWEST_TOKENS <= budget <= MOST_TOKENS["cpu"]
+        budgets.append((free, budget))
+    ordered = [budget for _, budget in sorted(budgets)]
+    assert ordered == sorted(ordered)
+    assert {ordered[0], ordered[-1]} == {FEWEST_TOKENS, MOST_TOKENS["cpu"]}
+
+
+def test_the_budget_is_that_of_the_largest_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of policy and reference the wider one decides, and a wider model never gets more."""
+    small, large = fake_model(), fake_model(hidden_size=16384, intermediate_size=65536)
+    monkeypatch.setattr(loading.psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 32, total=1 << 45))
+    device = torch.device("cpu")
+    assert batch_budget([large], device) < batch_budget([small], device)
+    assert batch_budget([small, large], device) == batch_budget([large, small], device) == batch_budget([large], device)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "deberta", "jamba"])
+def test_models_that_name_their_sizes_otherwise_have_a_budget(tiny_model: TinyModel, name: str) -> None:
+    """Whatever a config calls its sizes, a budget is found, and it is used."""
+    options = ModelOptions(device="cpu", chat_template=DECLARED.get(name))
+    made: Any = make_scorer(resolve(str(tiny_model(name)), options))
+    assert made.batch_tokens.bit_count() == 1
+    said: Any = make_scorer(
+        resolve(str(tiny_model(name)), ModelOptions(device="cpu", chat_template=DECLARED.get(name), batch_tokens=77))
+    )
+    assert said.batch_tokens == 77
