@@ -1,102 +1,90 @@
-"""The architecture, read off the imports."""
+"""The architecture, read from the imports."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests import style
 from tests.paths import ROOT
 
-PACKAGE = ROOT / "rb_core"
+# From below; a module imports from its own layer and from layers above it in this table.
 LAYERS = (
-    ("rb_core", "rb_core.errors", "rb_core.files"),
-    ("rb_core.hub.client",),
-    ("rb_core.benchmarks",),
-    ("rb_core.models",),
-    ("rb_core.results",),
-    ("rb_core.stats", "rb_core.scorers"),
-    ("rb_core.evaluation",),
-    ("rb_core.doctor", "rb_core.leaderboard"),
-    ("rb_core.hub", "rb_core.importers", "rb_core.export"),
-    ("rb_core.cli", "rb_core.space", "rb_core.builtin", "rb_core.__main__"),
+    (("rb_core", "rb_core.errors", "rb_core.files"), "errors; atomic writes, tables, journals"),
+    (("rb_core.hub.client",), "the hub's client"),
+    (("rb_core.benchmarks",), "examples, benchmarks, reading rows"),
+    (("rb_core.models",), "options, records, checkpoints, chat format"),
+    (("rb_core.results",), "result schema, score table, paths"),
+    (("rb_core.stats", "rb_core.scorers"), "statistics without models; models without statistics"),
+    (("rb_core.evaluation",), "from a model and a benchmark to a result"),
+    (("rb_core.doctor", "rb_core.leaderboard"), "examining a model; boards, comparisons, model reports"),
+    (("rb_core.hub", "rb_core.importers", "rb_core.export"), "push and pull; formats of others"),
+    (("rb_core.cli", "rb_core.space", "rb_core.builtin", "rb_core.__main__"), "command line, page, built-in model"),
 )
-LEVEL = {module: level for level, modules in enumerate(LAYERS) for module in modules}
-MODULES = sorted(PACKAGE.rglob("*.py"))
+LEVEL = {module: level for level, (modules, _) in enumerate(LAYERS) for module in modules}
+MODULES = style.modules()
+IMPORT_TORCH = ("rb_core.scorers", "rb_core.doctor.measurements", "rb_core.builtin.train")
+LIGHT = (
+    "rb_core.cli.main",
+    "rb_core.evaluation.evaluate",
+    "rb_core.hub.push",
+    "rb_core.importers.published_tables",
+    "rb_core.importers.reward_bench_results",
+    "rb_core.leaderboard.comparison",
+    "rb_core.leaderboard.store",
+    "rb_core.models.resolve",
+)
 
 
-def module_name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def level(module: str) -> int:
-    """The layer of a module, or of the package it is in."""
+def level_of(module: str) -> int:
+    """Return the layer of a module, or of the package it is in."""
     while module not in LEVEL:
         module = module.rpartition(".")[0]
     return LEVEL[module]
 
 
-def imports(path: Path, *, top_only: bool = False) -> set[str]:
-    """The modules a file imports; with top_only those that importing the file imports."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_only else ast.walk(tree)
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def layers_as_text() -> str:
+    """Return the table as CONTRIBUTING.md shows it."""
+    names = [" ".join(module.removeprefix("rb_core.") for module in modules) for modules, _ in LAYERS]
+    width = max(map(len, names))
+    return "".join(f"{name:{width}}  {purpose}\n" for name, (_, purpose) in zip(names, LAYERS, strict=True))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_a_module_imports_only_from_its_own_or_lower_layers(path: Path) -> None:
-    """No import points upward."""
-    own = level(module_name(path))
-    for imported in imports(path):
-        if imported.startswith("rb_core."):
-            assert level(imported) <= own, f"{module_name(path)} imports {imported}"
+def test_no_import_points_upward() -> None:
+    upward = [
+        f"{module.name} imports {imported}"
+        for module in MODULES
+        for imported in style.imports(module.tree)
+        if imported.startswith("rb_core.") and level_of(imported) > level_of(module.name)
+    ]
+    assert upward == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_only_the_page_imports_gradio(path: Path) -> None:
-    """gradio stays inside rb_core.space."""
-    uses_gradio = any(name.split(".")[0] == "gradio" for name in imports(path))
-    assert not uses_gradio or module_name(path).startswith("rb_core.space")
+def test_only_the_page_imports_gradio() -> None:
+    users = [m.name for m in MODULES if any(name.split(".")[0] == "gradio" for name in style.imports(m.tree))]
+    assert [name for name in users if not name.startswith("rb_core.space")] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_only_scorers_and_training_import_torch_when_imported(path: Path) -> None:
-    """Everything but scorers and the training script imports without torch."""
-    heavy = {name.split(".")[0] for name in imports(path, top_only=True)} & {"torch", "transformers"}
-    name = module_name(path)
-    assert not heavy or name.startswith(("rb_core.scorers", "rb_core.doctor.measurements", "rb_core.builtin.train"))
+def test_only_scorers_the_doctor_and_training_import_torch_when_imported() -> None:
+    heavy = [
+        m.name
+        for m in MODULES
+        if {name.split(".")[0] for name in style.imports(m.tree, top_only=True)} & {"torch", "transformers"}
+    ]
+    assert [name for name in heavy if not name.startswith(IMPORT_TORCH)] == []
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "rb_core.cli.main",
-        "rb_core.evaluation.evaluate",
-        "rb_core.importers.published_tables",
-        "rb_core.importers.reward_bench_results",
-        "rb_core.leaderboard.comparison",
-        "rb_core.leaderboard.store",
-        "rb_core.models.resolve",
-    ],
-)
-def test_importing_loads_neither_torch_nor_gradio(module: str) -> None:
-    """In a fresh interpreter the import leaves torch, transformers, datasets and gradio unloaded."""
-    check = f"import {module}, sys; print(sorted(sys.modules.keys() & {{'torch','transformers','gradio','datasets'}}))"
+def test_light_modules_load_neither_torch_nor_gradio() -> None:
+    check = (
+        f"import sys, {', '.join(LIGHT)}; print({{'torch', 'transformers', 'gradio', 'datasets'}} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
 
 
-def test_the_top_level_is_the_one_that_was_fixed() -> None:
-    """No folder beside rb_core, leaderboard_data and tests is tracked, but those whose names begin with a dot."""
+def test_the_top_level_has_no_other_folders() -> None:
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip("not a git checkout")

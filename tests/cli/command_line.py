@@ -10,10 +10,10 @@ import pytest
 from rb_core.cli import main
 
 
-def rb(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> int:
+def rb(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch, width: int = 200) -> int:
     """Run the command line in this process; returns the exit code."""
     monkeypatch.setattr(sys, "argv", ["rb", *arguments])
-    monkeypatch.setattr(main.console, "width", 200)
+    monkeypatch.setattr(main.console, "width", width)
     with pytest.raises(SystemExit) as stop:
         main.main()
     return int(stop.value.code or 0)
