@@ -14,7 +14,8 @@ from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
 from rb_core.results.storage import write_result
 from rb_core.scorers.baseline import BaselineScorer
-from tests.results.test_results import BUNDLED, published
+from tests.paths import BUNDLED
+from tests.results.test_results import published
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,8 @@ from rb_core.results.storage import read_result, read_results
 from rb_core.scorers.judge.prompt_templates import FOLDER
 from tests.fakes.judge_server import JudgeServer
 from tests.fakes.judges import judge
-from tests.results.test_results import BUNDLED, published
+from tests.paths import BUNDLED
+from tests.results.test_results import published
 
 HUB = HubPlace("me/results", "c" * 40, f"https://hub.example/datasets/me/results/blob/{'c' * 40}")
 TINY = BUNDLED / "results" / "starter" / "builtin" / "tiny-rm.json"

@@ -18,9 +18,7 @@ from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
 from rb_core.results.storage import read_result, read_results
 from rb_core.scorers.baseline import BaselineScorer
-from tests.paths import ROOT
-
-DATA = ROOT / "leaderboard_data"
+from tests.paths import BUNDLED
 
 
 def published(name: str = "org/model", **changes: Any) -> Result:
@@ -36,7 +34,7 @@ def published(name: str = "org/model", **changes: Any) -> Result:
 
 @pytest.fixture(scope="module")
 def bundled() -> list[Result]:
-    found, refused = read_results(DATA)
+    found, refused = read_results(BUNDLED)
     assert refused == []
     return found
 
@@ -46,14 +44,14 @@ def bundled() -> list[Result]:
 
 def test_the_published_schema_is_the_models_own() -> None:
     """leaderboard_data holds the JSON Schema that the code produces."""
-    assert (DATA / schema.SCHEMA_FILE).read_bytes() == schema.json_schema()
+    assert (BUNDLED / schema.SCHEMA_FILE).read_bytes() == schema.json_schema()
 
 
 def test_every_bundled_file_validates_against_the_published_schema(bundled: list[Result]) -> None:
     """A reader with nothing but the JSON Schema accepts every bundled result, and refuses a broken one."""
-    validator = jsonschema.Draft202012Validator(json.loads((DATA / schema.SCHEMA_FILE).read_text(encoding="utf-8")))
+    validator = jsonschema.Draft202012Validator(json.loads((BUNDLED / schema.SCHEMA_FILE).read_text(encoding="utf-8")))
     for result in bundled:
-        validator.validate(json.loads((DATA / result.path()).read_text(encoding="utf-8")))
+        validator.validate(json.loads((BUNDLED / result.path()).read_text(encoding="utf-8")))
     assert not validator.is_valid({"schema_version": 1})
 
 
@@ -252,7 +250,7 @@ def test_bundled_runs_derive_from_nothing_private(bundled: list[Result]) -> None
         assert result.run is not None
         assert result.run.git_dirty is False
         assert result.run.command.startswith("python -m rb_core evaluate --model ")
-        assert aggregate.aggregate(DATA / (result.scores.path if result.scores else "")) == result
+        assert aggregate.aggregate(BUNDLED / (result.scores.path if result.scores else "")) == result
 
 
 @pytest.mark.parametrize(
