@@ -1,4 +1,4 @@
-"""How much a visitor may ask for, and how often. No text is kept: only when a visitor asked, by a keyed hash."""
+"""Limits on what visitors may ask for, and how often. No text is kept, and visitors are remembered by a keyed hash."""
 
 from __future__ import annotations
 
@@ -10,152 +10,138 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from rb_core.errors import RewardBenchError
-from rb_core.space.try_a_pair.question import InputError
 
 GIB = 2**30
-
-
 MINUTE = 60.0  # seconds
+MAX_VISITORS = 20_000  # remembered at once; those idle for longest are forgotten first
+ADDRESS_FACTOR = 4  # all sessions of one address together may send four times what one session may
+BYTE_UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": GIB}
 
 
-MOST_VISITORS = 20_000  # remembered at once; beyond it those are forgotten who have not asked for longest
-
-
-ADDRESS_FACTOR = 4  # visitors behind one address share four times what one of them may ask
+class InputError(RewardBenchError):
+    """A visitor's request cannot be answered; the message says what to change."""
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What the host allows.
+class Limits:
+    """The host's limits. A field is set by the environment variable RB_LIVE_ with the field's name in capitals."""
 
-    per_minute: requests of one session; waiting: requests that may stand in line; tokens: through one model for one
-    question; memory: bytes for all loaded models.
-
-    Of a judge, for one question. judge_requests: how often it is asked; judge_tokens: the most that these requests and
-    their replies can take, counting each byte of a request as a token; judge_reply: tokens of one reply; judge_seconds:
-    for a server's answer, all tries included. judge_total: tokens of each served judge for all questions, None for any.
-    """
-
-    per_minute: int = 60
-    waiting: int = 16
-    tokens: int = 8192
-    memory: int = 4 * GIB
-    judge_requests: int = 16
-    judge_tokens: int = 1 << 16
-    judge_reply: int = 512
-    judge_seconds: int = 60
-    judge_total: int | None = None
+    per_minute: int = 60  # requests of one session
+    queue: int = 16  # requests that may wait
+    tokens: int = 8192  # through one model for one question
+    memory: int = 4 * GIB  # bytes of weights of all loaded models
+    judge_requests: int = 16  # for one question
+    judge_tokens: int = 1 << 16  # of these requests and their replies; each byte of a request counts as a token
+    judge_reply: int = 512  # tokens of one reply
+    judge_seconds: int = 60  # for a server's answer, retries included
+    judge_total: int | None = None  # tokens of each served judge for all questions
 
     @classmethod
-    def from_environment(cls) -> Bounds:
-        """RB_LIVE_PER_MINUTE, _QUEUE, _TOKENS, _MEMORY, and of judges RB_LIVE_JUDGE_REQUESTS, _TOKENS, _REPLY, _SECONDS
-        and _TOTAL, where they are set. Raises RewardBenchError for a value that makes no sense."""
-        total = os.environ.get("RB_LIVE_JUDGE_TOTAL")
+    def from_environment(cls) -> Limits:
+        """Read the limits from the environment; an unset or empty variable leaves the default.
+
+        Raises RewardBenchError for a value that is not a positive whole number (of memory: not a size in bytes).
+        """
+        variables = {field.name: os.environ.get(f"RB_LIVE_{field.name.upper()}") for field in fields(cls)}
         return cls(
-            per_minute=_whole("RB_LIVE_PER_MINUTE", cls.per_minute),
-            waiting=_whole("RB_LIVE_QUEUE", cls.waiting),
-            tokens=_whole("RB_LIVE_TOKENS", cls.tokens),
-            memory=parse_bytes(os.environ["RB_LIVE_MEMORY"]) if os.environ.get("RB_LIVE_MEMORY") else cls.memory,
-            judge_requests=_whole("RB_LIVE_JUDGE_REQUESTS", cls.judge_requests),
-            judge_tokens=_whole("RB_LIVE_JUDGE_TOKENS", cls.judge_tokens),
-            judge_reply=_whole("RB_LIVE_JUDGE_REPLY", cls.judge_reply),
-            judge_seconds=_whole("RB_LIVE_JUDGE_SECONDS", cls.judge_seconds),
-            judge_total=_whole("RB_LIVE_JUDGE_TOTAL", 1) if total else None,
+            **{
+                name: parse_bytes(text) if name == "memory" else _positive_integer(f"RB_LIVE_{name.upper()}", text)
+                for name, text in variables.items()
+                if text
+            }
         )
 
 
-def _whole(name: str, default: int) -> int:
-    text = os.environ.get(name) or str(default)
+def _positive_integer(variable: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise RewardBenchError(f"{name} is {text!r}; it must be a whole number above 0")
+        raise RewardBenchError(f"{variable} is {text!r}; it must be a whole number above 0")
     return int(text)
 
 
 def parse_bytes(text: str) -> int:
-    """A number of bytes, as 4000000000, 900MB, 4GiB or 0.5 GiB. Raises RewardBenchError for anything else."""
-    units = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": GIB}
+    """Return a size in bytes from text such as 4000000000, 900MB or 0.5 GiB. Raises RewardBenchError."""
     unit = text.strip().lower().lstrip("0123456789. ")
     number = text.strip().lower().removesuffix(unit).strip()
     try:
-        size = int(float(number) * units[unit])
+        size = int(float(number) * BYTE_UNITS[unit])
     except (KeyError, ValueError, OverflowError) as error:
-        raise RewardBenchError(f"RB_LIVE_MEMORY is {text!r}; say it as 900MB or 4GiB") from error
+        raise RewardBenchError(f"RB_LIVE_MEMORY is {text!r}; write a size such as 900MB or 4GiB") from error
     if size < 1:
         raise RewardBenchError(f"RB_LIVE_MEMORY is {text!r}; it must be above 0")
     return size
 
 
 @dataclass
-class Visitors:
-    """Counts each visitor's requests of the last minute, by session and by address, both under a keyed hash that ends
-    with the process."""
+class RateLimiter:
+    """Counts the requests of the last minute by session and by address, both under a hash whose key is not stored."""
 
     per_minute: int
     clock: Callable[[], float] = time.monotonic
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _asked: dict[bytes, deque[float]] = field(default_factory=dict, repr=False)
+    _request_times: dict[bytes, deque[float]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, session: str | None, address: str | None) -> None:
-        """Count a request. Raises InputError, saying how long to wait, for one too many."""
+        """Count a request. Raises InputError, with the seconds to wait, if it exceeds the limit."""
         now = self.clock()
-        who = [(b"s", session, self.per_minute), (b"a", address, self.per_minute * ADDRESS_FACTOR)]
+        visitors = [(b"s", session, self.per_minute), (b"a", address, self.per_minute * ADDRESS_FACTOR)]
         with self._lock:
-            times = [(self._times(kind, name, now), most) for kind, name, most in who if name]
-            for asked, most in times:
-                if len(asked) >= most:
-                    wait = max(1, round(asked[0] + MINUTE - now))
-                    raise InputError(f"That was {most} requests within a minute. Try again in {wait} seconds.")
-            for asked, _ in times:
-                asked.append(now)
+            recent = [(self._recent_times(kind, name, now), limit) for kind, name, limit in visitors if name]
+            for times, limit in recent:
+                if len(times) >= limit:
+                    wait = max(1, round(times[0] + MINUTE - now))
+                    raise InputError(f"You sent {limit} requests within a minute. Try again in {wait} seconds.")
+            for times, _ in recent:
+                times.append(now)
 
-    def _times(self, kind: bytes, name: str, now: float) -> deque[float]:
-        """When this visitor asked within the last minute, oldest first."""
+    def _recent_times(self, kind: bytes, name: str, now: float) -> deque[float]:
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), key=self._key, person=kind).digest()
-        asked = self._asked.pop(digest, None) or deque()
-        while asked and asked[0] <= now - MINUTE:
-            asked.popleft()
-        self._asked[digest] = asked  # at the end: whoever asked last
-        while len(self._asked) > MOST_VISITORS:
-            del self._asked[next(iter(self._asked))]
-        return asked
+        times = self._request_times.pop(digest, None) or deque()
+        while times and times[0] <= now - MINUTE:
+            times.popleft()
+        self._request_times[digest] = times  # at the end: the dictionary is ordered by last request
+        while len(self._request_times) > MAX_VISITORS:
+            del self._request_times[next(iter(self._request_times))]
+        return times
 
 
-class Line:
-    """Visitors are served one after the other, in the order they came; whoever finds the line full is told so."""
+class WaitingLine:
+    """Serves requests one after the other in order of arrival, and refuses those that find the line full."""
 
-    def __init__(self, waiting: int) -> None:
-        self._waiting = waiting
-        self._inside = 0
+    def __init__(self, max_waiting: int) -> None:
+        self._max_waiting = max_waiting
+        self._admitted = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """A place for one request, while its models are loaded too. Raises InputError where there is none."""
+    def admit(self) -> Iterator[None]:
+        """Admit a request for the length of the block. Raises InputError if the line is full."""
         with self._changed:
-            if self._inside > self._waiting:  # one is served, the others wait
-                raise InputError(f"{self._inside} others are being served or waiting. Try again in a moment.")
-            self._inside += 1
+            if self._admitted > self._max_waiting:  # one is served, the others wait
+                raise InputError(
+                    f"The page is busy: {self._admitted} requests are being served or waiting. Try again in a moment."
+                )
+            self._admitted += 1
         try:
             yield
         finally:
             with self._changed:
-                self._inside -= 1
+                self._admitted -= 1
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until everybody who came before is done."""
-        own = object()
+        """Wait until every request that came before is done; the next one waits for the end of the block."""
+        ticket = object()
         with self._changed:
-            self._queue.append(own)
-            self._changed.wait_for(lambda: self._queue[0] is own)
+            self._queue.append(ticket)
+            self._changed.wait_for(lambda: self._queue[0] is ticket)
         try:
             yield
         finally:
             with self._changed:
-                self._queue.remove(own)
+                self._queue.remove(ticket)
                 self._changed.notify_all()

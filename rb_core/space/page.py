@@ -21,7 +21,7 @@ from rb_core.space.model.tab import build_model
 from rb_core.space.plot.tab import build_plot
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.theme import head, theme
-from rb_core.space.try_a_pair.tab import ScoreText, build_try_pair
+from rb_core.space.try_a_pair.tab import GpuDecorator, build_try_pair
 
 TITLE = "RewardBench"
 
@@ -46,7 +46,7 @@ class PageTab(NamedTuple):
     build: Callable[[gr.Blocks, ResultsSource], object]
 
 
-def page_tabs(on_gpu: Callable[[ScoreText], ScoreText] | None = None) -> tuple[PageTab, ...]:
+def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
     """The page's tabs from left to right; the first opens where the address names none of them."""
     return (
         PageTab("leaderboard", "Leaderboard", build_leaderboard),
@@ -58,7 +58,7 @@ def page_tabs(on_gpu: Callable[[ScoreText], ScoreText] | None = None) -> tuple[P
     )
 
 
-def build(results: ResultsSource, on_gpu: Callable[[ScoreText], ScoreText] | None = None) -> gr.Blocks:
+def build(results: ResultsSource, on_gpu: GpuDecorator | None = None) -> gr.Blocks:
     """The page over these results; on_gpu wraps the function that scores visitors' text."""
     page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:

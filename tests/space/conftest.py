@@ -14,7 +14,7 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from rb_core.space.limits import Bounds
+from rb_core.space.limits import Limits
 from rb_core.space.page import build, launch_options
 from rb_core.space.results_source import ResultsFolder
 from rb_core.space.try_a_pair.available_models import ALWAYS, Offer
@@ -38,7 +38,7 @@ Serve = Callable[[gr.Blocks], str]
 @cache
 def live_here() -> Live:
     """The built-in model and the baselines, for tests that score beside the page."""
-    return Live(Offer((), lambda name: False), Bounds())
+    return Live(Offer((), lambda name: False), Limits())
 
 
 def score_text(model: str, prompt: str, completions: Sequence[str], system: str = "") -> Outcome:

@@ -11,8 +11,8 @@ from playwright.sync_api import expect
 
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.space.about.tab import about_html
+from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.judge_html import SHARES
-from rb_core.space.try_a_pair.judges import MODES_ABOUT
 from rb_core.stats.intervals import REPLICATES
 from rb_core.stats.metrics import TIES_WEIGHTS
 from tests.space.conftest import OpenPage
@@ -54,7 +54,7 @@ def test_numbers_in_the_text_are_the_ones_computed_with() -> None:
 def test_every_way_to_ask_a_judge_and_every_share_is_explained() -> None:
     """Modes and shares come from the words that the other tabs have."""
     html = about_html(BENCHMARKS.values())
-    for mode, about in MODES_ABOUT.items():
+    for mode, about in MODE_DESCRIPTIONS.items():
         assert f"<code>{mode}</code></th><td>{escape(about.asks)}</td><td>{escape(about.score)}</td>" in html
     for share in SHARES.values():
         assert f"<dt>{escape(share.label)}</dt><dd>{escape(share.about)}</dd>" in html

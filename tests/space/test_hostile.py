@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from rb_core.space.limits import InputError
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from rb_core.space.try_a_pair.available_models import ALWAYS
-from rb_core.space.try_a_pair.question import MAX_LINK, InputError, Question, from_json, from_link, to_link
+from rb_core.space.try_a_pair.question import MAX_LINK, Question, from_json, from_link, to_link
 from tests.space.conftest import OpenPage, launched
 
 TINY = "builtin/tiny-rm"

@@ -18,7 +18,8 @@ from rb_core.errors import RewardBenchError
 from rb_core.models.options import MODES, ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.scorers.judge.scorer import JudgeScorer
-from rb_core.space.limits import Bounds
+from rb_core.space.judge_modes import MODE_DESCRIPTIONS
+from rb_core.space.limits import InputError, Limits
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from rb_core.space.try_a_pair import judges
@@ -29,9 +30,9 @@ from rb_core.space.try_a_pair.available_models import (
     judges_from_environment,
     offer_from_environment,
 )
-from rb_core.space.try_a_pair.judges import MODES_ABOUT, Judges, shortened
+from rb_core.space.try_a_pair.judges import Judges, shortened
 from rb_core.space.try_a_pair.model_cache import expected_bytes
-from rb_core.space.try_a_pair.question import InputError, Question
+from rb_core.space.try_a_pair.question import Question
 from rb_core.space.try_a_pair.report import report
 from rb_core.space.try_a_pair.scoring import Live, Outcome
 from rb_core.space.try_a_pair.tab import Served
@@ -91,7 +92,7 @@ def answers(judging: Asked) -> Iterator[Callable[[Answers], None]]:
 def live_of(server: JudgeServer, mode: str = "pairwise", **bounds: Any) -> Live:
     """What scores with one judge, whose server does not get much time."""
     listed = ListedJudge(JUDGE, JUDGE, server.url, mode)  # type: ignore[arg-type]
-    return Live(Offer((), lambda name: False, judges=(listed,)), Bounds(**{"judge_seconds": 1} | bounds))
+    return Live(Offer((), lambda name: False, judges=(listed,)), Limits(**{"judge_seconds": 1} | bounds))
 
 
 def question(*completions: str, models: tuple[str, ...] = (JUDGE,)) -> Question:
@@ -128,7 +129,7 @@ def test_a_judges_outcome_shows_both_orders_and_what_it_said(open_page: OpenPage
     result = ask_page(page)
     expect(result.get_by_role("heading", name="Completion 1 is ahead")).to_be_visible()
     assert result.locator(".rb-value").all_inner_texts() == ["1.0000", "0.5000", "0.0000"]
-    expect(result).to_contain_text("the share of its comparisons that a completion won")
+    expect(result).to_contain_text("the share of its comparisons that the completion won")
     expect(result).to_contain_text("no Bradley-Terry probability applies")
     expect(result).to_contain_text("No reward by token: a judge is asked about whole completions")
     said = result.get_by_role("region", name="What the judge said")
@@ -249,7 +250,7 @@ def test_what_is_taken_away_has_the_exchanges_and_can_be_asked_again() -> None:
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# Bounds, failures, and what is kept
+# Limits, failures, and what is kept
 
 
 @pytest.mark.parametrize(
@@ -267,7 +268,7 @@ def test_every_mode_is_asked_as_it_says(mode: str, requests: int, scores: list[f
 
 def test_every_mode_has_its_words() -> None:
     """What a visitor reads of modes is said of each."""
-    assert set(MODES_ABOUT) == set(MODES)
+    assert set(MODE_DESCRIPTIONS) == set(MODES)
 
 
 def test_too_many_requests_say_how_many_completions_would_do() -> None:
@@ -393,13 +394,13 @@ def test_a_judge_is_generated_here_within_the_memory_of_all_models(tiny_model: C
     """A folder is loaded as a language model; its weights count, and what it says stands in the outcome."""
     folder = tiny_model("llama-lm")
     listed, kind = ListedJudge("local/llama-lm", str(folder), None, "logprob"), ModelOptions(kind="generative")
-    live = Live(Offer((), lambda name: False, judges=(listed,)), Bounds(judge_reply=8))
+    live = Live(Offer((), lambda name: False, judges=(listed,)), Limits(judge_reply=8))
     outcome = live.score(question(models=("local/llama-lm",)))[0]
     assert outcome.judged is not None
     assert len(outcome.judged.said) == 6
     assert live.loaded.size == pytest.approx(expected_bytes(resolve(str(folder), kind)), rel=0.1)
     with pytest.raises(InputError, match="this page keeps to"):
-        Live(live.offer, Bounds(memory=1000)).score(question(models=("local/llama-lm",)))
+        Live(live.offer, Limits(memory=1000)).score(question(models=("local/llama-lm",)))
 
 
 def test_no_gpu_is_borrowed_to_wait_for_a_server(tmp_path: Path) -> None:
@@ -478,9 +479,9 @@ def test_an_unknown_mode_ends_the_start(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_environment_sets_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every bound of a judge can be set; without a total there is none."""
-    assert Bounds.from_environment().judge_total is None
+    assert Limits.from_environment().judge_total is None
     for name, value in (("REQUESTS", 4), ("TOKENS", 5), ("REPLY", 6), ("SECONDS", 7), ("TOTAL", 8)):
         monkeypatch.setenv(f"RB_LIVE_JUDGE_{name}", str(value))
-    found = Bounds.from_environment()
+    found = Limits.from_environment()
     assert (found.judge_requests, found.judge_tokens, found.judge_reply) == (4, 5, 6)
     assert (found.judge_seconds, found.judge_total) == (7, 8)

@@ -9,8 +9,7 @@ import pytest
 
 from rb_core.errors import RewardBenchError
 from rb_core.space import limits
-from rb_core.space.limits import Bounds, Line, Visitors, parse_bytes
-from rb_core.space.try_a_pair.question import InputError
+from rb_core.space.limits import InputError, Limits, RateLimiter, WaitingLine, parse_bytes
 
 
 class Clock:
@@ -23,7 +22,7 @@ class Clock:
 def test_a_visitor_may_ask_so_often_a_minute() -> None:
     """One request too many is refused with the seconds to wait; after them it goes on; others are not held up."""
     clock = Clock()
-    visitors = Visitors(3, clock)
+    visitors = RateLimiter(3, clock)
     for _ in range(3):
         visitors.count("one", "10.0.0.1")
         clock.now += 10
@@ -36,7 +35,7 @@ def test_a_visitor_may_ask_so_often_a_minute() -> None:
 
 def test_new_sessions_do_not_get_around_the_bound() -> None:
     """An address is counted too, over all its sessions."""
-    visitors = Visitors(3, Clock())
+    visitors = RateLimiter(3, Clock())
     for number in range(12):
         visitors.count(f"session {number}", "10.0.0.1")
     with pytest.raises(InputError, match="12 requests"):
@@ -46,7 +45,7 @@ def test_new_sessions_do_not_get_around_the_bound() -> None:
 
 def test_no_address_is_kept() -> None:
     """What is remembered names neither session nor address."""
-    visitors = Visitors(3, Clock())
+    visitors = RateLimiter(3, Clock())
     visitors.count("my-session", "10.0.0.1")
     assert "my-session" not in repr(vars(visitors))
     assert "10.0.0.1" not in repr(vars(visitors))
@@ -54,19 +53,19 @@ def test_no_address_is_kept() -> None:
 
 def test_few_visitors_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who have not asked for longest are forgotten, so that a flood of visitors fills no memory."""
-    monkeypatch.setattr(limits, "MOST_VISITORS", 50)
-    visitors = Visitors(3, Clock())
+    monkeypatch.setattr(limits, "MAX_VISITORS", 50)
+    visitors = RateLimiter(3, Clock())
     for number in range(500):
         visitors.count(f"session {number}", f"10.0.{number % 256}.{number // 256}")
-    assert len(visitors._asked) == 50
+    assert len(visitors._request_times) == 50
 
 
 def test_visitors_are_served_in_the_order_they_came() -> None:
     """One at a time, first come first served."""
-    line, served, inside = Line(10), [], []
+    line, served, inside = WaitingLine(10), [], []
 
     def visit(number: int) -> None:
-        with line.place(), line.turn():
+        with line.admit(), line.turn():
             inside.append(number)
             assert len(inside) == 1
             time.sleep(0.005)
@@ -87,21 +86,21 @@ def test_visitors_are_served_in_the_order_they_came() -> None:
 
 def test_a_full_line_says_so() -> None:
     """Whoever comes when the line is full is refused at once, and a place that is free again is given away."""
-    line = Line(1)
-    refused = pytest.raises(InputError, match=r"2 others are being served or waiting")
-    with line.place(), line.place(), refused, line.place():
+    line = WaitingLine(1)
+    refused = pytest.raises(InputError, match=r"2 requests are being served or waiting")
+    with line.admit(), line.admit(), refused, line.admit():
         pass
-    with line.place():
+    with line.admit():
         pass
 
 
 def test_an_error_leaves_the_line() -> None:
     """Whoever fails takes neither a place nor the turn along."""
-    line = Line(1)
+    line = WaitingLine(1)
     for _ in range(5):
-        with pytest.raises(ZeroDivisionError), line.place(), line.turn():
+        with pytest.raises(ZeroDivisionError), line.admit(), line.turn():
             raise ZeroDivisionError
-    with line.place(), line.turn():
+    with line.admit(), line.turn():
         pass
 
 
@@ -125,8 +124,8 @@ def test_the_host_sets_the_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four variables; what is not set keeps its default, and a mistake is named."""
     monkeypatch.setenv("RB_LIVE_MEMORY", "1GiB")
     monkeypatch.setenv("RB_LIVE_TOKENS", "500")
-    found = Bounds.from_environment()
-    assert (found.memory, found.tokens, found.waiting) == (2**30, 500, Bounds.waiting)
+    found = Limits.from_environment()
+    assert (found.memory, found.tokens, found.queue) == (2**30, 500, Limits.queue)
     monkeypatch.setenv("RB_LIVE_QUEUE", "none")
     with pytest.raises(RewardBenchError, match="RB_LIVE_QUEUE is 'none'"):
-        Bounds.from_environment()
+        Limits.from_environment()

@@ -16,11 +16,11 @@ import pytest
 from rb_core.errors import RewardBenchError
 from rb_core.evaluation.score import score_candidates
 from rb_core.models.resolve import resolve
-from rb_core.space.limits import Bounds
+from rb_core.space.limits import InputError, Limits
 from rb_core.space.try_a_pair import available_models, model_cache
 from rb_core.space.try_a_pair.available_models import ALWAYS, DEFAULTS, Offer, offer_from_environment
 from rb_core.space.try_a_pair.model_cache import LoadedModels, expected_bytes, weight_bytes
-from rb_core.space.try_a_pair.question import InputError, Question
+from rb_core.space.try_a_pair.question import Question
 from rb_core.space.try_a_pair.scoring import Live
 from rb_core.space.try_a_pair.what_if import BY_ID, all_texts, moved
 
@@ -47,7 +47,7 @@ LLAMA, QWEN, GEMMA = "local/llama", "local/qwen3", "local/gemma2"
 
 def size_of(offer: Offer, *names: str) -> int:
     """Bytes that are enough for these and for no other beside them: their weights, and the headers of their files."""
-    live = Live(offer, Bounds())
+    live = Live(offer, Limits())
     for _ in live.bring(names):
         pass
     return int(1.1 * live.loaded.size)
@@ -56,7 +56,7 @@ def size_of(offer: Offer, *names: str) -> int:
 def test_the_longest_unused_model_goes_first(offered: Offer) -> None:
     """A budget for two models keeps the two that were used last, and what went is loaded again with the same scores."""
     budget = max(size_of(offered, *pair) for pair in ((LLAMA, QWEN), (LLAMA, GEMMA), (QWEN, GEMMA)))
-    live = Live(offered, Bounds(memory=budget))
+    live = Live(offered, Limits(memory=budget))
     first = live.score(question(LLAMA))[0]
     live.score(question(QWEN))
     assert live.loaded.names == [LLAMA, QWEN]
@@ -71,7 +71,7 @@ def test_the_longest_unused_model_goes_first(offered: Offer) -> None:
 
 def test_what_makes_room_is_freed(offered: Offer) -> None:
     """A model that has gone is not held by anything: its weights are collected."""
-    live = Live(offered, Bounds(memory=max(size_of(offered, LLAMA), size_of(offered, QWEN))))
+    live = Live(offered, Limits(memory=max(size_of(offered, LLAMA), size_of(offered, QWEN))))
     live.score(question(LLAMA))
     model = weakref.ref(live.loaded.get(LLAMA).scorer.model)  # type: ignore[attr-defined]
     live.score(question(QWEN))
@@ -82,7 +82,7 @@ def test_what_makes_room_is_freed(offered: Offer) -> None:
 
 def test_a_model_beyond_the_budget_is_refused_with_both_sizes(offered: Offer) -> None:
     """It is refused by the size of its files, before it is loaded, and what is loaded stays."""
-    live = Live(offered, Bounds(memory=size_of(offered, LLAMA) // 2))
+    live = Live(offered, Limits(memory=size_of(offered, LLAMA) // 2))
     with pytest.raises(InputError, match=r"local/llama takes 0\.0 GiB, and this page keeps to 0\.0 GiB"):
         live.score(question(LLAMA))
     live.score(question("baseline/longest"))
@@ -92,7 +92,7 @@ def test_a_model_beyond_the_budget_is_refused_with_both_sizes(offered: Offer) ->
 def test_the_expected_size_is_that_of_the_weights(offered: Offer, tiny_model: TinyModel) -> None:
     """The files' sizes say what a model will take, but for their headers."""
     expected = expected_bytes(resolve(str(tiny_model("llama"))))
-    scorer = Live(offered, Bounds()).loaded.get(LLAMA).scorer
+    scorer = Live(offered, Limits()).loaded.get(LLAMA).scorer
     assert weight_bytes(scorer) == pytest.approx(expected, rel=0.1)
     assert expected_bytes(resolve("baseline/longest")) == 0
 
@@ -154,7 +154,7 @@ def test_an_allowlist_offers_what_it_lists(monkeypatch: pytest.MonkeyPatch, tiny
     monkeypatch.setenv("RB_LIVE_MODELS", f"org/name, {tiny_model('llama')}")
     offer = offer_from_environment()
     assert offer.names == (*ALWAYS, "org/name", LLAMA)
-    live = Live(offer, Bounds())
+    live = Live(offer, Limits())
     outcome = live.score(question(LLAMA))[0]
     scorer = live.loaded.get(LLAMA).scorer
     from rb_core.benchmarks.example import CompletionSet
@@ -227,7 +227,7 @@ def test_nobody_waits_for_a_hub_that_hangs(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_model_of_another_kind_shows_its_tokens_too(tiny_model: TinyModel) -> None:
     """The rewards along a completion end in its score, for a classifier that is read at its last token."""
-    live = Live(Offer((str(tiny_model("llama")),), nowhere), Bounds())
+    live = Live(Offer((str(tiny_model("llama")),), nowhere), Limits())
     outcome = live.score(question(LLAMA), along=True)[0]
     for completion in outcome.completions:
         assert completion.along[-1].reward == pytest.approx(completion.value, abs=1e-4)
@@ -235,7 +235,7 @@ def test_a_model_of_another_kind_shows_its_tokens_too(tiny_model: TinyModel) -> 
 
 def test_a_model_without_a_reward_by_token_says_so(tiny_model: TinyModel) -> None:
     """Where a model does not read its score at one token, its scores stand and the reason is given."""
-    live = Live(Offer((str(tiny_model("llama")),), nowhere), Bounds())
+    live = Live(Offer((str(tiny_model("llama")),), nowhere), Limits())
     live.loaded.get(LLAMA).scorer.reads_a_token = False  # type: ignore[attr-defined]
     outcome = live.score(question(LLAMA), along=True)[0]
     assert None not in [completion.value for completion in outcome.completions]
@@ -246,10 +246,10 @@ def test_rewards_by_token_keep_to_the_bound(offered: Offer) -> None:
     """A long prompt goes through the model once for its scores, but once a completion for the rewards by token: where
     that is too much, the scores stand without them."""
     long = replace(question(LLAMA), prompt="word " * 60, completions=tuple(f"answer {n}" for n in range(8)))
-    everything = Live(offered, Bounds()).score(long, along=True)[0]
+    everything = Live(offered, Limits()).score(long, along=True)[0]
     assert all(completion.along for completion in everything.completions)
     most = 2 * max(completion.score.num_tokens for completion in everything.completions)
-    bounded = Live(offered, Bounds(tokens=most)).score(long, along=True)[0]
+    bounded = Live(offered, Limits(tokens=most)).score(long, along=True)[0]
     assert [c.value for c in bounded.completions] == [c.value for c in everything.completions]
     assert not any(completion.along for completion in bounded.completions)
     assert f"at most {most:,} are read here at once" in bounded.no_along
@@ -257,7 +257,7 @@ def test_rewards_by_token_keep_to_the_bound(offered: Offer) -> None:
 
 def test_a_change_is_scored_like_a_text_that_is_typed(offered: Offer) -> None:
     """What a change is said to do to a score is what typing the changed text does."""
-    live = Live(offered, Bounds())
+    live = Live(offered, Limits())
     changes = (BY_ID["polite"], BY_ID["refusal"])
     asked = question(LLAMA, "baseline/longest")
     found = moved(asked.models, changes, 2, live.values(asked, all_texts(ANSWERS, changes)))
@@ -274,6 +274,6 @@ def test_a_change_is_scored_like_a_text_that_is_typed(offered: Offer) -> None:
 
 def test_too_many_tokens_are_refused_with_both_numbers(offered: Offer) -> None:
     """The bound on tokens is the model's own count, and the message says what to do."""
-    live = Live(offered, Bounds(tokens=20))
+    live = Live(offered, Limits(tokens=20))
     with pytest.raises(InputError, match=r"To local/llama this is \d+ tokens; at most 20 .* Shorten"):
         live.score(question(LLAMA))

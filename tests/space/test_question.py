@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from rb_core.results.score_table import Score
+from rb_core.space.limits import InputError
 from rb_core.space.try_a_pair.agreement import agreements, place
 from rb_core.space.try_a_pair.available_models import ALWAYS
 from rb_core.space.try_a_pair.question import (
     MAX_ALL_CHARACTERS,
     MAX_COMPLETIONS,
     EmptyCompletionError,
-    InputError,
     Question,
     ask,
     from_json,

@@ -17,9 +17,9 @@ from rb_core.benchmarks.example import CompletionSet, Message
 from rb_core.evaluation.score import make_scorer, score_candidates
 from rb_core.models.resolve import resolve
 from rb_core.space.html import message_html
-from rb_core.space.limits import Bounds
+from rb_core.space.limits import InputError, Limits
 from rb_core.space.try_a_pair.available_models import ALWAYS, Offer
-from rb_core.space.try_a_pair.question import MAX_CHARACTERS, MAX_COMPLETIONS, InputError, Question
+from rb_core.space.try_a_pair.question import MAX_CHARACTERS, MAX_COMPLETIONS, Question
 from rb_core.space.try_a_pair.result_html import outcome_html
 from rb_core.space.try_a_pair.scoring import Live, Outcome, without_paths
 from rb_core.space.try_a_pair.tab import SAMPLES, Sample
@@ -251,7 +251,7 @@ def test_a_system_prompt_that_a_template_refuses_says_which_field_to_clear(
     tiny_model: Callable[[str], Path],
 ) -> None:
     """Where the model's template refuses system messages, the message is about the page's field, not about a flag."""
-    live = Live(Offer((str(tiny_model("gemma2")),), lambda name: False), Bounds())
+    live = Live(Offer((str(tiny_model("gemma2")),), lambda name: False), Limits())
     question = Question(("local/gemma2",), PROMPT, tuple(ANSWERS))
     assert live.score(question)[0].margin is not None
     with pytest.raises(InputError, match=r"takes no system prompt.* Clear that field"):
@@ -260,7 +260,7 @@ def test_a_system_prompt_that_a_template_refuses_says_which_field_to_clear(
 
 def test_a_model_that_cannot_be_loaded_names_no_path(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The visitor reads that the model is not to be had; why and where stands in the log, without what was typed."""
-    live = Live(Offer((str(tmp_path),), lambda name: False), Bounds())
+    live = Live(Offer((str(tmp_path),), lambda name: False), Limits())
     question = Question((f"local/{tmp_path.name}",), PROMPT, tuple(ANSWERS))
     with pytest.raises(InputError, match="cannot be loaded on this machine") as refusal:
         live.score(question)

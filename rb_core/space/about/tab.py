@@ -16,9 +16,9 @@ from rb_core.benchmarks.load import load
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Metric, Section, TieCredit
 from rb_core.space.api import ENDPOINTS, mcp_installed
+from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.judge_html import SHARES
 from rb_core.space.results_source import ResultsSource
-from rb_core.space.try_a_pair.judges import MODES_ABOUT
 from rb_core.stats.intervals import REPLICATES
 from rb_core.stats.metrics import TIES_WEIGHTS
 from rb_core.stats.paired import ALPHA
@@ -73,7 +73,7 @@ def about_html(specs: Iterable[BenchmarkSpec]) -> str:
         first_benchmark=escape(known[0].id),
         benchmark_ids=", ".join(f"<code>{escape(spec.id)}</code>" for spec in known),
         modes=_modes(),
-        modes_count=len(MODES_ABOUT),
+        modes_count=len(MODE_DESCRIPTIONS),
         shares="".join(f"<dt>{escape(each.label)}</dt><dd>{escape(each.about)}</dd>" for each in SHARES.values()),
         endpoints="".join(_row(f"<code>/{escape(name)}</code>", escape(what)) for name, what in ENDPOINTS.items()),
         mcp=_MCP[0] if mcp_installed() else _MCP[1],
@@ -95,7 +95,7 @@ def _modes() -> str:
     """How a judge can be asked, and what its score then is."""
     rows = "".join(
         f'<tr><th scope="row"><code>{mode}</code></th><td>{escape(about.asks)}</td><td>{escape(about.score)}</td></tr>'
-        for mode, about in MODES_ABOUT.items()
+        for mode, about in MODE_DESCRIPTIONS.items()
     )
     return _table("How judges are asked", {"Mode": False, "Asked": False, "Score": False}, rows)
 

@@ -15,7 +15,7 @@ from rb_core.leaderboard.comparison import LEAST, MOST, comparison
 from rb_core.space.api import RequestError, answering, kind_of, known_board, known_model
 from rb_core.space.compare.view import comparison_html
 from rb_core.space.html import message_html
-from rb_core.space.limits import Line
+from rb_core.space.limits import WaitingLine
 from rb_core.space.results_source import Payload, ResultsSource
 
 REMEMBERED = 32
@@ -42,7 +42,7 @@ class Comparer:
         self._source = source
         self._known: OrderedDict[tuple[str, ...], Found] = OrderedDict()
         self._shown: Payload | None = None
-        self._line = Line(WAITING)
+        self._line = WaitingLine(WAITING)
 
     def choices(self) -> dict[str, Any]:
         """The boards of two models or more."""
@@ -53,7 +53,7 @@ class Comparer:
         """The comparison as plain JSON. Raises ComparisonError as `comparison` does, and InputError where too many
         others wait."""
         key = (benchmark, *models)
-        with self._line.place(), self._line.turn():
+        with self._line.admit(), self._line.turn():
             shown = self._source.payload()
             if shown is not self._shown:
                 self._known.clear()

@@ -10,7 +10,7 @@ from html import escape
 from typing import NamedTuple
 
 from rb_core.space.html import Plain, bar_html, facts_html, named_facts, number_text, score_html, table_html
-from rb_core.space.try_a_pair.judges import MODES_ABOUT
+from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 
 
 class Share(NamedTuple):
@@ -87,7 +87,7 @@ _BACKENDS = {"local": "generated in the process of the run", "served": "an OpenA
 def asked_facts(judge: Plain) -> list[tuple[str, str]]:
     """How a judge was asked, as facts among the other settings. judge: a records.JudgeRef as JSON."""
     backends = (_BACKENDS.get(each, f"the inference provider {each}") for each in judge["backend"].split(", "))
-    facts = [("Asked", f"{escape(judge['mode'])}: {escape(MODES_ABOUT[judge['mode']].asks)}")]
+    facts = [("Asked", f"{escape(judge['mode'])}: {escape(MODE_DESCRIPTIONS[judge['mode']].asks)}")]
     facts += [("Judges of the panel", escape(", ".join(judge["panel"])))] if judge.get("panel") else []
     facts += [("Replies are from", escape(" and ".join(backends)))]
     facts += [

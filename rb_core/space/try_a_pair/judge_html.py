@@ -7,12 +7,13 @@ from html import escape
 from typing import Any
 
 from rb_core.scorers.judge.parsing import LETTERS
-from rb_core.space.try_a_pair.judges import MODES_ABOUT, Judged, Said, agrees
+from rb_core.space.judge_modes import MODE_DESCRIPTIONS
+from rb_core.space.try_a_pair.judges import Judged, Said, agrees
 
 
 def judge_notes(judged: Judged) -> list[str]:
     """What kind of number a judge's score is, and how many completions speak to the judge."""
-    about = MODES_ABOUT[judged.mode]
+    about = MODE_DESCRIPTIONS[judged.mode]
     notes = [
         f"This is a judge: a language model that was asked {about.asks}. Its score is {about.score}. That is no reward "
         "in nats, so no Bradley-Terry probability applies."

@@ -8,9 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import RewardBenchError
@@ -24,9 +23,8 @@ from rb_core.scorers.judge.prompt_templates import is_injection
 from rb_core.scorers.judge.scorer import Exchange, JudgeScorer
 from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.types import SERVER_ERROR
-from rb_core.space.limits import Bounds
+from rb_core.space.limits import InputError, Limits
 from rb_core.space.try_a_pair.available_models import ListedJudge
-from rb_core.space.try_a_pair.question import InputError
 
 log = logging.getLogger(__name__)
 
@@ -39,33 +37,6 @@ MOST_SHOWN = 6_000  # characters of one reply: its beginning, and its end, where
 
 # What a server says of a request may repeat the request.
 _SERVER_SAYS = re.compile(r"\((HTTP \d+): .*\)", re.DOTALL)
-
-
-class ModeAbout(NamedTuple):
-    """A mode in words. asks: what a judge is asked; score: what a completion's score is."""
-
-    asks: str
-    score: str
-
-
-MODES_ABOUT: Mapping[Mode, ModeAbout] = {
-    "pairwise": ModeAbout(
-        "which of two completions is better, for every two of them and in both orders",
-        "the share of its comparisons that a completion won; a verdict one way and then the other makes a half",
-    ),
-    "ratings": ModeAbout(
-        "how good each completion is by itself, from 1 to 10",
-        "the rating, or its expected value by the probabilities of all ratings",
-    ),
-    "listwise": ModeAbout(
-        "which of all completions is best, as often as there are completions, each standing once in every place",
-        "the share of these times that a completion was named best",
-    ),
-    "logprob": ModeAbout(
-        "for one letter, that of the better of two completions, for every two of them and in both orders",
-        "the probability that the judge gave to a completion's letter, on average",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -118,7 +89,7 @@ def agrees(group: Sequence[Said]) -> bool | None:
     return group[0].best is not None and len({each.best for each in group}) == 1
 
 
-def options_of(judge: ListedJudge, bounds: Bounds) -> ModelOptions:
+def options_of(judge: ListedJudge, bounds: Limits) -> ModelOptions:
     """How a judge is asked on the page."""
     asked = JudgeOptions(mode=judge.mode, max_new_tokens=bounds.judge_reply)
     if judge.base_url is not None:
@@ -135,7 +106,7 @@ def options_of(judge: ListedJudge, bounds: Bounds) -> ModelOptions:
 class Judges:
     """Asks judges within bounds, and remembers for a minute which servers did not answer. One question at a time."""
 
-    def __init__(self, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, bounds: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._bounds = bounds
         self._clock = clock
         self._away: dict[str, float] = {}

@@ -17,8 +17,7 @@ from rb_core.errors import RewardBenchError, first_line, hub_errors
 from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.base import Scorer
-from rb_core.space.limits import GIB
-from rb_core.space.try_a_pair.question import InputError
+from rb_core.space.limits import GIB, InputError
 
 log = logging.getLogger(__name__)
 

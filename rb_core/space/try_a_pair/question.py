@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rb_core.benchmarks.example import Conversation, Message
-from rb_core.errors import RewardBenchError
+from rb_core.space.limits import InputError
 
 MIN_COMPLETIONS = 2
 
@@ -43,10 +43,6 @@ Exchange = tuple[str, str]
 
 
 _NAMED_FIELDS = ("model", "models", "system", "turns", "prompt", "completions", "chosen", "rejected")
-
-
-class InputError(RewardBenchError):
-    """What a visitor typed cannot be scored; the message says what to change."""
 
 
 class EmptyCompletionError(InputError):

@@ -19,11 +19,11 @@ from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Cell, Scorer, by_cell
-from rb_core.space.limits import Bounds, Line
+from rb_core.space.limits import InputError, Limits, WaitingLine
 from rb_core.space.try_a_pair.available_models import Offer
 from rb_core.space.try_a_pair.judges import Judged, Judges, options_of
 from rb_core.space.try_a_pair.model_cache import Loaded, LoadedModels
-from rb_core.space.try_a_pair.question import InputError, Question
+from rb_core.space.try_a_pair.question import Question
 
 if TYPE_CHECKING:
     from rb_core.scorers.conversation_scorer import ConversationScorer
@@ -105,12 +105,12 @@ class Live:
     who wait for a judge's server stand in a line of their own, so that nobody else waits for it.
     """
 
-    def __init__(self, offer: Offer, bounds: Bounds) -> None:
+    def __init__(self, offer: Offer, bounds: Limits) -> None:
         self.offer = offer
         self.bounds = bounds
-        self.line = Line(bounds.waiting)
+        self.line = WaitingLine(bounds.queue)
         self.judges = Judges(bounds)
-        self._served = Line(bounds.waiting)
+        self._served = WaitingLine(bounds.queue)
         self.loaded = LoadedModels(bounds.memory, self._spec, _load)
 
     def bring(self, models: Sequence[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from gradio.events import api
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.load import load
 from rb_core.space.html import message_html, notice_html
-from rb_core.space.limits import Bounds, Visitors
+from rb_core.space.limits import InputError, Limits, RateLimiter
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.try_a_pair.agreement import Place, place_of
 from rb_core.space.try_a_pair.available_models import ALWAYS, Offer, offer_from_environment
@@ -28,7 +28,6 @@ from rb_core.space.try_a_pair.question import (
     MAX_MODELS,
     MIN_COMPLETIONS,
     EmptyCompletionError,
-    InputError,
     Question,
     ask,
     from_json,
@@ -39,7 +38,7 @@ from rb_core.space.try_a_pair.result_html import WAITING, moved_html, outcome_ht
 from rb_core.space.try_a_pair.scoring import Live, Outcome
 from rb_core.space.try_a_pair.what_if import BY_ID, CHANGES, NOT_FOR_JUDGES, Moved, all_texts, moved
 
-ScoreText = Callable[..., Any]
+GpuDecorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 Updates = dict[Any, Any]
@@ -133,10 +132,10 @@ class Said(NamedTuple):
 class Served:
     """What the tab's functions do, with what they need: a place in line, the models, and the margins of results."""
 
-    def __init__(self, live: Live, source: ResultsSource, on_gpu: Callable[[ScoreText], ScoreText] | None) -> None:
+    def __init__(self, live: Live, source: ResultsSource, on_gpu: GpuDecorator | None) -> None:
         self.live = live
         self._source = source
-        self._visitors = Visitors(live.bounds.per_minute)
+        self._visitors = RateLimiter(live.bounds.per_minute)
         self._on_gpu = on_gpu is not None
 
         def score(question: Question, along: bool) -> list[Outcome]:
@@ -153,7 +152,7 @@ class Served:
         """A request that is counted and has its place in line. Raises InputError for one too many."""
         host = request.client.host if request is not None and request.client else None
         self._visitors.count(request.session_hash if request is not None else None, host)
-        with self.live.line.place():
+        with self.live.line.admit():
             yield
 
     def question(
@@ -203,15 +202,13 @@ class Served:
         return moved(question.models, changes, len(question.completions), self._values(question, texts))
 
 
-def build_try_pair(
-    page: gr.Blocks, source: ResultsSource, on_gpu: Callable[[ScoreText], ScoreText] | None = None
-) -> None:
+def build_try_pair(page: gr.Blocks, source: ResultsSource, on_gpu: GpuDecorator | None = None) -> None:
     """Lay out the tab, inside of a tab's context, and publish the endpoint `score`.
 
     source: where a model's margins on benchmarks are; on_gpu wraps the functions that score, where a Space lends a GPU
     by the call. Which models, and how much of them, is in the environment (RB_LIVE_...).
     """
-    served = Served(Live(offer_from_environment(), Bounds.from_environment()), source, on_gpu)
+    served = Served(Live(offer_from_environment(), Limits.from_environment()), source, on_gpu)
     gr.HTML(
         '<div class="rb-intro"><h2 class="rb-title">Try a pair</h2><p class="rb-lead">Score your own completions with '
         "the code that scores the benchmarks. What you type is neither stored nor logged here.</p></div>",
