@@ -66,7 +66,7 @@ def sync_push(
     if private and not create:
         raise HubError("--private says how a repository is made: give --create as well")
 
-    def show(plan: push.Plan) -> None:
+    def show(plan: push.PushPlan) -> None:
         for line in plan.lines():
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
@@ -177,7 +177,7 @@ def export_eval_results(
 ) -> None:
     """Write a model's results as the hub's .eval_results and as a model-index for its card, in percent."""
     exported = export.for_the_hub(root, model, source_url=source_url)
-    repository = export.target(exported, repo) if pull_request else None
+    repository = export.target_repository(exported, repo) if pull_request else None
     for reason in exported.left_out:
         _say(f"left out: {reason}")
     if repository is not None:
@@ -231,7 +231,7 @@ def submit(
     """Evaluate on Hugging Face Jobs instead of here, and push the result from there. Costs money."""
     more = options or []
     _check_passed_on(context, model, benchmark, more)
-    job = hf_jobs.plan(
+    job = hf_jobs.plan_job(
         model,
         benchmark,
         flavor,
@@ -250,7 +250,7 @@ def submit(
         hf_jobs.check_flavor(flavor)
         print(job.describe())
         return
-    started = hf_jobs.submit(job)
+    started = hf_jobs.submit_job(job)
     print(f"job {started.id} is {started.status}: {started.url}")
 
 
@@ -259,14 +259,14 @@ def show_jobs(
     everything: Annotated[bool, typer.Option("--all", help="also the jobs that have ended")] = False,
 ) -> None:
     """List the evaluations that run on Hugging Face Jobs."""
-    print(hf_jobs.table(hf_jobs.list_jobs(namespace, ended=everything)))
+    print(hf_jobs.jobs_table(hf_jobs.list_jobs(namespace, ended=everything)))
 
 
 # What the commands are made of
 
 
 def _open_pull_request(exported: export.Exported, repository: str, *, dry_run: bool) -> None:
-    plan = export.plan(exported, repository)
+    plan = export.plan_pull_request(exported, repository)
     if not plan.files:
         _say(f"{repository}: main has all of this already; no pull request was opened")
     elif plan.standing:
@@ -305,4 +305,4 @@ def _check_passed_on(context: typer.Context, model: str, benchmark: str, options
                 f"--{name.replace('_', '-')}: a job has no files of this machine, and its own place for results"
             )
     if evaluate.params["reference"] is not None:
-        hf_jobs.check_model(evaluate.params["reference"])
+        hf_jobs.check_job_model(evaluate.params["reference"])

@@ -73,7 +73,7 @@ _ADVICE: Mapping[int | None, str] = {
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run, where and for how long. `plan` makes one.
+    """What is to be run, where and for how long. `plan_job` makes one.
 
     package: what pip installs; repo: the dataset repository that the result is pushed to, None for nowhere; options:
     further options of `evaluate`; timeout: seconds, or a number with s, m, h or d; namespace: the user or organisation
@@ -157,7 +157,7 @@ class JobStatus:
 # Planning, which sends nothing
 
 
-def plan(
+def plan_job(
     model: str,
     benchmark: str,
     flavor: str,
@@ -174,7 +174,7 @@ def plan(
     package: what pip installs; by default this checkout's commit, from its remote. Raises HubError for what a job
     cannot have (a model or a benchmark on this machine), and for anything malformed.
     """
-    check_model(model)
+    check_job_model(model)
     if benchmark not in BENCHMARKS:
         raise HubError(f"--benchmark {benchmark}: a job has no files of this machine; choose {', '.join(BENCHMARKS)}")
     if repo is not None and not re.fullmatch(f"{Segment}/{Segment}", repo):
@@ -189,7 +189,7 @@ def plan(
     return Job(model, benchmark, flavor, package, repo, tuple(options), timeout, namespace, image)
 
 
-def check_model(model: str) -> None:
+def check_job_model(model: str) -> None:
     """Raises HubError for a model that a job cannot load."""
     if model in RECORDS:
         return
@@ -262,7 +262,7 @@ def check_flavor(flavor: str, api: HfApi | None = None) -> None:
         raise HubError(f"unknown flavor {flavor!r}: choose one of {', '.join(names)}")
 
 
-def submit(job: Job, api: HfApi | None = None) -> JobStatus:
+def submit_job(job: Job, api: HfApi | None = None) -> JobStatus:
     """Start a job. The token goes along as a secret and nowhere else.
 
     Raises HubError, in one line and without the token, when the client is too old, there is no token, the flavor is
@@ -297,7 +297,7 @@ def submit(job: Job, api: HfApi | None = None) -> JobStatus:
 def list_jobs(namespace: str | None = None, *, ended: bool = False, api: HfApi | None = None) -> list[JobStatus]:
     """The jobs of this package in a namespace (the token's own by default), newest first; with `ended` also past ones.
 
-    Raises HubError as `submit`.
+    Raises HubError as `submit_job`.
     """
     api = api or _api()
     _check_client(api)
@@ -309,7 +309,7 @@ def list_jobs(namespace: str | None = None, *, ended: bool = False, api: HfApi |
     return sorted((job for job in found if ended or not job.ended), key=lambda job: job.created, reverse=True)
 
 
-def table(jobs: Iterable[JobStatus]) -> str:
+def jobs_table(jobs: Iterable[JobStatus]) -> str:
     """Jobs as aligned text, one line each below a header."""
     names = ("id", "status", "model", "benchmark", "flavor", "created", "url")
     rows = [names, *(tuple(getattr(job, name) or "-" for name in names) for job in jobs)]

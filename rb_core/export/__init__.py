@@ -17,26 +17,26 @@ from rb_core.export.hub_formats import (
     write_for_the_hub,
 )
 from rb_core.export.model_cards import edited_card
-from rb_core.export.pull_requests import Plan, open_pull_request, plan, target
-from rb_core.export.selection import link
+from rb_core.export.pull_requests import PullRequestPlan, open_pull_request, plan_pull_request, target_repository
+from rb_core.export.selection import source_link
 
 __all__ = [
     "INDEX_FILE",
     "RELATIONSHIPS",
     "TASK_NAME",
     "Exported",
-    "Plan",
+    "PullRequestPlan",
     "Reporter",
     "edited_card",
     "every_eval_ever",
     "for_the_hub",
     "hub_files",
     "index_block",
-    "link",
     "model_index",
     "open_pull_request",
-    "plan",
-    "target",
+    "plan_pull_request",
+    "source_link",
+    "target_repository",
     "write_for_the_hub",
     "write_records",
 ]

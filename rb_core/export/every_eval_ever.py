@@ -14,7 +14,16 @@ from typing import Any
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Metric, Section
 from rb_core.errors import DataError, ResultError
-from rb_core.export.selection import OWN, check_model, dataset_of, link, spec_of, split_of, value_of, why_incomplete
+from rb_core.export.selection import (
+    OWN,
+    check_exportable,
+    dataset_split,
+    hub_dataset,
+    required_value,
+    result_spec,
+    source_link,
+    why_incomplete,
+)
 from rb_core.files import write_atomically
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
@@ -53,7 +62,7 @@ def every_eval_ever(
     The same result gives the same path and bytes. Raises ResultError for a name that cannot be exported and for a named
     model without a result.
     """
-    wanted = {check_model(name) for name in models}
+    wanted = {check_exportable(name) for name in models}
     found, left_out = read_results(root)
     for name in sorted(wanted - {result.model.name for result in found}):
         raise ResultError(f"{name}: no result below {root}; `evaluate` makes one")
@@ -155,7 +164,7 @@ def _eee_source(result: Result, reporter: Reporter) -> dict[str, Any]:
         "source_organization_name": owner[1] if owner else "unknown",
         # Leaderboards are run by others than those who made the models on them.
         "evaluator_relationship": "third_party",
-        "additional_details": _details(source=source, url=link(source), note=result.published.note),
+        "additional_details": _details(source=source, url=source_link(source), note=result.published.note),
     }
 
 
@@ -194,7 +203,7 @@ def _eee_model(result: Result) -> dict[str, Any]:
 
 def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
     """Headline, sections, and those subsets that are not a section of their own."""
-    spec = spec_of(result)
+    spec = result_spec(result)
     whole = "The benchmark's score: the weighted mean of its sections" if spec.sections else "Accuracy"
     yield _eee_entry(result, "overall", (), result.headline, "overall", _headline_bounds(spec), whole)
     for section in spec.sections:
@@ -246,7 +255,7 @@ def _eee_entry(
             "additional_details": {"level": level},
         },
         # A mean of ones may be a bit above one in floating point, and a score outside of its bounds is refused.
-        "score_details": {"score": round(value_of(estimate), 12)} | _eee_uncertainty(estimate),
+        "score_details": {"score": round(required_value(estimate), 12)} | _eee_uncertainty(estimate),
     }
 
 
@@ -270,9 +279,9 @@ def _eee_dataset(result: Result) -> dict[str, Any]:
     reference = result.benchmark
     details = _details(revision=reference.revision, examples_sha256=reference.sha256)
     data: dict[str, Any] = {"dataset_name": reference.title}
-    if repo := dataset_of(result):
+    if repo := hub_dataset(result):
         data |= {"source_type": "hf_dataset", "hf_repo": repo}
-        data |= {"hf_split": split} if (split := split_of(spec_of(result))) else {}
+        data |= {"hf_split": split} if (split := dataset_split(result_spec(result))) else {}
     else:
         data |= {"source_type": "other"}
         details |= {"source": reference.source}

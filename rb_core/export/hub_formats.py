@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from rb_core.errors import ResultError
 from rb_core.export.selection import (
-    check_model,
-    dataset_of,
+    check_exportable,
+    dataset_split,
     from_yaml,
-    link,
-    spec_of,
-    split_of,
+    hub_dataset,
+    required_value,
+    result_spec,
+    source_link,
     to_yaml,
-    value_of,
     why_incomplete,
 )
 from rb_core.files import write_atomically
@@ -56,14 +56,14 @@ def for_the_hub(root: Path, model: str, *, source_url: str | None = None) -> Exp
 
     Raises ResultError for a name nobody else can look up, and when there is nothing to export.
     """
-    check_model(model)
+    check_exportable(model)
     if source_url is not None and not re.match(r"https?://\S+$", source_url):
         raise ResultError(f"source {source_url!r}: expected a link that begins with https://")
     found, left_out = read_results(root)
     kept = []
     for result in (r for r in found if r.model.name == model):
         why = why_incomplete(result)
-        if why is None and dataset_of(result) is None:
+        if why is None and hub_dataset(result) is None:
             why = f"its rows came from {result.benchmark.source}, not from a dataset on the hub"
         if why is None:
             kept.append(result)
@@ -93,9 +93,9 @@ def eval_entry(result: Result, source_url: str | None = None) -> EvalResultEntry
         ) from None
     url, name = _source(result, source_url)
     return EvalResultEntry(
-        dataset_id=str(dataset_of(result)),
+        dataset_id=str(hub_dataset(result)),
         task_id=TASK_ID,
-        value=percent(value_of(result.headline)),
+        value=percent(required_value(result.headline)),
         dataset_revision=_commit(result.benchmark.revision),
         # An evaluation that was published without its date was run by the day it was retrieved.
         date=result.run.started if result.run else result.published.retrieved if result.published else None,
@@ -113,7 +113,7 @@ def _source(result: Result, given: str | None) -> tuple[str | None, str | None]:
     """Link and name of where a result comes from: what a published one says, else what was given."""
     if result.published is None:
         return given, "Scores" if given else None
-    url = link(result.published.source)
+    url = source_link(result.published.source)
     return url, "Published scores" if url else None
 
 
@@ -129,7 +129,7 @@ def _notes(result: Result) -> str:
         parts += [text for text in (result.model.dtype, _implicit(result)) if text]
     if result.published:
         parts.append("as published" + (f", {result.published.note}" if result.published.note else ""))
-        parts += [] if link(result.published.source) else [f"from {result.published.source}"]
+        parts += [] if source_link(result.published.source) else [f"from {result.published.source}"]
     if result.counts and result.counts.unscored:
         parts.append(f"{result.counts.unscored} of {result.counts.examples} examples unscored")
     return "; ".join(parts)
@@ -154,7 +154,7 @@ def model_index(exported: Exported) -> list[dict[str, Any]]:
 def _card_metrics(result: Result, source_url: str | None) -> Iterator[EvalResult]:
     from huggingface_hub import EvalResult
 
-    spec = spec_of(result)
+    spec = result_spec(result)
     url, name = _source(result, source_url)
     types = {section.name: "accuracy" if section.metric == "accuracy" else "score" for section in spec.sections}
     for title, estimate in {"Score": result.headline, **result.sections}.items():
@@ -163,9 +163,9 @@ def _card_metrics(result: Result, source_url: str | None) -> Iterator[EvalResult
         yield EvalResult(
             task_type=TASK_TYPES.get(result.model.kind, "text-classification"),
             task_name=TASK_NAME,
-            dataset_type=str(dataset_of(result)),
+            dataset_type=str(hub_dataset(result)),
             dataset_name=result.benchmark.title,
-            dataset_split=split_of(spec),
+            dataset_split=dataset_split(spec),
             dataset_revision=_commit(result.benchmark.revision),
             metric_type=types.get(title, "score"),
             metric_name=f"{title} (percent)",

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from rb_core.errors import ResultError, first_line
 from rb_core.export.hub_formats import Exported, entry_paths, hub_files, model_index
 from rb_core.export.model_cards import CARD, edited_card
-from rb_core.export.selection import check_model
+from rb_core.export.selection import check_exportable
 from rb_core.hub.client import asking
 
 PULL_REQUEST = "Add evaluation results on preference benchmarks"
@@ -22,7 +22,7 @@ _ADVICE: Mapping[int | None, str] = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class PullRequestPlan:
     """A pull request: its files by path that are not on main as they should be, against main at a commit.
 
     standing: the address of an open pull request that has exactly these files.
@@ -34,7 +34,7 @@ class Plan:
     standing: str | None = None
 
 
-def target(exported: Exported, repo: str | None) -> str:
+def target_repository(exported: Exported, repo: str | None) -> str:
     """The model repository that results are pushed to.
 
     Raises ResultError for results of a local folder, and where the weights came from another repository than the name
@@ -49,10 +49,10 @@ def target(exported: Exported, repo: str | None) -> str:
             )
         if result.run is not None and repo is None and model.source != exported.model:
             raise ResultError(f"the weights scored as {exported.model} are {model.source}: say --repo {model.source}")
-    return check_model(repo or exported.model)
+    return check_exportable(repo or exported.model)
 
 
-def plan(exported: Exported, repo: str) -> Plan:
+def plan_pull_request(exported: Exported, repo: str) -> PullRequestPlan:
     """What a pull request would change in a model repository. Reads from the hub, changes nothing there.
 
     Raises HubError, in one line, for what the hub refuses or does not answer.
@@ -67,7 +67,7 @@ def plan(exported: Exported, repo: str) -> Plan:
     if files:
         with asking(repo, _ADVICE):
             standing = _standing(repo, files)
-    return Plan(repo, base, files, standing)
+    return PullRequestPlan(repo, base, files, standing)
 
 
 def _edited_card_bytes(content: bytes, exported: Exported) -> bytes:
@@ -102,7 +102,7 @@ def _standing(repo: str, files: Mapping[str, bytes]) -> str | None:
     return None
 
 
-def open_pull_request(plan: Plan) -> str:
+def open_pull_request(plan: PullRequestPlan) -> str:
     """Open the pull request; returns its address. Raises HubError, in one line, when the hub refuses."""
     from huggingface_hub import CommitOperationAdd, HfApi
 

@@ -17,7 +17,7 @@ from rb_core.results.schema import Result, Segment
 OWN = ("builtin", "baseline")
 
 
-def check_model(name: str) -> str:
+def check_exportable(name: str) -> str:
     """The name of a model that others can look up. Raises ResultError for any other."""
     if not re.fullmatch(rf"{Segment}/{Segment}", name):
         raise ResultError(f"model {name!r}: expected ORG/NAME, as on the hub; only such a model can be exported")
@@ -35,30 +35,30 @@ def why_incomplete(result: Result) -> str | None:
     return None
 
 
-def dataset_of(result: Result) -> str | None:
+def hub_dataset(result: Result) -> str | None:
     """The hub's dataset that a result is about; None where its rows came from elsewhere."""
     spec = BENCHMARKS.get(result.benchmark.id)
     return spec.source.repo if spec and spec.source and spec.source.repo == result.benchmark.source else None
 
 
-def spec_of(result: Result) -> BenchmarkSpec:
+def result_spec(result: Result) -> BenchmarkSpec:
     """The benchmark that a result is about; for one of somebody's own what the result says of it."""
     return BENCHMARKS.get(result.benchmark.id) or custom_spec(result.benchmark.id, result.benchmark.subsets)
 
 
-def value_of(estimate: Estimate | None) -> float:
+def required_value(estimate: Estimate | None) -> float:
     """The value of an estimate that is known to have one."""
     if estimate is None or estimate.value is None:
         raise ResultError("a result without a headline cannot be exported")
     return estimate.value
 
 
-def split_of(spec: BenchmarkSpec) -> str | None:
+def dataset_split(spec: BenchmarkSpec) -> str | None:
     """The split of the dataset that a benchmark's rows are in; None where there are several, or no dataset."""
     return spec.source.splits[0] if spec.source and len(spec.source.splits) == 1 else None
 
 
-def link(source: str) -> str | None:
+def source_link(source: str) -> str | None:
     """The first source of a published result as a link; None for one that is not on the web."""
     first = re.split("; | ", source, maxsplit=1)[0]
     if found := re.fullmatch(r"([\w.-]+/[\w.-]+)@([0-9a-f]{7,40}):(.+)", first):

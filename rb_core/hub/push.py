@@ -18,7 +18,7 @@ EMPTY = State("", None, {})
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalResult:
     """A result here: its file's content, and its score file where it has one."""
 
     result: Result
@@ -27,7 +27,7 @@ class Local:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PushPlan:
     """What a push would do to a repository at a commit, by path.
 
     kept: results there that stay, each with the reason; unchanged: how many are there already; files: everything that
@@ -70,7 +70,7 @@ class Plan:
 class Pushed:
     """What became of a push: the plan, and the address of the commit or pull request; None when nothing was to do."""
 
-    plan: Plan
+    plan: PushPlan
     url: str | None
 
 
@@ -83,7 +83,7 @@ def push(
     pr: bool = False,
     dry_run: bool = False,
     overwrite: bool = False,
-    show: Callable[[Plan], None] = lambda plan: None,
+    show: Callable[[PushPlan], None] = lambda plan: None,
     repo: ResultsRepo | None = None,
 ) -> Pushed:
     """Bring the results below `root`, their scores and what is derived from them to a dataset repository.
@@ -97,10 +97,10 @@ def push(
     local = read_local(root)
     if create and not dry_run:
         retrying(lambda: _create(repo, private), f"creating {name}")
-    shown: Plan | None = None
+    shown: PushPlan | None = None
     for number in range(1, TRIES + 1):
         state = retrying(lambda: _state(repo, missing_ok=create and dry_run), f"reading {name}")
-        plan = make_plan(repo, state, local, overwrite=overwrite)
+        plan = plan_push(repo, state, local, overwrite=overwrite)
         if plan != shown:
             show(plan)
             shown = plan
@@ -116,18 +116,18 @@ def push(
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def read_local(root: Path) -> dict[str, Local]:
+def read_local(root: Path) -> dict[str, LocalResult]:
     """The results below a root by path, with their score files. Raises for the first that is not valid."""
     results, refused = read_results(root)
     if refused:
         raise ResultError(f"{len(refused)} of the files to push are no results; the first: {refused[0]}")
     if not results:
         raise ResultError(f"{root}: there are no results below it")
-    found: dict[str, Local] = {}
+    found: dict[str, LocalResult] = {}
     for result in results:
         path = result.path().as_posix()
         content = (root / path).read_bytes()
-        found[path] = Local(parse_result(content, path), content, _score_file(root, result))
+        found[path] = LocalResult(parse_result(content, path), content, _score_file(root, result))
     return found
 
 
@@ -146,7 +146,7 @@ def _score_file(root: Path, result: Result) -> Path | None:
 # The plan
 
 
-def make_plan(repo: ResultsRepo, state: State, local: Mapping[str, Local], *, overwrite: bool) -> Plan:
+def plan_push(repo: ResultsRepo, state: State, local: Mapping[str, LocalResult], *, overwrite: bool) -> PushPlan:
     """Compare by content hash, decide for each result, and derive what follows from the whole."""
     there = read_remote(repo, state, local)
     added, replaced, kept, unchanged = [], [], {}, 0
@@ -167,10 +167,10 @@ def make_plan(repo: ResultsRepo, state: State, local: Mapping[str, Local], *, ov
             files[mine.result.scores_path().as_posix()] = mine.scores
     merged = {**there, **{path: content for path, content in files.items() if isinstance(content, bytes)}}
     files |= _derived(repo, state, merged)
-    return Plan(state.commit, tuple(added), tuple(replaced), kept, unchanged, files)
+    return PushPlan(state.commit, tuple(added), tuple(replaced), kept, unchanged, files)
 
 
-def read_remote(repo: ResultsRepo, state: State, local: Mapping[str, Local]) -> dict[str, bytes]:
+def read_remote(repo: ResultsRepo, state: State, local: Mapping[str, LocalResult]) -> dict[str, bytes]:
     """The result files of a state by path, those that are results. Raises HubError when one cannot be fetched."""
     found, refused = repo.read(state, state.results(), lambda path: local[path].content if path in local else None)
     if refused:
@@ -243,7 +243,7 @@ def _state(repo: ResultsRepo, *, missing_ok: bool) -> State:
         ) from None
 
 
-def _commit(repo: ResultsRepo, plan: Plan, *, pr: bool = False) -> str:
+def _commit(repo: ResultsRepo, plan: PushPlan, *, pr: bool = False) -> str:
     from huggingface_hub import CommitOperationAdd
 
     info = repo.api.create_commit(
@@ -257,7 +257,7 @@ def _commit(repo: ResultsRepo, plan: Plan, *, pr: bool = False) -> str:
     return str(info.pr_url if pr else info.commit_url)
 
 
-def _open_pull_request(repo: ResultsRepo, plan: Plan) -> str:
+def _open_pull_request(repo: ResultsRepo, plan: PushPlan) -> str:
     """The address of the pull request with this plan: an open one, else a new one."""
     for each in repo.api.get_repo_discussions(repo.name, repo_type="dataset"):
         if each.is_pull_request and each.status in ("open", "draft") and each.title == plan.title():

@@ -125,7 +125,7 @@ def service(tmp_path: Path) -> Iterator[Service]:
 
 def planned(**changes: Any) -> hf_jobs.Job:
     plain: dict[str, Any] = {"repo": "org/results", "options": ["--dtype", "bfloat16"], "package": PACKAGE}
-    return hf_jobs.plan(MODEL, "rewardbench-2", changes.pop("flavor", "a10g-large"), **plain | changes)
+    return hf_jobs.plan_job(MODEL, "rewardbench-2", changes.pop("flavor", "a10g-large"), **plain | changes)
 
 
 def rb(arguments: Sequence[str], service: Service) -> subprocess.CompletedProcess[str]:
@@ -144,7 +144,7 @@ SUBMIT = ("submit", "--model", MODEL, "--benchmark", "rewardbench-2", "--flavor"
 
 def test_a_job_is_posted_exactly(service: Service) -> None:
     """The client posts this JSON and nothing else: command, environment, labels, and the token among the secrets."""
-    started = hf_jobs.submit(planned(timeout="90m", image="python:3.12"), service.api)
+    started = hf_jobs.submit_job(planned(timeout="90m", image="python:3.12"), service.api)
     assert service.posted == [
         {
             "command": ["bash", "-c", COMMAND],
@@ -169,7 +169,7 @@ def test_a_job_is_posted_exactly(service: Service) -> None:
 
 def test_the_token_is_a_secret_and_nothing_else(service: Service) -> None:
     """Without its secrets, what was posted does not hold the token, nor does what is known of the job."""
-    started = hf_jobs.submit(planned(namespace="org"), service.api)
+    started = hf_jobs.submit_job(planned(namespace="org"), service.api)
     (posted,) = service.posted
     assert posted.pop("secrets") == {"HF_TOKEN": TOKEN}
     assert TOKEN not in json.dumps(posted)
@@ -240,22 +240,22 @@ def test_what_makes_no_sense_is_refused_before_anything_is_sent(
 def test_files_of_this_machine_are_refused(tmp_path: Path) -> None:
     """A model folder and a benchmark file are not there in a job."""
     with pytest.raises(HubError, match="no files of this machine"):
-        hf_jobs.plan(str(tmp_path), "rewardbench-2", "a10g-large", package=PACKAGE)
+        hf_jobs.plan_job(str(tmp_path), "rewardbench-2", "a10g-large", package=PACKAGE)
     with pytest.raises(HubError, match="no files of this machine"):
-        hf_jobs.plan(MODEL, "my_pairs.jsonl", "a10g-large", package=PACKAGE)
+        hf_jobs.plan_job(MODEL, "my_pairs.jsonl", "a10g-large", package=PACKAGE)
 
 
 def test_an_unknown_flavor_is_refused(service: Service) -> None:
     """What the service does not list is an error that lists what it has; nothing is posted."""
     with pytest.raises(HubError, match="unknown flavor 'a10g-huge': choose one of cpu-basic, a10g-large"):
-        hf_jobs.submit(planned(flavor="a10g-huge"), service.api)
+        hf_jobs.submit_job(planned(flavor="a10g-huge"), service.api)
     assert service.posted == []
 
 
 def test_a_repository_that_is_not_there_is_found_before_anything_is_paid_for(service: Service) -> None:
     """A push into nothing would fail when the evaluation is over; nothing is posted."""
     with pytest.raises(HubError, match="--repo org/other: there is no such dataset repository"):
-        hf_jobs.submit(planned(repo="org/other"), service.api)
+        hf_jobs.submit_job(planned(repo="org/other"), service.api)
     assert service.posted == []
 
 
@@ -272,7 +272,7 @@ def test_a_refusal_is_one_line_without_the_token(service: Service, status: int, 
     """Also where the service repeats the token in what it answers."""
     service.failure = (status, {"error": f"no, {TOKEN} will not do"})
     with pytest.raises(HubError, match=hint) as refused:
-        hf_jobs.submit(planned(), service.api)
+        hf_jobs.submit_job(planned(), service.api)
     text = str(refused.value)
     assert TOKEN not in text
     assert "no, [token] will not do" in text
@@ -283,20 +283,20 @@ def test_a_refusal_is_one_line_without_the_token(service: Service, status: int, 
 def test_a_service_that_is_not_there_is_one_line(service: Service) -> None:
     """No answer at all is a clear error."""
     with pytest.raises(HubError, match="the service does not list its hardware"):
-        hf_jobs.submit(planned(), HfApi(endpoint="http://127.0.0.1:1", token=TOKEN))
+        hf_jobs.submit_job(planned(), HfApi(endpoint="http://127.0.0.1:1", token=TOKEN))
 
 
 def test_an_answer_the_client_cannot_read_is_one_line(service: Service) -> None:
     """Where the service answers something else than a job, it is said that one may be running."""
     service.answer = {"id": "x"}
     with pytest.raises(HubError, match="not known: see rb jobs"):
-        hf_jobs.submit(planned(), service.api)
+        hf_jobs.submit_job(planned(), service.api)
 
 
 def test_no_token_is_a_clear_error(service: Service) -> None:
     """Without a token nothing is asked."""
     with pytest.raises(HubError, match="log in with hf auth login"):
-        hf_jobs.submit(planned(), HfApi(endpoint=service.endpoint, token=False))
+        hf_jobs.submit_job(planned(), HfApi(endpoint=service.endpoint, token=False))
     assert service.requests == []
 
 
@@ -310,7 +310,7 @@ def test_an_old_client_is_named() -> None:
 
     for client, lacking in ((Old(), r"run_job\(labels, namespace, timeout\)"), (Older(), r"run_job\(\)")):
         with pytest.raises(HubError, match=rf"too old for jobs: it has no {lacking}; update it"):
-            hf_jobs.submit(planned(), client)  # type: ignore[arg-type]
+            hf_jobs.submit_job(planned(), client)  # type: ignore[arg-type]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ def test_jobs_are_listed_by_label_and_namespace(service: Service) -> None:
     assert service.requests[-1][1] == "/api/jobs/org?label=app%3Drewardbench"
     assert [job.id for job in found] == ["id3", "id2", "id1"]
     assert (found[2].model, found[2].benchmark) == ("a-b", "starter")
-    lines = hf_jobs.table(found).splitlines()
+    lines = hf_jobs.jobs_table(found).splitlines()
     assert lines[0].split() == ["id", "status", "model", "benchmark", "flavor", "created", "url"]
     assert lines[2].split()[:5] == ["id2", "RUNNING", MODEL, "rewardbench-2", "a10g-large"]
 

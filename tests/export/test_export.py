@@ -295,7 +295,7 @@ def test_a_file_that_is_no_list_of_entries_is_an_error(tmp_path: Path, content: 
 )
 def test_a_source_on_the_web_is_a_link(source: str, address: str | None) -> None:
     """A file at a commit, an address and a paper become links; anything else is told in words."""
-    assert export.link(source) == address
+    assert export.source_link(source) == address
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -514,9 +514,9 @@ def test_only_results_of_the_hub_s_weights_are_pushed(tmp_path: Path, result: Re
     """A folder's results are not pushed; those of another repository only when it is named."""
     chosen = exported(tmp_path, result)
     with pytest.raises(ResultError, match=message):
-        export.target(chosen, None)
+        export.target_repository(chosen, None)
     if result.model.source:
-        assert export.target(chosen, "org/other") == "org/other"
+        assert export.target_repository(chosen, "org/other") == "org/other"
 
 
 # --------------------------------------------------------------------------------------------------------------------

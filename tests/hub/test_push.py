@@ -17,7 +17,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from rb_core.errors import HubError, ResultError, RewardBenchError, ScoreTableError
-from rb_core.hub.push import Plan, push
+from rb_core.hub.push import PushPlan, push
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import Result, to_json
@@ -112,7 +112,7 @@ def test_a_table_that_lies_is_not_believed(server: Server, repo: ResultsRepo, tm
 
 def test_a_dry_run_shows_the_plan_and_sends_nothing(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
     """With dry_run the plan is shown, no repository is made, and only reading calls are sent."""
-    shown: list[Plan] = []
+    shown: list[PushPlan] = []
     done = push(REPO, add_run(tmp_path), create=True, dry_run=True, show=shown.append, repo=repo)
     assert done.url is None
     assert shown[0].added == (RUN,)
