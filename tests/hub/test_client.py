@@ -125,7 +125,7 @@ def test_a_status_is_explained_without_headers(server: Server, monkeypatch: pyte
         answer.headers |= {"X-Request-Id": "of-a-header", "X-Error-Message": "of-a-header"}
         return answer
 
-    monkeypatch.setattr("tests.hub_server.failed", with_headers)
+    monkeypatch.setattr("tests.fakes.hub_server.failed", with_headers)
     server.add_repo(KEY)
     server.fail(Fault(status, match="GET", times=50))
     with pytest.raises(HubError) as caught, asking("reading"):

@@ -425,7 +425,7 @@ def test_the_token_appears_nowhere(server: Server, tmp_path: Path, fault: str | 
         "import logging, sys; logging.basicConfig(level=logging.DEBUG)\n"
         "import rb_core.hub.client; rb_core.hub.client.FIRST_WAIT = 0.01\n"
         f"sys.argv = ['rb', 'sync', 'push', '--repo', {REPO!r}, '--root', {str(root)!r}]\n"
-        "from rb_core.cli import main; main()"
+        "from rb_core.cli.main import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-X", "dev", "-c", code],
