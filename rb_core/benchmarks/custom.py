@@ -9,22 +9,22 @@ from typing import Any
 
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.rows import Place, Row, read_answers, read_id, read_messages, read_text
+from rb_core.benchmarks.rows import Row, RowLocation, read_answers, read_id, read_messages, read_text
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset
 from rb_core.errors import DataError
 
 
-def read_custom(row: Row, place: Place) -> Example:
-    """Any preference file. `id` defaults to the row's place, `subset` to the file's name, `group` to the prompt."""
-    both = read_answers(row, place)
+def read_custom(row: Row, location: RowLocation) -> Example:
+    """Any preference file. `id` defaults to the row's location, `subset` to the file's name, `group` to the prompt."""
+    both = read_answers(row, location)
     messages = row.get("prompt")
     if messages is None:
-        raise place.error("prompt", f"is missing; the row has {', '.join(map(repr, row)) or 'no fields'}")
+        raise location.error("prompt", f"is missing; the row has {', '.join(map(repr, row)) or 'no fields'}")
     identity = row.get("id")
     return Example(
-        id=read_id(row, place) if identity is not None else f"{place.name}/{place.line}",
-        subset=read_text(row, "subset", place) if row.get("subset") is not None else place.name,
-        prompt=read_messages(messages, place, "prompt"),
+        id=read_id(row, location) if identity is not None else f"{location.name}/{location.line}",
+        subset=read_text(row, "subset", location) if row.get("subset") is not None else location.name,
+        prompt=read_messages(messages, location, "prompt"),
         group=str(row["group"]) if row.get("group") is not None else "",
         **both,
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rb_core.benchmarks.rows import Place, Row, describe_value
+from rb_core.benchmarks.rows import Row, RowLocation, describe_value
 from rb_core.errors import DataError
 
 # Files
@@ -15,8 +15,8 @@ from rb_core.errors import DataError
 _SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 
 
-def read_rows(path: Path) -> Iterator[tuple[Row, Place]]:
-    """The rows of a JSONL, JSON, CSV or parquet file, or of all such files in a folder, each with its place.
+def read_rows(path: Path) -> Iterator[tuple[Row, RowLocation]]:
+    """The rows of a JSONL, JSON, CSV or parquet file, or of all such files in a folder, each with its location.
 
     Raises DataError for what cannot be read, with file and line.
     """
@@ -33,10 +33,10 @@ def read_rows(path: Path) -> Iterator[tuple[Row, Place]]:
         raise DataError(f"{path}: unknown kind of file; expected one of {', '.join(_SUFFIXES)}")
     rows = _read_jsonl(path) if path.suffix == ".jsonl" else enumerate(_read_table(path), start=1)
     for line, row in rows:
-        place = Place(path.name, line, path.stem)
+        location = RowLocation(path.name, line, path.stem)
         if not isinstance(row, dict):
             raise DataError(f"{path.name}:{line}: expected an object with fields, found {describe_value(row)}")
-        yield row, place
+        yield row, location
 
 
 def _read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import (
-    Place,
     Row,
+    RowLocation,
     read_messages,
     read_text,
     required_field,
@@ -20,20 +20,20 @@ _SUBSET_BY_SOURCE = {
 }
 
 
-def read_judgebench(row: Row, place: Place) -> Example:
+def read_judgebench(row: Row, location: RowLocation) -> Example:
     """`question, response_A, response_B` and `label`, which says "A>B" or "B>A"."""
-    source = read_text(row, "source", place)
+    source = read_text(row, "source", location)
     subset = next((name for prefix, name in _SUBSET_BY_SOURCE.items() if source.startswith(prefix)), None)
     if subset is None:
-        raise place.error("source", f"is {source!r}; expected one that begins with {', '.join(_SUBSET_BY_SOURCE)}")
-    answers = (read_text(row, "response_A", place), read_text(row, "response_B", place))
+        raise location.error("source", f"is {source!r}; expected one that begins with {', '.join(_SUBSET_BY_SOURCE)}")
+    answers = (read_text(row, "response_A", location), read_text(row, "response_B", location))
     label = row.get("label")
     if label not in ("A>B", "B>A"):
-        raise place.error("label", f"is {label!r}; expected 'A>B' or 'B>A'")
+        raise location.error("label", f"is {label!r}; expected 'A>B' or 'B>A'")
     return Example(
-        id=read_text(row, "pair_id", place),
+        id=read_text(row, "pair_id", location),
         subset=subset,
-        prompt=read_messages(required_field(row, "question", place), place, "question"),
+        prompt=read_messages(required_field(row, "question", location), location, "question"),
         completions=answers if label == "A>B" else answers[::-1],
     )
 

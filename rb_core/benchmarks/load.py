@@ -17,14 +17,14 @@ from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.files import read_rows
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.rewardbench import read_prior
-from rb_core.benchmarks.rows import Place, Row
+from rb_core.benchmarks.rows import Row, RowLocation
 from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, Source
 from rb_core.errors import DataError, first_line, hub_errors
 
 # Loading
 
 
-def load(
+def load_benchmark(
     benchmark: str,
     *,
     data: Path | None = None,
@@ -64,13 +64,13 @@ def load(
     return Benchmark(spec, tuple(examples), source, commit, limit)
 
 
-def _builtin_rows(spec: BenchmarkSpec) -> Iterator[tuple[Row, Place]]:
+def _builtin_rows(spec: BenchmarkSpec) -> Iterator[tuple[Row, RowLocation]]:
     file = resources.files("rb_core.builtin") / f"{spec.id}.jsonl"
     with resources.as_file(file) as path:
         yield from list(read_rows(path))
 
 
-def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row, Place]], str, str | None]:
+def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row, RowLocation]], str, str | None]:
     """Rows of a hub dataset at one commit. Raises DataError when the hub or the dataset cannot be reached."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
@@ -85,24 +85,24 @@ def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row,
             "revision, or give a local copy with --data PATH"
         ) from error
     rows = (
-        (row, Place(f"{source.repo}/{split}", line, split))
+        (row, RowLocation(f"{source.repo}/{split}", line, split))
         for split, table in tables.items()
         for line, row in enumerate(table, start=1)
     )
     return rows, source.repo, commit
 
 
-def _examples(rows: Iterable[tuple[Row, Place]], spec: BenchmarkSpec) -> list[Example]:
+def _examples(rows: Iterable[tuple[Row, RowLocation]], spec: BenchmarkSpec) -> list[Example]:
     examples = []
-    for row, place in rows:
+    for row, location in rows:
         try:
-            example = spec.read(row, place)
+            example = spec.read(row, location)
         except DataError as error:
-            named = str(error).startswith(f"{place.source}:{place.line}:")
-            raise error if named else DataError(f"{place.source}:{place.line}: {error}") from error
+            named = str(error).startswith(f"{location.source}:{location.line}:")
+            raise error if named else DataError(f"{location.source}:{location.line}: {error}") from error
         if spec.subsets and example.subset not in spec.subset_names:
             known = ", ".join(sorted(spec.subset_names))
-            raise place.error("subset", f"is {example.subset!r}, which {spec.id} does not have; it has {known}")
+            raise location.error("subset", f"is {example.subset!r}, which {spec.id} does not have; it has {known}")
         examples.append(example)
     return examples
 

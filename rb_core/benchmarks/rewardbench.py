@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import (
-    Place,
     Row,
+    RowLocation,
     read_answers,
     read_messages,
     read_preference,
@@ -14,14 +14,14 @@ from rb_core.benchmarks.rows import (
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights, weights_by_count
 
 
-def read_prior(row: Row, place: Place) -> Example:
+def read_prior(row: Row, location: RowLocation) -> Example:
     """A row of the prior preference sets: the split is the subset, ids are only unique within it."""
-    identity = row["id"] if row.get("id") is not None else place.line
+    identity = row["id"] if row.get("id") is not None else location.line
     return Example(
-        id=f"{place.name}/{identity}",
-        subset=place.name,
-        prompt=read_messages(required_field(row, "prompt", place), place, "prompt"),
-        **read_answers(row, place),
+        id=f"{location.name}/{identity}",
+        subset=location.name,
+        prompt=read_messages(required_field(row, "prompt", location), location, "prompt"),
+        **read_answers(row, location),
     )
 
 

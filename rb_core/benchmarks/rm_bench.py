@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import (
-    Place,
     Row,
+    RowLocation,
     read_answers,
     read_id,
     read_messages,
@@ -14,17 +14,17 @@ from rb_core.benchmarks.rows import (
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights
 
 
-def read_rm_bench(row: Row, place: Place) -> Example:
+def read_rm_bench(row: Row, location: RowLocation) -> Example:
     """Three chosen and three rejected completions, each concise, detailed, detailed with markdown, in that order.
 
     The domain is the row's own or, in the per-domain files, the beginning of the file's name.
     """
-    domain = row.get("domain") or place.name.split("_")[0]
-    both = read_answers(row, place)
+    domain = row.get("domain") or location.name.split("_")[0]
+    both = read_answers(row, location)
     if both["num_chosen"] != 3 or len(both["completions"]) != 6:
-        raise place.error("chosen", "RM-Bench has three chosen and three rejected completions a prompt")
-    prompt = read_messages(required_field(row, "prompt", place), place, "prompt")
-    return Example(id=f"{domain}/{read_id(row, place)}", subset=str(domain), prompt=prompt, **both)
+        raise location.error("chosen", "RM-Bench has three chosen and three rejected completions a prompt")
+    prompt = read_messages(required_field(row, "prompt", location), location, "prompt")
+    return Example(id=f"{domain}/{read_id(row, location)}", subset=str(domain), prompt=prompt, **both)
 
 
 _SAFETY = (

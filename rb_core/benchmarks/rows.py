@@ -12,7 +12,7 @@ from rb_core.errors import DataError
 Row = Mapping[str, Any]
 
 
-class Place(NamedTuple):
+class RowLocation(NamedTuple):
     """Where a row stands, for messages; `name` is the file's stem or the split's name."""
 
     source: str
@@ -26,102 +26,104 @@ class Place(NamedTuple):
 # Rows
 
 
-def read_messages(value: Any, place: Place, field_name: str) -> Conversation:
+def read_messages(value: Any, location: RowLocation, field_name: str) -> Conversation:
     """A prompt as text (one user turn) or as a list of {"role", "content"} messages."""
     if isinstance(value, str):
         if not value.strip():
-            raise place.error(field_name, "is empty; expected text or a list of messages")
+            raise location.error(field_name, "is empty; expected text or a list of messages")
         return (Message(role="user", content=value),)
     if not isinstance(value, list) or not value:
-        raise place.error(field_name, f"is {describe_value(value)}; expected text or a non-empty list of messages")
+        raise location.error(field_name, f"is {describe_value(value)}; expected text or a non-empty list of messages")
     for index, message in enumerate(value):
         if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise place.error(field_name, f"message {index} needs a role, one of {', '.join(ROLES)}")
+            raise location.error(field_name, f"message {index} needs a role, one of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
-            raise place.error(field_name, f"message {index} needs its content as text")
+            raise location.error(field_name, f"message {index} needs its content as text")
     return tuple(Message(role=message["role"], content=message["content"]) for message in value)
 
 
-def read_completions(value: Any, place: Place, field_name: str) -> tuple[str, ...]:
+def read_completions(value: Any, location: RowLocation, field_name: str) -> tuple[str, ...]:
     """Completions as one text or a list of texts."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise place.error(field_name, f"is {describe_value(value)}; expected text or a non-empty list of texts")
+        raise location.error(field_name, f"is {describe_value(value)}; expected text or a non-empty list of texts")
     return tuple(texts)
 
 
-def read_id(row: Row, place: Place) -> str:
-    value = required_field(row, "id", place)
+def read_id(row: Row, location: RowLocation) -> str:
+    value = required_field(row, "id", location)
     if not isinstance(value, str | int) or isinstance(value, bool) or value == "":
-        raise place.error("id", f"is {describe_value(value)}; expected text or a whole number")
+        raise location.error("id", f"is {describe_value(value)}; expected text or a whole number")
     return str(value)
 
 
-def read_preference(row: Row, place: Place) -> Example:
+def read_preference(row: Row, location: RowLocation) -> Example:
     """`prompt, chosen, rejected` and `subset`, the layout of RewardBench, RewardBench 2 and the starter benchmark."""
     return Example(
-        id=read_id(row, place),
-        subset=read_text(row, "subset", place),
-        prompt=read_messages(required_field(row, "prompt", place), place, "prompt"),
-        **read_answers(row, place),
+        id=read_id(row, location),
+        subset=read_text(row, "subset", location),
+        prompt=read_messages(required_field(row, "prompt", location), location, "prompt"),
+        **read_answers(row, location),
     )
 
 
-def read_ties_aware(row: Row, place: Place) -> Example:
+def read_ties_aware(row: Row, location: RowLocation) -> Example:
     """As `read_preference`; the two versions of a Ties question, `ref:N` and `tied:N`, form one group."""
-    example = read_preference(row, place)
+    example = read_preference(row, location)
     kind, colon, number = example.id.partition(":")
     if example.subset.lower() != "ties":
         return example
     if kind not in ("ref", "tied") or not colon or not number:
-        raise place.error("id", f"is {example.id!r}; a Ties example is called ref:N or tied:N")
+        raise location.error("id", f"is {example.id!r}; a Ties example is called ref:N or tied:N")
     return replace(example, group=f"ties:{number}")
 
 
-def read_answers(row: Row, place: Place) -> dict[str, Any]:
-    chosen, rejected = (_answers(row, name, place) for name in ("chosen", "rejected"))
+def read_answers(row: Row, location: RowLocation) -> dict[str, Any]:
+    chosen, rejected = (_answers(row, name, location) for name in ("chosen", "rejected"))
     found = {"completions": chosen + rejected, "num_chosen": len(chosen)}
     if row.get("chosen_model") is None and row.get("rejected_model") is None:
         return found
-    wrote = _authors(row, "chosen_model", len(chosen), place) + _authors(row, "rejected_model", len(rejected), place)
+    wrote = tuple(author for name, texts in (("chosen_model", chosen), ("rejected_model", rejected)) for author in _authors(row, name, len(texts), location))
+        row, "rejected_model", len(rejected), location
+    )
     return found | {"authors": wrote}
 
 
-def _authors(row: Row, name: str, number: int, place: Place) -> tuple[str, ...]:
+def _authors(row: Row, name: str, number: int, location: RowLocation) -> tuple[str, ...]:
     """The models that wrote the completions: one name for all of them, or a list; "" where it is not said."""
     value = row.get(name)
     if value is None or isinstance(value, str):
         return (value or "",) * number
     if not isinstance(value, list) or len(value) != number or not all(isinstance(author, str) for author in value):
-        raise place.error(name, f"is {describe_value(value)}; expected a model's name, or a list of {number} names")
+        raise location.error(name, f"is {describe_value(value)}; expected a model's name, or a list of {number} names")
     return tuple(value)
 
 
-def _answers(row: Row, name: str, place: Place) -> tuple[str, ...]:
+def _answers(row: Row, name: str, location: RowLocation) -> tuple[str, ...]:
     """Text, a list of texts, or a conversation: messages whose last is the assistant's answer."""
-    value = required_field(row, name, place)
+    value = required_field(row, name, location)
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        messages = read_messages(value, place, name)
+        messages = read_messages(value, location, name)
         if messages[-1]["role"] != "assistant":
-            raise place.error(name, "is a conversation that does not end with an assistant message")
+            raise location.error(name, "is a conversation that does not end with an assistant message")
         before, prompt = messages[:-1], row.get("prompt")
-        if before and before != read_messages(prompt, place, "prompt"):
-            raise place.error(name, "is a conversation whose earlier messages are not the prompt's")
+        if before and before != read_messages(prompt, location, "prompt"):
+            raise location.error(name, "is a conversation whose earlier messages are not the prompt's")
         return (messages[-1]["content"],)
-    return read_completions(value, place, name)
+    return read_completions(value, location, name)
 
 
-def required_field(row: Row, name: str, place: Place) -> Any:
+def required_field(row: Row, name: str, location: RowLocation) -> Any:
     value = row.get(name)
     if value is None:
-        raise place.error(name, f"is missing; the row has {', '.join(map(repr, row)) or 'no fields'}")
+        raise location.error(name, f"is missing; the row has {', '.join(map(repr, row)) or 'no fields'}")
     return value
 
 
-def read_text(row: Row, name: str, place: Place) -> str:
-    value = required_field(row, name, place)
+def read_text(row: Row, name: str, location: RowLocation) -> str:
+    value = required_field(row, name, location)
     if not isinstance(value, str) or not value:
-        raise place.error(name, f"is {describe_value(value)}; expected text")
+        raise location.error(name, f"is {describe_value(value)}; expected text")
     return value
 
 

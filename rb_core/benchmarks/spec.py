@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import Place, Row
+from rb_core.benchmarks.rows import Row, RowLocation
 
 Metric = Literal["accuracy", "ties", "matrix"]
 
@@ -17,7 +17,7 @@ Metric = Literal["accuracy", "ties", "matrix"]
 TieCredit = Literal["none", "split"]
 
 
-RowReader = Callable[[Row, Place], Example]
+RowReader = Callable[[Row, RowLocation], Example]
 
 
 @dataclass(frozen=True)

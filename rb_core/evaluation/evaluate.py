@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rb_core.benchmarks.example import CompletionSet, blind
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import Benchmark, spec_to_json
 from rb_core.errors import ModelError
@@ -57,7 +57,7 @@ def evaluate(
     with here.together():
         spec = resolve(model, options or ModelOptions())
         storage.check_model_name(spec.name)
-        loaded = load(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
+        loaded = load_benchmark(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
     path = out / paths.result_path(loaded.spec.id, spec.name)
     here.on_main(lambda: storage.check_free(path, overwrite=overwrite))  # before a large model is loaded for nothing
     with here.together():

@@ -34,7 +34,7 @@ import pandas as pd
 
 from rb_core.benchmarks.example import prompt_digest
 from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.rows import Place, read_messages
+from rb_core.benchmarks.rows import RowLocation, read_messages
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ResultError, RewardBenchError, first_line
 from rb_core.evaluation.aggregate import write_aggregate
@@ -490,7 +490,7 @@ def _prompt_and_text(value: Any) -> tuple[str | None, str | None]:
     if isinstance(value[0], str):  # best of four: a text a completion
         return None, value[0]
     try:
-        messages = read_messages(value, Place("", 0, ""), "text")
+        messages = read_messages(value, RowLocation("", 0, ""), "text")
     except DataError:
         return None, None
     if len(messages) < 2:

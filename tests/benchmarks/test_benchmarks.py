@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import DataError
@@ -60,7 +60,7 @@ def test_records_are_consistent(spec: Any) -> None:
 
 @pytest.fixture(scope="module")
 def starter() -> Benchmark:
-    return load("starter")
+    return load_benchmark("starter")
 
 
 def test_starter_is_complete(starter: Benchmark) -> None:
@@ -96,7 +96,7 @@ def test_starter_is_not_won_by_length(starter: Benchmark) -> None:
 
 def test_v1_rows(tmp_path: Path) -> None:
     """RewardBench's rows: text prompts, whole-number ids."""
-    loaded = load("rewardbench", data=write(tmp_path / "d.jsonl", [PAIR | {"id": 7, "extra": "ignored"}]))
+    loaded = load_benchmark("rewardbench", data=write(tmp_path / "d.jsonl", [PAIR | {"id": 7, "extra": "ignored"}]))
     (example,) = loaded.examples
     assert (example.id, example.subset, example.num_chosen) == ("7", "alpacaeval-easy", 1)
     assert example.prompt == ({"role": "user", "content": "Q"},)
@@ -110,7 +110,7 @@ def test_v2_rows(tmp_path: Path) -> None:
         {"id": "ref:5", "subset": "Ties", "prompt": "Q1", "chosen": ["a"], "rejected": ["b", "c"]},
         {"id": "tied:5", "subset": "Ties", "prompt": "Q2", "chosen": ["a", "b"], "rejected": ["c"]},
     ]
-    best, ref, tied = load("rewardbench-2", data=write(tmp_path / "d.jsonl", rows)).examples
+    best, ref, tied = load_benchmark("rewardbench-2", data=write(tmp_path / "d.jsonl", rows)).examples
     assert (best.num_chosen, len(best.completions)) == (1, 4)
     assert ref.group == tied.group == "ties:5"
     assert tied.num_chosen == 2
@@ -123,10 +123,10 @@ def test_rm_bench_rows_in_both_layouts(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("chat_filtered", "safety-refuse_filtered"):
         (folder / f"{name}.json").write_text(json.dumps([row]), encoding="utf-8")
-    chat, safety = load("rm-bench", data=folder).examples
+    chat, safety = load_benchmark("rm-bench", data=folder).examples
     assert (chat.id, chat.subset, chat.num_chosen) == ("chat/8", "chat", 3)
     assert (safety.id, safety.subset) == ("safety-refuse/8", "safety-refuse")
-    (whole,) = load("rm-bench", data=write(tmp_path / "total.jsonl", [row | {"domain": "chat"}])).examples
+    (whole,) = load_benchmark("rm-bench", data=write(tmp_path / "total.jsonl", [row | {"domain": "chat"}])).examples
     assert whole == chat
 
 
@@ -134,7 +134,7 @@ def test_judgebench_rows(tmp_path: Path) -> None:
     """JudgeBench's label decides which answer is chosen; its source decides the category."""
     row = {"pair_id": "p", "source": "mmlu-pro-law", "question": "Q", "response_A": "a", "response_B": "b"}
     rows = [row | {"label": "B>A"}, row | {"pair_id": "q", "label": "A>B", "source": "livecodebench"}]
-    one, two = load("judgebench", data=write(tmp_path / "d.jsonl", rows)).examples
+    one, two = load_benchmark("judgebench", data=write(tmp_path / "d.jsonl", rows)).examples
     assert (one.completions, one.subset) == (("b", "a"), "knowledge")
     assert (two.completions, two.subset) == (("a", "b"), "coding")
 
@@ -147,7 +147,7 @@ def test_custom_rows(tmp_path: Path) -> None:
         {"prompt": messages, "chosen": ["a"], "rejected": ["b", "c"], "id": 4, "subset": "tone", "group": "g"},
         {"prompt": messages, "chosen": [*messages, answer("a")], "rejected": [answer("b")]},
     ]
-    loaded = load(str(write(tmp_path / "my set.jsonl", rows)))
+    loaded = load_benchmark(str(write(tmp_path / "my set.jsonl", rows)))
     assert loaded.spec.id == "custom-my-set"
     plain, full, conversation = loaded.examples
     assert (plain.id, plain.subset) == ("my set/1", "my set")
@@ -176,8 +176,8 @@ def test_every_file_format_gives_the_same_data(tmp_path: Path, suffix: str) -> N
             writer.writerows(rows)
     else:
         pd.DataFrame(rows).to_parquet(path)
-    reference = load("rewardbench", data=write(tmp_path / "reference.jsonl", rows))
-    assert load("rewardbench", data=path).sha256 == reference.sha256
+    reference = load_benchmark("rewardbench", data=write(tmp_path / "reference.jsonl", rows))
+    assert load_benchmark("rewardbench", data=path).sha256 == reference.sha256
 
 
 # ---- bad input
@@ -209,7 +209,7 @@ def test_a_malformed_row_names_file_line_field_and_expectation(
     """The error says where the row stands, which field is wrong, and what was expected."""
     path = write(tmp_path / "bad.jsonl", [PAIR, PAIR | {"id": "2"} | change])
     with pytest.raises(DataError) as error:
-        load("rewardbench", data=path)
+        load_benchmark("rewardbench", data=path)
     assert str(error.value).startswith("bad.jsonl:2: ")
     assert message in str(error.value)
 
@@ -229,7 +229,7 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes, message: str) ->
     path = tmp_path / "bad.jsonl"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        load("rewardbench", data=path)
+        load_benchmark("rewardbench", data=path)
 
 
 @pytest.mark.parametrize(("name", "content"), [("d.json", b"{"), ("d.json", b"{}"), ("d.parquet", b"PAR1nope")])
@@ -237,13 +237,13 @@ def test_a_broken_table_is_named(tmp_path: Path, name: str, content: bytes) -> N
     """A JSON file that is no list and a parquet file that is none are errors with the file's name."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=name):
-        load("rewardbench", data=tmp_path / name)
+        load_benchmark("rewardbench", data=tmp_path / name)
 
 
 def test_a_repeated_id_is_an_error(tmp_path: Path) -> None:
     """Two examples with one id cannot be told apart, and are refused by name."""
     with pytest.raises(DataError, match="the id '1' stands twice"):
-        load("rewardbench", data=write(tmp_path / "d.jsonl", [PAIR, PAIR]))
+        load_benchmark("rewardbench", data=write(tmp_path / "d.jsonl", [PAIR, PAIR]))
 
 
 @pytest.mark.parametrize("identity", ["5", "ref5", "best:1"])
@@ -251,38 +251,38 @@ def test_a_ties_id_says_its_version(tmp_path: Path, identity: str) -> None:
     """A Ties example is called ref:N or tied:N; anything else is an error."""
     row = {"id": identity, "subset": "Ties", "prompt": "Q", "chosen": ["a"], "rejected": ["b"]}
     with pytest.raises(DataError, match="ref:N or tied:N"):
-        load("rewardbench-2", data=write(tmp_path / "d.jsonl", [row]))
+        load_benchmark("rewardbench-2", data=write(tmp_path / "d.jsonl", [row]))
 
 
 def test_rm_bench_needs_three_and_three(tmp_path: Path) -> None:
     """A row that is not three against three is refused with its line."""
     row = {"id": "1", "domain": "chat", "prompt": "Q", "chosen": ["a"], "rejected": ["b"]}
     with pytest.raises(DataError, match=r"d\.jsonl:1: .*three chosen and three rejected"):
-        load("rm-bench", data=write(tmp_path / "d.jsonl", [row]))
+        load_benchmark("rm-bench", data=write(tmp_path / "d.jsonl", [row]))
 
 
 def test_unknown_names_and_misplaced_options(tmp_path: Path) -> None:
     """An unknown benchmark lists the known ones; options that do not fit say so."""
     with pytest.raises(DataError, match="unknown benchmark 'rewardbnch': choose one of rewardbench"):
-        load("rewardbnch")
+        load_benchmark("rewardbnch")
     with pytest.raises(DataError, match="no such file"):
-        load(str(tmp_path / "missing.jsonl"))
+        load_benchmark(str(tmp_path / "missing.jsonl"))
     (tmp_path / "d.txt").write_text("x", encoding="utf-8")
     with pytest.raises(DataError, match="unknown kind of file"):
-        load(str(tmp_path / "d.txt"))
+        load_benchmark(str(tmp_path / "d.txt"))
     with pytest.raises(DataError, match="no prior sets"):
-        load("starter", prior=True)
+        load_benchmark("starter", prior=True)
     with pytest.raises(DataError, match="at least 1"):
-        load("starter", limit=0)
+        load_benchmark("starter", limit=0)
 
 
 def test_limit_keeps_the_same_examples_in_order() -> None:
     """A limit keeps that many examples, the same ones every time, in the benchmark's order."""
-    every = [e.id for e in load("starter").examples]
-    some = [e.id for e in load("starter", limit=40).examples]
+    every = [e.id for e in load_benchmark("starter").examples]
+    some = [e.id for e in load_benchmark("starter", limit=40).examples]
     assert len(some) == 40
     assert some == [i for i in every if i in set(some)]
-    assert {e.id for e in load("starter", limit=20).examples} <= set(some)
+    assert {e.id for e in load_benchmark("starter", limit=20).examples} <= set(some)
 
 
 def test_without_the_hub_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,4 +290,4 @@ def test_without_the_hub_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DataError, match="--data PATH"):
-        load("rewardbench")
+        load_benchmark("rewardbench")

@@ -28,7 +28,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb_core.benchmarks.example import CompletionSet
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.errors import DataError, ModelError, ResultError, RewardBenchError, ScoreTableError
 from rb_core.evaluation import aggregate, distributed, evaluate, score
 from rb_core.evaluation.aggregate import Finished
@@ -234,7 +234,7 @@ class RunAll(Protocol):
 @pytest.fixture
 def run_all(monkeypatch: pytest.MonkeyPatch) -> RunAll:
     """Run scorers on the starter benchmark, each in a process of its own; `outs`: the folders, one a machine."""
-    local, starter = threading.local(), load("starter")
+    local, starter = threading.local(), load_benchmark("starter")
     monkeypatch.setattr(evaluate, "current", lambda: local.here)
 
     def run(scorers: Sequence[Counting], *outs: Path, **options: Any) -> list[Any]:

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 
 from rb_core.benchmarks.example import CompletionSet, Message
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.spec import Benchmark, Section
 from rb_core.errors import ModelError, ResultError, ScoreTableError
 from rb_core.evaluation import aggregate, evaluate, score
@@ -39,7 +39,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 
 @pytest.fixture(scope="module")
 def starter() -> Benchmark:
-    return load("starter")
+    return load_benchmark("starter")
 
 
 def numbers(result: Result) -> dict[str, object]:
@@ -233,7 +233,7 @@ def many(tmp_path: Path) -> Benchmark:
     rows = [{"prompt": f"q{i}", "chosen": "a" * (i % 17), "rejected": "b" * (i % 11)} for i in range(2 * BATCH)]
     path = tmp_path / "many.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return load(str(path))
+    return load_benchmark(str(path))
 
 
 def test_an_interrupted_run_scores_only_what_is_missing(many: Benchmark, tmp_path: Path) -> None:

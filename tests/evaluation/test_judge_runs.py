@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ModelError, ResultError, ScoreTableError
 from rb_core.evaluation import aggregate, evaluate
@@ -43,7 +43,7 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def starter() -> Benchmark:
-    return load("starter")
+    return load_benchmark("starter")
 
 
 @pytest.fixture(scope="module")

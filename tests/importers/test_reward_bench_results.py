@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import DataError
 from rb_core.evaluation import aggregate, evaluate
@@ -120,7 +120,7 @@ def a_run(benchmark: str, rows: list[dict[str, Any]], name: str, out: Path) -> R
     """A run of ours on the same rows with the same scores."""
     data = put(out, "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     scorer = FunctionScorer(lambda prompt, completion: float(len(completion)))
-    return evaluate.run(scorer, name, load(benchmark, data=data), out=out).result
+    return evaluate.run(scorer, name, load_benchmark(benchmark, data=data), out=out).result
 
 
 def note(result: Result) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.evaluation import evaluate
 from rb_core.leaderboard.board import Board, ColumnRole, board, boards
 from rb_core.results.estimate import Estimate
@@ -61,7 +61,7 @@ def test_equal_scores_share_a_rank_and_missing_ones_have_none() -> None:
 
 def test_a_partial_run_is_marked_and_not_ranked(tmp_path: Path) -> None:
     """A run with a limit stands at the end without a rank, and says that it is partial."""
-    whole, part = load("starter"), load("starter", limit=60)
+    whole, part = load_benchmark("starter"), load_benchmark("starter", limit=60)
     evaluate.run(BaselineScorer("random"), "baseline/random", whole, out=tmp_path)
     evaluate.run(BaselineScorer("longest"), "baseline/longest", part, out=tmp_path)
     table = boards(tmp_path)[0]["starter"]

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.cli import main
 from rb_core.errors import ResultError
 from rb_core.evaluation.evaluate import run
@@ -56,7 +56,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = root / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     scorer = FunctionScorer(lambda prompt, completion: float(len(completion) - 2 * completion.count("!")))
-    run(scorer, "me/calm", load("rm-bench", data=data), out=root)
+    run(scorer, "me/calm", load_benchmark("rm-bench", data=data), out=root)
     return root
 
 

@@ -120,14 +120,14 @@ def read_lengths(work: str) -> list[Lengths]:
 
 def lengths_of_file(path: Path) -> list[Lengths]:
     """Of a preference file, in the tokens of the built-in model, chat template not counted."""
-    from rb_core.benchmarks.load import load
+    from rb_core.benchmarks.load import load_benchmark
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(TOKENIZER)
 
     def length(*texts: str) -> int:
         return max(1, sum(len(tokenizer.encode(text, add_special_tokens=False)) for text in texts))
 
-    examples = load(str(path)).examples
+    examples = load_benchmark(str(path)).examples
     return [Lengths(length(*(m["content"] for m in e.prompt)), tuple(map(length, e.completions))) for e in examples]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.errors import ResultError
 from rb_core.evaluation import aggregate, evaluate, provenance
 from rb_core.importers.published_tables import REF_FREE
@@ -57,7 +57,7 @@ def test_every_bundled_file_validates_against_the_published_schema(bundled: list
 
 def test_writing_and_reading_is_lossless(tmp_path: Path) -> None:
     """A result read back equals the one written, and is written in the same bytes."""
-    result = evaluate.run(BaselineScorer("random"), "baseline/random", load("starter"), out=tmp_path).result
+    result = evaluate.run(BaselineScorer("random"), "baseline/random", load_benchmark("starter"), out=tmp_path).result
     path = tmp_path / result.path()
     assert read_result(path) == result
     assert schema.to_json(result) == path.read_bytes()

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rb_core.benchmarks.example import CompletionSet, Message
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ModelError
 from rb_core.evaluation import evaluate, score
@@ -318,7 +318,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
         for i in range(30)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return load(str(path))
+    return load_benchmark(str(path))
 
 
 def table_of(scorer: ConversationScorer, benchmark: Benchmark, out: Path) -> np.ndarray:

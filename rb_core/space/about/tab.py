@@ -12,7 +12,7 @@ from string import Template
 
 import gradio as gr
 
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Metric, Section, TieCredit
 from rb_core.space.api import ENDPOINTS, mcp_installed
@@ -109,7 +109,7 @@ def _row(first: str, second: str) -> str:
 def _counts(spec: BenchmarkSpec) -> Mapping[str, int | None]:
     """The number of examples by subset: as published, or of the examples that come with this package."""
     if spec.source is None:
-        return Counter(example.subset for example in load(spec.id).examples)
+        return Counter(example.subset for example in load_benchmark(spec.id).examples)
     return {subset.name: subset.count for subset in spec.subsets}
 
 

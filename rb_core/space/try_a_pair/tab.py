@@ -15,7 +15,7 @@ import gradio as gr
 from gradio.events import api
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.load import load
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.space.html import message_html, notice_html
 from rb_core.space.limits import InputError, Limits, RateLimiter
 from rb_core.space.results_source import ResultsSource
@@ -271,7 +271,7 @@ def _starter_fields() -> Sets:
 def starter_sets() -> Mapping[str, list[Example]]:
     """The starter benchmark's examples that fit into the form, by subset."""
     found: dict[str, list[Example]] = {}
-    for example in load(STARTER).examples:
+    for example in load_benchmark(STARTER).examples:
         exchanges = sum(message["role"] != "system" for message in example.prompt) // 2
         if len(example.completions) <= MAX_COMPLETIONS and exchanges <= MAX_EXCHANGES:
             found.setdefault(example.subset, []).append(example)
