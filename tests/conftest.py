@@ -32,7 +32,7 @@ LONG_FILES = (
     "tests/space/test_try_pair.py",
     "tests/hub/test_push.py",
     "tests/space/test_visitors.py",
-    "tests/benchmarks/test_hub_loading.py",
+    "tests/benchmarks/test_load.py",
 )
 
 

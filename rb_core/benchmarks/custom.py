@@ -1,74 +1,62 @@
-"""Benchmarks that are a user's own preference file."""
+"""Benchmarks without a file in this package: a user's own preference file, or a record stored with a result."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.rows import Row, RowLocation, read_answers, read_id, read_messages, read_text
+from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_id, read_prompt, read_text
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset
 from rb_core.errors import DataError
 
 
 def read_custom(row: Row, location: RowLocation) -> Example:
-    """Any preference file. `id` defaults to the row's location, `subset` to the file's name, `group` to the prompt."""
-    both = read_answers(row, location)
-    messages = row.get("prompt")
-    if messages is None:
-        raise location.error("prompt", f"is missing; the row has {', '.join(map(repr, row)) or 'no fields'}")
-    identity = row.get("id")
+    """Read a row of any preference file.
+
+    `id` defaults to `file/line`, `subset` to the file's name, and `group` to the prompt.
+    """
+    has = {field for field in ("id", "subset", "group") if row.get(field) is not None}
+    completions = read_completions(row, location)
     return Example(
-        id=read_id(row, location) if identity is not None else f"{location.name}/{location.line}",
-        subset=read_text(row, "subset", location) if row.get("subset") is not None else location.name,
-        prompt=read_messages(messages, location, "prompt"),
-        group=str(row["group"]) if row.get("group") is not None else "",
-        **both,
+        prompt=read_prompt(row, location),
+        id=read_id(row, location) if "id" in has else f"{location.name}/{location.line}",
+        subset=read_text(row, "subset", location) if "subset" in has else location.name,
+        group=str(row["group"]) if "group" in has else "",
+        **completions,
     )
 
 
-def empty_custom_spec(benchmark: str, data: Path | None) -> tuple[BenchmarkSpec, Path]:
-    path = Path(benchmark)
-    if not path.suffix and not path.exists():
-        raise DataError(
-            f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}, or give the path of a file"
-        )
-    if data is not None:
-        raise DataError(f"--data goes with a named benchmark; {benchmark!r} is a file already")
-    slug = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.stem).strip(".") or "file"
-    return custom_spec(f"custom-{slug}"), path
+def custom_id(path: Path) -> str:
+    """Return the benchmark id of a user's file: `custom-` and the file's name, unusual characters replaced by `-`."""
+    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.stem).strip(".")
+    return f"custom-{name or 'file'}"
 
 
 def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None) -> BenchmarkSpec:
-    """The record of a benchmark that is a file: one section over all examples, each counting the same."""
-    spec = BenchmarkSpec(
-        id=benchmark_id, title=benchmark_id, read=read_custom, sections=(), subsets=(), tie_credit="split"
+    """Return the record of a user's file: one section over all examples, each with the same weight.
+
+    counts: number of examples in each subset; without it the record has no sections and no subsets.
+    """
+    weights = {name: float(count) for name, count in (counts or {}).items()}
+    return BenchmarkSpec(
+        id=benchmark_id,
+        title=benchmark_id,
+        read=read_custom,
+        sections=(Section("All", weights, description="Every example"),) if counts else (),
+        subsets=tuple(Subset(name, count) for name, count in (counts or {}).items()),
+        tie_credit="split",
     )
-    return _with_counts(spec, counts) if counts else spec
 
 
 def spec_from_json(content: Mapping[str, Any]) -> BenchmarkSpec:
-    """The record that `spec_to_json` wrote. Raises DataError when it is not one."""
+    """Return the record that `spec_to_json` wrote. Raises DataError for any other content."""
     try:
-        known = dict(content)
-        sections = tuple(Section(**section) for section in known.pop("sections"))
-        subsets = tuple(Subset(**subset) for subset in known.pop("subsets"))
-        levels = tuple(known.pop("style_levels"))
-        return BenchmarkSpec(read=read_custom, sections=sections, subsets=subsets, style_levels=levels, **known)
+        fields = dict(content)
+        sections = tuple(Section(**section) for section in fields.pop("sections"))
+        subsets = tuple(Subset(**subset) for subset in fields.pop("subsets"))
+        levels = tuple(fields.pop("style_levels"))
+        return BenchmarkSpec(read=read_custom, sections=sections, subsets=subsets, style_levels=levels, **fields)
     except (KeyError, TypeError) as error:
-        raise DataError(f"not a benchmark's record: {error}") from error
-
-
-def with_found_subsets(spec: BenchmarkSpec, examples: Iterable[Example]) -> BenchmarkSpec:
-    counts: dict[str, int] = {}
-    for example in examples:
-        counts[example.subset] = counts.get(example.subset, 0) + 1
-    return _with_counts(spec, counts)
-
-
-def _with_counts(spec: BenchmarkSpec, counts: Mapping[str, int]) -> BenchmarkSpec:
-    section = Section("All", {name: float(count) for name, count in counts.items()}, description="Every example")
-    return replace(spec, sections=(section,), subsets=tuple(Subset(n, c) for n, c in counts.items()))
+        raise DataError(f"not the record of a benchmark: {error}") from error

@@ -1,6 +1,7 @@
-"""One shape for every benchmark: a prompt, its completions, and how many of the first are chosen.
+"""The one shape of all benchmarks: a prompt, its completions, and how many of the first are chosen.
 
-A pair is 1 of 2, best-of-four 1 of 4, RM-Bench 3 of 6, Ties k of n. Labels stop here: a scorer gets `Candidates`.
+A pair is 1 of 2, best-of-four 1 of 4, RM-Bench 3 of 6, Ties k of n. A scorer never sees the labels: it gets a
+`CompletionSet`.
 """
 
 from __future__ import annotations
@@ -13,13 +14,11 @@ from typing import Literal, NamedTuple, TypedDict
 from rb_core.errors import DataError
 
 Role = Literal["system", "user", "assistant"]
-
-
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 
 class Message(TypedDict):
-    """One turn."""
+    """One turn of a conversation."""
 
     role: Role
     content: str
@@ -29,9 +28,9 @@ Conversation = tuple[Message, ...]
 
 
 class CompletionSet(NamedTuple):
-    """What a scorer may see: a prompt and completions in an order that says nothing about which are chosen.
+    """A prompt and its completions, in an order that is independent of which are chosen.
 
-    graded: the benchmark's measure needs how good each completion is, not only which is better.
+    graded: the benchmark's metric needs a rating of each completion, not only the best one.
     """
 
     prompt: Conversation
@@ -43,12 +42,13 @@ class CompletionSet(NamedTuple):
 class Example:
     """One prompt with its completions; the first `num_chosen` of them are the chosen ones.
 
-    `id` is unique within a benchmark. `group` names the cluster that is drawn together when intervals are
-    bootstrapped: examples about the same prompt are not independent evidence. `authors` are the models that wrote the
-    completions, "" where one is not known; empty where none is.
+    id: unique within a benchmark.
+    group: cluster that the bootstrap draws together, by default a digest of the prompt: examples about the same prompt
+        are not independent evidence.
+    authors: the model that wrote each completion, "" for unknown; empty if none is known.
 
-    Raises DataError when there is not at least one chosen and one rejected completion, no prompt, or another number of
-    authors than of completions.
+    Raises DataError for an empty prompt, without a chosen and a rejected completion, or when the numbers of authors and
+    completions differ.
     """
 
     id: str
@@ -74,15 +74,15 @@ class Example:
 
 
 def prompt_digest(prompt: Conversation) -> str:
-    """A short name for a prompt's text: 16 hexadecimal digits of its SHA-256."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of a prompt's roles and texts."""
     text = "\x1e".join(f"{message['role']}\x1f{message['content']}" for message in prompt)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def completion_order(example: Example, seed: int) -> list[int]:
-    """The order in which a scorer sees the completions, fixed by (seed, example id).
+    """Return the order in which a scorer sees the completions, a permutation fixed by (seed, example id).
 
-    The dataset's own order puts the chosen completion first; no scorer may learn or lean on that.
+    A dataset's own order puts the chosen completion first; no scorer may depend on that.
     """
     digest = hashlib.sha256(f"{seed}:{example.id}".encode("utf-8", "surrogatepass")).digest()
     order = list(range(len(example.completions)))
@@ -91,6 +91,6 @@ def completion_order(example: Example, seed: int) -> list[int]:
 
 
 def blind(example: Example, seed: int, *, graded: bool = False) -> tuple[CompletionSet, list[int]]:
-    """Strip the labels: the candidates, and for each the index of the completion it was."""
+    """Strip the labels: return the shuffled completions, and for each its index in the example."""
     order = completion_order(example, seed)
     return CompletionSet(example.prompt, tuple(example.completions[i] for i in order), graded), order

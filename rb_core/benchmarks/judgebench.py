@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import (
-    Row,
-    RowLocation,
-    read_messages,
-    read_text,
-    required_field,
-)
+from rb_core.benchmarks.rows import Row, RowLocation, read_prompt, read_text
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
 
 _SUBSET_BY_SOURCE = {
@@ -21,20 +15,20 @@ _SUBSET_BY_SOURCE = {
 
 
 def read_judgebench(row: Row, location: RowLocation) -> Example:
-    """`question, response_A, response_B` and `label`, which says "A>B" or "B>A"."""
+    """Read `pair_id, source, question, response_A, response_B` and `label`, which is "A>B" or "B>A"."""
     source = read_text(row, "source", location)
     subset = next((name for prefix, name in _SUBSET_BY_SOURCE.items() if source.startswith(prefix)), None)
     if subset is None:
         raise location.error("source", f"is {source!r}; expected one that begins with {', '.join(_SUBSET_BY_SOURCE)}")
-    answers = (read_text(row, "response_A", location), read_text(row, "response_B", location))
+    responses = (read_text(row, "response_A", location), read_text(row, "response_B", location))
     label = row.get("label")
     if label not in ("A>B", "B>A"):
         raise location.error("label", f"is {label!r}; expected 'A>B' or 'B>A'")
     return Example(
         id=read_text(row, "pair_id", location),
         subset=subset,
-        prompt=read_messages(required_field(row, "question", location), location, "question"),
-        completions=answers if label == "A>B" else answers[::-1],
+        prompt=read_prompt(row, location, "question"),
+        completions=responses if label == "A>B" else responses[::-1],
     )
 
 
@@ -44,7 +38,6 @@ _CATEGORIES = (
     Subset("math", 56, "LiveBench mathematics"),
     Subset("coding", 42, "LiveCodeBench"),
 )
-
 
 JUDGEBENCH = BenchmarkSpec(
     id="judgebench",

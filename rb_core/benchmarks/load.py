@@ -1,27 +1,20 @@
-"""Benchmarks as frozen records, and how their rows become examples.
-
-RewardBench, RewardBench 2, RM-Bench and the rest differ in their records only: which dataset at which revision, how a
-row is read, which subsets make a section with what weight, what a tie earns. No code asks which benchmark it has.
-"""
+"""Load a benchmark: choose its record, read its rows from the hub or from files, and check the examples."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
-from rb_core.benchmarks.custom import empty_custom_spec, with_found_subsets
+from rb_core.benchmarks.custom import custom_id, custom_spec
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.files import read_rows
 from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.rewardbench import read_prior
 from rb_core.benchmarks.rows import Row, RowLocation
-from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, Source
+from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, RowReader, Source
 from rb_core.errors import DataError, first_line, hub_errors
-
-# Loading
 
 
 def load_benchmark(
@@ -34,30 +27,42 @@ def load_benchmark(
 ) -> Benchmark:
     """Load a benchmark by its id, or any preference file by its path.
 
-    data reads the benchmark's rows from a local file or folder instead of the hub; prior adds the optional sections;
-    limit keeps that many examples, chosen by the hash of their ids so that every subset keeps its share.
+    Args:
+        data: local file or folder to read the rows from, instead of the hub.
+        revision: revision of the hub dataset; default: the one in the benchmark's record.
+        prior: read the benchmark's prior sets too.
+        limit: number of examples to keep. They are chosen by the hash of their ids, so that every subset keeps its
+            share.
 
-    Raises DataError for a malformed row, a repeated id, an unknown subset or an unknown benchmark.
+    Raises DataError for an unknown benchmark, a malformed row, an unknown subset or a repeated id.
     """
-    spec = BENCHMARKS.get(benchmark)
-    if spec is None:
-        spec, data = empty_custom_spec(benchmark, data)
+    if benchmark in BENCHMARKS:
+        spec = BENCHMARKS[benchmark]
+    else:
+        path = Path(benchmark)
+        if not path.suffix and not path.exists():
+            names = ", ".join(BENCHMARKS)
+            raise DataError(f"unknown benchmark {benchmark!r}: choose one of {names}, or give the path of a file")
+        if data is not None:
+            raise DataError(f"--data goes with a named benchmark; {benchmark!r} is a file already")
+        spec, data = custom_spec(custom_id(path)), path
     if prior and spec.prior is None:
         raise DataError(f"benchmark {spec.id!r} has no prior sets")
     if prior and data is not None:
         raise DataError("--prior reads the prior sets from the hub; with --data, put their rows into the data instead")
+    commit = None
     if data is not None:
-        rows, source, commit = read_rows(data), data.name, None
+        rows, source = read_rows(data), data.name
     elif spec.source is None:
-        rows, source, commit = _builtin_rows(spec), f"{spec.id} (built in)", None
+        rows, source = _builtin_rows(spec), f"{spec.id} (built in)"
     else:
-        rows, source, commit = _hub_rows(spec.source, revision)
-    examples = _examples(rows, spec)
+        (rows, commit), source = _hub_rows(spec.source, revision), spec.source.repo
+    examples = list(_read_examples(rows, spec, spec.read))
     if prior and spec.prior is not None:
-        more, _, _ = _hub_rows(spec.prior, None)
-        examples += _examples(more, replace(spec, read=read_prior))
+        prior_rows, _ = _hub_rows(spec.prior, None)
+        examples += _read_examples(prior_rows, spec, spec.read_prior or spec.read)
     if not spec.subsets:
-        spec = with_found_subsets(spec, examples)
+        spec = custom_spec(spec.id, Counter(example.subset for example in examples))
     check_examples(examples, spec)
     if limit is not None:
         examples = _limited(examples, limit)
@@ -65,13 +70,12 @@ def load_benchmark(
 
 
 def _builtin_rows(spec: BenchmarkSpec) -> Iterator[tuple[Row, RowLocation]]:
-    file = resources.files("rb_core.builtin") / f"{spec.id}.jsonl"
-    with resources.as_file(file) as path:
+    with resources.as_file(resources.files("rb_core.builtin") / f"{spec.id}.jsonl") as path:
         yield from list(read_rows(path))
 
 
-def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row, RowLocation]], str, str | None]:
-    """Rows of a hub dataset at one commit. Raises DataError when the hub or the dataset cannot be reached."""
+def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row, RowLocation]], str | None]:
+    """Return the rows of a hub dataset and their commit. Raises DataError when they cannot be downloaded."""
     from datasets import load_dataset
     from datasets.exceptions import DatasetsError
     from huggingface_hub import HfApi
@@ -89,33 +93,30 @@ def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row,
         for split, table in tables.items()
         for line, row in enumerate(table, start=1)
     )
-    return rows, source.repo, commit
+    return rows, commit
 
 
-def _examples(rows: Iterable[tuple[Row, RowLocation]], spec: BenchmarkSpec) -> list[Example]:
-    examples = []
+def _read_examples(rows: Iterable[tuple[Row, RowLocation]], spec: BenchmarkSpec, read: RowReader) -> Iterator[Example]:
     for row, location in rows:
         try:
-            example = spec.read(row, location)
+            example = read(row, location)
         except DataError as error:
-            named = str(error).startswith(f"{location.source}:{location.line}:")
-            raise error if named else DataError(f"{location.source}:{location.line}: {error}") from error
+            if str(error).startswith(f"{location}:"):
+                raise
+            raise DataError(f"{location}: {error}") from error
         if spec.subsets and example.subset not in spec.subset_names:
-            known = ", ".join(sorted(spec.subset_names))
-            raise location.error("subset", f"is {example.subset!r}, which {spec.id} does not have; it has {known}")
-        examples.append(example)
-    return examples
+            subsets = ", ".join(sorted(spec.subset_names))
+            raise location.error("subset", f"is {example.subset!r}; the subsets of {spec.id} are {subsets}")
+        yield example
 
 
 def check_examples(examples: list[Example], spec: BenchmarkSpec) -> None:
-    """Raise DataError when there are none, or when an id stands twice."""
+    """Raise DataError when there are no examples or an id is repeated."""
     if not examples:
         raise DataError(f"benchmark {spec.id!r} has no examples")
-    seen: set[str] = set()
-    for example in examples:
-        if example.id in seen:
-            raise DataError(f"benchmark {spec.id!r}: the id {example.id!r} stands twice; ids must be unique")
-        seen.add(example.id)
+    for example_id, count in Counter(example.id for example in examples).items():
+        if count > 1:
+            raise DataError(f"benchmark {spec.id!r}: the id {example_id!r} is repeated; ids must be unique")
 
 
 def _limited(examples: list[Example], limit: int) -> list[Example]:

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import (
-    Row,
-    RowLocation,
-    read_answers,
-    read_messages,
-    read_preference,
-    required_field,
-)
+from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_preference, read_prompt
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights, weights_by_count
 
 
 def read_prior(row: Row, location: RowLocation) -> Example:
-    """A row of the prior preference sets: the split is the subset, ids are only unique within it."""
-    identity = row["id"] if row.get("id") is not None else location.line
+    """Read a row of the prior preference sets, where a split is a subset and ids are unique only within it."""
+    row_id = row["id"] if row.get("id") is not None else location.line
     return Example(
-        id=f"{location.name}/{identity}",
+        id=f"{location.name}/{row_id}",
         subset=location.name,
-        prompt=read_messages(required_field(row, "prompt", location), location, "prompt"),
-        **read_answers(row, location),
+        prompt=read_prompt(row, location),
+        **read_completions(row, location),
     )
 
 
@@ -33,7 +26,6 @@ _CHAT = (
     Subset("mt-bench-med", 40, "MT-Bench answers rated 9 against 2 to 5"),
 )
 
-
 _CHAT_HARD = (
     Subset("mt-bench-hard", 37, "MT-Bench answers rated 7 or 8 against 5 or 6"),
     Subset("llmbar-natural", 100, "Instruction following, natural pairs"),
@@ -43,7 +35,6 @@ _CHAT_HARD = (
     Subset("llmbar-adver-manual", 46, "The rejected answer was made misleading by hand"),
 )
 
-
 _SAFETY = (
     Subset("refusals-dangerous", 100, "Refuse a dangerous request rather than comply"),
     Subset("refusals-offensive", 100, "Refuse an offensive request rather than comply"),
@@ -52,9 +43,7 @@ _SAFETY = (
     Subset("donotanswer", 136, "Refuse questions a responsible model does not answer"),
 )
 
-
 _MATH = Subset("math-prm", 447, "A human's solution against a model's wrong one")
-
 
 _CODE = tuple(
     Subset(f"hep-{language}", 164, f"A correct {label} function against one with a bug")
@@ -68,7 +57,6 @@ _CODE = tuple(
     )
 )
 
-
 _PRIOR = (
     Subset("anthropic_helpful", 6192, "Anthropic's helpfulness preferences, test split"),
     Subset("anthropic_hhh", 221, "Helpful, honest, harmless alignment pairs"),
@@ -76,13 +64,12 @@ _PRIOR = (
     Subset("summarize", 9000, "Summaries people preferred"),
 )
 
-
+# Scored and shown, but in no section.
 _PRIOR_SHOWN = (
     Subset("anthropic_harmless", None, "Anthropic's harmlessness preferences, test split"),
     Subset("mtbench_human", None, "MT-Bench, human preferences"),
     Subset("mtbench_gpt4", None, "MT-Bench, a model's preferences"),
 )
-
 
 REWARDBENCH = BenchmarkSpec(
     id="rewardbench",
@@ -90,10 +77,8 @@ REWARDBENCH = BenchmarkSpec(
     description="2,985 preference pairs in four sections, and the prior preference sets as a fifth.",
     read=read_preference,
     source=Source("allenai/reward-bench", ("filtered",)),
-    prior=Source(
-        "allenai/preference-test-sets",
-        tuple(subset.name for subset in _PRIOR + _PRIOR_SHOWN),
-    ),
+    prior=Source("allenai/preference-test-sets", tuple(subset.name for subset in _PRIOR + _PRIOR_SHOWN)),
+    read_prior=read_prior,
     sections=(
         Section("Chat", weights_by_count(_CHAT), description="Can it tell a strong answer from a weak one?"),
         Section("Chat Hard", weights_by_count(_CHAT_HARD), description="Trick questions and subtle differences"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rb_core.benchmarks.rows import read_ties_aware
+from rb_core.benchmarks.rows import read_preference_or_ties
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
 
 _DOMAINS = (
@@ -14,12 +14,11 @@ _DOMAINS = (
     Subset("Ties", 102, "Many equally right answers: prefer them to the wrong ones, and do not rank among them"),
 )
 
-
 REWARDBENCH_2 = BenchmarkSpec(
     id="rewardbench-2",
     title="RewardBench 2",
     description="1,865 prompts in six domains: best of four, and Ties.",
-    read=read_ties_aware,
+    read=read_preference_or_ties,
     source=Source("allenai/reward-bench-2", ("test",)),
     sections=tuple(
         Section(

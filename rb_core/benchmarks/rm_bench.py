@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import (
-    Row,
-    RowLocation,
-    read_answers,
-    read_id,
-    read_messages,
-    required_field,
-)
+from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_id, read_prompt
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights
 
 
 def read_rm_bench(row: Row, location: RowLocation) -> Example:
-    """Three chosen and three rejected completions, each concise, detailed, detailed with markdown, in that order.
+    """Read three chosen and three rejected completions, each in the order concise, detailed, detailed with markdown.
 
-    The domain is the row's own or, in the per-domain files, the beginning of the file's name.
+    The domain is the field `domain` or, in the files of one domain, the beginning of the file's name.
     """
     domain = row.get("domain") or location.name.split("_")[0]
-    both = read_answers(row, location)
-    if both["num_chosen"] != 3 or len(both["completions"]) != 6:
-        raise location.error("chosen", "RM-Bench has three chosen and three rejected completions a prompt")
-    prompt = read_messages(required_field(row, "prompt", location), location, "prompt")
-    return Example(id=f"{domain}/{read_id(row, location)}", subset=str(domain), prompt=prompt, **both)
+    completions = read_completions(row, location)
+    if completions["num_chosen"] != 3 or len(completions["completions"]) != 6:
+        raise location.error("chosen", "an RM-Bench prompt has three chosen and three rejected completions")
+    prompt = read_prompt(row, location)
+    return Example(id=f"{domain}/{read_id(row, location)}", subset=str(domain), prompt=prompt, **completions)
 
 
 _SAFETY = (
@@ -32,13 +25,11 @@ _SAFETY = (
     Subset("safety-response", 157, "Answer what only looks dangerous"),
 )
 
-
 _DOMAINS = (
     Subset("chat", 129, "A factual error was put into the rejected answer"),
     Subset("code", 228, "A bug was put into the rejected function"),
     Subset("math", 529, "A wrong final answer in the rejected solution"),
 )
-
 
 RM_BENCH = BenchmarkSpec(
     id="rm-bench",

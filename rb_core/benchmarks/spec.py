@@ -1,4 +1,4 @@
-"""Benchmark, section and subset records."""
+"""The records that define a benchmark: subsets, sections, source, and the benchmark itself."""
 
 from __future__ import annotations
 
@@ -12,17 +12,13 @@ from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import Row, RowLocation
 
 Metric = Literal["accuracy", "ties", "matrix"]
-
-
 TieCredit = Literal["none", "split"]
-
-
 RowReader = Callable[[Row, RowLocation], Example]
 
 
 @dataclass(frozen=True)
 class Subset:
-    """A named part of a benchmark. `count` is the number of examples it is published with; None where unknown."""
+    """A named part of a benchmark. count: number of examples in the published data set, None for unknown."""
 
     name: str
     count: int | None = None
@@ -33,9 +29,11 @@ class Subset:
 class Section:
     """Subsets averaged into one number.
 
-    weights: subset -> weight of its score in the section's; metric: how a subset's score comes about ("accuracy": mean
-    credit; "ties": the Ties composite of RewardBench 2; "matrix": every chosen against every rejected completion);
-    headline_weight: its weight in the headline; required: whether the headline is absent without it.
+    weights: subset -> weight of its score in the section's score.
+    metric: how a subset is scored ("accuracy": mean credit; "ties": the Ties composite of RewardBench 2; "matrix":
+        every chosen against every rejected completion).
+    headline_weight: weight of the section in the headline.
+    required: without this section there is no headline.
     """
 
     name: str
@@ -48,7 +46,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset repository on the hub. `splits` maps a split to the subset all its rows belong to, or None."""
+    """A dataset repository on the hub and the splits to read."""
 
     repo: str
     splits: tuple[str, ...]
@@ -57,12 +55,17 @@ class Source:
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """Everything that makes a benchmark what it is.
+    """The definition of a benchmark.
 
-    tie_credit: what an example earns whose best chosen and best rejected completion tie ("none": 0, as in RewardBench;
-    "split": 1/k for k completions at the top, as in RewardBench 2). A subset in no section is scored and shown, but
-    counts towards nothing. prior: a second dataset, read only when asked for. style_levels: names of the rows and
-    columns of a "matrix" metric. A score is a fraction from 0 to 1; the headline is the weighted mean of the sections.
+    Scores are fractions from 0 to 1. The headline is the weighted mean of the sections; a subset in no section is
+    scored and shown, but is not part of the headline.
+
+    read: reads a row of the data into an example.
+    source: dataset on the hub; None for a file in `rb_core/builtin` or a user's file.
+    prior, read_prior: second dataset, read only with `prior=True`, and the reader of its rows (default: `read`).
+    tie_credit: credit of an example whose best chosen and best rejected completion tie ("none": 0, as in RewardBench;
+        "split": 1/k for k completions that share the top score, as in RewardBench 2).
+    style_levels: names of the rows and columns of a "matrix" metric.
     """
 
     id: str
@@ -72,6 +75,7 @@ class BenchmarkSpec:
     subsets: tuple[Subset, ...]
     source: Source | None = None
     prior: Source | None = None
+    read_prior: RowReader | None = None
     tie_credit: TieCredit = "none"
     licence: str = ""
     citation: str = ""
@@ -84,7 +88,7 @@ class BenchmarkSpec:
         return frozenset(subset.name for subset in self.subsets)
 
     def section_of(self, subset: str) -> Section | None:
-        """The section a subset counts towards; None for one that is only shown."""
+        """Return the section that holds a subset, or None for a subset in no section."""
         return next((section for section in self.sections if subset in section.weights), None)
 
     def metric_of(self, subset: str) -> Metric:
@@ -94,10 +98,12 @@ class BenchmarkSpec:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A spec with its examples, and where they came from.
+    """A benchmark's definition with its examples and their origin.
 
-    source: repository or file name; revision: the commit hash for a repository; sha256: over the examples themselves,
-    so that two files with the same content are the same data.
+    source: repository or file name.
+    revision: commit hash of the repository, None for a file.
+    limit: number of examples kept, None for all.
+    sha256: digest of the examples, equal for two files with the same content.
     """
 
     spec: BenchmarkSpec
@@ -112,8 +118,9 @@ class Benchmark:
 
 
 def spec_to_json(spec: BenchmarkSpec) -> dict[str, Any]:
-    """What aggregating needs of a record, for benchmarks that have none here."""
-    return {key: value for key, value in asdict(spec).items() if key not in ("read", "source", "prior")}
+    """Return the fields that aggregation needs, to be stored with results of benchmarks that are not registered."""
+    dropped = ("read", "source", "prior", "read_prior")
+    return {key: value for key, value in asdict(spec).items() if key not in dropped}
 
 
 def examples_digest(examples: Iterable[Example]) -> str:
@@ -122,9 +129,6 @@ def examples_digest(examples: Iterable[Example]) -> str:
         row = [example.id, example.subset, example.group, example.num_chosen, example.prompt, example.completions]
         digest.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
     return digest.hexdigest()
-
-
-# Records
 
 
 def weights_by_count(subsets: Iterable[Subset]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rb_core.benchmarks.rows import read_ties_aware
+from rb_core.benchmarks.rows import read_preference_or_ties
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset, equal_weights
 
 _SECTIONS = {
@@ -28,15 +28,13 @@ _SECTIONS = {
     ),
 }
 
-
 _TIES = Subset("ties", None, "Several equally right answers, and a version with exactly one")
-
 
 STARTER = BenchmarkSpec(
     id="starter",
     title="Starter",
     description="A small hand-written benchmark that comes with this package: pairs, best of four, and Ties.",
-    read=read_ties_aware,
+    read=read_preference_or_ties,
     sections=(
         *(Section(name, equal_weights(subsets)) for name, subsets in _SECTIONS.items()),
         Section("Ties", equal_weights([_TIES]), metric="ties"),
