@@ -73,13 +73,14 @@ def aggregate(scores_file: Path) -> Result:
 
 
 def reread(transcript: Path, out: Path, *, overwrite: bool = False) -> Finished:
-    """Read the replies of a judge again with this version's parser, without asking anyone, and write the transcript,
-    the scores and the result that come of it below `out`. Raises ScoreTableError as `judging.reread`, ResultError as
-    `write_result`."""
-    scores, rows, about = reparse.reread(transcript)
+    """Parse the replies of a transcript again and write the new transcript, scores and result below `out`.
+
+    Raises ScoreTableError as `reparse_transcript`, ResultError as `write_result`.
+    """
+    scores, records, about = reparse.reparse_transcript(transcript)
     benchmark, model = str(about["benchmark"]["id"]), str(about["model"]["name"])
     storage.check_free(out / paths.result_path(benchmark, model), overwrite=overwrite)
-    write_transcript(out / paths.transcript_path(benchmark, model), rows, about)
+    write_transcript(out / paths.transcript_path(benchmark, model), records, about)
     scores_file = out / paths.scores_path(benchmark, model)
     write_scores(scores_file, scores, about)
     return write_aggregate(scores_file, out, overwrite=overwrite)

@@ -132,9 +132,9 @@ def _run(
             }
             frame = score_table(benchmark, [order for _, order in blinded], plan, entries)
             if isinstance(scorer, report.Judge):
-                rows = report.transcript_table(benchmark, blinded, scorer)
-                about |= report.describe(rows, frame, model, scorer)
-                write_transcript(out / paths.transcript_path(benchmark.spec.id, name), rows, about)
+                records = report.collect_records(benchmark, blinded, scorer)
+                about |= report.describe_judging(records, frame, model, scorer)
+                write_transcript(out / paths.transcript_path(benchmark.spec.id, name), records, about)
             write_scores(scores_file, frame, about)
             return write_aggregate(scores_file, out, overwrite=overwrite)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +25,7 @@ from rb_core.results.schema import Result
 from rb_core.results.score_table import read_scores
 from rb_core.scorers.judge import scorer
 from rb_core.scorers.judge.transcript import read_transcript
-from rb_core.scorers.judge.types import NO_LOGPROBS
+from rb_core.scorers.judge.types import NO_LOGPROBS, JudgeRecord
 from tests.fakes import llama_server, logprob_server, real_server
 from tests.fakes.tiny_models import chatml_tokenizer
 
@@ -126,9 +127,10 @@ def check(result: Result, mode: Mode) -> None:
         assert result.judging.first_position.value == 1.0
 
 
-def replies(result: Result, out: Path) -> pd.DataFrame:
-    frame, _ = read_transcript(out / transcript_path(result.benchmark.id, result.model.name))
-    return frame.drop(columns=["seconds", "judge"])
+def records(result: Result, out: Path) -> list[JudgeRecord]:
+    """The records of a run, without the seconds that replies took."""
+    found, _ = read_transcript(out / transcript_path(result.benchmark.id, result.model.name))
+    return [replace(record, reply=record.reply._replace(seconds=0.0)) for record in found]
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "logprob"])
@@ -141,7 +143,7 @@ def test_a_real_server_and_this_process_say_the_same(
     here = judged(str(speaker), mode, benchmark, tmp_path / "here")
     check(there, mode)
     check(here, mode)
-    pd.testing.assert_frame_equal(replies(there, tmp_path / "there"), replies(here, tmp_path / "here"))
+    assert records(there, tmp_path / "there") == records(here, tmp_path / "here")
     place = scores_path(here.benchmark.id, here.model.name)
     tables = [read_scores(tmp_path / side / place)[0] for side in ("there", "here")]
     pd.testing.assert_frame_equal(*tables)
@@ -161,11 +163,10 @@ def test_llama_cpp_and_this_process_say_the_same(
     here = judged(str(speaker), mode, benchmark, tmp_path / "here")
     check(there, mode)
     check(here, mode)
-    theirs, ours = replies(there, tmp_path / "there"), replies(here, tmp_path / "here")
-    for name in ("example_id", "mode", "text", "finish_reason", "prompt_tokens", "completion_tokens", "reason"):
-        assert theirs[name].tolist() == ours[name].tolist()
-    for served, local in zip(theirs["shares"], ours["shares"], strict=True):
-        assert list(served) == pytest.approx(list(local), abs=1e-4)
+    for served, local in zip(records(there, tmp_path / "there"), records(here, tmp_path / "here"), strict=True):
+        assert served.points == pytest.approx(local.points, abs=1e-4)
+        same = replace(served, points=local.points, reply=served.reply._replace(tokens=local.reply.tokens))
+        assert same == local
 
 
 def test_probabilities_of_a_verdict_are_the_same_served_and_here(
@@ -177,17 +178,16 @@ def test_probabilities_of_a_verdict_are_the_same_served_and_here(
     here = judged(str(speaker), "logprob", benchmark, tmp_path / "here")
     check(there, "logprob")
     check(here, "logprob")
-    shares = [replies(result, tmp_path / side)["shares"] for side, result in (("there", there), ("here", here))]
-    for theirs, ours in zip(*shares, strict=True):
-        assert list(ours) == pytest.approx(list(theirs), abs=1e-4)
-        assert ours[0] == pytest.approx(1 / (1 + torch.e ** -(32**0.5)), abs=1e-4)
+    for served, local in zip(records(there, tmp_path / "there"), records(here, tmp_path / "here"), strict=True):
+        assert local.points == pytest.approx(served.points, abs=1e-4)
+        assert local.points[0] == pytest.approx(1 / (1 + torch.e ** -(32**0.5)), abs=1e-4)
 
 
 def test_a_server_without_log_probabilities_is_said_to_be_one(
     served: str, speaker: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`transformers serve` has none: mode logprob ends and says what it needs."""
-    monkeypatch.setattr(scorer, "MOST_IN_A_ROW", 4)
+    monkeypatch.setattr(scorer, "MAX_FAILURES_IN_A_ROW", 4)
     with pytest.raises(ModelError, match="without log-probabilities"):
         judged(real_server.name_of(speaker), "logprob", benchmark, tmp_path, served)
 

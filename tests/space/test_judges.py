@@ -263,7 +263,7 @@ def test_every_mode_is_asked_as_it_says(mode: str, requests: int, scores: list[f
         outcome = ask_judge(live_of(server, mode))
     assert [completion.value for completion in outcome.completions] == scores
     assert outcome.judged is not None
-    assert len(outcome.judged.said) == requests == len(server.requests)
+    assert len(outcome.judged.records) == requests == len(server.requests)
 
 
 def test_every_mode_has_its_words() -> None:
@@ -386,7 +386,7 @@ def test_questions_to_a_judge_do_not_mix_and_hold_nobody_else_up() -> None:
             thread.join()
     for number, outcome in outcomes.items():
         assert outcome.judged is not None
-        assert all(f"One {number} " in said.asked for said in outcome.judged.said)
+        assert all(f"One {number} " in str(record.messages) for record in outcome.judged.records)
         assert [completion.rank for completion in outcome.completions] == ([1, 2] if number % 2 else [2, 1])
 
 
@@ -397,7 +397,7 @@ def test_a_judge_is_generated_here_within_the_memory_of_all_models(tiny_model: C
     live = Live(Offer((), lambda name: False, judges=(listed,)), Limits(judge_reply=8))
     outcome = live.score(question(models=("local/llama-lm",)))[0]
     assert outcome.judged is not None
-    assert len(outcome.judged.said) == 6
+    assert len(outcome.judged.records) == 6
     assert live.loaded.size == pytest.approx(expected_bytes(resolve(str(folder), kind)), rel=0.1)
     with pytest.raises(InputError, match="this page keeps to"):
         Live(live.offer, Limits(memory=1000)).score(question(models=("local/llama-lm",)))

@@ -228,11 +228,11 @@ class _Sender:
             left = self.generator.deadline - (time.monotonic() - started)
             if left <= 0:
                 self._let_go(reservation)
-                return Reply(problem=SERVER_ERROR, seconds=time.monotonic() - started, tries=tries)
+                return Reply(error=SERVER_ERROR, seconds=time.monotonic() - started, attempts=tries)
             tries += 1
             outcome = await self._try(request, reservation, min(left, self.generator.request_timeout))
             if isinstance(outcome, Reply):
-                return outcome._replace(seconds=time.monotonic() - started, tries=tries)
+                return outcome._replace(seconds=time.monotonic() - started, attempts=tries)
             self._warn(outcome.why)
             jitter = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 30)))
             left = self.generator.deadline - (time.monotonic() - started)
@@ -323,7 +323,7 @@ class _Sender:
                 self.held_until = max(self.held_until, time.monotonic() + min(after, self.generator.deadline))
             return _Again(f"HTTP {status}", after)  # it is logged, and the server's words may repeat the request's
         if meaning == "too long":
-            return Reply(problem=TOO_LONG)
+            return Reply(error=TOO_LONG)
         where, model = self.connection.where, self.generator.model
         raise ModelError(
             {

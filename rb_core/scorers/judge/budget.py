@@ -123,7 +123,7 @@ class Budget:
         """Book a reply of an earlier start. Where its usage is not known and it was answered, the most that its request
         could take counts, if that is given."""
         used = _usage(reply)
-        if used is None and request is not None and reply.problem not in (TOO_LONG, SERVER_ERROR):
+        if used is None and request is not None and reply.error not in (TOO_LONG, SERVER_ERROR):
             most = bound(request)
             used = most.prompt_tokens, most.completion_tokens
         prompt, completion = used or (0, 0)

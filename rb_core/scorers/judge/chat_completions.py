@@ -112,16 +112,16 @@ def reply(content: bytes, request: Request) -> Reply:
         raise UnusableError("an answer without a message")
     finish = _text(choice.get("finish_reason"))
     refusal = _text(message.get("refusal"))
-    problem = ""
+    reason = ""
     if refusal or finish == "content_filter":
-        problem = REFUSED
+        reason = REFUSED
     elif finish == "length" and request.max_tokens != 1:  # a single token is asked for where its probability counts
-        problem = CUT
+        reason = CUT
     usage = body.get("usage")
     return Reply(
         text=_text(message.get("content")) or refusal,
         finish=finish,
-        problem=problem,
+        error=reason,
         reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
         tokens=_tokens(choice.get("logprobs")) if request.top_logprobs else (),
         prompt_tokens=_count(usage, "prompt_tokens"),

@@ -10,7 +10,7 @@ from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.judge.budget import Budget, Limits, Prices
 from rb_core.scorers.judge.panel import PanelScorer
 from rb_core.scorers.judge.prompt_templates import Template, load_template
-from rb_core.scorers.judge.protocols import Wording
+from rb_core.scorers.judge.protocols import PromptConfig
 from rb_core.scorers.judge.scorer import JudgeScorer
 from rb_core.scorers.judge.types import Decoding, ReplySource
 
@@ -52,9 +52,9 @@ def _judge(spec: ModelSpec, seed: int, budget: Budget) -> JudgeScorer:
     )
     templates: dict[Mode, Template] = {"ratings": load_template("ratings")}
     templates[mode] = load_template(mode, judge.template)
-    wording = Wording(templates, decoding, structured=judge.structured, expected=judge.expected)
+    config = PromptConfig(templates, decoding, structured=judge.structured, expected=judge.expected)
     author = judge.author or (spec.checkpoint.name if spec.options.name else None)  # --name names the result
-    return JudgeScorer(spec.name, mode, wording, _source(spec, decoding, budget), budget, author)
+    return JudgeScorer(spec.name, mode, config, _source(spec, decoding, budget), budget, author)
 
 
 def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:

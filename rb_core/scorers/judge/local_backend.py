@@ -165,7 +165,7 @@ class LocalGenerator:
 
     def _too_long(self, asked: Asked) -> Reply | None:
         fits = len(asked.ids) + asked.request.max_tokens <= self.chat.max_length
-        return None if fits else Reply(problem=TOO_LONG, prompt_tokens=len(asked.ids), completion_tokens=0)
+        return None if fits else Reply(error=TOO_LONG, prompt_tokens=len(asked.ids), completion_tokens=0)
 
     def _groups(self, ready: Sequence[Asked]) -> Iterator[list[Asked]]:
         """What is generated at once: alike in settings, near in length, longest first, as many as memory holds."""
@@ -372,7 +372,7 @@ class LocalGenerator:
         return Reply(
             text=self._text(ids[:-1] if ended else ids),
             finish="stop" if ended else "length",
-            problem=CUT if cut else NO_LOGPROBS if broken else "",
+            error=CUT if cut else NO_LOGPROBS if broken else "",
             tokens=() if broken else tokens,
             prompt_tokens=len(asked.ids),
             completion_tokens=len(ids),

@@ -1,4 +1,4 @@
-"""Score with several judges and combine their scores by vote."""
+"""A panel of judges as one scorer: its scores are combined by vote."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from rb_core.models.options import Vote
 from rb_core.results.judge_records import JudgeRef
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Plan
-from rb_core.scorers.judge.scorer import Exchange, JudgeScorer, _Asking
+from rb_core.scorers.judge.scorer import JudgeScorer, QueryStream
 from rb_core.scorers.judge.transcript import Transcript
+from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.stats.intervals import Floats
 
 
 class PanelScorer:
-    """Several judges that are asked alike. A completion is scored where every judge has scored it.
+    """Several judges that receive the same queries. A completion is scored if every judge has scored it.
 
-    majority: a completion's share of the pairs with the others that most judges decide for it, an even split being a
-    half; mean: the mean of its scores. Candidates that have to be graded get the mean.
+    majority: a completion's share of the pairs with the other completions that most judges decide for it, where an
+    even split counts as a half; mean: the mean of its scores. Graded completion sets get the mean.
     """
 
     kind = "generative"
@@ -38,84 +39,82 @@ class PanelScorer:
         return self.judges[0].device
 
     def record(self, transcript: Transcript) -> None:
-        """See JudgeScorer.record."""
         for judge in self.judges:
             judge.record(transcript)
 
-    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
-        return self.judges[0].plan(candidates)
+    def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
+        return self.judges[0].plan(completion_sets)
 
     def score(self, batch: Batch) -> list[Score]:
-        (found,) = self.stream([batch])
-        return found
+        (scores,) = self.stream([batch])
+        return scores
 
     def stream(self, batches: Iterable[Batch]) -> Generator[list[Score]]:
-        every = list(batches)
-        for judge in self.judges:  # they spend from one account
-            judge.book_earlier(batch.inputs[0] for batch in every)
-        asking = [_Asking(judge, [batch.inputs[0] for batch in every]) for judge in self.judges]
+        completion_sets = [batch.inputs[0] for batch in batches]
+        for judge in self.judges:  # all of them spend from one budget
+            judge.book_earlier(completion_sets)
+        queries = [QueryStream(judge, completion_sets) for judge in self.judges]
         with ExitStack() as stack:
-            streams = [stack.enter_context(closing(each.stream())) for each in asking]
+            streams = [stack.enter_context(closing(query_stream.scores())) for query_stream in queries]
             try:
-                for batch, *given in zip(every, *streams, strict=True):
-                    yield self.vote_on(batch.inputs[0], given)
+                for completion_set, *scores in zip(completion_sets, *streams, strict=True):
+                    yield self._vote(completion_set, scores)
             except ModelError:
-                for each, stream in zip(asking, streams, strict=True):  # what is on its way is paid for
-                    each.finish(stream)
+                for query_stream, stream in zip(queries, streams, strict=True):  # requests on their way are paid for
+                    query_stream.finish(stream)
                 raise
 
-    def vote_on(self, candidates: CompletionSet, given: Sequence[Sequence[Score]]) -> list[Score]:
-        """The panel's scores of candidates, from those of every judge."""
-        voted = vote(self.vote, candidates.graded, np.array([[score.value for score in scores] for scores in given]))
-        why = reasons_of(voted, [[score.reason for score in scores] for scores in zip(*given, strict=True)])
+    def _vote(self, completion_set: CompletionSet, scores: Sequence[Sequence[Score]]) -> list[Score]:
+        values = np.array([[score.value for score in by_judge] for by_judge in scores])
+        reasons = [[score.reason for score in by_completion] for by_completion in zip(*scores, strict=True)]
+        voted = combine_scores(self.vote, completion_set.graded, values)
         return [
             score._replace(value=float(value), reason=reason)
-            for score, value, reason in zip(given[0], voted, why, strict=True)
+            for score, value, reason in zip(scores[0], voted, combine_reasons(voted, reasons), strict=True)
         ]
 
-    def exchanges(self, candidates: CompletionSet) -> list[Exchange]:
-        """See JudgeScorer.exchanges."""
-        return [exchange for judge in self.judges for exchange in judge.exchanges(candidates)]
+    def records(self, completion_set: CompletionSet) -> list[JudgeRecord]:
+        return [record for judge in self.judges for record in judge.records(completion_set)]
 
     def describe(self) -> dict[str, Any]:
-        """See JudgeScorer.describe."""
         described = {judge.name: judge.describe() for judge in self.judges}
-        members: list[JudgeRef] = [each["judge"] for each in described.values()]
+        members: list[JudgeRef] = [settings["judge"] for settings in described.values()]
         panel = {
-            "revisions": {name: each["revision"] for name, each in described.items() if each.get("revision")},
+            "revisions": {n: settings["revision"] for n, settings in described.items() if settings.get("revision")},
             "backend": ", ".join(sorted({member.backend for member in members})),
-            "panel": tuple(judge.name for judge in self.judges),
+            "panel": tuple(described),
             "vote": self.vote,
         }
         return {"kind": self.kind, "judge": members[0].model_copy(update=panel)}
 
 
-def vote(rule: Vote, graded: bool, values: Floats) -> Floats:
-    """A panel's scores of candidates. values: (judges, completions). Returns (completions,), NaN where unscored."""
+def combine_scores(vote: Vote, graded: bool, values: Floats) -> Floats:
+    """Return a panel's scores (completions,) from those of its judges (judges, completions); NaN if unscored."""
     means: Floats = values.mean(axis=0)
-    return means if rule == "mean" or graded else majorities(values)
+    return means if vote == "mean" or graded else majority_shares(values)
 
 
-def majorities(values: Floats) -> Floats:
-    """What most judges say of every two completions, as a score each.
+def majority_shares(values: Floats) -> Floats:
+    """Return the share of pairs that each completion wins by majority; an even split counts as a half.
 
-    values: (judges, completions) scores. Returns (completions,) shares of pairs won, an even split a half; NaN for what
-    is in a pair that some judge has not scored.
+    `values` are scores (judges, completions). Returns (completions,), NaN if a judge has not scored one of the pair.
     """
-    # (completions, completions): for minus against
+    # (completions, completions): judges for the first minus judges for the second
     votes = np.sign(values[:, :, None] - values[:, None, :]).sum(axis=0)
     won = (np.sign(votes) + 1) / 2
-    others = ~np.eye(values.shape[1], dtype=bool)
-    shares: Floats = np.where(others, won, 0.0).sum(axis=1) / (values.shape[1] - 1)
+    pairs = ~np.eye(values.shape[1], dtype=bool)
+    shares: Floats = np.where(pairs, won, 0.0).sum(axis=1) / (values.shape[1] - 1)
     return shares
 
 
-def reasons_of(values: Floats, why: Sequence[Sequence[str]]) -> list[str]:
-    """Why each completion of a panel's is unscored, "" for a score: the first reason that a judge had, or one of
-    another completion which it had to be compared with, the same for every order of completions. why: by completion
-    the reasons of every judge."""
-    others = min((reason for reasons in why for reason in reasons if reason), default="")
+def combine_reasons(values: Floats, reasons: Sequence[Sequence[str]]) -> list[str]:
+    """Return why each completion of a panel is unscored, "" for a score.
+
+    `reasons` holds the reasons of all judges for each completion. The first one counts; a completion without one is
+    unscored because of another completion, and the reason does not depend on the order of completions.
+    """
+    other = min((reason for by_judge in reasons for reason in by_judge if reason), default="")
     return [
-        next(filter(None, reasons), others) if math.isnan(value) else ""
-        for value, reasons in zip(values, why, strict=True)
+        next(filter(None, by_judge), other) if math.isnan(value) else ""
+        for value, by_judge in zip(values, reasons, strict=True)
     ]

@@ -131,15 +131,15 @@ _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "＇": "'", "\u
 class Verdict(NamedTuple):
     """What a reply says.
 
-    value: for a choice the index of the answer named (0 is A), for a rating 1 to 10, None with a reason; reason:
-    exchange.REFUSED or exchange.UNREADABLE, "" with a value.
+    value: for a choice the index of the answer named (0 is A), for a rating 1 to 10, None with an error; error:
+    types.REFUSED or types.UNREADABLE, "" with a value.
     """
 
     value: int | None
-    reason: str = ""
+    error: str = ""
 
 
-def read(text: str, asked: Asked, num_options: int = 2, *, structured: bool = False) -> Verdict:
+def read_verdict(text: str, asked: Asked, num_options: int = 2, *, structured: bool = False) -> Verdict:
     """What a reply says.
 
     num_options: how many answers there were to choose from; structured: the reply was to be a JSON object with the key
@@ -406,7 +406,7 @@ def _object(text: str) -> tuple[tuple[str, object], ...] | None:
 def rating_from_tokens(tokens: Sequence[Token]) -> float | None:
     """The expected rating, 1 to 10, under the log-probabilities of the rating's token in the last verdict line.
 
-    tokens: the last ones of a reply that `read` gave a rating for. The probabilities of the tokens that are ratings are
+    tokens: the last ones of a reply with a rating. The probabilities of the tokens that are ratings are
     made to add up to one. A tokenizer may have no token for 10: then the token 1 stands for 1 and for the beginning of
     10, and the position after it says how much for which; where that is not known and more than a hundredth is at
     stake, there is no rating. None too when no token holds just the number.

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from jinja2 import StrictUndefined, TemplateError, meta
@@ -111,13 +111,6 @@ class Template:
         return f"{self.name}@{self.version}"
 
 
-class Rendered(NamedTuple):
-    """The messages to send; injections: how many completions speak to the judge or imitate the quoting."""
-
-    messages: Conversation
-    injections: int
-
-
 def load_template(mode: Mode, choice: str | None = None) -> Template:
     """The template to ask with in this mode.
 
@@ -197,14 +190,16 @@ def _check(template: Template, path: Path) -> None:
     prompt = tuple(Message(role=role, content=f"Text of {role}") for role in ("system", "user", "assistant"))
     try:
         for structured in (False, True):
-            render(template, prompt, ["One"] if template.mode == "ratings" else ["One", "Two"], structured=structured)
+            render_messages(
+                template, prompt, ["One"] if template.mode == "ratings" else ["One", "Two"], structured=structured
+            )
     except DataError as error:
         raise DataError(str(error).replace(f"template {template}", f"template {path}", 1)) from error
 
 
-def render(
+def render_messages(
     template: Template, prompt: Conversation, completions: Sequence[str], *, structured: bool = False
-) -> Rendered:
+) -> Conversation:
     """The request's messages: what the template says, with the prompt and the completions in their fences.
 
     completions: two for pairwise, at least two for listwise and logprob, at least one for ratings, at most as many as
@@ -232,7 +227,7 @@ def render(
         if context[name] not in system and context[name] not in user:
             raise DataError(f"template {template}: leaves out `{name}`, or changes it")
     messages = (Message(role="system", content=system), Message(role="user", content=user))
-    return Rendered(messages if system else messages[1:], sum(map(is_injection, completions)))
+    return messages if system else messages[1:]
 
 
 def verdict_format(mode: Mode, num_answers: int, *, structured: bool = False) -> str:
@@ -253,7 +248,7 @@ def verdict_format(mode: Mode, num_answers: int, *, structured: bool = False) ->
     )
 
 
-def schema(mode: Mode, num_answers: int) -> dict[str, Any]:
+def reply_schema(mode: Mode, num_answers: int) -> dict[str, Any]:
     """The JSON Schema of a structured reply: the reasons first, then the verdict.
 
     Raises ValueError for logprob, whose reply is one token.

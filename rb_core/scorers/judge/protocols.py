@@ -1,13 +1,14 @@
-"""How a judge is asked about candidates, and how its answers become a score a completion. Pure.
+"""Which queries a mode sends to a judge, and how the replies become a score for each completion. Pure functions.
 
-Every mode is a list of asks, each of which shows some of the completions in some order, and one rule: a completion's
-score is the mean of what it got over all the asks that showed it, and it is unscored where one of them gave nothing.
+Every mode follows one rule: the score of a completion is the mean of its points over all queries that showed it, and
+it is unscored if one of these queries has no verdict.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import permutations
 from typing import NamedTuple
 
@@ -15,107 +16,79 @@ from rb_core.benchmarks.example import CompletionSet
 from rb_core.models.options import Mode
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import words
-from rb_core.scorers.judge.parsing import choice_from_tokens, rating_from_tokens, read
-from rb_core.scorers.judge.prompt_templates import Template, render, schema
-from rb_core.scorers.judge.types import NO_LOGPROBS, TOP_LOGPROBS, Decoding, Reply, Request
+from rb_core.scorers.judge.parsing import choice_from_tokens, rating_from_tokens, read_verdict
+from rb_core.scorers.judge.prompt_templates import Template, render_messages, reply_schema
+from rb_core.scorers.judge.types import NO_LOGPROBS, TOP_LOGPROBS, Decoding, JudgeQuery, JudgeRecord, Request
 
 
-class Ask(NamedTuple):
-    """One question about candidates. order: the completions it shows, first to last."""
-
-    mode: Mode
-    order: tuple[int, ...]
-
-
-class Answer(NamedTuple):
-    """What a reply says. shares: for each completion shown what it got (a rating from 1 to 10; of a choice 1 and 0s; of
-    a choice's probabilities these), empty where there is a reason; exact: whether a rating came from probabilities."""
-
-    shares: tuple[float, ...] = ()
-    reason: str = ""
-    exact: bool = False
-
-
-def asks(mode: Mode, candidates: CompletionSet) -> tuple[Ask, ...]:
-    """What has to be asked about candidates.
-
-    ratings: each completion alone; pairwise, logprob: every two, in both orders; listwise: all of them, rotated so that
-    each stands once in every place. Candidates that have to be graded are rated, whatever the mode.
-    """
-    everyone = range(len(candidates.completions))
-    if mode == "ratings" or candidates.graded:
-        return tuple(Ask("ratings", (index,)) for index in everyone)
-    if mode == "listwise":
-        return tuple(Ask(mode, (*everyone[first:], *everyone[:first])) for first in everyone)
-    return tuple(Ask(mode, order) for order in permutations(everyone, 2))
-
-
-class Wording(NamedTuple):
-    """How asks are put into words. templates: by mode; structured: replies are JSON by a schema; expected: ratings are
-    read from the probabilities of all ratings, where the reply has them."""
+class PromptConfig(NamedTuple):
+    """Settings that turn a query into a request."""
 
     templates: Mapping[Mode, Template]
     decoding: Decoding = Decoding()
-    structured: bool = False
-    expected: bool = False
+    structured: bool = False  # replies are JSON that follows a schema
+    expected: bool = False  # a rating is its expected value under the log-probabilities, where the reply has them
 
 
-class Question(NamedTuple):
-    """An ask in words. injections: how many of the completions shown try to speak to the judge."""
+def make_queries(mode: Mode, completion_set: CompletionSet) -> tuple[JudgeQuery, ...]:
+    """Return the queries for a completion set.
 
-    request: Request
-    injections: int
-
-
-def question(ask: Ask, candidates: CompletionSet, wording: Wording) -> Question:
-    """The request that puts an ask into words."""
-    shown = [candidates.completions[index] for index in ask.order]
-    structured = wording.structured and ask.mode != "logprob"
-    messages, injections = render(wording.templates[ask.mode], candidates.prompt, shown, structured=structured)
-    if ask.mode == "logprob":
-        return Question(Request(messages, max_tokens=1, top_logprobs=TOP_LOGPROBS), injections)
-    logprobs = TOP_LOGPROBS if ask.mode == "ratings" and wording.expected else 0
-    asked = Request(
-        messages, wording.decoding.max_tokens, logprobs, schema(ask.mode, len(shown)) if structured else None
-    )
-    return Question(asked, injections)
-
-
-def answer(ask: Ask, reply: Reply, *, structured: bool = False) -> Answer:
-    """What a reply says to an ask, or why it says nothing."""
-    if reply.problem:
-        return Answer(reason=reply.problem)
-    if ask.mode == "logprob":
-        probabilities = choice_from_tokens(reply.tokens, len(ask.order))
-        return Answer(reason=NO_LOGPROBS) if probabilities is None else Answer(probabilities)
-    verdict = read(reply.text, "rating" if ask.mode == "ratings" else "choice", len(ask.order), structured=structured)
-    if verdict.value is None:
-        return Answer(reason=verdict.reason)
-    if ask.mode == "ratings":
-        expected = rating_from_tokens(reply.tokens)
-        return Answer((float(verdict.value),)) if expected is None else Answer((expected,), exact=True)
-    return Answer(tuple(float(index == verdict.value) for index in range(len(ask.order))))
-
-
-def scores(candidates: CompletionSet, asked: Sequence[Ask], answers: Sequence[Answer]) -> list[Score]:
-    """One score a completion, as `mean_share` has it."""
-    before = sum(len(words(message["content"])) for message in candidates.prompt)
-    found = []
-    for index, text in enumerate(candidates.completions):
-        value, reason = mean_share(index, asked, answers)
-        own = len(words(text))
-        found.append(Score(value, before + own, reason=reason, num_completion_tokens=own))
-    return found
-
-
-def mean_share(completion: int, asked: Sequence[Ask], answers: Sequence[Answer]) -> tuple[float, str]:
-    """The mean of what a completion got over the asks that showed it; NaN with the reason where one gave nothing.
-
-    pairwise: the share of its comparisons that it won, where one order against the other makes a half; logprob: its
-    mean probability to be preferred; listwise: the share of rotations in which it was named best; ratings: its rating.
+    ratings: each completion alone; pairwise, logprob: every pair in both orders; listwise: all completions, rotated
+    so that each stands once in every position. Graded completion sets are rated in every mode.
     """
-    got = [(ask, answer) for ask, answer in zip(asked, answers, strict=True) if completion in ask.order]
-    if reason := next((answer.reason for _, answer in got if answer.reason), ""):
-        return math.nan, reason
-    # exactly rounded: completions that got the same in another order tie
-    return math.fsum(answer.shares[ask.order.index(completion)] for ask, answer in got) / len(got), ""
+    indices = range(len(completion_set.completions))
+    if mode == "ratings" or completion_set.graded:
+        return tuple(JudgeQuery("ratings", (index,)) for index in indices)
+    if mode == "listwise":
+        return tuple(JudgeQuery(mode, (*indices[first:], *indices[:first])) for first in indices)
+    return tuple(JudgeQuery(mode, order) for order in permutations(indices, 2))
+
+
+def make_request(query: JudgeQuery, completion_set: CompletionSet, config: PromptConfig) -> Request:
+    """Return the request that puts a query into words."""
+    shown = [completion_set.completions[index] for index in query.order]
+    structured = config.structured and query.mode != "logprob"
+    messages = render_messages(config.templates[query.mode], completion_set.prompt, shown, structured=structured)
+    if query.mode == "logprob":
+        return Request(messages, max_tokens=1, top_logprobs=TOP_LOGPROBS)
+    logprobs = TOP_LOGPROBS if query.mode == "ratings" and config.expected else 0
+    schema = reply_schema(query.mode, len(shown)) if structured else None
+    return Request(messages, config.decoding.max_tokens, logprobs, schema)
+
+
+def with_verdict(record: JudgeRecord, *, structured: bool = False) -> JudgeRecord:
+    """Return the record with the points, or the error, that its reply gives."""
+    reply, count = record.reply, len(record.order)
+    if reply.error:
+        return replace(record, points=(), error=reply.error)
+    if record.mode == "logprob":
+        probabilities = choice_from_tokens(reply.tokens, count)
+        return replace(record, points=probabilities or (), error="" if probabilities else NO_LOGPROBS)
+    verdict = read_verdict(reply.text, "rating" if record.mode == "ratings" else "choice", count, structured=structured)
+    if verdict.value is None:
+        return replace(record, points=(), error=verdict.error)
+    if record.mode != "ratings":
+        return replace(record, points=tuple(float(index == verdict.value) for index in range(count)), error="")
+    expected = rating_from_tokens(reply.tokens)
+    rating = float(verdict.value) if expected is None else expected
+    return replace(record, points=(rating,), error="", from_logprobs=expected is not None)
+
+
+def score_completions(completion_set: CompletionSet, records: Sequence[JudgeRecord]) -> list[Score]:
+    """Return the score of every completion; lengths are counted in words, since a server's tokenizer is unknown."""
+    prompt_length = sum(len(words(message["content"])) for message in completion_set.prompt)
+    scores = []
+    for index, text in enumerate(completion_set.completions):
+        value, reason = mean_points(index, records)
+        length = len(words(text))
+        scores.append(Score(value, prompt_length + length, reason=reason, num_completion_tokens=length))
+    return scores
+
+
+def mean_points(completion: int, records: Sequence[JudgeRecord]) -> tuple[float, str]:
+    """Return a completion's mean points over the records that show it, or NaN with the first error among them."""
+    shown = [record for record in records if completion in record.order]
+    if error := next((record.error for record in shown if record.error), ""):
+        return math.nan, error
+    # fsum rounds once: completions with the same points in another order have equal scores
+    return math.fsum(record.points[record.order.index(completion)] for record in shown) / len(shown), ""

@@ -1,7 +1,8 @@
-"""Parse the replies of a judge's transcript again, without asking anyone."""
+"""Parse the replies of a transcript again, without sending any request."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,68 +15,67 @@ from rb_core.results.judge_records import JudgeRef
 from rb_core.results.paths import scores_path, transcript_path
 from rb_core.results.schema import BenchmarkRef, ModelRef, from_json
 from rb_core.results.score_table import read_scores
-from rb_core.scorers.judge.panel import reasons_of, vote
+from rb_core.scorers.judge.panel import combine_reasons, combine_scores
 from rb_core.scorers.judge.parsing import PARSER_VERSION
-from rb_core.scorers.judge.report import Accounts, answer_of, cells_by_judge, measure, transcript_records
+from rb_core.scorers.judge.protocols import with_verdict
+from rb_core.scorers.judge.report import Accounting, compute_judging, score_cells
 from rb_core.scorers.judge.transcript import read_transcript
+from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.stats.item_outcomes import check_rows, spec_of
 
-# Reading replies anew
 
-
-class Reread(NamedTuple):
-    """Scores and transcript as this version reads the replies, with the descriptions of the run in both files."""
+class Reparsed(NamedTuple):
+    """Score table and records as this version parses the replies, with the metadata of both files."""
 
     scores: pd.DataFrame
-    rows: pd.DataFrame
-    about: dict[str, Any]
+    records: list[JudgeRecord]
+    metadata: dict[str, Any]
 
 
-def reread(path: Path) -> Reread:
-    """Read the replies of a transcript again, without asking anyone; labels come from the score table beside it.
+def reparse_transcript(path: Path) -> Reparsed:
+    """Parse the replies of a transcript again; labels come from the score table of the same run.
 
-    Raises ScoreTableError where either file is missing, damaged, or not of one run.
+    Raises ScoreTableError if one of the two files is missing or damaged, or they are of different runs.
     """
-    rows, about = read_transcript(path)
+    records, metadata = read_transcript(path)
     try:
-        benchmark = from_json(BenchmarkRef, about["benchmark"]).id
-        model, judge = from_json(ModelRef, about["model"]).name, from_json(JudgeRef, about["model"]["judge"])
-        prices = about.get("prices")
-        accounts = Accounts(None if prices is None else (float(prices[0]), float(prices[1])), about.get("author"))
+        benchmark = from_json(BenchmarkRef, metadata["benchmark"]).id
+        model, judge = from_json(ModelRef, metadata["model"]).name, from_json(JudgeRef, metadata["model"]["judge"])
+        prices = metadata.get("prices")
+        accounting = Accounting(prices and (float(prices[0]), float(prices[1])), metadata.get("author"))
     except (KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{path}: its description of the run is not complete: {error}") from error
-    own = transcript_path(benchmark, model)
-    if path.resolve().parts[-len(own.parts) :] != own.parts:
-        raise ScoreTableError(f"{path}: belongs at {own} below a folder that has the scores of its run as well")
-    root = path.resolve().parents[len(own.parts) - 1]
-    table = root / scores_path(benchmark, model)
-    scores, scored = read_scores(table)
-    check_rows(scores, table)
-    if scored.get("run") != about.get("run"):
-        raise ScoreTableError(f"{path}: not of the run that {table} is of")
-    spec = spec_of(benchmark, scored, scores, table)
+    place = transcript_path(benchmark, model)
+    if path.resolve().parts[-len(place.parts) :] != place.parts:
+        raise ScoreTableError(f"{path}: move it back to {place} in the folder that has the scores of its run")
+    scores_file = path.resolve().parents[len(place.parts) - 1] / scores_path(benchmark, model)
+    scores, scores_metadata = read_scores(scores_file)
+    check_rows(scores, scores_file)
+    if scores_metadata.get("run") != metadata.get("run"):
+        raise ScoreTableError(f"{path}: not of the run that {scores_file} is of")
+    spec = spec_of(benchmark, scores_metadata, scores, scores_file)
     try:
-        answers = [answer_of(row, structured=judge.structured) for row in transcript_records(rows)]
-        shares = pd.Series([list(each.shares) for each in answers], dtype=object)
-        rows = rows.assign(shares=shares, reason=[each.reason for each in answers])
-        scores = _scores_from(rows, scores, judge, spec)
-        judging = measure(rows, scores, judge, accounts)
+        records = [with_verdict(record, structured=judge.structured) for record in records]
+        scores = _score_table(records, scores, judge, spec)
+        judging = compute_judging(records, scores, judge, accounting)
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ScoreTableError(f"{path}: damaged, or not all of the run's replies: {error!r}") from error
-    about["model"]["judge"]["parser"] = PARSER_VERSION
-    return Reread(scores, rows, scored | about | {"judging": judging.model_dump(mode="json")})
+        raise ScoreTableError(f"{path}: damaged, or without some of the run's replies: {error!r}") from error
+    metadata["model"]["judge"]["parser"] = PARSER_VERSION
+    return Reparsed(scores, records, scores_metadata | metadata | {"judging": judging.model_dump(mode="json")})
 
 
-def _scores_from(rows: pd.DataFrame, scores: pd.DataFrame, judge: JudgeRef, spec: BenchmarkSpec) -> pd.DataFrame:
-    """The score table with values and reasons from a transcript."""
-    given = list(cells_by_judge(rows).values())
-    values, reasons = [], []
-    for example, some in scores.groupby("example_id", sort=False):
-        cells = [(str(example), int(completion)) for completion in some["completion"]]
-        table = np.array([[each[cell][0] for cell in cells] for each in given])
-        graded = spec.metric_of(str(some["subset"].iloc[0])) == "ties"
-        voted = vote(judge.vote or "mean", graded, table) if judge.panel else table[0]
-        why = [[each[cell][1] for each in given] for cell in cells]
-        values += voted.tolist()
-        reasons += reasons_of(voted, why)
+def _score_table(
+    records: Sequence[JudgeRecord], scores: pd.DataFrame, judge: JudgeRef, spec: BenchmarkSpec
+) -> pd.DataFrame:
+    """Return the score table with the values and reasons of the records."""
+    cells_by_judge = list(score_cells(records).values())
+    values: list[float] = []
+    reasons: list[str] = []
+    for example, rows in scores.groupby("example_id", sort=False):
+        cells = [(str(example), int(completion)) for completion in rows["completion"]]
+        table = np.array([[by_cell[cell][0] for cell in cells] for by_cell in cells_by_judge])
+        graded = spec.metric_of(str(rows["subset"].iloc[0])) == "ties"
+        combined = combine_scores(judge.vote or "mean", graded, table) if judge.panel else table[0]
+        values += combined.tolist()
+        reasons += combine_reasons(combined, [[by_cell[cell][1] for by_cell in cells_by_judge] for cell in cells])
     return scores.assign(score=np.array(values, dtype=np.float32), reason=reasons)

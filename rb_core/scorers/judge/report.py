@@ -1,233 +1,200 @@
-"""A judged run as files: its transcript with the examples' names, what that says of the judge, and scores read anew."""
+"""The records of a run, and the figures about its judge: cost, failures, reliability."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from rb_core.benchmarks.example import CompletionSet, Example
+from rb_core.benchmarks.example import CompletionSet
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ModelError
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.results.schema import ModelRef
-from rb_core.scorers.judge import bias, protocols
+from rb_core.scorers.judge.bias import Cell, judge_agreement, position_bias, preferences
 from rb_core.scorers.judge.budget import Prices
 from rb_core.scorers.judge.panel import PanelScorer
 from rb_core.scorers.judge.parsing import LETTERS
-from rb_core.scorers.judge.protocols import Answer, Ask
-from rb_core.scorers.judge.scorer import Exchange, JudgeScorer
-from rb_core.scorers.judge.transcript import tokens_from_json, tokens_to_json
-from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, Reply
+from rb_core.scorers.judge.protocols import mean_points
+from rb_core.scorers.judge.scorer import JudgeScorer
+from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, JudgeRecord, Reply
 
-# Of one request: more is an error of the server's, and no number that a file could hold.
-MOST_TOKENS = 1 << 40
-
+MAX_TOKENS = 1 << 40  # of one request; a larger count is an error of the server, and would not fit a file
 
 Judge = JudgeScorer | PanelScorer
-
-
 Blinded = Sequence[tuple[CompletionSet, Sequence[int]]]
 
 
 def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:
-    """Raises ModelError where the benchmark makes an option senseless: listwise finds one best completion of as many as
-    there are letters; what only a rating has is of no use where nothing is rated."""
-    first = judge.judges[0]
-    rates = first.mode == "ratings" or any(section.metric == "ties" for section in benchmark.spec.sections)
-    if first.wording.expected and not rates:
-        raise ModelError(
-            f"--expected says how ratings are read: --mode {first.mode} rates nothing of {benchmark.spec.id}"
-        )
-    if first.wording.structured and first.mode == "logprob" and not rates:
-        raise ModelError(
-            f"--structured asks for JSON: the replies of --mode logprob on {benchmark.spec.id} are letters"
-        )
+    """Raise ModelError if an option does not apply to the benchmark, or listwise cannot be asked about an example."""
+    first, spec = judge.judges[0], benchmark.spec
+    rates = first.mode == "ratings" or any(section.metric == "ties" for section in spec.sections)
+    if first.config.expected and not rates:
+        raise ModelError(f"--expected applies to ratings: --mode {first.mode} rates nothing in {spec.id}")
+    if first.config.structured and first.mode == "logprob" and not rates:
+        raise ModelError(f"--structured asks for JSON: the replies of --mode logprob on {spec.id} are letters")
     if first.mode != "listwise":
         return
     for example in benchmark.examples:
-        if benchmark.spec.metric_of(example.subset) == "ties":
-            continue
-        number = len(example.completions)
-        if example.num_chosen > 1 or number > len(LETTERS):
-            what = f"{number} completions" if number > len(LETTERS) else f"{example.num_chosen} chosen completions"
+        count = len(example.completions)
+        if spec.metric_of(example.subset) != "ties" and (example.num_chosen > 1 or count > len(LETTERS)):
+            what = f"{count} completions" if count > len(LETTERS) else f"{example.num_chosen} chosen completions"
             raise ModelError(
                 f"--mode listwise finds the best of at most {len(LETTERS)} completions, and example {example.id} of "
-                f"{benchmark.spec.id} has {what}: use --mode pairwise, ratings or logprob"
+                f"{spec.id} has {what}: use --mode pairwise, ratings or logprob"
             )
 
 
-# From a run to its transcript
+def collect_records(benchmark: Benchmark, blinded: Blinded, judge: Judge) -> list[JudgeRecord]:
+    """Return the records of a run in the benchmark's order, completions numbered as in the score table."""
+    records = []
+    for example, (completion_set, order) in zip(benchmark.examples, blinded, strict=True):
+        for record in judge.records(completion_set):
+            shown = tuple(order[index] for index in record.order)
+            authors = tuple(example.authors[index] for index in shown) if example.authors else ()
+            reply = _storable(record.reply)
+            records.append(replace(record, example_id=example.id, order=shown, authors=authors, reply=reply))
+    return records
 
 
-def transcript_table(benchmark: Benchmark, blinded: Blinded, judge: Judge) -> pd.DataFrame:
-    """Every request with its reply, in the benchmark's order; completions are counted as in the score table."""
-    rows = [
-        _row(example, order, exchange)
-        for example, (candidates, order) in zip(benchmark.examples, blinded, strict=True)
-        for exchange in judge.exchanges(candidates)
-    ]
-    frame = pd.DataFrame(rows)
-    return frame.astype(dict.fromkeys(("prompt_tokens", "completion_tokens"), "Int64"))
+def _storable(reply: Reply) -> Reply:
+    """Return a reply that files can hold, whatever the server sent.
+
+    Lone surrogates become U+FFFD, and impossible token counts None.
+    """
+
+    def text(value: str) -> str:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def count(tokens: int | None) -> int | None:
+        return None if tokens is None or tokens > MAX_TOKENS else tokens
+
+    return reply._replace(
+        text=text(reply.text),
+        reasoning=text(reply.reasoning),
+        finish=text(reply.finish),
+        prompt_tokens=count(reply.prompt_tokens),
+        completion_tokens=count(reply.completion_tokens),
+    )
 
 
-def _row(example: Example, order: Sequence[int], exchange: Exchange) -> dict[str, Any]:
-    reply = exchange.reply
-    shown = [order[index] for index in exchange.ask.order]
-    return {
-        "judge": exchange.judge,
-        "example_id": example.id,
-        "mode": exchange.ask.mode,
-        "order": shown,
-        "prompt_sha256": exchange.request.sha256,
-        "text": _writable(reply.text),
-        "reasoning": _writable(reply.reasoning),
-        "finish_reason": _writable(reply.finish),
-        "problem": reply.problem,
-        "logprobs": tokens_to_json(reply.tokens),
-        "shares": list(exchange.answer.shares),
-        "reason": exchange.answer.reason,
-        "injections": exchange.injections,
-        "authors": [example.authors[index] for index in shown] if example.authors else [],
-        "prompt_tokens": _counted(reply.prompt_tokens),
-        "completion_tokens": _counted(reply.completion_tokens),
-        "seconds": reply.seconds,
-        "tries": reply.tries,
-    }
+class Accounting(NamedTuple):
+    """Facts about a run that its records do not hold.
 
-
-def _writable(text: str) -> str:
-    """The text with U+FFFD for half a surrogate pair, which a server can send and no file can hold."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _counted(tokens: int | None) -> int | None:
-    """A number of tokens; None for one that no reply can have had."""
-    return None if tokens is None or tokens > MOST_TOKENS else tokens
-
-
-# What it says of the judge
-
-
-def describe(rows: pd.DataFrame, scores: pd.DataFrame, model: ModelRef, judge: Judge) -> dict[str, Any]:
-    """What the files of a run say of its judging: the figures, and what they were worked out with."""
-    if model.judge is None:
-        raise ModelError(f"{model.name}: says nothing of how it was asked")
-    first = judge.judges[0]
-    prices = first.budget.limits.prices
-    accounts = Accounts(None if prices is None else (prices.prompt, prices.completion), first.author)
-    figures = measure(rows, scores, model.judge, accounts)
-    return {"judging": figures.model_dump(mode="json"), **accounts._asdict()}
-
-
-class Accounts(NamedTuple):
-    """What is to be known beside the transcript. prices: US dollars for a million tokens of prompts and replies;
-    author: the judge's name among the completions' authors, None for its own."""
+    prices: US dollars per million prompt and completion tokens; author: the judge's name among the authors of
+    completions, None for its own name.
+    """
 
     prices: tuple[float, float] | None = None
     author: str | None = None
 
 
-def measure(rows: pd.DataFrame, scores: pd.DataFrame, judge: JudgeRef, accounts: Accounts) -> Judging:
-    """What the judging cost and how reliable it was, from transcript and score table; of a panel also each judge's."""
+def describe_judging(
+    records: Sequence[JudgeRecord], scores: pd.DataFrame, model: ModelRef, judge: Judge
+) -> dict[str, Any]:
+    """Return the metadata of a run's files about its judge: the figures, and what they were computed with."""
+    if model.judge is None:
+        raise ModelError(f"{model.name}: the description of the model has no judge settings")
+    first = judge.judges[0]
+    prices = first.budget.limits.prices
+    accounting = Accounting(None if prices is None else (prices.prompt, prices.completion), first.author)
+    judging = compute_judging(records, scores, model.judge, accounting)
+    return {"judging": judging.model_dump(mode="json"), **accounting._asdict()}
+
+
+def compute_judging(
+    records: Sequence[JudgeRecord], scores: pd.DataFrame, judge: JudgeRef, accounting: Accounting
+) -> Judging:
+    """Return cost and reliability of a judge, or of a panel and each of its members.
+
+    `scores` is the run's score table, which has the labels and lengths of completions.
+    """
     cells = list(zip(scores["example_id"], scores["completion"], strict=True))
     lengths = dict(zip(cells, scores["num_completion_tokens"], strict=True))
-    chosen = dict(zip(cells, scores["is_chosen"], strict=True))
+    is_chosen = dict(zip(cells, scores["is_chosen"], strict=True))
 
-    def one(name: str, some: pd.DataFrame) -> Judging:
-        found = bias.told(some)
-        # two completions with one text have no order
-        distinct = bias.told(some.drop_duplicates(["example_id", "prompt_sha256"]))
-        own = _own(some, accounts.author or name)
+    def of_judge(name: str, records: Sequence[JudgeRecord]) -> Judging:
+        requests = _unique(records, lambda record: record.prompt_sha256)
+        # two completions with the same text have no order
+        distinct = _unique(records, lambda record: (record.example_id, record.prompt_sha256))
+        plain = sum(record.mode == "ratings" and not record.error and not record.from_logprobs for record in requests)
+        is_own = _own_completions(records, accounting.author or name)
         return Judging(
-            **_spent(some, accounts.prices),
-            problems=_problems(some),
-            injections=int(some["injections"].sum()),
-            plain_ratings=_plain_ratings(some, structured=judge.structured) if judge.expected else 0,
-            **bias.positions(distinct)._asdict(),
-            **bias.preferences(found, lengths, own, chosen)._asdict(),
+            **_usage(requests, accounting.prices),
+            injections=sum(record.injections for record in records),
+            plain_ratings=plain if judge.expected else 0,
+            **position_bias(distinct)._asdict(),
+            **preferences(records, lengths, is_own, is_chosen)._asdict(),
         )
 
-    by_judge = {str(name): some for name, some in rows.groupby("judge", sort=False)}
+    by_judge: dict[str, list[JudgeRecord]] = {}
+    for record in records:
+        by_judge.setdefault(record.judge, []).append(record)
     if not judge.panel:
-        ((name, some),) = by_judge.items()
-        return one(name, some)
-    given = judge_scores(rows)
+        ((name, own_records),) = by_judge.items()
+        return of_judge(name, own_records)
+    values = {
+        name: {cell: value for cell, (value, _) in by_cell.items()} for name, by_cell in score_cells(records).items()
+    }
     return Judging(
-        **_spent(rows, accounts.prices),
-        problems=_problems(rows),
-        agreement=bias.agreement([given[name] for name in judge.panel]),
-        members={name: one(name, by_judge[name]) for name in judge.panel},
+        **_usage(_unique(records, lambda record: (record.judge, record.prompt_sha256)), accounting.prices),
+        agreement=judge_agreement([values[name] for name in judge.panel]),
+        members={name: of_judge(name, by_judge[name]) for name in judge.panel},
     )
 
 
-def _spent(rows: pd.DataFrame, prices: tuple[float, float] | None) -> dict[str, Any]:
-    """Requests, tokens and US dollars. What was refused for its length, or never answered, has no tokens."""
-    once = _once(rows)
-    replied = once[~once["problem"].isin((TOO_LONG, SERVER_ERROR))]
-    tokens = [replied[name] for name in ("prompt_tokens", "completion_tokens")]
-    prompt, completion = (None if column.isna().any() else int(column.sum()) for column in tokens)
+def _unique(records: Iterable[JudgeRecord], key: Callable[[JudgeRecord], Hashable]) -> list[JudgeRecord]:
+    first: dict[Hashable, JudgeRecord] = {}
+    for record in records:
+        first.setdefault(key(record), record)
+    return list(first.values())
+
+
+def _usage(requests: Sequence[JudgeRecord], prices: tuple[float, float] | None) -> dict[str, Any]:
+    """Return requests, failures, tokens and cost. Requests without a reply have no tokens."""
+    replies = [record.reply for record in requests if record.reply.error not in (TOO_LONG, SERVER_ERROR)]
+    prompt = _total(reply.prompt_tokens for reply in replies)
+    completion = _total(reply.completion_tokens for reply in replies)
     cost = None
     if prices is not None and prompt is not None and completion is not None:
         cost = Prices(*prices).cost(prompt, completion)
-    return {"requests": len(once), "prompt_tokens": prompt, "completion_tokens": completion, "cost": cost}
+    errors = sorted(record.error for record in requests if record.error)
+    return {
+        "requests": len(requests),
+        "problems": {error: errors.count(error) for error in dict.fromkeys(errors)},
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "cost": cost,
+    }
 
 
-def _problems(rows: pd.DataFrame) -> dict[str, int]:
-    counts = _once(rows)["reason"].value_counts().sort_index()
-    return {str(reason): int(n) for reason, n in counts.items() if reason}
+def _total(counts: Iterable[int | None]) -> int | None:
+    """Return the sum; None if one count is unknown."""
+    values = list(counts)
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
 
 
-def _plain_ratings(rows: pd.DataFrame, *, structured: bool) -> int:
-    once = _once(rows)
-    rated = once[(once["mode"] == "ratings") & (once["reason"] == "")]
-    return sum(not answer_of(row, structured=structured).exact for row in transcript_records(rated))
-
-
-def _once(rows: pd.DataFrame) -> pd.DataFrame:
-    """The requests that were made: equal ones to one judge are one."""
-    return rows.drop_duplicates(["judge", "prompt_sha256"])
-
-
-def _own(rows: pd.DataFrame, judge: str) -> dict[tuple[str, int], bool]:
-    """Whether the judge wrote a completion, by (example, completion), where its author is known: an author with the
-    judge's name, or the last part of it."""
+def _own_completions(records: Iterable[JudgeRecord], judge: str) -> dict[Cell, bool]:
+    """Return, for completions with a known author, True if it has the judge's name or the last part of it."""
     names = {judge.lower(), judge.rpartition("/")[2].lower()}
     return {
-        (str(example), int(completion)): author.lower() in names
-        for example, order, authors in zip(rows["example_id"], rows["order"], rows["authors"], strict=True)
-        if len(authors)
-        for completion, author in zip(order, authors, strict=True)
+        (record.example_id, completion): author.lower() in names
+        for record in records
+        for completion, author in zip(record.order, record.authors, strict=False)
         if author
     }
 
 
-def judge_scores(rows: pd.DataFrame) -> dict[str, dict[tuple[str, int], float]]:
-    """By judge the score of every (example, completion), NaN where unscored."""
-    return {judge: {cell: value for cell, (value, _) in cells.items()} for judge, cells in cells_by_judge(rows).items()}
-
-
-def cells_by_judge(rows: pd.DataFrame) -> dict[str, dict[tuple[str, int], tuple[float, str]]]:
-    """By judge, for every (example, completion), the score and the reason why there is none."""
-    found: dict[str, dict[tuple[str, int], tuple[float, str]]] = {}
-    for (judge, example), some in rows.groupby(["judge", "example_id"], sort=False):
-        asked = [each.ask for each in bias.told(some)]
-        pairs = zip(some["shares"], some["reason"], strict=True)
-        answers = [Answer(tuple(map(float, shares)), str(reason)) for shares, reason in pairs]
-        for completion in sorted({index for ask in asked for index in ask.order}):
-            cell = (str(example), completion)
-            found.setdefault(str(judge), {})[cell] = protocols.mean_share(completion, asked, answers)
-    return found
-
-
-def transcript_records(rows: pd.DataFrame) -> Iterator[Mapping[str, Any]]:
-    columns = ("mode", "order", "text", "problem", "logprobs")
-    for values in zip(*(rows[name] for name in columns), strict=True):
-        yield dict(zip(columns, values, strict=True))
-
-
-def answer_of(row: Mapping[str, Any], *, structured: bool = False) -> Answer:
-    ask = Ask(row["mode"], tuple(map(int, row["order"])))
-    reply = Reply(text=row["text"], problem=row["problem"], tokens=tokens_from_json(row["logprobs"]))
-    return protocols.answer(ask, reply, structured=structured)
+def score_cells(records: Iterable[JudgeRecord]) -> dict[str, dict[Cell, tuple[float, str]]]:
+    """Return (score, reason) by judge and cell; the score is NaN with a reason if the completion is unscored."""
+    groups: dict[tuple[str, str], list[JudgeRecord]] = {}
+    for record in records:
+        groups.setdefault((record.judge, record.example_id), []).append(record)
+    cells: dict[str, dict[Cell, tuple[float, str]]] = {}
+    for (judge, example), group in groups.items():
+        for completion in sorted({index for record in group for index in record.order}):
+            cells.setdefault(judge, {})[example, completion] = mean_points(completion, group)
+    return cells

@@ -1,13 +1,14 @@
-"""What a judge was asked and answered: written down as it arrives, and kept as one parquet file beside the scores.
+"""The transcript of a judge: a journal of replies while a run lasts, then a parquet file with one row per request.
 
-A run appends every reply to a journal the moment it comes, so that nothing is paid for twice: after a kill, or when a
-limit was reached, the same command asks only what was not answered. When the run is complete the replies become one
-table, a row a request, from which the scores can be derived again with a newer parser and without asking anyone.
+A reply is appended to the journal when it arrives, so that no request is paid for twice: after a kill, or when a limit
+was reached, the same command sends only the requests that have no reply. The scores of a complete run can be derived
+again from the parquet file with a newer parser.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 
 from rb_core.errors import ScoreTableError
 from rb_core.files import METADATA, check_same_run, close_journal, open_journal, whole_lines, write_table
-from rb_core.scorers.judge.types import SERVER_ERROR, Reply, Token
+from rb_core.scorers.judge.types import SERVER_ERROR, JudgeRecord, Reply, Token
 
 SCHEMA = pa.schema(
     [
@@ -45,13 +46,13 @@ SCHEMA = pa.schema(
 
 
 class Transcript:
-    """The replies of a run by judge and hash of the request.
+    """The replies of a run, by judge and hash of the request.
 
-    Opened at a path it begins with what an unfinished run left there and appends what is added; without one it is kept
-    in memory alone. A reply that the server failed to give is not counted as one: it is asked for again. Closed without
-    a single line it leaves no file. earlier: the replies that the unfinished run left, until they are taken.
+    With a path, the replies of an unfinished run are read from its journal and new ones appended; without one,
+    replies are kept in memory. Requests that the server failed to answer are sent again. A journal without a reply is
+    deleted when it is closed. `earlier` holds the keys of the replies of the unfinished run, until they are taken.
 
-    Raises ScoreTableError when another run's replies stand at the path, unless `discard` allows to replace them.
+    Raises ScoreTableError if the journal belongs to another run and `discard` does not allow to replace it.
     """
 
     def __init__(self, path: Path | None = None, run: dict[str, Any] | None = None, *, discard: bool = False) -> None:
@@ -80,95 +81,136 @@ class Transcript:
             close_journal(self._file, self.path)
 
     def get(self, judge: str, sha256: str) -> Reply | None:
-        """The reply to that request, if there is one."""
         return self.replies.get((judge, sha256))
 
     def take_earlier(self, judge: str, sha256: str) -> Reply | None:
-        """The reply to that request if an earlier start left it; once."""
+        """Return the reply if the unfinished run left it; only the first call returns it."""
         if (judge, sha256) not in self.earlier:
             return None
         self.earlier.remove((judge, sha256))
         return self.replies[judge, sha256]
 
     def add(self, judge: str, sha256: str, reply: Reply) -> None:
-        """Add a reply. It is in the operating system's hands when this returns, so that a kill cannot take it."""
+        """Add a reply and hand it to the operating system, so that a kill cannot lose it."""
         self.replies[judge, sha256] = reply
         if self.path is not None:
             self._file.write(json.dumps([judge, sha256, reply]).encode() + b"\n")
             self._file.flush()
 
     def remove(self) -> None:
-        """Delete the journal, once its replies stand in the table."""
+        """Delete the journal, once its replies are in the table."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> None:
-        """Take up the replies in a journal's whole lines. Raises ScoreTableError for another run's, and for damage."""
         header, *lines = whole_lines(path).splitlines() or [self._header.encode()]
         try:
-            then, now = json.loads(header), json.loads(self._header)
-            if not isinstance(then, dict):
+            earlier_run, this_run = json.loads(header), json.loads(self._header)
+            if not isinstance(earlier_run, dict):
                 raise ValueError("the first line does not describe a run")
-            check_same_run(path, then, now)
+            check_same_run(path, earlier_run, this_run)
             entries = [json.loads(line) for line in lines]
-            found = {(str(judge), str(sha256)): reply_from_json(reply) for judge, sha256, reply in entries}
+            replies = {(str(judge), str(sha256)): reply_from_json(reply) for judge, sha256, reply in entries}
         except (ValueError, TypeError) as error:
             raise ScoreTableError(
                 f"{path}: damaged, or of another version ({error}); discard the unfinished run with --overwrite"
             ) from error
-        self.replies = {key: reply for key, reply in found.items() if reply.problem != SERVER_ERROR}
+        self.replies = {key: reply for key, reply in replies.items() if reply.error != SERVER_ERROR}
         self.earlier = set(self.replies)
 
 
 def reply_from_json(fields: Any) -> Reply:
-    """A reply as the journal has it. Raises TypeError or ValueError for anything else."""
+    """Return the reply of a journal's line. Raises TypeError or ValueError for anything else."""
     reply = Reply(*fields)
-    if not all(isinstance(text, str) for text in (reply.text, reply.finish, reply.problem, reply.reasoning)):
-        raise ValueError("a reply without its text")
+    if not all(isinstance(text, str) for text in (reply.text, reply.finish, reply.error, reply.reasoning)):
+        raise ValueError("a reply without text")
     if not all(isinstance(count, int | None) for count in (reply.prompt_tokens, reply.completion_tokens)):
-        raise ValueError("a number of tokens that is none")
-    if not isinstance(reply.seconds, float | int) or not isinstance(reply.tries, int):
-        raise ValueError("a reply without its seconds and tries")
-    return reply._replace(tokens=_tokens(reply.tokens))
+        raise ValueError("a token count that is not an integer")
+    if not isinstance(reply.seconds, float | int) or not isinstance(reply.attempts, int):
+        raise ValueError("a reply without seconds and attempts")
+    return reply._replace(tokens=_tokens_from_json(reply.tokens))
 
 
-def _tokens(found: Any) -> tuple[Token, ...]:
-    return tuple(Token(text, logprob, tuple((t, p) for t, p in top)) for text, logprob, top in found)
+def _tokens_from_json(entries: Any) -> tuple[Token, ...]:
+    return tuple(Token(text, logprob, tuple((t, p) for t, p in top)) for text, logprob, top in entries)
 
 
-def tokens_to_json(tokens: tuple[Token, ...]) -> str:
-    """Log-probabilities as a cell of the table; empty for none."""
-    return json.dumps(tokens) if tokens else ""
+def record_to_row(record: JudgeRecord) -> dict[str, Any]:
+    """Return a record as a row of the table."""
+    reply = record.reply
+    return {
+        "judge": record.judge,
+        "example_id": record.example_id,
+        "mode": record.mode,
+        "order": list(record.order),
+        "prompt_sha256": record.prompt_sha256,
+        "text": reply.text,
+        "reasoning": reply.reasoning,
+        "finish_reason": reply.finish,
+        "problem": reply.error,
+        "logprobs": json.dumps(reply.tokens) if reply.tokens else "",
+        "shares": list(record.points),
+        "reason": record.error,
+        "injections": record.injections,
+        "authors": list(record.authors),
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
+        "seconds": reply.seconds,
+        "tries": reply.attempts,
+    }
 
 
-def tokens_from_json(cell: str) -> tuple[Token, ...]:
-    """What `tokens_to_json` wrote."""
-    return _tokens(json.loads(cell)) if cell else ()
+def record_from_row(row: dict[str, Any]) -> JudgeRecord:
+    """Return the record of a row. Raises KeyError, TypeError or ValueError for a damaged one."""
+    reply = Reply(
+        text=row["text"],
+        finish=row["finish_reason"],
+        error=row["problem"],
+        reasoning=row["reasoning"],
+        tokens=_tokens_from_json(json.loads(row["logprobs"])) if row["logprobs"] else (),
+        prompt_tokens=row["prompt_tokens"],
+        completion_tokens=row["completion_tokens"],
+        seconds=row["seconds"],
+        attempts=row["tries"],
+    )
+    return JudgeRecord(
+        judge=row["judge"],
+        mode=row["mode"],
+        order=tuple(row["order"]),
+        reply=reply,
+        points=tuple(row["shares"]),
+        error=row["reason"],
+        prompt_sha256=row["prompt_sha256"],
+        injections=row["injections"],
+        example_id=row["example_id"],
+        authors=tuple(row["authors"]),
+    )
 
 
-def write_transcript(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> None:
-    """Write the table, one row a request, with what is to be known of the run."""
-    write_table(path, frame, SCHEMA, metadata)
+def write_transcript(path: Path, records: Iterable[JudgeRecord], metadata: dict[str, Any]) -> None:
+    """Write the records as a table, one row per request, with the description of the run."""
+    frame = pd.DataFrame([record_to_row(record) for record in records], columns=SCHEMA.names)
+    write_table(path, frame.astype({"prompt_tokens": "Int64", "completion_tokens": "Int64"}), SCHEMA, metadata)
 
 
-def read_transcript(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table and its metadata. Raises ScoreTableError when the file is missing or no transcript."""
+def read_transcript(path: Path) -> tuple[list[JudgeRecord], dict[str, Any]]:
+    """Return the records and the description of the run. Raises ScoreTableError for a file that is not a transcript."""
     try:
         with path.open("rb") as file:  # on one thread: see read_scores
             table = pq.read_table(file, use_threads=False, pre_buffer=False)
-        about = json.loads((table.schema.metadata or {})[METADATA])
-        table = table.select(SCHEMA.names).cast(SCHEMA)
+        metadata = json.loads((table.schema.metadata or {})[METADATA])
+        records = [record_from_row(row) for row in table.select(SCHEMA.names).cast(SCHEMA).to_pylist()]
     except FileNotFoundError:
         raise ScoreTableError(f"{path}: no such transcript") from None
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{path}: not a transcript of a judge: {error}") from error
-    if not isinstance(about, dict):
+    if not isinstance(metadata, dict):
         raise ScoreTableError(f"{path}: its description of the run is not an object")
-    return table.to_pandas(), about
+    return records, metadata
 
 
 def is_transcript(path: Path) -> bool:
-    """Whether a parquet file is a transcript, by its columns. Raises ScoreTableError for a file that is none at all."""
+    """Return True if a parquet file has a transcript's columns. Raises ScoreTableError for an unreadable file."""
     try:
         return "prompt_sha256" in pq.read_schema(path).names
     except FileNotFoundError:

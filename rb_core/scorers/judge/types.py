@@ -1,4 +1,4 @@
-"""A request to a language model and its reply, whoever answers it."""
+"""Requests to a language model, its replies, and the record of both that a run keeps."""
 
 from __future__ import annotations
 
@@ -9,40 +9,23 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from rb_core.benchmarks.example import Conversation
+from rb_core.models.options import Mode
 
-# Why a request has no usable reply. The words stand in score tables and results.
+# Reasons why a request has no verdict. Score tables and results hold these texts.
 REFUSED = "the judge refused"
-
-
 CUT = "cut off at the maximum number of tokens"
-
-
 TOO_LONG = "longer than the judge's context"
-
-
 SERVER_ERROR = "no answer from the server after several tries"
-
-
 UNREADABLE = "no verdict that can be read"
-
-
 NO_LOGPROBS = "no log-probability of a verdict"
 
-
-# Of a reply's tokens the log-probabilities of the last ones are kept: a verdict stands at the end.
-KEPT_TOKENS = 32
-
-
-# Alternatives asked for at every token; the most that OpenAI-compatible servers give.
-TOP_LOGPROBS = 20
+KEPT_TOKENS = 32  # log-probabilities are kept for the last tokens of a reply: a verdict stands at the end
+TOP_LOGPROBS = 20  # alternatives requested for every token; the most that OpenAI-compatible servers give
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How replies are generated: what a reply depends on beside the messages.
-
-    max_tokens: of one reply, its reasoning included; seed: sent along, for servers that have one.
-    """
+    """Settings of generation. `max_tokens` includes reasoning; `seed` is sent to servers that support one."""
 
     temperature: float = 0.0
     max_tokens: int = 1024
@@ -50,23 +33,22 @@ class Decoding:
 
 
 class Request(NamedTuple):
-    """What is asked. max_tokens: of the reply; top_logprobs: alternatives to report at each token, 0 for none;
-    schema: the JSON Schema that the reply has to follow, None for free text."""
+    """Messages for a language model, with the settings of this one reply."""
 
     messages: Conversation
     max_tokens: int
-    top_logprobs: int = 0
-    schema: Mapping[str, Any] | None = None
+    top_logprobs: int = 0  # alternatives to report for each token
+    schema: Mapping[str, Any] | None = None  # JSON Schema of the reply; None for free text
 
     @property
     def sha256(self) -> str:
-        """The hash of all of it: equal requests to one judge are one request."""
+        """Hash of all fields; requests to one judge with the same hash are sent once."""
         content = [[dict(message) for message in self.messages], self.max_tokens, self.top_logprobs, self.schema]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class Token(NamedTuple):
-    """A token of a reply, as text, with its log-probability and those of the likeliest tokens at its place."""
+    """A token of a reply as text, with its log-probability and the most likely tokens at its position."""
 
     text: str
     logprob: float
@@ -74,39 +56,69 @@ class Token(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """What came back.
-
-    text: the answer; reasoning: what the model thought, where the server tells it apart; finish: why it ended, in the
-    words of OpenAI's API (stop, length, content_filter); problem: why there is no usable answer, one of the constants
-    above, or ""; tokens: the last KEPT_TOKENS of the text with log-probabilities, where they were asked for and given;
-    prompt_tokens, completion_tokens: as the server counts them, None where it does not; seconds: from the first try
-    to the end; tries: how often it was sent.
-    """
+    """A reply to a request. The order of the fields is the order in journals."""
 
     text: str = ""
-    finish: str = ""
-    problem: str = ""
-    reasoning: str = ""
-    tokens: tuple[Token, ...] = ()
-    prompt_tokens: int | None = None
+    finish: str = ""  # finish reason in the words of OpenAI's API: stop, length, content_filter
+    error: str = ""  # one of the reasons above if there is no usable reply
+    reasoning: str = ""  # thinking that the server separates from the text
+    tokens: tuple[Token, ...] = ()  # the last KEPT_TOKENS with log-probabilities, if requested and given
+    prompt_tokens: int | None = None  # as counted by the server
     completion_tokens: int | None = None
-    seconds: float = 0.0
-    tries: int = 1
+    seconds: float = 0.0  # from the first attempt to the end
+    attempts: int = 1
+
+
+class JudgeQuery(NamedTuple):
+    """A rating or comparison to ask a judge for. `order` lists the completions shown, first to last."""
+
+    mode: Mode
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class JudgeRecord:
+    """A request to a judge with its reply and verdict: a row of the transcript.
+
+    Each completion shown gets points: a rating from 1 to 10; 1 or 0 for a choice; probabilities in mode logprob.
+    """
+
+    judge: str
+    mode: Mode
+    order: tuple[int, ...]  # completions shown, first to last
+    reply: Reply
+    points: tuple[float, ...] = ()  # in the order shown; empty with an error
+    error: str = ""  # reason why there is no verdict
+    from_logprobs: bool = False  # the rating is an expected value; not stored
+    messages: Conversation = ()  # of the request; not stored
+    prompt_sha256: str = ""
+    injections: int = 0  # completions shown that address the judge
+    example_id: str = ""
+    authors: tuple[str, ...] = ()  # of the completions shown; empty if unknown
+
+    @property
+    def winner(self) -> int | None:
+        """The completion with the most points; None for a tie, a rating, or no verdict."""
+        best = [index for index, points in zip(self.order, self.points, strict=False) if points == max(self.points)]
+        return best[0] if len(best) == 1 and len(self.order) > 1 else None
 
 
 class ReplySource(Protocol):
-    """Where the text comes from."""
+    """A generator of replies: a server or a loaded model."""
 
     def generate(self, requests: Iterable[Request]) -> Generator[tuple[int, Reply]]:
-        """The reply to every request, with the request's place among them, in the order in which replies arrive.
+        """Yield (index of the request, reply) in the order in which replies arrive.
 
-        Takes requests from the iterable as it can send them, in the thread that takes the replies. Raises ModelError
-        for what would go wrong with every request (no such model, a key that is refused), after every reply that has
-        arrived was given out.
+        Requests are taken from the iterable as they can be sent, in the thread that takes the replies. Raises
+        ModelError for an error that every request would meet (unknown model, rejected key), after all replies that
+        have arrived were yielded.
         """
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What replies depend on beside requests and decoding, by the names of results.ModelRef; and of JudgeRef
-        `backend` ("local", "served" or a provider's name), `sampling` and `generation`, where they are known."""
+        """Return the settings replies depend on apart from requests and decoding.
+
+        Keys are fields of results.ModelRef, and `backend` ("local", "served" or a provider), `sampling` and
+        `generation` of JudgeRef.
+        """
         ...

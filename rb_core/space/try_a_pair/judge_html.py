@@ -7,8 +7,9 @@ from html import escape
 from typing import Any
 
 from rb_core.scorers.judge.parsing import LETTERS
+from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
-from rb_core.space.try_a_pair.judges import Judged, Said, agrees
+from rb_core.space.try_a_pair.judges import Judged, agrees
 
 
 def judge_notes(judged: Judged) -> list[str]:
@@ -49,7 +50,7 @@ def _agreement(judged: Judged) -> str:
     return f'<p class="rb-where">{said}</p>'
 
 
-def _group(group: Sequence[Said]) -> str:
+def _group(group: Sequence[JudgeRecord]) -> str:
     """What was said of the same completions in all orders."""
     numbers = [str(index + 1) for index in sorted(group[0].order)]
     agreeing = agrees(group)
@@ -57,17 +58,18 @@ def _group(group: Sequence[Said]) -> str:
     kind = "rb-agree" if agreeing else "rb-flag"
     badge = f' <span class="{kind}">{flag}</span>' if flag else ""
     title = f"<h5>Completions {', '.join(numbers[:-1])} and {numbers[-1]}{badge}</h5>" if len(numbers) > 1 else ""
-    return f'<div class="rb-judged-group">{title}{"".join(map(_said, group))}</div>'
+    return f'<div class="rb-judged-group">{title}{"".join(map(_record_html, group))}</div>'
 
 
-def _said(said: Said) -> str:
-    shown = _text(said.text) if said.text else "<p>It wrote nothing.</p>"
-    thought = f"<h6>What it thought before</h6>{_text(said.reasoning)}" if said.reasoning else ""
-    letters = ", ".join(f"{LETTERS[place]} is completion {index + 1}" for place, index in enumerate(said.order))
-    key = f"<p>{letters}.</p>" if len(said.order) > 1 else ""
+def _record_html(record: JudgeRecord) -> str:
+    asked = "\n\n".join(message["content"] for message in record.messages)
+    shown = _text(record.reply.text) if record.reply.text else "<p>It wrote nothing.</p>"
+    thought = f"<h6>What it thought before</h6>{_text(record.reply.reasoning)}" if record.reply.reasoning else ""
+    letters = ", ".join(f"{LETTERS[place]} is completion {index + 1}" for place, index in enumerate(record.order))
+    key = f"<p>{letters}.</p>" if len(record.order) > 1 else ""
     return (
-        f'<details class="rb-said-one"><summary>{_place(said)}: {_verdict(said)}</summary>{key}{shown}{thought}'
-        f"<details><summary>What it was asked</summary>{_text(said.asked)}</details></details>"
+        f'<details class="rb-said-one"><summary>{_place(record)}: {_verdict(record)}</summary>{key}{shown}{thought}'
+        f"<details><summary>What it was asked</summary>{_text(asked)}</details></details>"
     )
 
 
@@ -75,24 +77,24 @@ def _text(text: str) -> str:
     return f'<pre tabindex="0" dir="auto">{escape(text)}</pre>'
 
 
-def _place(said: Said) -> str:
+def _place(record: JudgeRecord) -> str:
     """Which completions stood where."""
-    numbers = [str(index + 1) for index in said.order]
+    numbers = [str(index + 1) for index in record.order]
     if len(numbers) == 1:
         return f"Completion {numbers[0]}"
     return f"{numbers[0]} before {numbers[1]}" if len(numbers) == 2 else f"In the order {', '.join(numbers)}"
 
 
-def _verdict(said: Said) -> str:
-    if said.reason:
-        return f'<span class="rb-flag">not scored: {escape(said.reason)}</span>'
-    if len(said.order) == 1:
-        return f"<b>{said.shares[0]:.3g}</b> of 10"
-    if said.best is None:
+def _verdict(record: JudgeRecord) -> str:
+    if record.error:
+        return f'<span class="rb-flag">not scored: {escape(record.error)}</span>'
+    if len(record.order) == 1:
+        return f"<b>{record.points[0]:.3g}</b> of 10"
+    if record.winner is None:
         return "<b>neither</b>"
-    share = max(said.shares)
+    share = max(record.points)
     sure = f", with {100 * share:.1f}%" if share < 1 else ""
-    return f"<b>completion {said.best + 1}</b>{sure}"
+    return f"<b>completion {record.winner + 1}</b>{sure}"
 
 
 def judged_json(judged: Judged) -> dict[str, Any]:
@@ -100,20 +102,20 @@ def judged_json(judged: Judged) -> dict[str, Any]:
     same, compared = judged.agreeing
     return {
         "mode": judged.mode,
-        "requests": len(judged.said),
+        "requests": len(judged.records),
         "agreeing": same,
         "compared": compared,
         "injections": judged.injections,
         "exchanges": [
             {
-                "shown": [index + 1 for index in said.order],
-                "verdict": None if said.best is None else said.best + 1,
-                "shares": list(said.shares),
-                "reason": said.reason,
-                "reply": said.text,
-                "reasoning": said.reasoning,
-                "tokens": said.tokens,
+                "shown": [index + 1 for index in record.order],
+                "verdict": None if record.winner is None else record.winner + 1,
+                "shares": list(record.points),
+                "reason": record.error,
+                "reply": record.reply.text,
+                "reasoning": record.reply.reasoning,
+                "tokens": record.reply.completion_tokens,
             }
-            for said in judged.said
+            for record in judged.records
         ],
     }

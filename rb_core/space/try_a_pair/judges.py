@@ -16,13 +16,12 @@ from rb_core.errors import RewardBenchError
 from rb_core.evaluation.score import score_candidates
 from rb_core.models.options import JudgeOptions, Mode, ModelOptions
 from rb_core.results.score_table import Score
-from rb_core.scorers.judge import protocols
-from rb_core.scorers.judge.bias import winner
 from rb_core.scorers.judge.budget import BudgetSpent, bound
 from rb_core.scorers.judge.prompt_templates import is_injection
-from rb_core.scorers.judge.scorer import Exchange, JudgeScorer
+from rb_core.scorers.judge.protocols import make_queries
+from rb_core.scorers.judge.scorer import JudgeScorer
 from rb_core.scorers.judge.transcript import Transcript
-from rb_core.scorers.judge.types import SERVER_ERROR
+from rb_core.scorers.judge.types import SERVER_ERROR, JudgeRecord
 from rb_core.space.limits import InputError, Limits
 from rb_core.space.try_a_pair.available_models import ListedJudge
 
@@ -40,40 +39,20 @@ _SERVER_SAYS = re.compile(r"\((HTTP \d+): .*\)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Said:
-    """One request with its reply. order: the completions it showed, first to last; shares: what each of these got,
-    empty where there is a reason; asked: the messages as text; text, reasoning: of the reply, the middle of a long one
-    left out; tokens: of the reply, None where the server does not count."""
-
-    order: tuple[int, ...]
-    shares: tuple[float, ...]
-    reason: str
-    asked: str
-    text: str
-    reasoning: str
-    tokens: int | None
-
-    @property
-    def best(self) -> int | None:
-        """The completion that it is for; None for a rating, where there is a reason, and where two got the same."""
-        return winner(self.order, self.shares) if len(self.order) > 1 else None
-
-
-@dataclass(frozen=True)
 class Judged:
-    """What a judge said of a question. injections: how many of the completions speak to the judge."""
+    """The records of a judge about one question. injections: how many of the completions address the judge."""
 
     mode: Mode
-    said: tuple[Said, ...]
+    records: tuple[JudgeRecord, ...]
     injections: int
 
     @property
-    def groups(self) -> list[list[Said]]:
-        """What was said of the same completions, in one order and in others."""
-        found: dict[frozenset[int], list[Said]] = {}
-        for each in self.said:
-            found.setdefault(frozenset(each.order), []).append(each)
-        return list(found.values())
+    def groups(self) -> list[list[JudgeRecord]]:
+        """Records grouped by the completions shown, whatever their order."""
+        groups: dict[frozenset[int], list[JudgeRecord]] = {}
+        for record in self.records:
+            groups.setdefault(frozenset(record.order), []).append(record)
+        return list(groups.values())
 
     @property
     def agreeing(self) -> tuple[int, int]:
@@ -82,11 +61,11 @@ class Judged:
         return found.count(True), len(found) - found.count(None)
 
 
-def agrees(group: Sequence[Said]) -> bool | None:
+def agrees(group: Sequence[JudgeRecord]) -> bool | None:
     """Whether the same completion was named in every order; None where not every order has a verdict."""
-    if len(group) < 2 or any(each.reason for each in group):
+    if len(group) < 2 or any(record.error for record in group):
         return None
-    return group[0].best is not None and len({each.best for each in group}) == 1
+    return group[0].winner is not None and len({record.winner for record in group}) == 1
 
 
 def options_of(judge: ListedJudge, bounds: Limits) -> ModelOptions:
@@ -120,7 +99,7 @@ class Judges:
         scorer.record(Transcript())
         try:
             (scores,) = score_candidates(scorer, [candidates])
-            exchanges = scorer.exchanges(candidates)
+            records = scorer.records(candidates)
         except BudgetSpent as error:
             log.warning("%s: %s", name, error)
             raise InputError(f"{name} has answered as much as this page lets it. Choose another model.") from error
@@ -129,54 +108,48 @@ class Judges:
             raise InputError(f"{name} could not be asked: ask the host to look. Choose another model.") from error
         finally:
             scorer.record(Transcript())
-        if all(each.reply.problem == SERVER_ERROR for each in exchanges):
+        if all(record.reply.error == SERVER_ERROR for record in records):
             self._away[name] = self._clock()
             log.warning("%s did not answer within %g s", name, self._bounds.judge_seconds)
             raise InputError(_no_answer(name))
         speaking = sum(map(is_injection, candidates.completions))
-        return scores, Judged(scorer.mode, tuple(map(_said, exchanges)), speaking)
+        return scores, Judged(scorer.mode, tuple(map(_shortened, records)), speaking)
 
     def _check(self, scorer: JudgeScorer, candidates: CompletionSet) -> None:
         """Raises InputError for more requests, or longer ones, than one question may make."""
-        asked = protocols.asks(scorer.mode, candidates)
+        queries = scorer.queries(candidates)
         most, count = self._bounds.judge_requests, len(candidates.completions)
-        if len(asked) > most:
+        if len(queries) > most:
             fewer = [n for n in range(2, count) if _requests(scorer.mode, candidates, n) <= most]
             hint = f"Take at most {fewer[-1]} completions." if fewer else "Choose another model."
             raise InputError(
-                f"{scorer.name} would be asked {len(asked)} times about {count} completions, and at most {most} "
+                f"{scorer.name} would be asked {len(queries)} times about {count} completions, and at most {most} "
                 f"requests are made here for one question. {hint}"
             )
         tokens = 0
-        for each in asked:
-            wanted = bound(protocols.question(each, candidates, scorer.wording).request)
+        for query in queries:
+            wanted = bound(scorer.request(query, candidates))
             tokens += wanted.prompt_tokens + wanted.completion_tokens
         if tokens > self._bounds.judge_tokens:
             raise InputError(
-                f"To {scorer.name} this may be {tokens:,} tokens in {len(asked)} requests, counting each byte as one; "
-                f"at most {self._bounds.judge_tokens:,} are sent here for one question. Shorten the texts, or take "
-                "fewer completions."
+                f"To {scorer.name} this may be {tokens:,} tokens in {len(queries)} requests, counting each byte as "
+                f"one; at most {self._bounds.judge_tokens:,} are sent here for one question. Shorten the texts, or "
+                "take fewer completions."
             )
 
 
 def _requests(mode: Mode, candidates: CompletionSet, count: int) -> int:
-    return len(protocols.asks(mode, CompletionSet(candidates.prompt, candidates.completions[:count])))
+    return len(make_queries(mode, CompletionSet(candidates.prompt, candidates.completions[:count])))
 
 
 def _no_answer(name: str) -> str:
     return f"{name} does not answer: its server may be down or busy. Try again in a minute, or choose another model."
 
 
-def _said(exchange: Exchange) -> Said:
-    return Said(
-        order=exchange.ask.order,
-        shares=exchange.answer.shares,
-        reason=exchange.answer.reason,
-        asked="\n\n".join(message["content"] for message in exchange.request.messages),
-        text=shortened(exchange.reply.text),
-        reasoning=shortened(exchange.reply.reasoning),
-        tokens=exchange.reply.completion_tokens,
-    )
+def _shortened(record: JudgeRecord) -> JudgeRecord:
+    """Return the record with the middle of a long reply left out."""
+    reply = record.reply
+    return replace(record, reply=reply._replace(text=shortened(reply.text), reasoning=shortened(reply.reasoning)))
 
 
 def shortened(text: str, most: int = MOST_SHOWN) -> str:

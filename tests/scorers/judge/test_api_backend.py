@@ -82,7 +82,7 @@ def test_every_request_has_the_reply_to_it() -> None:
     with JudgeServer(answer) as server:
         replies = dict(served(server).generate(ask(place) for place in range(20)))
     assert {place: reply.text for place, reply in replies.items()} == {n: f"Answer {n}" for n in range(20)}
-    assert all(reply.problem == "" and reply.tries == 1 and reply.seconds > 0 for reply in replies.values())
+    assert all(reply.error == "" and reply.attempts == 1 and reply.seconds > 0 for reply in replies.values())
 
 
 def test_the_body_has_what_the_request_needs_and_nothing_else() -> None:
@@ -276,11 +276,11 @@ PASSING = {
 @pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING)
 def test_what_passes_is_tried_again_until_it_is_answered_once(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is wrong with two tries, the third one's answer is the reply."""
-    monkeypatch.setattr(connection.wire, "BYTES_OF_ANSWER", 1 << 18)
+    monkeypatch.setattr(connection.chat_completions, "BYTES_OF_ANSWER", 1 << 18)
     with JudgeServer(lambda _: "ok") as server:
         server.fail(fault, fault)
         reply = one(server, request_timeout=1.0 if fault.kind in ("hang", "drip") else 30.0)
-    assert (reply.text, reply.problem, reply.tries) == ("ok", "", 3)
+    assert (reply.text, reply.error, reply.attempts) == ("ok", "", 3)
     assert server.answered == {server.key_of(server.requests[0].body): 1}
 
 
@@ -295,9 +295,9 @@ def test_at_the_deadline_there_is_a_reply_without_an_answer() -> None:
     """With the number of tries, and without an error: other requests may have better luck."""
     with JudgeServer(lambda body: Fault("status") if body["messages"][0]["content"].endswith("0") else "ok") as server:
         replies = dict(served(server, deadline=0.5).generate([ask(0), ask(1)]))
-    assert (replies[0].problem, replies[0].text) == (SERVER_ERROR, "")
-    assert replies[0].tries == sum(r.body["messages"][0]["content"].endswith("0") for r in server.requests)
-    assert replies[0].tries > 2
+    assert (replies[0].error, replies[0].text) == (SERVER_ERROR, "")
+    assert replies[0].attempts == sum(r.body["messages"][0]["content"].endswith("0") for r in server.requests)
+    assert replies[0].attempts > 2
     assert 0.4 < replies[0].seconds < 5
     assert replies[1].text == "ok"
 
@@ -308,8 +308,8 @@ def test_a_server_that_is_not_there_is_waited_for() -> None:
         url = server.url
     generator = ServedGenerator("m", Decoding(), base_url=url, deadline=0.5)
     ((_, reply),) = generator.generate([ask()])
-    assert reply.problem == SERVER_ERROR
-    assert reply.tries > 2
+    assert reply.error == SERVER_ERROR
+    assert reply.attempts > 2
     assert generator.budget.prompt_tokens <= bound(ask()).prompt_tokens
 
 
@@ -320,7 +320,7 @@ def test_retry_after_is_waited_for_by_everybody(date: bool) -> None:
         asked = formatdate(time.time() + 2, usegmt=True) if date else "0.5"
         server.fail(Fault("status", status=429, retry_after=asked))
         replies = dict(served(server, concurrency=1).generate([ask(0), ask(1)]))
-        assert [replies[place].tries for place in (0, 1)] == [2, 1]
+        assert [replies[place].attempts for place in (0, 1)] == [2, 1]
         first, *later = (received.at for received in server.requests)
         assert min(later) - first >= (0.9 if date else 0.5)
 
@@ -339,7 +339,7 @@ def test_retry_after_ends_at_the_deadline() -> None:
     """An hour is not waited for."""
     with JudgeServer(lambda _: Fault("status", status=429, retry_after="3600")) as server:
         reply = one(server, deadline=0.3)
-    assert (reply.problem, reply.tries) == (SERVER_ERROR, 1)
+    assert (reply.error, reply.attempts) == (SERVER_ERROR, 1)
     assert reply.seconds < 5
 
 
@@ -348,7 +348,7 @@ def test_an_answer_without_end_is_not_read(monkeypatch: pytest.MonkeyPatch) -> N
     with JudgeServer(lambda _: Fault("endless")) as server:
         before = psutil.Process().memory_info().rss
         reply = one(server, deadline=0.5)
-    assert reply.problem == SERVER_ERROR
+    assert reply.error == SERVER_ERROR
     assert psutil.Process().memory_info().rss - before < 100 << 20
 
 
@@ -360,7 +360,7 @@ def test_too_long_a_prompt_is_a_reply_without_another_try() -> None:
     said = "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens."
     with JudgeServer(lambda b: Fault("status", status=400, said=said) if "long" in str(b) else "ok") as server:
         replies = dict(served(server).generate([ask("long"), ask("short")]))
-    assert (replies[0].problem, replies[0].tries, replies[1].text) == (TOO_LONG, 1, "ok")
+    assert (replies[0].error, replies[0].attempts, replies[1].text) == (TOO_LONG, 1, "ok")
 
 
 @pytest.mark.parametrize(
@@ -466,7 +466,7 @@ def test_a_reply_is_read_off_the_wire() -> None:
     thought = by_name["thought"]
     assert (thought.text, thought.reasoning, thought.prompt_tokens, thought.completion_tokens) == ("A", "Hm.", 7, 2)
     assert thought.tokens[0].top == (("A", -0.5), ("B", -1.0))
-    assert (by_name["cut"].problem, by_name["refused"].problem) == (CUT, REFUSED)
+    assert (by_name["cut"].error, by_name["refused"].error) == (CUT, REFUSED)
 
 
 # Concurrency
@@ -541,7 +541,7 @@ def test_nothing_is_sent_before_a_reply_is_asked_for() -> None:
 
 INTERRUPTED = """
 import signal, threading, sys
-from rb_core.scorers.judge.exchange import Decoding, Request
+from rb_core.scorers.judge.types import Decoding, Request
 from rb_core.scorers.judge.api_backend import ServedGenerator
 request = Request(({"role": "user", "content": "?"},), 8)
 print("asking", flush=True)

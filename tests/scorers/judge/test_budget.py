@@ -102,8 +102,8 @@ def test_an_earlier_start_counts() -> None:
     """Replies of a transcript are booked; without usage as the request's bound, if they were answered."""
     budget = Budget(Limits(max_tokens_total=PROMPT + 100))
     budget.add(Reply(prompt_tokens=1, completion_tokens=2))
-    budget.add(Reply(problem=TOO_LONG), asked())
-    budget.add(Reply(problem=SERVER_ERROR), asked())
+    budget.add(Reply(error=TOO_LONG), asked())
+    budget.add(Reply(error=SERVER_ERROR), asked())
     budget.add(Reply("text"))
     assert (budget.prompt_tokens, budget.completion_tokens) == (1, 2)
     with pytest.raises(BudgetSpent):

@@ -128,7 +128,7 @@ def read(scripted: Scripted, request: Request = PLAIN) -> Any:
 def test_a_reply_has_text_reasoning_usage_and_how_it_ended() -> None:
     """Every field is taken over, whichever name a server has for the reasoning."""
     reply = read(Scripted("[[A]]", reasoning="Let me see.", usage=(12, 3)))
-    assert (reply.text, reply.reasoning, reply.finish, reply.problem) == ("[[A]]", "Let me see.", "stop", "")
+    assert (reply.text, reply.reasoning, reply.finish, reply.error) == ("[[A]]", "Let me see.", "stop", "")
     assert (reply.prompt_tokens, reply.completion_tokens) == (12, 3)
     assert read(Scripted(None, more={"reasoning": "Hm."}))[:4] == ("", "stop", "", "Hm.")
     assert read(Scripted(None, more={"content": [{"type": "text", "text": "A"}, {"type": "x"}]})).text == "A"
@@ -147,7 +147,7 @@ def test_a_reply_has_text_reasoning_usage_and_how_it_ended() -> None:
 )
 def test_what_ended_a_reply_can_make_it_unusable(scripted: Scripted, request_: Request, problem: str) -> None:
     """Cut off and refused are problems; a single token that was all that was asked for is none."""
-    assert read(scripted, request_).problem == problem
+    assert read(scripted, request_).error == problem
 
 
 def test_the_last_tokens_are_kept_with_their_alternatives() -> None:

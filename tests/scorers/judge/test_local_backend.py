@@ -137,7 +137,7 @@ def test_a_reply_ends_before_the_token_that_ends_it(ending: Path) -> None:
     for prompt, reply in zip(PROMPTS, found, strict=True):
         ids = own.reply(prompt, 24)
         ended = ids[-1] == own.tokenizer.eos_token_id
-        assert (reply.finish, reply.problem) == (("stop", "") if ended else ("length", CUT))
+        assert (reply.finish, reply.error) == (("stop", "") if ended else ("length", CUT))
         assert reply.completion_tokens == len(ids)
         assert reply.prompt_tokens == len(own.ids(prompt))
         assert reply.text == own.tokenizer.decode(ids, skip_special_tokens=True)
@@ -150,7 +150,7 @@ def test_one_token_is_no_reply_cut_off(tiny_model: TinyModel) -> None:
     generator = load(tiny_model("llama-lm"))
     for top in (0, 5):
         found = replies(generator, requests(1, top))
-        assert {(reply.finish, reply.problem) for reply in found} <= {("length", ""), ("stop", "")}
+        assert {(reply.finish, reply.error) for reply in found} <= {("length", ""), ("stop", "")}
 
 
 def test_every_token_that_ends_a_turn_ends_a_reply(tiny_copy: Callable[[str], Path]) -> None:
@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_not_truncated(tiny_model: TinyModel) -> None:
     fits, beyond = replies(generator, [Request(asked, 100 - length), Request(asked, 101 - length)])
     assert fits.problem != TOO_LONG
     assert fits.text
-    assert (beyond.problem, beyond.text, beyond.prompt_tokens) == (TOO_LONG, "", length)
+    assert (beyond.error, beyond.text, beyond.prompt_tokens) == (TOO_LONG, "", length)
 
 
 def test_thoughts_are_kept_where_their_marks_are_special_tokens(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_log_probabilities_that_are_no_numbers_are_none(tiny_copy: Callable[[str
     with torch.no_grad():
         generator.model.lm_head.weight[7] = math.nan
     for reply in replies(generator, requests(1, 5)):
-        assert (reply.problem, reply.tokens) == (NO_LOGPROBS, ())
+        assert (reply.error, reply.tokens) == (NO_LOGPROBS, ())
 
 
 # ---- the stream of requests
@@ -343,7 +343,7 @@ def test_requests_of_all_kinds_may_be_mixed(tiny_model: TinyModel) -> None:
     together = replies(generator, mixed)
     for request, reply in zip(mixed, together, strict=True):
         (alone,) = replies(generator, [request])
-        assert (alone.text, alone.finish, alone.problem) == (reply.text, reply.finish, reply.problem)
+        assert (alone.text, alone.finish, alone.problem) == (reply.text, reply.finish, reply.error)
         assert [len(token.top) for token in reply.tokens] == [len(token.top) for token in alone.tokens]
         assert len(reply.tokens) == (min(request.max_tokens, KEPT_TOKENS) if request.top_logprobs else 0)
 
@@ -416,7 +416,7 @@ def test_continuous_batching_gives_the_same_replies(ending: Path) -> None:
     found = replies(generator, [*requests(24), *requests(1, 3), Request(PROMPTS[0], 600)])
     assert [r._replace(seconds=0) for r in found[:12]] == [r._replace(seconds=0) for r in expected[:12]]
     assert [r.text for r in found] == [r.text for r in expected]
-    assert found[-1].problem == TOO_LONG
+    assert found[-1].error == TOO_LONG
     assert generator.batching == "continuous"
     assert generator.model.config._attn_implementation == "sdpa"
 
@@ -567,7 +567,7 @@ def test_replies_are_those_of_transformers_serve(transformers_server: tuple[str,
     url, folder = transformers_server
     there = replies(ServedGenerator(real_server.name_of(folder), GREEDY, base_url=url), requests(30))
     here = replies(load(folder), requests(30))
-    assert {reply.problem for reply in here} == {"", CUT}
+    assert {reply.error for reply in here} == {"", CUT}
     assert list(map(alike, here)) == list(map(alike, there))
 
 

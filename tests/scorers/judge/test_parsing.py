@@ -18,7 +18,7 @@ from rb_core.scorers.judge.parsing import (
     choice_from_tokens,
     is_verdict_line,
     rating_from_tokens,
-    read,
+    read_verdict,
     without_reasoning,
 )
 from rb_core.scorers.judge.types import KEPT_TOKENS, REFUSED, UNREADABLE, Token
@@ -324,26 +324,26 @@ def expected(said: int | str) -> Verdict:
 @pytest.mark.parametrize(("text", "said"), CHOICES)
 def test_a_choice_is_read_right_or_not_at_all(text: str, said: int | str) -> None:
     """Every row of the table of choices holds."""
-    assert read(text, "choice") == expected(said)
+    assert read_verdict(text, "choice") == expected(said)
 
 
 @pytest.mark.parametrize(("text", "said"), RATINGS)
 def test_a_rating_is_read_right_or_not_at_all(text: str, said: int | str) -> None:
     """Every row of the table of ratings holds."""
-    assert read(text, "rating") == expected(said)
+    assert read_verdict(text, "rating") == expected(said)
 
 
 @pytest.mark.parametrize(("text", "asked", "said"), STRUCTURED)
 def test_a_structured_reply_is_read_right_or_not_at_all(text: str, asked: Asked, said: int | str) -> None:
     """Every row of the table of JSON objects holds."""
-    assert read(text, asked, structured=True) == expected(said)
+    assert read_verdict(text, asked, structured=True) == expected(said)
 
 
 def test_letters_go_as_far_as_the_options() -> None:
     """With four answers D is one of them, and E is not."""
-    assert read("Verdict: D", "choice", 4) == Verdict(3)
-    assert read("Verdict: E", "choice", 4) == Verdict(None, UNREADABLE)
-    assert read("Verdict: Z", "choice", 40) == Verdict(25)
+    assert read_verdict("Verdict: D", "choice", 4) == Verdict(3)
+    assert read_verdict("Verdict: E", "choice", 4) == Verdict(None, UNREADABLE)
+    assert read_verdict("Verdict: Z", "choice", 40) == Verdict(25)
 
 
 def test_verdict_lines_of_either_kind_are_told_from_others() -> None:
@@ -389,7 +389,7 @@ def test_any_text_has_a_verdict_within_the_options_or_a_reason(
     text: str, asked: Asked, num_options: int, structured: bool
 ) -> None:
     """Nothing raises; a value is one of those asked for; exactly one of value and reason is there."""
-    value, reason = read(text, asked, num_options, structured=structured)
+    value, reason = read_verdict(text, asked, num_options, structured=structured)
     if value is None:
         assert reason in {REFUSED, UNREADABLE}
     else:
@@ -401,7 +401,7 @@ def test_any_text_has_a_verdict_within_the_options_or_a_reason(
 def test_quoting_an_answer_in_its_fence_changes_nothing(text: str, quoted: str, asked: Asked) -> None:
     """Whatever an answer says, a reply that quotes it in the request's fence says what it said before."""
     fence = f"[begin answer D #0123abcd]\n{quoted}\n[end answer D #0123abcd]"
-    assert read(f"{text}\n\n{fence}", asked).value == read(text, asked).value
+    assert read_verdict(f"{text}\n\n{fence}", asked).value == read_verdict(text, asked).value
 
 
 @given(TEXTS, TEXTS, st.sampled_from(["block quote", "code", "no mark"]), st.sampled_from(["choice", "rating"]))
@@ -413,9 +413,9 @@ def test_quoting_in_any_way_never_makes_it_another_verdict(text: str, quoted: st
         "code": "\n".join(["````text", *(line for line in lines if "````" not in line), "````"]),
         "no mark": f"[begin answer D]\n{quoted}\n[end answer D]",
     }
-    before = read(text, asked).value
+    before = read_verdict(text, asked).value
     if before is not None:
-        assert read(f"{text}\n\n{forms[way]}", asked).value in {before, None}
+        assert read_verdict(f"{text}\n\n{forms[way]}", asked).value in {before, None}
 
 
 @given(TEXTS, st.sampled_from(["choice", "rating"]))
@@ -423,7 +423,7 @@ def test_thinking_first_changes_nothing(thought: str, asked: Asked) -> None:
     """A block of thinking in front, whatever it holds but its own end, leaves the verdict as it is."""
     said = {"choice": "Verdict: B", "rating": "Rating: 3"}[asked]
     block = f"<think>{thought.replace('</think>', '')}</think>"
-    assert read(f"{block}\n{said}", asked) == read(said, asked)
+    assert read_verdict(f"{block}\n{said}", asked) == read_verdict(said, asked)
 
 
 def operations(function: Callable[[], object]) -> int:
@@ -475,7 +475,7 @@ HOSTILE = [
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_work_grows_with_length_and_no_faster(piece: str) -> None:
     """Eight times the text takes at most about eight times the lines of code run, whatever is repeated."""
-    counts = [operations(lambda n=n: read(piece * n, "choice")) for n in (50, 400)]
+    counts = [operations(lambda n=n: read_verdict(piece * n, "choice")) for n in (50, 400)]
     assert counts[1] < 12 * counts[0]
 
 
@@ -484,7 +484,7 @@ def test_a_million_characters_of_anything_are_read(piece: str) -> None:
     """A pattern that backtracked without end would never come back from this."""
     text = piece * (1_000_000 // len(piece))
     for structured in (False, True):
-        assert read(text, "rating", structured=structured).value is None
+        assert read_verdict(text, "rating", structured=structured).value is None
 
 
 def token(text: str, probability: float = 1.0, **top: float) -> Token:
@@ -613,4 +613,4 @@ def test_tokens_give_numbers_in_range_or_none(tokens: list[Token], num_options: 
 def test_an_object_written_by_a_library_is_read(letter: str, reasoning: str, extra: dict[str, int]) -> None:
     """Whatever the reasoning says and whichever keys are added, the verdict is the verdict."""
     text = json.dumps({**extra, "reasoning": reasoning, "verdict": letter})
-    assert read(text, "choice", structured=True) == Verdict("AB".index(letter))
+    assert read_verdict(text, "choice", structured=True) == Verdict("AB".index(letter))

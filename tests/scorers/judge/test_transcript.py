@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from rb_core.errors import ScoreTableError
 from rb_core.scorers.judge.transcript import (
-    SCHEMA,
     Transcript,
     is_transcript,
     read_transcript,
     reply_from_json,
-    tokens_from_json,
-    tokens_to_json,
     write_transcript,
 )
-from rb_core.scorers.judge.types import SERVER_ERROR, Reply, Token
+from rb_core.scorers.judge.types import CUT, SERVER_ERROR, JudgeRecord, Reply, Token
 
 TOKENS = (Token("A", -0.1, (("A", -0.1), ("B", -2.5))), Token("\u2028", -3.0, ()))
 REPLY = Reply("Verdict: A", "stop", "", "hm", TOKENS, 12, None, 0.5, 2)
@@ -54,7 +49,7 @@ def test_what_the_server_failed_to_answer_is_asked_again(tmp_path: Path) -> None
     """A reply that never came is not one that a later start can use."""
     path = tmp_path / "model.replies"
     with Transcript(path, {}) as first:
-        first.add("judge", "aa", Reply(problem=SERVER_ERROR, tries=5))
+        first.add("judge", "aa", Reply(error=SERVER_ERROR, attempts=5))
     with Transcript(path, {}) as again:
         assert again.get("judge", "aa") is None
 
@@ -120,28 +115,17 @@ def test_damage_is_an_error_that_names_the_file(tmp_path: Path, line: str) -> No
         pass
 
 
-def test_log_probabilities_survive_the_table() -> None:
-    """Tokens and their alternatives come back as they were."""
-    assert tokens_from_json(tokens_to_json(TOKENS)) == TOKENS
-    assert tokens_from_json(tokens_to_json(())) == ()
-    assert reply_from_json([*REPLY]) == REPLY
-
-
-def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    """Lists, missing counts and metadata survive the file; it is known for a transcript."""
-    row = dict.fromkeys(SCHEMA.names, "")
-    row |= {"order": [1, 0], "shares": [1.0, 0.0], "authors": ["a", ""], "seconds": 0.5, "tries": 1}
-    row |= {"injections": 0, "prompt_tokens": None, "completion_tokens": 7}
+def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+    """Lists, tokens, missing counts and metadata survive the file; a second reading sees the same."""
+    record = JudgeRecord(
+        "judge", "pairwise", (1, 0), REPLY, (1.0, 0.0), prompt_sha256="aa", example_id="e", authors=("a", "")
+    )
+    failed = JudgeRecord("judge", "ratings", (0,), Reply(error=CUT), error=CUT, injections=2)
     path = tmp_path / "t.parquet"
-    write_transcript(path, pd.DataFrame([row]), {"model": "m"})
-    frame, about = read_transcript(path)
-    assert about == {"model": "m"}
-    (found,) = frame.to_dict("records")
-    assert list(found["order"]) == [1, 0]
-    assert list(found["authors"]) == ["a", ""]
-    assert math.isnan(found["prompt_tokens"])
-    assert found["completion_tokens"] == 7
+    write_transcript(path, [record, failed], {"model": "m"})
+    assert read_transcript(path) == ([record, failed], {"model": "m"})
     assert is_transcript(path)
+    assert reply_from_json([*REPLY]) == REPLY
 
 
 def test_what_is_no_transcript_is_refused_by_name(tmp_path: Path) -> None:
