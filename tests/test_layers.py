@@ -12,7 +12,10 @@ from tests.paths import ROOT
 
 # From below; a module imports from its own layer and from layers above it in this table.
 LAYERS = (
-    (("rb_core", "rb_core.errors", "rb_core.files"), "errors; atomic writes, tables, journals"),
+    (
+        ("rb_core", "rb_core.errors", "rb_core.files", "rb_core.retries"),
+        "errors; tables, journals; retry policy",
+    ),
     (("rb_core.hub.client",), "the hub's client"),
     (("rb_core.benchmarks",), "examples, benchmarks, reading rows"),
     (("rb_core.models",), "options, records, checkpoints, chat format"),

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import random
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from rb_core import retries
 from rb_core.errors import HubError, first_line, hub_errors, redacted
 
 T = TypeVar("T")
 
 TRIES = 8
-FIRST_WAIT = 0.5  # seconds
+LONGEST_REQUESTED_WAIT = 300.0  # seconds; the hub is not waited for longer, whatever it asks
 
 # What to do, by HTTP status; by None where there was no answer.
 _ADVICE: Mapping[int | None, str] = {
@@ -72,7 +71,7 @@ def is_passing(error: BaseException) -> bool:
     """Whether trying again can help: no answer, an answer cut short, too busy, or somebody else's push in between."""
     status = status_of(error)
     if status is not None:
-        return status in (408, 409, 412, 425, 429) or status >= 500
+        return status == 412 or retries.is_transient(status)
     # Neither a token nor a setting of this process gets better by waiting.
     if _is_unsendable(error) or _is_offline(error):
         return False
@@ -150,13 +149,10 @@ def _is_unsendable(error: BaseException) -> bool:
 
 
 def wait(number: int, error: BaseException) -> None:
-    """Wait after the number-th failure: as long as the hub asks, else longer each time, not in step with others."""
-    asked = 0.0
-    for cause in _causes(error):
-        value = getattr(getattr(cause, "response", None), "headers", {}).get("Retry-After", "")
-        if re.fullmatch(r"\d+(\.\d+)?", value):
-            asked = min(float(value), 300.0)
-    time.sleep(max(asked, min(FIRST_WAIT * 2 ** (number - 1), 20.0) * random.uniform(0.5, 1.0)))
+    """Wait after the `number`-th failure, at least as long as the hub requested."""
+    headers = (getattr(getattr(cause, "response", None), "headers", {}) for cause in _causes(error))
+    requested = max((retries.retry_after(each.get("Retry-After")) or 0.0 for each in headers), default=0.0)
+    time.sleep(retries.next_wait(number, min(requested, LONGEST_REQUESTED_WAIT)))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

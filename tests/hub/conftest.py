@@ -25,7 +25,7 @@ def server() -> Iterator[Server]:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for between tries is not what these tests are about."""
     monkeypatch.setenv("RB_HUB_TIMEOUT", "2")
-    monkeypatch.setattr("rb_core.hub.client.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("rb_core.retries.FIRST_WAIT", 0.01)
 
 
 @pytest.fixture

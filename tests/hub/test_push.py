@@ -423,7 +423,7 @@ def test_the_token_appears_nowhere(server: Server, tmp_path: Path, fault: str | 
     more = {"HF_DEBUG": "1", "HF_HUB_VERBOSITY": "debug", "RB_HUB_TIMEOUT": "2", "PYTHONFAULTHANDLER": "1"}
     code = (
         "import logging, sys; logging.basicConfig(level=logging.DEBUG)\n"
-        "import rb_core.hub.client; rb_core.hub.client.FIRST_WAIT = 0.01\n"
+        "import rb_core.retries; rb_core.retries.FIRST_WAIT = 0.01\n"
         f"sys.argv = ['rb', 'sync', 'push', '--repo', {REPO!r}, '--root', {str(root)!r}]\n"
         "from rb_core.cli.main import main; main()"
     )

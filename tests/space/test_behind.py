@@ -32,7 +32,7 @@ BENCHMARK, LONGEST = "starter", "baseline/longest"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("RB_HUB_TIMEOUT", "2")
-    monkeypatch.setattr("rb_core.hub.client.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("rb_core.retries.FIRST_WAIT", 0.01)
     with hub_server.serve(tokens={TOKEN: "write"}) as running:
         yield running
 

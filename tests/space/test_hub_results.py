@@ -37,7 +37,7 @@ PROBLEM = "could not be shown"
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("RB_HUB_TIMEOUT", "2")
-    monkeypatch.setattr("rb_core.hub.client.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("rb_core.retries.FIRST_WAIT", 0.01)
     with hub_server.serve(tokens={TOKEN: "write"}) as running:
         yield running
 

@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Awaitable, Coroutine, Generator, Iterable, Iterator
 from typing import Any, NamedTuple, Self, TypeVar
 
+from rb_core import retries
 from rb_core.errors import ModelError, first_line
 from rb_core.scorers.judge import chat_completions
 from rb_core.scorers.judge.budget import Budget, Limits, Reservation
@@ -29,12 +30,6 @@ T = TypeVar("T")
 
 
 logger = logging.getLogger(__name__)
-
-
-FIRST_WAIT = 0.5  # seconds before the second try, at most
-
-
-LONGEST_WAIT = 20.0
 
 
 class ServedGenerator:
@@ -234,9 +229,8 @@ class _Sender:
             if isinstance(outcome, Reply):
                 return outcome._replace(seconds=time.monotonic() - started, attempts=tries)
             self._warn(outcome.why)
-            jitter = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 30)))
             left = self.generator.deadline - (time.monotonic() - started)
-            await self._pause(min(max(outcome.after or 0.0, jitter), max(left, 0.0)))
+            await self._pause(min(retries.next_wait(tries, outcome.after), max(left, 0.0)))
 
     async def _reserved(self, request: Request) -> Reservation:
         """Wait while the server asks to, and for the budget, in the order of arrival.
@@ -244,7 +238,7 @@ class _Sender:
         Raises BudgetSpent, and _NotSentError where others have stopped meanwhile.
         """
         while (wait := self.held_until - time.monotonic()) > 0:
-            await self._pause(wait + random.uniform(0, FIRST_WAIT))
+            await self._pause(wait + random.uniform(0, retries.FIRST_WAIT))
         async with self.turn:
             while not self.stopped:
                 self.settled.clear()
@@ -317,7 +311,7 @@ class _Sender:
         said = f"HTTP {status}: {said}" if said else f"HTTP {status}"
         meaning = chat_completions.meaning(status, text, request)
         if meaning == "again":
-            after = chat_completions.retry_after(response.headers.get("retry-after"))
+            after = retries.retry_after(response.headers.get("retry-after"))
             if status == 429 and after is not None:
                 # Requests that are not sent yet would be refused as well.
                 self.held_until = max(self.held_until, time.monotonic() + min(after, self.generator.deadline))

@@ -5,14 +5,13 @@ Pure: no client and no network. Servers differ in what they add, leave out and h
 
 from __future__ import annotations
 
-import email.utils
 import json
 import math
 import re
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
+from rb_core.retries import is_transient
 from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, REFUSED, Decoding, Reply, Request, Token
 
 MAX_WORDS = 300  # characters of what a server says that are shown
@@ -51,9 +50,6 @@ _SCHEMA = re.compile(r"response_format|json_schema|guided|grammar|structured", r
 
 
 _LOGPROBS = re.compile(r"log_?prob", re.IGNORECASE)
-
-
-_PASSING = (408, 409, 425, 429)
 
 
 Meaning = Literal["again", "too long", "no model", "no key", "no schema", "no logprobs", "refused"]
@@ -131,7 +127,7 @@ def reply(content: bytes, request: Request) -> Reply:
 
 def meaning(status: int, text: str, request: Request) -> Meaning:
     """What a status other than success, and the words with it, mean for a request."""
-    if status in _PASSING or status >= 500:
+    if is_transient(status):
         return "again"
     if status in (401, 403):
         return "no key"
@@ -156,18 +152,6 @@ def words(text: str) -> str:
     said = _said(body).strip()
     line = said.splitlines()[0] if said else ""
     return "".join(c if c.isprintable() else "?" for c in line)[:MAX_WORDS]
-
-
-def retry_after(value: str | None) -> float | None:
-    """Seconds to wait by a Retry-After header, in seconds or as a date; None where there is none that can be read."""
-    if value is None:
-        return None
-    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value.strip()):
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, OverflowError):  # no date: the server is as good as silent
-        return None
 
 
 def _said(body: Any) -> str:

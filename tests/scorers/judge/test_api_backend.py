@@ -17,8 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
+from rb_core import retries
 from rb_core.errors import ModelError
-from rb_core.scorers.judge import api_backend, connection
+from rb_core.scorers.judge import connection
 from rb_core.scorers.judge.api_backend import ServedGenerator
 from rb_core.scorers.judge.budget import Budget, BudgetSpent, Limits, bound
 from rb_core.scorers.judge.types import CUT, REFUSED, SERVER_ERROR, TOO_LONG, Decoding, Reply, Request
@@ -36,8 +37,8 @@ def quick_and_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Short waits; a hub token in the environment and one in the client's file, which must not get anywhere."""
     from huggingface_hub import constants
 
-    monkeypatch.setattr(api_backend, "FIRST_WAIT", 0.01)
-    monkeypatch.setattr(api_backend, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_WAIT", 0.05)
     (tmp_path / "token").write_text(FILE_TOKEN)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setenv("HF_TOKEN", HUB_TOKEN)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -208,20 +206,3 @@ def test_no_bytes_break_the_reader(content: bytes) -> None:
         chat_completions.reply(content, PLAIN)
     with pytest.raises(chat_completions.UnusableError):
         chat_completions.reply(b"[" * 200_000, PLAIN)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("3", 3.0), (" 0.5 ", 0.5), ("-1", None), ("soon", None), ("nan", None), ("1e9", None), ("", None), (None, None)],
-)
-def test_retry_after_is_read_in_seconds(value: str | None, seconds: float | None) -> None:
-    """And what is no time is as if it were not there."""
-    assert chat_completions.retry_after(value) == seconds
-
-
-def test_retry_after_is_read_as_a_date() -> None:
-    """Relative to now, and never in the past."""
-    waiting = chat_completions.retry_after(formatdate(time.time() + 60, usegmt=True))
-    assert waiting is not None
-    assert 55 < waiting <= 60
-    assert chat_completions.retry_after(formatdate(0, usegmt=True)) == 0.0
