@@ -19,7 +19,7 @@ from rb_core.cli.hub import DEFAULT_ROOT, console
 from rb_core.errors import DataError, ModelError, ResultError, RewardBenchError
 from rb_core.evaluation import aggregate as aggregation
 from rb_core.evaluation import evaluate as evaluation
-from rb_core.evaluation.distributed import current
+from rb_core.evaluation.distributed import this_process
 from rb_core.files import write_atomically
 from rb_core.leaderboard.board import Board, board, boards
 from rb_core.models.options import DEFAULT_BETA, KINDS, MODES, REFERENCE_FREE, VOTES, JudgeOptions, ModelOptions
@@ -29,6 +29,7 @@ from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
 from rb_core.results.schema import Result, to_json
 from rb_core.results.storage import read_result
+from rb_core.scorers.judge.reparse import write_reparsed
 from rb_core.scorers.judge.transcript import is_transcript
 
 app = typer.Typer(
@@ -234,8 +235,8 @@ def evaluate(
 
     `accelerate launch --num_processes 8 -m rb_core evaluate ...` shares the work among eight GPUs.
     """
-    here = current()
-    with here.together():
+    process = this_process()
+    with process.share_errors():
         options = _options(
             name=name,
             revision=revision,
@@ -287,7 +288,7 @@ def evaluate(
         overwrite=overwrite,
         progress=True,
     )
-    if here.is_main:
+    if process.is_main:
         print_result(finished.result)
         console.print(f"written to {finished.path}", soft_wrap=True)
 
@@ -352,9 +353,10 @@ def aggregate(
     if is_transcript(scores):
         if out is None:
             raise ResultError(f"{scores}: to read replies anew gives new scores: say with --out where they are written")
-        result = aggregation.reread(scores, out, overwrite=overwrite).result
+        reparsed = write_reparsed(scores, out, overwrite=overwrite)
+        result = aggregation.write_aggregate(reparsed, out, overwrite=overwrite).result
     elif out is None:
-        result = aggregation.aggregate(scores)
+        result = aggregation.aggregate_scores(scores)
     else:
         result = aggregation.write_aggregate(scores, out, overwrite=overwrite).result
     if as_json:
@@ -396,10 +398,10 @@ def main() -> None:
     try:
         app()
     except RewardBenchError as error:
-        here = current()
-        if here.is_main:
+        process = this_process()
+        if process.is_main:
             print(f"error: {error}", file=sys.stderr, flush=True)
-        here.before_failing()
+        process.wait_before_exit()
         sys.exit(2)
 
 

@@ -20,12 +20,12 @@ from transformers.utils import logging as _transformers_logging
 
 from rb_core.benchmarks.example import CompletionSet, Conversation, Message
 from rb_core.errors import ModelError, first_line
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.chat_format import ChatFormat, Encoded
-from rb_core.models.options import Output
+from rb_core.models.options import SINGLE_OUTPUT, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_own_tokenizer
-from rb_core.scorers.base import score_all
-from rb_core.scorers.classifier import SINGLE, ClassifierScorer, check_output, head_in_float32
+from rb_core.scorers.classifier import ClassifierScorer, check_output, head_in_float32
 from rb_core.scorers.conversation_scorer import TOLERANCE, ConversationScorer, Inputs
 from rb_core.scorers.implicit import ImplicitScorer, check_vocabulary
 from rb_core.scorers.loading import (
@@ -36,9 +36,9 @@ from rb_core.scorers.loading import (
     free_memory,
     load_model,
     load_tokenizer,
+    move_to_device,
     own_max_length,
     pick_device,
-    place,
 )
 
 # What a broken model or template has been seen to raise: a fault to be named, not the end of the examination.
@@ -113,7 +113,7 @@ class Patient:
     reference_tokenizer: Any = None
     model: Any = None
     loading: dict[str, Any] = field(default_factory=dict)
-    output: Output = SINGLE
+    output: Output = SINGLE_OUTPUT
     max_length: int = ASSUMED_MAX_LENGTH
     chat: ChatFormat = field(init=False)
     encoded: Encoded = field(init=False)
@@ -278,7 +278,7 @@ def _build_classifier(patient: Patient) -> None:
 def _classifier(spec: ModelSpec, model: Any, chat: ChatFormat, output: Output) -> ClassifierScorer:
     """As ClassifierScorer.load does it, without what that refuses."""
     head_in_float32(model)
-    device = place(model, spec)
+    device = move_to_device(model, spec)
     budget = spec.options.batch_tokens or batch_budget([model], device)
     return ClassifierScorer(model, chat, device, budget, output=output, lower_is_better=spec.lower_is_better, spec=spec)
 
@@ -319,7 +319,7 @@ def own_scores(scorer: ConversationScorer, works: Sequence[Encoded]) -> tuple[fl
 
 def batched_scores(scorer: ConversationScorer, candidates: Sequence[CompletionSet]) -> tuple[float, ...]:
     """As a benchmark is scored: planned, batched, streamed."""
-    return tuple(score.value for row in score_all(scorer, candidates) for score in row)
+    return tuple(score.value for row in score_completion_sets(scorer, candidates) for score in row)
 
 
 @torch.inference_mode()

@@ -1,7 +1,7 @@
-"""The processes of one run, on one machine or several: which one this is, and what the others have to say.
+"""Coordinate the processes of one run, on one machine or several.
 
-`accelerate launch` starts them and accelerate joins them; each works by itself on its share and they only ever exchange
-small Python objects. Without a launcher there is one process, and everything here is a no-op that loads nothing.
+`accelerate launch` starts them and accelerate connects them. Each works on its own share, and they only exchange small
+Python objects. Without a launcher there is one process, and everything in this module is a no-op that loads nothing.
 """
 
 from __future__ import annotations
@@ -13,27 +13,26 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from typing import TypeVar, cast
 
 from rb_core.errors import ModelError, RewardBenchError
+from rb_core.models.resolve import ModelSpec
 
 log = logging.getLogger(__name__)
 
-
 T = TypeVar("T")
 
-
-# How long a process waits for the others: longer than any is behind them. One that dies is noticed at once; only a
-# machine that vanishes without closing its connections is waited for so long.
-PATIENCE = timedelta(days=1)
+# The longest wait for another process, longer than any lags behind. A process that dies is noticed at once; only a
+# machine that vanishes without closing its connections is waited for this long.
+TIMEOUT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Processes:
-    """This process among those of the run. index: from 0 to count - 1; local_index: the same on this machine alone."""
+class Process:
+    """This process among those of the run. index: 0 to count - 1; local_index: the same on this machine alone."""
 
     index: int = 0
     count: int = 1
@@ -41,16 +40,16 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """The one that decides, prints and writes the result."""
+        """True for the process that decides, prints and writes the result."""
         return self.index == 0
 
     @property
     def is_local_main(self) -> bool:
-        """One on each machine."""
+        """True for one process on each machine."""
         return self.local_index == 0
 
     def gather(self, value: T) -> list[T]:
-        """The values of all processes, in their order, for each of them. Waits for all."""
+        """Return the values of all processes, in order, to each of them. Waits for all."""
         if self.count == 1:
             return [value]
         from accelerate.utils import gather_object
@@ -59,49 +58,61 @@ class Processes:
             return cast("list[T]", gather_object([value]))
         except RuntimeError as error:
             raise RuntimeError(
-                "another process of this run has ended, or cannot be reached; what is scored already is kept: "
-                "start the run again when that is mended"
+                "another process of this run has ended or cannot be reached; completed batches are kept: "
+                "fix that and start the run again"
             ) from error
 
-    def before_failing(self) -> None:
-        """Wait until every process is about to end with an error that all have, and has said what it has to say: a
-        launcher stops all of them as soon as one has ended."""
+    def wait_before_exit(self) -> None:
+        """Barrier before exiting with a shared error, so that the launcher does not kill ranks that have not printed
+        it yet."""
         if self.count > 1:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # each ends by itself, with its own exit code
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # each process exits by itself, with its own exit code
         self.gather(None)
 
     @contextmanager
-    def together(self, *, long: bool = False) -> Iterator[None]:
-        """A step that every process does by itself: where one fails, all raise the error of the first that failed.
+    def share_errors(self, *, long: bool = False) -> Iterator[None]:
+        """Run a step in every process; if it fails in one, raise the error of the first that failed in all.
 
-        Only for a user's mistakes (RewardBenchError); from anything else a process ends, and its launcher ends the
-        others. Nothing inside may wait for another process. long: the others may be busy for hours; the one that fails
-        says so at once.
+        Only for a user's mistakes (RewardBenchError). On any other error the process ends, and its launcher ends the
+        others. The step must not wait for another process. long: the others may be busy for hours, so the process that
+        fails logs its error at once.
         """
-        failed: RewardBenchError | None = None
+        own_error: RewardBenchError | None = None
         try:
             yield
         except RewardBenchError as error:
-            failed = error
+            own_error = error
             if long and self.count > 1:
                 log.warning("process %d of %d stopped, the others go on: %s", self.index + 1, self.count, error)
-        for error_of_one in self.gather(failed):
-            if error_of_one is not None:
-                raise error_of_one
+        for error_of_process in self.gather(own_error):
+            if error_of_process is not None:
+                raise error_of_process
 
     def on_main(self, step: Callable[[], T]) -> T:
-        """Let the main process do a step alone; every process gets what came of it, or raises its error."""
-        done: list[T] = []
-        with self.together():
+        """Run a step in the main process only; every process gets its result, or raises its error."""
+        results: list[T] = []
+        with self.share_errors():
             if self.is_main:
-                done.append(step())
-        return self.gather(done)[0][0]
+                results.append(step())
+        return self.gather(results)[0][0]
+
+    def place(self, spec: ModelSpec) -> ModelSpec:
+        """Return the spec with the device that this process loads a checkpoint on: of several GPUs each takes one.
+
+        Raises ModelError when this machine has fewer GPUs than processes, or --device-map claims all of them.
+        """
+        if spec.kind in ("baseline", "generative"):  # no checkpoint, or one process
+            return spec
+        if spec.options.device_map is None:
+            return replace(spec, options=replace(spec.options, device=self.device(spec.options.device)))
+        if self.local_index:
+            raise ModelError(
+                "--device-map spreads one model over all GPUs of a machine: start one process on each machine"
+            )
+        return spec
 
     def device(self, name: str) -> str:
-        """The device for this process where the name leaves it open: of several GPUs each process takes one.
-
-        Raises ModelError when there are fewer GPUs on this machine than processes.
-        """
+        """Return this process's device where the name leaves a choice. Raises ModelError as `place`."""
         if self.count == 1 or name not in ("auto", "cuda"):
             return name
         import torch
@@ -110,35 +121,37 @@ class Processes:
         if not gpus:
             return name
         if self.local_index >= gpus:
-            raise ModelError(f"a process for each GPU: this machine has {gpus}, and more processes were started on it")
-        torch.cuda.set_device(self.local_index)  # kernels compiled while running go to the current device
+            raise ModelError(
+                f"this machine has {gpus} GPUs, and more processes were started on it: start one process per GPU"
+            )
+        torch.cuda.set_device(self.local_index)  # kernels compiled at run time go to the current device
         return f"cuda:{self.local_index}"
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Process()
 
 
 @cache
-def current() -> Processes:
-    """This process among those that a launcher started (torchrun's variables say so); alone without one."""
+def this_process() -> Process:
+    """Return this process among those that a launcher started (torchrun's variables), or the only one."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "LOCAL_RANK" not in os.environ:
-        return ALONE
-    if os.environ["RANK"] != "0":  # one process shows its downloads and loading; read when the libraries are imported
+        return SINGLE_PROCESS
+    if os.environ["RANK"] != "0":  # one process shows progress; the libraries read this when they are imported
         os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     from accelerate import PartialState
 
-    # "cpu" is how the processes talk, not where they compute: gloo takes no GPU memory, and notices a dead process
-    # where NCCL would wait.
-    state = PartialState(cpu=True, backend="gloo", timeout=PATIENCE)
+    # "cpu" is how the processes communicate, not where they compute: gloo takes no GPU memory, and notices a dead
+    # process where NCCL would wait.
+    state = PartialState(cpu=True, backend="gloo", timeout=TIMEOUT)
     atexit.register(state.destroy_process_group)  # its threads would abort an interpreter that ends before them
-    return Processes(state.process_index, state.num_processes, state.local_process_index)
+    return Process(state.process_index, state.num_processes, state.local_process_index)
 
 
 def deal(work: Sequence[int], count: int) -> list[list[int]]:
-    """Deal pieces of work out to `count` processes: for each the indices of its pieces, in their order.
+    """Distribute pieces of work over `count` processes; return the indices of each one's pieces, in order.
 
-    The largest piece left goes to whoever has least so far, so that no two loads differ by more than one piece. The
-    same work is dealt out in the same way everywhere.
+    The largest remaining piece goes to the process with the least work, so no two loads differ by more than one piece.
+    The same work is distributed in the same way in every process.
     """
     shares: list[list[int]] = [[] for _ in range(count)]
     loads = [(0, process) for process in range(count)]

@@ -1,4 +1,4 @@
-"""Record where a result came from: versions, commit, command line, memory."""
+"""Record where a result came from: data, versions, commit, command line, device, memory."""
 
 from __future__ import annotations
 
@@ -8,30 +8,67 @@ import resource
 import shlex
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from rb_core import __version__
-
-# Provenance
+from rb_core.benchmarks.spec import Benchmark
+from rb_core.results.schema import BenchmarkRef, Run
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "huggingface_hub", "accelerate", "numpy", "pandas")
 
 
+def run_record(
+    started: str, seconds: float, seed: int, batch_tokens: int | None, device: str, memory: Sequence[int]
+) -> Run:
+    """Return the record of a run. memory: peak bytes of each process."""
+    commit, dirty = git_state()
+    return Run(
+        command=command_line(),
+        started=started,
+        duration=round(seconds, 3),
+        seed=seed,
+        batch_tokens=batch_tokens,
+        device=device.partition(":")[0],
+        device_name=device_name(device),
+        peak_memory=max(memory),
+        processes=len(memory),
+        git_commit=commit,
+        git_dirty=dirty,
+        versions=versions(),
+    )
+
+
+def benchmark_ref(benchmark: Benchmark) -> BenchmarkRef:
+    """Return the result's reference to the examples of a benchmark."""
+    counts = Counter(example.subset for example in benchmark.examples)
+    return BenchmarkRef(
+        id=benchmark.spec.id,
+        title=benchmark.spec.title,
+        source=benchmark.source,
+        revision=benchmark.revision,
+        sha256=benchmark.sha256,
+        limit=benchmark.limit,
+        subsets={s.name: s.count or counts[s.name] for s in benchmark.spec.subsets if s.name in counts},
+    )
+
+
 def versions() -> dict[str, str]:
-    """Versions of the interpreter, this package and those it scores with."""
-    found = {"python": platform.python_version(), "rb_core": __version__}
+    """Return the versions of the interpreter, of this package and of the packages that it scores with."""
+    installed = {"python": platform.python_version(), "rb_core": __version__}
     for name in _PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            continue  # an optional package that is not there has no version
-    return found
+            continue
+    return installed
 
 
 def git(folder: Path, *arguments: str) -> str | None:
-    """What git says in that folder; None where it fails, or is not there."""
+    """Return the output of a git command in a folder; None if it fails or git is not installed."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
@@ -42,26 +79,39 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """The commit of the checkout this package runs from, and whether it has changes; (None, None) outside of one."""
-    here = Path(__file__).resolve().parent
-    # Installed into an environment that lies inside some other checkout, the package has no commit of its own.
-    if git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+    """Return the commit of the checkout that this package runs from, and if it has changes; else (None, None)."""
+    folder = Path(__file__).resolve().parent
+    # Installed into an environment inside another checkout, the package has no commit of its own.
+    if git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None, None
-    status = git(here, "status", "--porcelain", "--untracked-files=no", "--", ".")
-    return git(here, "rev-parse", "HEAD"), None if status is None else bool(status)
+    status = git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
+    return git(folder, "rev-parse", "HEAD"), None if status is None else bool(status)
 
 
 def command_line() -> str:
-    """The command that was run, as it can be typed again; of addresses without what may be secret: a user and password
-    in front of the host, and what follows a question mark."""
+    """Return the command of this process so that it can be typed again, without the possibly secret parts of
+    addresses: user and password before the host, and the query."""
     name = Path(sys.argv[0]).name
     program = "python -m rb_core" if name == "__main__.py" else name
     public = (re.sub(r"(https?://)(?:[^/@,]*@)?([^,?#]*)[^,]*", r"\1\2", argument) for argument in sys.argv[1:])
     return " ".join([program, *map(shlex.quote, public)])
 
 
-def peak_memory() -> int:
-    """The largest resident size of this process so far, in bytes."""
+def device_name(device: str) -> str:
+    """Return the name of the GPU model, or of the processor architecture."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name(device)
+    return platform.machine()
+
+
+def peak_memory(device: str = "cpu") -> int:
+    """Return the peak memory of this process in bytes: allocated on the GPU, or else resident on the machine."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.errors import ResultError, RewardBenchError, first_line
-from rb_core.evaluation.aggregate import aggregate
+from rb_core.evaluation.aggregate import aggregate_scores
 from rb_core.leaderboard import derived_files
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result, ScoreFile, to_json
@@ -159,7 +159,7 @@ def _check_scores(root: Path, path: str, result: Result, scores: ScoreFile) -> _
     if not file.is_file():
         return _Checked(0, [Difference(path, "scores.path", problem=f"{place} is not there")])
     try:
-        computed = aggregate(file)
+        computed = aggregate_scores(file)
     except RewardBenchError as error:
         problem = str(error).removeprefix(f"{file}: ")
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -1,26 +1,41 @@
-"""What every scorer is: a plan made once from the whole input, and scores batch by batch."""
+"""The contract of every scorer: plan once from the whole input, then score batch by batch.
+
+`README.md` in this folder shows how to add a scorer.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from rb_core.benchmarks.example import CompletionSet
+import pandas as pd
+
+from rb_core.benchmarks.example import CompletionSet, Conversation
+from rb_core.benchmarks.spec import Benchmark
+from rb_core.errors import ModelError
+from rb_core.results.schema import ModelRef
 from rb_core.results.score_table import Score
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Cell(NamedTuple):
-    """Which completion of which candidates."""
+    """Indices of a completion set in the input and of a completion in that set."""
 
-    candidates: int
+    completion_set: int
     completion: int
 
 
 class Batch(NamedTuple):
-    """Completions that are scored together; `inputs` is the scorer's own, one entry a cell.
+    """Completions that are scored together.
 
-    tokens: how much work it is, in tokens through the model; many processes share the work by it.
+    inputs: one entry per cell, in a form that only the scorer knows; tokens: the amount of work, in tokens through the
+    model, by which several processes share a plan.
     """
 
     cells: tuple[Cell, ...]
@@ -29,53 +44,116 @@ class Batch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All batches, fixed by the input and the scorer's settings, and what was noticed on the way.
-
-    notes: counts by the names of results.Notes.
-    """
+    """All batches, fixed by the input and the scorer's settings. notes: counts by field of results.schema.Notes."""
 
     batches: tuple[Batch, ...]
     notes: dict[str, int]
 
 
-class Scorer(Protocol):
-    """The contract. A scorer never sees a label, and its scores do not depend on what else is in the input."""
+class TokenReward(NamedTuple):
+    """A token of a completion, as text, and the reward at it."""
 
-    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
-        """Deal the completions of all candidates out to batches."""
-        ...
+    text: str
+    reward: float
 
+
+class RunContext(NamedTuple):
+    """A run, as the transcript of a scorer needs it to name and complete its files.
+
+    blinded: each example's completion set with the order its completions were put in; settings: everything that the
+    transcript depends on; discard: an unfinished run with other settings may be replaced.
+    """
+
+    benchmark: Benchmark
+    blinded: Sequence[tuple[CompletionSet, Sequence[int]]]
+    model: ModelRef
+    out: Path
+    settings: Mapping[str, Any]
+    discard: bool
+    num_processes: int
+
+
+class RunTranscript:
+    """Files that a scorer keeps of a run beside the score table; this base class keeps none.
+
+    It is entered before the first batch and left when the run ends, complete or not. holds_scores: scores are computed
+    from the transcript, so the scores that an unfinished run left in its journal are computed again.
+    """
+
+    holds_scores: ClassVar[bool] = False
+
+    def __enter__(self) -> RunTranscript:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def write(self, scores: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Write the transcript of a complete run. Return the score table's metadata, extended where needed."""
+        return metadata
+
+    def remove(self) -> None:
+        """Delete the files that only an unfinished run needs."""
+
+
+class Scorer(ABC):
+    """A reward model. It never sees a label, and a score does not depend on what else is in the input.
+
+    A subclass implements `plan`, `score` and `describe`; the rest has defaults.
+    """
+
+    kind: ClassVar[str]
+    device: torch.device | str = "cpu"
+    batch_tokens: int | None = None  # the most tokens in one batch; None where batches have no such limit
+
+    @abstractmethod
+    def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
+        """Distribute all completions over batches. The same input gives the same plan in every process."""
+
+    @abstractmethod
     def score(self, batch: Batch) -> list[Score]:
-        """One score a cell, in order; NaN with a reason for what cannot be scored."""
-        ...
+        """Return one score per cell, in order; NaN with a reason for a completion that cannot be scored."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Return the settings that the scores depend on, as fields of results.schema.ModelRef (`kind` at least)."""
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[list[Score]]:
-        """The scores of each batch, in order, the next batch under way where the device allows it."""
-        ...
+        """Yield the scores of each batch, in order. Override it to overlap the work of several batches."""
+        return map(self.score, batches)
 
-    def describe(self) -> dict[str, Any]:
-        """The settings the scores depend on, by the names of results.ModelRef."""
-        ...
+    @property
+    def measures_memory(self) -> bool:
+        """True if `batch_tokens` was derived from free memory, so that processes have to agree on one value."""
+        return False
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages whose versions the scores depend on: an unfinished run is only continued with the same versions."""
+        return ("torch", "transformers", "rb_core")
+
+    def trace(self, prompt: Conversation, completion: str) -> list[TokenReward]:
+        """Return the reward at each token of a completion. Raises ModelError if the scorer has no such rewards."""
+        raise ModelError(f"{type(self).__name__} scores a completion as a whole: it has no reward per token")
+
+    def open_transcript(self, run: RunContext) -> RunTranscript:
+        """Return the files that the scorer keeps of a run. Raises ModelError if it cannot score this run."""
+        return RunTranscript()
 
 
-def cells(candidates: Sequence[CompletionSet]) -> list[Cell]:
-    """Every completion of every candidates, in order."""
-    return [Cell(i, j) for i, each in enumerate(candidates) for j in range(len(each.completions))]
+def cells_of(completion_sets: Sequence[CompletionSet]) -> list[Cell]:
+    """Return the cell of every completion, in order."""
+    return [Cell(i, j) for i, each in enumerate(completion_sets) for j in range(len(each.completions))]
 
 
-def by_cell(batches: Iterable[Batch], scores: Iterable[Sequence[Score]]) -> dict[Cell, Score]:
-    """Each completion's score, from the scores of the batches it was dealt out to."""
+def scores_by_cell(batches: Iterable[Batch], scores: Iterable[Sequence[Score]]) -> dict[Cell, Score]:
+    """Return each completion's score, given the scores of the batches that hold the completions."""
     pairs = zip(batches, scores, strict=True)
-    return {cell: score for batch, some in pairs for cell, score in zip(batch.cells, some, strict=True)}
+    return {cell: score for batch, values in pairs for cell, score in zip(batch.cells, values, strict=True)}
 
 
-def score_all(scorer: Scorer, candidates: Sequence[CompletionSet]) -> list[list[Score]]:
-    """Plan, batch and stream, as a benchmark is scored. One list per candidates, in order."""
-    plan = scorer.plan(candidates)
-    found = by_cell(plan.batches, scorer.stream(plan.batches))
-    return [[found[Cell(i, j)] for j in range(len(each.completions))] for i, each in enumerate(candidates)]
-
-
-def words(text: str) -> list[str]:
-    """Words and punctuation marks in lower case: the length of a text where no tokenizer is at hand."""
+def split_words(text: str) -> list[str]:
+    """Return the words and punctuation marks in lower case: a text's length where no tokenizer is involved."""
     return re.findall(r"\w+|[^\w\s]", text.lower())

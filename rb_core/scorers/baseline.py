@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from rb_core.benchmarks.example import Conversation
 from rb_core.errors import ModelError
-from rb_core.scorers.base import words
+from rb_core.scorers.base import split_words
 from rb_core.scorers.function import FunctionScorer, ScoreFunction
 
 
@@ -26,8 +26,8 @@ class BaselineScorer(FunctionScorer):
 
 def prompt_overlap(prompt: Conversation, completion: str) -> float:
     """The share of the completion's words that the prompt has as well; 0 for an empty completion."""
-    known = {word for message in prompt for word in words(message["content"])}
-    counts = Counter(words(completion))
+    known = {word for message in prompt for word in split_words(message["content"])}
+    counts = Counter(split_words(completion))
     return sum(n for word, n in counts.items() if word in known) / (counts.total() or 1)
 
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import ChatFormat, Encoded
-from rb_core.models.options import Output
+from rb_core.models.options import SINGLE_OUTPUT, Output
 from rb_core.models.resolve import ModelSpec
-from rb_core.scorers.conversation_scorer import Ahead, ConversationScorer, Inputs
+from rb_core.scorers.conversation_scorer import ConversationScorer, Inputs, Prefetched
 from rb_core.scorers.loading import (
     batch_budget,
     check_pad_token,
@@ -23,11 +23,9 @@ from rb_core.scorers.loading import (
     load_config,
     load_model,
     load_tokenizer,
+    move_to_device,
     own_max_length,
-    place,
 )
-
-SINGLE = Output()
 
 
 @dataclass
@@ -38,11 +36,10 @@ class ClassifierScorer(ConversationScorer):
     token that `reads` says, and scored_token is the probe's.
     """
 
-    output: Output = SINGLE
+    output: Output = SINGLE_OUTPUT
     lower_is_better: bool = False
     scored_token: str = ""
     reads_a_token: bool = False
-    spec: ModelSpec | None = None
 
     @classmethod
     def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ClassifierScorer:
@@ -59,20 +56,20 @@ class ClassifierScorer(ConversationScorer):
             tokenizer = load_tokenizer(spec.name, spec.checkpoint)
             max_length = own_max_length(spec, config, tokenizer)
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
-            ahead = Ahead(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
+            prefetched = Prefetched(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
             model, loading = weights.result()
         check_weights(spec.name, loading)
         check_pad_token(spec.name, config, tokenizer)
         output = check_output(spec, config.num_labels)
         head_in_float32(model)
-        device = place(model, spec)
+        device = move_to_device(model, spec)
         budget = spec.options.batch_tokens or batch_budget([model], device)
         scorer = cls(
             model,
             chat,
             device,
             budget,
-            ahead=ahead,
+            prefetched=prefetched,
             output=output,
             lower_is_better=spec.lower_is_better,
             spec=spec,
@@ -108,7 +105,7 @@ class ClassifierScorer(ConversationScorer):
         return sign * (torch.stack(parts).sum(dim=0) if parts else torch.zeros(len(logits), device=logits.device))
 
     @torch.inference_mode()
-    def trace(self, encoded: Encoded) -> list[float]:
+    def token_rewards(self, encoded: Encoded) -> list[float]:
         """The head's score after each token of the completion, by one forward pass.
 
         The value at the token that is read is the score. Raises ModelError for a model that does not read one token.

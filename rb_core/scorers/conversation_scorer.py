@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -23,12 +23,12 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 
-from rb_core.benchmarks.example import CompletionSet, Message
+from rb_core.benchmarks.example import CompletionSet, Conversation, Message
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.resolve import ModelSpec
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Cell, Plan
+from rb_core.scorers.base import Batch, Cell, Plan, Scorer, TokenReward
 from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.loading import describe_checkpoint, turning_points
 from rb_core.scorers.packed_attention import PACKED, packed_row
@@ -62,7 +62,7 @@ Family = tuple[int, int]
 
 
 # What is one conversation to a model: its token ids, and where the completion starts.
-Alike = tuple[tuple[int, ...], int]
+SequenceKey = tuple[tuple[int, ...], int]
 
 
 class Inputs(NamedTuple):
@@ -80,11 +80,11 @@ class Inputs(NamedTuple):
     segments: tuple[Segment, ...] | None = None
 
 
-class Ahead(NamedTuple):
-    """Candidates, and each one's conversations in a chat format."""
+class Prefetched(NamedTuple):
+    """Completion sets that were encoded in a chat format while the weights were loaded."""
 
     chat: ChatFormat
-    candidates: Sequence[CompletionSet]
+    completion_sets: Sequence[CompletionSet]
     encoded: list[list[Encoded]]
 
 
@@ -97,7 +97,7 @@ class Prepared(NamedTuple):
     parts: tuple[tuple[list[int], Inputs], ...]
 
 
-class Running(NamedTuple):
+class InFlight(NamedTuple):
     """A batch whose scores are on their way: for each part the conversations and their values on the device."""
 
     prepared: Prepared
@@ -105,11 +105,11 @@ class Running(NamedTuple):
 
 
 @dataclass
-class ConversationScorer(ABC):
+class ConversationScorer(Scorer):
     """Scores conversations one number each. The subclasses say which tokens are read and what is made of them.
 
-    batch_tokens: how many tokens go through the model at once; batching, probe: see `choose_batching`; ahead: what was
-    encoded while the weights were loaded.
+    batch_tokens: how many tokens go through the model at once; batching, probe: see `choose_batching`; prefetched:
+    input that was encoded while the weights were loaded.
     """
 
     model: Any
@@ -118,7 +118,8 @@ class ConversationScorer(ABC):
     batch_tokens: int = DEFAULT_BATCH_TOKENS
     batching: str = "single"
     probe: float = 0.0
-    ahead: Ahead | None = None
+    prefetched: Prefetched | None = None
+    spec: ModelSpec | None = None
     limit: int | None = field(default=None, init=False)  # what memory turned out to hold, in tokens
     _checked_system_role: bool = field(default=False, init=False)
 
@@ -141,12 +142,25 @@ class ConversationScorer(ABC):
         """The ways of batching to try, best first, given probes and their own scores."""
 
     @abstractmethod
-    def trace(self, encoded: Encoded) -> list[float]:
-        """The reward at each token of the completion, by one forward pass."""
+    def token_rewards(self, encoded: Encoded) -> list[float]:
+        """Return the reward at each token of the completion, by one forward pass."""
 
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """As in `base.Scorer`."""
+    @property
+    def measures_memory(self) -> bool:
+        return self.spec is not None and self.spec.options.batch_tokens is None
+
+    def trace(self, prompt: Conversation, completion: str) -> list[TokenReward]:
+        """Return the reward at each token of a completion, its closing tokens included, by one forward pass.
+
+        Raises ModelError for a model that has no reward per token, and for a completion that does not fit.
+        """
+        (encoded,) = self.encode(CompletionSet(prompt, (completion,)))
+        if encoded.reason:
+            raise ModelError(f"the completion cannot be scored: {encoded.reason}")
+        rewards = self.token_rewards(encoded)
+        tokens = encoded.ids[len(encoded.ids) - len(rewards) :]
+        texts = (self.chat.tokenizer.decode([token]) for token in tokens)
+        return [TokenReward(*each) for each in zip(texts, rewards, strict=True)]
 
     def scale(self, own: Sequence[float]) -> float:
         """The size that a rounding error of the probes' scores is measured against."""
@@ -154,12 +168,12 @@ class ConversationScorer(ABC):
 
     # ---- plan
 
-    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
+    def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
         """Encode everything and deal it out to batches; what cannot be scored comes in a last batch of its own."""
-        self._check_system_role(candidates)
-        encoded = self.encode_all(candidates)
+        self._check_system_role(completion_sets)
+        encoded = self.encode_all(completion_sets)
         notes = {"empty_completions": 0, "control_token_examples": 0, "rewritten_completions": 0}
-        for each, works in zip(candidates, encoded, strict=True):
+        for each, works in zip(completion_sets, encoded, strict=True):
             texts = [message["content"] for message in each.prompt]
             notes["control_token_examples"] += bool(self.chat.control_tokens(*texts, *each.completions))
             notes["empty_completions"] += sum(not text for text in each.completions)
@@ -170,12 +184,16 @@ class ConversationScorer(ABC):
         """The conversation of each completion as the model is fed it."""
         return self.encode_all([candidates])[0]
 
-    def encode_all(self, candidates: Sequence[CompletionSet]) -> list[list[Encoded]]:
+    def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
         """As `encode`, for many."""
-        ahead = self.ahead
-        if ahead is not None and ahead.chat is self.chat and list(candidates) == list(ahead.candidates):
-            return ahead.encoded
-        return self.chat.encode_all([each[:2] for each in candidates])
+        prefetched = self.prefetched
+        if (
+            prefetched is not None
+            and prefetched.chat is self.chat
+            and list(completion_sets) == list(prefetched.completion_sets)
+        ):
+            return prefetched.encoded
+        return self.chat.encode_all([each[:2] for each in completion_sets])
 
     def batches(self, encoded: Sequence[Sequence[Encoded]]) -> tuple[Batch, ...]:
         """Deal conversations out to batches; those of one candidates share their beginning.
@@ -185,7 +203,7 @@ class ConversationScorer(ABC):
         """
         entries = [(Cell(i, j), e) for i, works in enumerate(encoded) for j, e in enumerate(works)]
         impossible = [entry for entry in entries if entry[1].reason]
-        alike: dict[Alike, list[tuple[Cell, Encoded]]] = {}
+        alike: dict[SequenceKey, list[tuple[Cell, Encoded]]] = {}
         for entry in entries:
             if not entry[1].reason:
                 alike.setdefault(_alike(entry[1]), []).append(entry)
@@ -245,7 +263,7 @@ class ConversationScorer(ABC):
         """The scores of each batch. While the model reads one, the next is made ready and brought to the device, and
         on a device that works by itself the scores before it are taken in."""
         ahead = self._ahead(batches)
-        running: Running | None = None
+        running: InFlight | None = None
         while True:
             try:
                 prepared = next(ahead, None)
@@ -277,7 +295,7 @@ class ConversationScorer(ABC):
 
     def _prepare(self, batch: Batch) -> Prepared:
         # in the order of the batch; one conversation stands for all that are alike
-        first: dict[Alike, tuple[Cell, Encoded]] = {}
+        first: dict[SequenceKey, tuple[Cell, Encoded]] = {}
         for cell, encoded in zip(batch.cells, batch.inputs, strict=True):
             if not encoded.reason:
                 first.setdefault(_alike(encoded), (cell, encoded))
@@ -296,7 +314,7 @@ class ConversationScorer(ABC):
         return tuple((group, self.inputs([works[i] for i in group], [families[i] for i in group])) for group in groups)
 
     @torch.inference_mode()
-    def _launch(self, prepared: Prepared) -> Running:
+    def _launch(self, prepared: Prepared) -> InFlight:
         values: list[tuple[list[int], Tensor]] = []
         waiting = list(prepared.parts)
         while waiting:
@@ -318,7 +336,7 @@ class ConversationScorer(ABC):
             if fits:
                 self._halve(tokens)
             waiting = [*self._parts(prepared.works, prepared.families, group), *waiting]
-        return Running(prepared, tuple(values))
+        return InFlight(prepared, tuple(values))
 
     def _attempt(self, inputs: Inputs) -> Tensor | None:
         """The values, or None where memory does not hold them. (The error is let go of before anything else is tried:
@@ -341,9 +359,9 @@ class ConversationScorer(ABC):
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _collect(self, running: Running) -> list[Score]:
+    def _collect(self, running: InFlight) -> list[Score]:
         works, batch = running.prepared.works, running.prepared.batch
-        found: dict[Alike, float] = {}
+        found: dict[SequenceKey, float] = {}
         for group, values in running.values:
             found |= {_alike(works[i]): value for i, value in zip(group, values.float().cpu().tolist(), strict=True)}
         return [_score(encoded, found.get(_alike(encoded), math.nan)) for encoded in batch.inputs]
@@ -465,10 +483,10 @@ def out_of_memory(error: BaseException) -> bool:
 
 def _family(cell: Cell, encoded: Encoded) -> Family:
     """Completions of one prompt share its tokens, where as many were dropped from it."""
-    return cell.candidates, encoded.dropped
+    return cell.completion_set, encoded.dropped
 
 
-def _alike(encoded: Encoded) -> Alike:
+def _alike(encoded: Encoded) -> SequenceKey:
     return encoded.ids, encoded.start
 
 

@@ -25,15 +25,15 @@ from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.options import ReferenceFree
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_own_tokenizer, put_adapter
-from rb_core.scorers.conversation_scorer import TOLERANCE, Ahead, ConversationScorer, Inputs
+from rb_core.scorers.conversation_scorer import TOLERANCE, ConversationScorer, Inputs, Prefetched
 from rb_core.scorers.loading import (
     batch_budget,
     check_weights,
     load_config,
     load_model,
     load_tokenizer,
+    move_to_device,
     own_max_length,
-    place,
 )
 
 # How many logits are held at once, in float32: tokens x vocabulary.
@@ -54,7 +54,6 @@ class ImplicitScorer(ConversationScorer):
     adapters: Any = None
     beta: float = 1.0
     reference_free: ReferenceFree | None = None
-    spec: ModelSpec | None = None
     _size: float = field(default=1.0, init=False)
 
     @classmethod
@@ -75,17 +74,17 @@ class ImplicitScorer(ConversationScorer):
                 config = load_config(spec.reference.name, spec.reference)
                 max_length = min(max_length, own_max_length(spec, config, tokenizer))
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
-            ahead = Ahead(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
+            prefetched = Prefetched(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
             model, reference, adapters = weights.result()
-        device = place(model, spec)
+        device = move_to_device(model, spec)
         if reference is not None:
-            place(reference, spec)
+            move_to_device(reference, spec)
         scorer = cls(
             model,
             chat,
             device,
             spec.options.batch_tokens or batch_budget([model, *([reference] if reference else [])], device),
-            ahead=ahead,
+            prefetched=prefetched,
             reference=reference,
             adapters=adapters,
             beta=spec.beta,
@@ -97,8 +96,8 @@ class ImplicitScorer(ConversationScorer):
 
     # ---- the number
 
-    def encode_all(self, candidates: Sequence[CompletionSet]) -> list[list[Encoded]]:
-        return [[self._checked(each) for each in works] for works in super().encode_all(candidates)]
+    def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
+        return [[self._checked(each) for each in works] for works in super().encode_all(completion_sets)]
 
     def _checked(self, encoded: Encoded) -> Encoded:
         """With a reason where a token has no log-probability: nothing stands before it, or the reference lacks it."""
@@ -152,7 +151,7 @@ class ImplicitScorer(ConversationScorer):
         return total.float()
 
     @torch.inference_mode()
-    def trace(self, encoded: Encoded) -> list[float]:
+    def token_rewards(self, encoded: Encoded) -> list[float]:
         """What each token of the completion adds to the reward, by one forward pass of each model.
 
         They add up to the score, but for `mean` and `norm`, where they are the tokens' log-probabilities.

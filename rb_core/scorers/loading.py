@@ -109,7 +109,7 @@ def _keep_soft_cap(model: Any) -> None:
         model.set_attn_implementation("eager")
 
 
-def place(model: Any, spec: ModelSpec) -> torch.device:
+def move_to_device(model: Any, spec: ModelSpec) -> torch.device:
     """Move the model to its device and make it ready; returns where its input goes."""
     model.eval()
     if spec.options.device_map is None:

@@ -24,7 +24,9 @@ def scorer() -> ClassifierScorer:
 
 
 def rewards(scorer: ClassifierScorer, prompt: str, *completions: str) -> list[float]:
-    (scores,) = score.score_candidates(scorer, [CompletionSet((Message(role="user", content=prompt),), completions)])
+    (scores,) = score.score_completion_sets(
+        scorer, [CompletionSet((Message(role="user", content=prompt),), completions)]
+    )
     return [score.value for score in scores]
 
 

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -30,15 +29,15 @@ from hypothesis import strategies as st
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.errors import DataError, ModelError, ResultError, RewardBenchError, ScoreTableError
-from rb_core.evaluation import aggregate, distributed, evaluate, score
-from rb_core.evaluation.aggregate import Finished
-from rb_core.evaluation.distributed import ALONE, Processes, deal
+from rb_core.evaluation import aggregate, evaluate
+from rb_core.evaluation.aggregate import WrittenResult
+from rb_core.evaluation.distributed import SINGLE_PROCESS, Process, deal, this_process
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.results.schema import Result
 from rb_core.results.score_table import Score, read_scores
 from rb_core.results.storage import read_result
-from rb_core.scorers.base import Batch, Cell, Plan, cells
+from rb_core.scorers.base import Batch, Cell, Plan, cells_of
 from rb_core.scorers.function import FunctionScorer
 from tests.paths import ROOT
 
@@ -73,7 +72,7 @@ def test_deals_by_hand() -> None:
 
 
 @dataclass(frozen=True)
-class Thread(Processes):
+class Thread(Process):
     """A process played by a thread: the same exchange of values, without a launcher."""
 
     meeting: threading.Barrier = field(default_factory=lambda: threading.Barrier(1))
@@ -87,7 +86,7 @@ class Thread(Processes):
         return values
 
 
-def in_threads(count: int, work: Callable[[Processes], Any], *, machines: int = 1) -> list[Any]:
+def in_threads(count: int, work: Callable[[Process], Any], *, machines: int = 1) -> list[Any]:
     """What the work gives in each of so many processes, spread evenly over machines; or the mistake that it raises."""
     meeting, table = threading.Barrier(count), dict[int, Any]()
     found: list[Any] = [None] * count
@@ -109,10 +108,10 @@ def in_threads(count: int, work: Callable[[Processes], Any], *, machines: int = 
 def test_an_error_in_one_process_is_raised_in_all() -> None:
     """A mistake that one process meets ends all of them with the same message; of two the first process's."""
 
-    def work(here: Processes) -> None:
-        with here.together():
+    def work(here: Process) -> None:
+        with here.share_errors():
             pass
-        with here.together():
+        with here.share_errors():
             if here.index in (1, 2):
                 raise DataError(f"seen by {here.index}")
 
@@ -122,8 +121,8 @@ def test_an_error_in_one_process_is_raised_in_all() -> None:
 def test_in_a_long_step_an_error_is_told_at_once(caplog: pytest.LogCaptureFixture) -> None:
     """Who fails while the others may be busy for hours says so before they have ended."""
 
-    def work(here: Processes) -> None:
-        with here.together(long=True):
+    def work(here: Process) -> None:
+        with here.share_errors(long=True):
             if here.index == 1:
                 raise ModelError("out of memory")
             while not caplog.messages:
@@ -157,9 +156,9 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
             monkeypatch.delenv(name, raising=False)
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        distributed.current.cache_clear()
-        assert distributed.current() is ALONE
-        assert distributed.current().gather(7) == [7]
+        this_process.cache_clear()
+        assert this_process() is SINGLE_PROCESS
+        assert this_process().gather(7) == [7]
 
 
 def test_a_process_that_others_wait_for_in_vain_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +169,7 @@ def test_a_process_that_others_wait_for_in_vain_is_told_of(monkeypatch: pytest.M
 
     monkeypatch.setattr("accelerate.utils.gather_object", gather_object)
     with pytest.raises(RuntimeError, match="another process of this run has ended"):
-        Processes(0, 2).gather(1)
+        Process(0, 2).gather(1)
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,21 +177,20 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     taken: list[int] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    assert ALONE.device("auto") == "auto"
-    assert Processes(3, 4, 1).device("cpu") == "cpu"
-    assert [Processes(5, 6, local).device(name) for local, name in ((0, "auto"), (1, "cuda"))] == ["cuda:0", "cuda:1"]
+    assert SINGLE_PROCESS.device("auto") == "auto"
+    assert Process(3, 4, 1).device("cpu") == "cpu"
+    assert [Process(5, 6, local).device(name) for local, name in ((0, "auto"), (1, "cuda"))] == ["cuda:0", "cuda:1"]
     assert taken == [0, 1]
     with pytest.raises(ModelError, match="this machine has 2"):
-        Processes(2, 3, 2).device("auto")
+        Process(2, 3, 2).device("auto")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert Processes(2, 3, 2).device("auto") == "auto"
+    assert Process(2, 3, 2).device("auto") == "auto"
 
 
 def test_a_model_spread_over_all_gpus_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """--device-map and a second process on the same machine would load the model twice onto the same GPUs."""
-    monkeypatch.setattr(evaluate, "current", lambda: Processes(1, 2, 1))
     with pytest.raises(ModelError, match="start one process on each machine"):
-        score.make_scorer(resolve("builtin/tiny-rm", ModelOptions(device_map="auto")))
+        Process(1, 2, 1).place(resolve("builtin/tiny-rm", ModelOptions(device_map="auto")))
 
 
 # ---- whole runs in threads
@@ -212,12 +210,17 @@ class Counting(FunctionScorer):
 
     def __post_init__(self) -> None:
         super().__init__(lambda prompt, completion: float(len(completion)))
-        self.spec = SimpleNamespace(options=ModelOptions(batch_tokens=self.batch_tokens if self.chosen else None))
 
-    def plan(self, candidates: Sequence[CompletionSet]) -> Plan:
-        every = cells(candidates)
+    @property
+    def measures_memory(self) -> bool:
+        return not self.chosen
+
+    def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
+        every = cells_of(completion_sets)
         parts = [every[start : start + self.batch_tokens] for start in range(0, len(every), self.batch_tokens)]
-        inputs = [tuple((candidates[i].prompt, candidates[i].completions[j]) for i, j in part) for part in parts]
+        inputs = [
+            tuple((completion_sets[i].prompt, completion_sets[i].completions[j]) for i, j in part) for part in parts
+        ]
         return Plan(tuple(Batch(tuple(part), given, len(part)) for part, given in zip(parts, inputs, strict=True)), {})
 
     def score(self, batch: Batch) -> list[Score]:
@@ -235,13 +238,13 @@ class RunAll(Protocol):
 def run_all(monkeypatch: pytest.MonkeyPatch) -> RunAll:
     """Run scorers on the starter benchmark, each in a process of its own; `outs`: the folders, one a machine."""
     local, starter = threading.local(), load_benchmark("starter")
-    monkeypatch.setattr(evaluate, "current", lambda: local.here)
+    monkeypatch.setattr(evaluate, "this_process", lambda: local.here)
 
     def run(scorers: Sequence[Counting], *outs: Path, **options: Any) -> list[Any]:
-        def work(here: Processes) -> Finished:
+        def work(here: Process) -> WrittenResult:
             local.here = here
             out = outs[here.index * len(outs) // len(scorers)]
-            return evaluate.run(scorers[here.index], "test/counting", starter, out=out, **options)
+            return evaluate.evaluate_scorer(scorers[here.index], "test/counting", starter, out=out, **options)
 
         return in_threads(len(scorers), work, machines=len(outs))
 
@@ -312,7 +315,7 @@ def test_processes_that_do_not_agree_on_the_run_stop(run_all: RunAll, tmp_path: 
     scorers = [Counting(batch_tokens=budget, chosen=True) for budget in (8, 8, 16)]
     for error in run_all(scorers, tmp_path):
         assert isinstance(error, ScoreTableError)
-        assert "do not agree on the run: they have a different batch_tokens, plan" in str(error)
+        assert "have a different batch_tokens, plan" in str(error)
     assert not any(scorer.scored for scorer in scorers)
     assert run_all([Counting(), Counting()], tmp_path)[0].result.run.processes == 2  # and all locks were let go
 
@@ -379,7 +382,7 @@ def compare(reference: Path, out: Path, count: int) -> None:
     assert np.array_equal(one["score"].to_numpy().view("int32"), other["score"].to_numpy().view("int32"))
     results = [read_result(path / RESULT) for path in (reference, out)]
     assert numbers(results[0]) == numbers(results[1])
-    assert aggregate.aggregate(out / SCORES) == results[1]
+    assert aggregate.aggregate_scores(out / SCORES) == results[1]
     assert results[1].run is not None
     assert results[1].run.processes == count
     assert left_over(out) == []

@@ -27,9 +27,10 @@ from rb_core.models.resolve import resolve
 from rb_core.results.schema import Result
 from rb_core.results.score_table import Score, read_scores
 from rb_core.results.storage import read_result
-from rb_core.scorers.base import Batch, words
+from rb_core.scorers.base import Batch, split_words
 from rb_core.scorers.baseline import BaselineScorer
 from rb_core.scorers.function import BATCH, FunctionScorer
+from rb_core.scorers.load import load_scorer
 from rb_core.stats.summary import compute
 from tests.paths import ROOT
 
@@ -60,13 +61,13 @@ def test_a_perfect_scorer_gets_everything_right(starter: Benchmark, tmp_path: Pa
     """Scores that equal the labels give 1.0 everywhere: labels come back to the completions they belong to."""
     truth = labels(starter)
     perfect = FunctionScorer(lambda prompt, completion: float(truth[json.dumps(prompt), completion]))
-    result = evaluate.run(perfect, "test/perfect", starter, out=tmp_path).result
+    result = evaluate.evaluate_scorer(perfect, "test/perfect", starter, out=tmp_path).result
     assert {name: e.value for name, e in result.sections.items() if name != "Ties"} == dict.fromkeys(
         ["Chat", "Chat Hard", "Safety", "Reasoning"], 1.0
     )
     assert result.sections["Ties"].value == pytest.approx(1.01)  # no spread at all among the right answers
     worst = FunctionScorer(lambda prompt, completion: -float(truth[json.dumps(prompt), completion]))
-    inverted = evaluate.run(worst, "test/worst", starter, out=tmp_path).result
+    inverted = evaluate.evaluate_scorer(worst, "test/worst", starter, out=tmp_path).result
     assert {e.value for name, e in inverted.sections.items() if name != "Ties"} == {0.0}
 
 
@@ -78,14 +79,14 @@ def test_a_scorer_sees_no_label(starter: Benchmark, tmp_path: Path) -> None:
         seen[json.dumps(prompt)] = seen.get(json.dumps(prompt), 0) + 1
         return -float(seen[json.dumps(prompt)])
 
-    result = evaluate.run(FunctionScorer(first_come), "test/first", starter, out=tmp_path).result
+    result = evaluate.evaluate_scorer(FunctionScorer(first_come), "test/first", starter, out=tmp_path).result
     pairs = [result.subsets[name] for name in ("chat-easy", "hard-instruction", "reasoning-math", "reasoning-code")]
     assert 0.3 < sum(e.value or 0 for e in pairs) / 4 < 0.7
 
 
 def test_the_result_says_how_it_came_about(starter: Benchmark, tmp_path: Path) -> None:
     """A result carries data digest, settings, versions, command, score file and its hash."""
-    finished = evaluate.run(BaselineScorer("longest"), "baseline/longest", starter, seed=3, out=tmp_path)
+    finished = evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", starter, seed=3, out=tmp_path)
     result = read_result(finished.path)
     assert finished.path == tmp_path / "results/starter/baseline/longest.json"
     assert result.benchmark.sha256 == starter.sha256
@@ -102,8 +103,8 @@ def test_the_result_says_how_it_came_about(starter: Benchmark, tmp_path: Path) -
 
 def test_aggregate_gives_the_same_numbers(starter: Benchmark, tmp_path: Path) -> None:
     """A result derived again from its score file equals the one of the run, in every field."""
-    finished = evaluate.run(BaselineScorer("random"), "baseline/random", starter, out=tmp_path)
-    assert aggregate.aggregate(tmp_path / "scores/starter/baseline/random.parquet") == finished.result
+    finished = evaluate.evaluate_scorer(BaselineScorer("random"), "baseline/random", starter, out=tmp_path)
+    assert aggregate.aggregate_scores(tmp_path / "scores/starter/baseline/random.parquet") == finished.result
 
 
 def test_aggregate_of_a_limited_custom_benchmark_gives_the_same_numbers(tmp_path: Path) -> None:
@@ -113,29 +114,29 @@ def test_aggregate_of_a_limited_custom_benchmark_gives_the_same_numbers(tmp_path
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     finished = evaluate.evaluate("baseline/longest", str(path), limit=20, out=tmp_path)
     assert finished.result.benchmark.limit == 20
-    assert aggregate.aggregate(tmp_path / "scores/custom-mine/baseline/longest.parquet") == finished.result
+    assert aggregate.aggregate_scores(tmp_path / "scores/custom-mine/baseline/longest.parquet") == finished.result
 
 
 def test_a_record_of_ones_own_survives_in_the_score_file(starter: Benchmark, tmp_path: Path) -> None:
     """A benchmark with a record that is not built in is aggregated by that record: its tie credit, its weights."""
     sections = (Section("Only", {"chat-easy": 1.0, "reasoning-math": 3.0}),)
     strict = replace(starter, spec=replace(starter.spec, id="my-own", sections=sections, tie_credit="none"), sha256="")
-    finished = evaluate.run(BaselineScorer("constant"), "baseline/constant", strict, out=tmp_path)
+    finished = evaluate.evaluate_scorer(BaselineScorer("constant"), "baseline/constant", strict, out=tmp_path)
     assert finished.result.headline is not None
     assert finished.result.headline.value == 0.0
-    assert aggregate.aggregate(tmp_path / "scores/my-own/baseline/constant.parquet") == finished.result
+    assert aggregate.aggregate_scores(tmp_path / "scores/my-own/baseline/constant.parquet") == finished.result
 
 
 def test_aggregate_refuses_foreign_subsets(starter: Benchmark, tmp_path: Path) -> None:
     """A score file whose subsets the benchmark's record does not have is an error."""
-    evaluate.run(BaselineScorer("longest"), "baseline/longest", starter, out=tmp_path)
+    evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", starter, out=tmp_path)
     path = tmp_path / "scores/starter/baseline/longest.parquet"
     frame, about = read_scores(path)
     from rb_core.results.score_table import write_scores
 
     write_scores(path, frame.assign(subset="other"), about)
     with pytest.raises(ScoreTableError, match="starter has no subset other"):
-        aggregate.aggregate(path)
+        aggregate.aggregate_scores(path)
 
 
 def test_a_result_is_not_replaced_without_being_asked(tmp_path: Path) -> None:
@@ -152,7 +153,7 @@ def test_a_result_is_not_replaced_without_being_asked(tmp_path: Path) -> None:
 def test_unscored_completions_reach_the_result(starter: Benchmark, tmp_path: Path) -> None:
     """A scorer that gives NaN or infinity leaves examples unscored, with the reason counted and bounds published."""
     broken = FunctionScorer(lambda prompt, completion: float("inf") if len(completion) % 7 == 0 else len(completion))
-    result = evaluate.run(broken, "test/broken", starter, out=tmp_path).result
+    result = evaluate.evaluate_scorer(broken, "test/broken", starter, out=tmp_path).result
     assert result.counts is not None
     assert result.counts.unscored > 0
     assert sum(result.counts.reasons.values()) == result.counts.unscored_completions
@@ -162,12 +163,12 @@ def test_unscored_completions_reach_the_result(starter: Benchmark, tmp_path: Pat
     assert result.headline.floor < result.headline.value < result.headline.ceiling
 
 
-def test_score_candidates_equals_the_run(starter: Benchmark, tmp_path: Path) -> None:
+def test_score_completions_equals_the_run(starter: Benchmark, tmp_path: Path) -> None:
     """Scoring one prompt live gives what the benchmark run gave."""
-    evaluate.run(BaselineScorer("prompt-overlap"), "baseline/prompt-overlap", starter, out=tmp_path)
+    evaluate.evaluate_scorer(BaselineScorer("prompt-overlap"), "baseline/prompt-overlap", starter, out=tmp_path)
     frame, _ = read_scores(tmp_path / "scores/starter/baseline/prompt-overlap.parquet")
     example = starter.examples[20]
-    (live,) = score.score_candidates(
+    (live,) = score.score_completion_sets(
         BaselineScorer("prompt-overlap"), [CompletionSet(example.prompt, example.completions)]
     )
     expected = frame[frame["example_id"] == example.id]["score"].tolist()
@@ -177,10 +178,10 @@ def test_score_candidates_equals_the_run(starter: Benchmark, tmp_path: Path) -> 
 def test_the_length_of_a_completion_is_in_the_table(starter: Benchmark, tmp_path: Path) -> None:
     """Each row has the length of its own completion beside that of the whole conversation, scored or not."""
     broken = FunctionScorer(lambda prompt, completion: float("nan") if len(completion) % 7 == 0 else len(completion))
-    evaluate.run(broken, "test/broken", starter, out=tmp_path)
+    evaluate.evaluate_scorer(broken, "test/broken", starter, out=tmp_path)
     frame, _ = read_scores(tmp_path / "scores/starter/test/broken.parquet")
-    own = [len(words(text)) for example in starter.examples for text in example.completions]
-    asked = [sum(len(words(m["content"])) for m in e.prompt) for e in starter.examples for _ in e.completions]
+    own = [len(split_words(text)) for example in starter.examples for text in example.completions]
+    asked = [sum(len(split_words(m["content"])) for m in e.prompt) for e in starter.examples for _ in e.completions]
     assert frame["num_completion_tokens"].tolist() == own
     assert (frame["num_tokens"] - frame["num_completion_tokens"]).tolist() == asked
     assert frame["score"].isna().any()
@@ -239,11 +240,11 @@ def many(tmp_path: Path) -> Benchmark:
 def test_an_interrupted_run_scores_only_what_is_missing(many: Benchmark, tmp_path: Path) -> None:
     """After an interruption the next run scores the missing batches, once each, and ends with the same table."""
     with pytest.raises(InterruptionError):
-        evaluate.run(Fragile("longest", breaks_at=3), "baseline/longest", many, out=tmp_path / "a")
+        evaluate.evaluate_scorer(Fragile("longest", breaks_at=3), "baseline/longest", many, out=tmp_path / "a")
     again = Fragile("longest")
-    evaluate.run(again, "baseline/longest", many, out=tmp_path / "a")
+    evaluate.evaluate_scorer(again, "baseline/longest", many, out=tmp_path / "a")
     assert again.scored == 1
-    evaluate.run(Fragile("longest"), "baseline/longest", many, out=tmp_path / "b")
+    evaluate.evaluate_scorer(Fragile("longest"), "baseline/longest", many, out=tmp_path / "b")
     tables = [read_scores(tmp_path / x / "scores/custom-many/baseline/longest.parquet")[0] for x in "ab"]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
@@ -251,17 +252,17 @@ def test_an_interrupted_run_scores_only_what_is_missing(many: Benchmark, tmp_pat
 def test_an_unfinished_run_of_another_seed_is_refused(many: Benchmark, tmp_path: Path) -> None:
     """A journal is only continued by a run with the same settings; another is told which differ, or discards it."""
     with pytest.raises(InterruptionError):
-        evaluate.run(Fragile("random", breaks_at=1), "baseline/random", many, seed=1, out=tmp_path)
+        evaluate.evaluate_scorer(Fragile("random", breaks_at=1), "baseline/random", many, seed=1, out=tmp_path)
     with pytest.raises(ScoreTableError, match=r"different seed.*--overwrite"):
-        evaluate.run(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path)
-    evaluate.run(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path, overwrite=True)
+        evaluate.evaluate_scorer(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path)
+    evaluate.evaluate_scorer(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path, overwrite=True)
 
 
 def test_a_run_that_scored_nothing_stands_in_no_ones_way(many: Benchmark, tmp_path: Path) -> None:
     """One that broke before its first scores leaves no journal for another to stumble over."""
     with pytest.raises(InterruptionError):
-        evaluate.run(Fragile("random", breaks_at=0), "baseline/random", many, seed=1, out=tmp_path)
-    evaluate.run(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path)
+        evaluate.evaluate_scorer(Fragile("random", breaks_at=0), "baseline/random", many, seed=1, out=tmp_path)
+    evaluate.evaluate_scorer(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +311,7 @@ def compare(reference: Path, out: Path) -> None:
     assert np.array_equal(one["score"].to_numpy().view("int32"), other["score"].to_numpy().view("int32"))
     results = [read_result(path / "results/starter/builtin/tiny-rm.json") for path in (reference, out)]
     assert numbers(results[0]) == numbers(results[1])
-    assert aggregate.aggregate(out / scores) == results[1]
+    assert aggregate.aggregate_scores(out / scores) == results[1]
 
 
 # ---- the seed
@@ -319,7 +320,9 @@ def compare(reference: Path, out: Path) -> None:
 def test_the_seed_changes_order_and_not_the_numbers(starter: Benchmark, tmp_path: Path) -> None:
     """A deterministic scorer gives the same values whatever order the seed puts its candidates in."""
     first, second = (
-        evaluate.run(BaselineScorer("longest"), "baseline/longest", starter, seed=seed, out=tmp_path / str(seed)).result
+        evaluate.evaluate_scorer(
+            BaselineScorer("longest"), "baseline/longest", starter, seed=seed, out=tmp_path / str(seed)
+        ).result
         for seed in (0, 1)
     )
     assert {k: e.value for k, e in first.subsets.items()} == {k: e.value for k, e in second.subsets.items()}
@@ -332,10 +335,10 @@ def test_the_seed_changes_order_and_not_the_numbers(starter: Benchmark, tmp_path
 
 def test_the_trace_ends_in_the_score() -> None:
     """The reward along a completion comes token by token, and at the token that is read it is the score."""
-    scorer = score.make_scorer(resolve("builtin/tiny-rm"))
+    scorer = load_scorer(resolve("builtin/tiny-rm"))
     prompt = (Message(role="user", content="Name a prime."),)
-    ((live,),) = score.score_candidates(scorer, [CompletionSet(prompt, ("Seven.",))])
-    traced = score.trace(scorer, prompt, "Seven.")
+    ((live,),) = score.score_completion_sets(scorer, [CompletionSet(prompt, ("Seven.",))])
+    traced = scorer.trace(prompt, "Seven.")
     assert len(traced) == live.num_completion_tokens
     assert "".join(token.text for token in traced).strip().startswith("seven.")
     assert traced[-1].reward == pytest.approx(live.value, abs=1e-5)
@@ -344,7 +347,7 @@ def test_the_trace_ends_in_the_score() -> None:
 def test_a_trace_that_cannot_be_had_is_a_clear_error() -> None:
     """A baseline has no reward per token, and a completion beyond the model's length none at all."""
     with pytest.raises(ModelError, match="no reward per token"):
-        score.trace(BaselineScorer("longest"), (Message(role="user", content="Hi"),), "Hello.")
-    short = score.make_scorer(resolve("builtin/tiny-rm", ModelOptions(max_length=16)))
+        BaselineScorer("longest").trace((Message(role="user", content="Hi"),), "Hello.")
+    short = load_scorer(resolve("builtin/tiny-rm", ModelOptions(max_length=16)))
     with pytest.raises(ModelError, match="cannot be scored: completion alone exceeds"):
-        score.trace(short, (Message(role="user", content="Hi"),), "Hello. " * 20)
+        short.trace((Message(role="user", content="Hi"),), "Hello. " * 20)

@@ -56,6 +56,12 @@ def truth(starter: Benchmark) -> dict[tuple[str, str], bool]:
     }
 
 
+def reparsed(transcript: Path, out: Path, *, overwrite: bool = False) -> aggregate.WrittenResult:
+    """Parse a transcript again and aggregate the new scores."""
+    scores = reparse.write_reparsed(transcript, out, overwrite=overwrite)
+    return aggregate.write_aggregate(scores, out, overwrite=overwrite)
+
+
 def pairs(folder: Path, number: int = 20, **more: object) -> Path:
     """A preference file: the chosen completion is right, and longer in every second row."""
     rows = [
@@ -302,11 +308,9 @@ def test_a_panel_votes_and_its_agreement_is_published(tmp_path: Path) -> None:
     assert result.judging.agreement.items == 20
     assert result.judging.agreement.krippendorff_alpha is not None
     assert result.judging.agreement.krippendorff_alpha < 1
-    again = aggregate.aggregate(tmp_path / scores_path(result.benchmark.id, result.model.name))
+    again = aggregate.aggregate_scores(tmp_path / scores_path(result.benchmark.id, result.model.name))
     assert again == result
-    read_again = aggregate.reread(
-        tmp_path / transcript_path(result.benchmark.id, result.model.name), tmp_path, overwrite=True
-    )
+    read_again = reparsed(tmp_path / transcript_path(result.benchmark.id, result.model.name), tmp_path, overwrite=True)
     assert numbers(read_again.result) == numbers(result)
 
 
@@ -381,8 +385,8 @@ def test_rereading_with_the_same_parser_changes_nothing(tmp_path: Path) -> None:
         result = finished.result
         transcript = tmp_path / transcript_path(result.benchmark.id, result.model.name)
         with pytest.raises(ResultError, match="overwrite"):
-            aggregate.reread(transcript, tmp_path)
-        again = aggregate.reread(transcript, tmp_path / "again").result
+            reparsed(transcript, tmp_path)
+        again = reparsed(transcript, tmp_path / "again").result
         assert numbers(again) == numbers(result)
         tables = [
             read_scores(root / scores_path("starter", f"test/{mode}"))[0] for root in (tmp_path, tmp_path / "again")
@@ -402,7 +406,7 @@ def test_whatever_a_server_sends_can_be_written_and_read(reply: str, tmp_path: P
     assert result.judging is not None
     assert (result.judging.prompt_tokens, result.judging.completion_tokens) == (None, 12)
     transcript = tmp_path / transcript_path(result.benchmark.id, result.model.name)
-    again = aggregate.reread(transcript, tmp_path / "again").result
+    again = reparsed(transcript, tmp_path / "again").result
     assert numbers(again) == numbers(result)
 
 
@@ -483,7 +487,7 @@ def test_a_panel_with_different_failures_is_read_again_alike(tmp_path: Path) -> 
     assert result.counts is not None
     assert set(result.counts.reasons) == {types.CUT, types.UNREADABLE}
     transcript = tmp_path / transcript_path(result.benchmark.id, result.model.name)
-    again = aggregate.reread(transcript, tmp_path / "again").result
+    again = reparsed(transcript, tmp_path / "again").result
     assert numbers(again) == numbers(result)
     place = scores_path(result.benchmark.id, result.model.name)
     pd.testing.assert_frame_equal(*(read_scores(root / place)[0] for root in (tmp_path, tmp_path / "again")))

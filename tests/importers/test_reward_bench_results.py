@@ -120,7 +120,7 @@ def a_run(benchmark: str, rows: list[dict[str, Any]], name: str, out: Path) -> R
     """A run of ours on the same rows with the same scores."""
     data = put(out, "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     scorer = FunctionScorer(lambda prompt, completion: float(len(completion)))
-    return evaluate.run(scorer, name, load_benchmark(benchmark, data=data), out=out).result
+    return evaluate.evaluate_scorer(scorer, name, load_benchmark(benchmark, data=data), out=out).result
 
 
 def note(result: Result) -> str:
@@ -180,7 +180,7 @@ def test_an_imported_table_gives_its_result_again(imported: Import, folder: Path
     imported()
     result = the_result(tmp_path)
     assert result.scores is not None
-    assert aggregate.aggregate(tmp_path / "out" / result.scores.path) == result
+    assert aggregate.aggregate_scores(tmp_path / "out" / result.scores.path) == result
     assert result.sections["Prior Sets"].value == pytest.approx(0.65)
     assert result.sections["Prior Sets"].method == "binomial"
     assert result.sections["Chat"].method == "bootstrap"
@@ -237,7 +237,7 @@ def test_rewardbench_2_with_ties(nested: bool, tmp_path: Path) -> None:
     parts = {"tied": 1.0, "ref": 1.0, "margin": 1.0, "margin_hard": 1.0, "tanh": 0.7615941559557649}
     assert result.sections["Ties"].value == pytest.approx(sum(TIES_WEIGHTS[k] * v for k, v in parts.items()))
     assert {d.subset for d in report.differences} == {"Ties", *DOMAINS[1:]}
-    assert aggregate.aggregate(tmp_path / "out/scores/rewardbench-2/b/rm.parquet") == result
+    assert aggregate.aggregate_scores(tmp_path / "out/scores/rewardbench-2/b/rm.parquet") == result
 
 
 def test_outcomes_of_a_judge_make_no_score_table(imported: Import, folder: Path, tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_judge_with_scores_for_ties_only(tmp_path: Path) -> None:
     assert result.sections["Math"].value == 0.25
     assert result.sections["Ties"].value == pytest.approx(1.0 + 0.01 * 0.7615941559557649)
     assert result.headline is not None
-    assert aggregate.aggregate(tmp_path / "out/scores/rewardbench-2/b/rm.parquet") == result
+    assert aggregate.aggregate_scores(tmp_path / "out/scores/rewardbench-2/b/rm.parquet") == result
 
 
 def test_a_missing_score_is_unscored(imported: Import, folder: Path, tmp_path: Path) -> None:

@@ -62,8 +62,8 @@ def test_equal_scores_share_a_rank_and_missing_ones_have_none() -> None:
 def test_a_partial_run_is_marked_and_not_ranked(tmp_path: Path) -> None:
     """A run with a limit stands at the end without a rank, and says that it is partial."""
     whole, part = load_benchmark("starter"), load_benchmark("starter", limit=60)
-    evaluate.run(BaselineScorer("random"), "baseline/random", whole, out=tmp_path)
-    evaluate.run(BaselineScorer("longest"), "baseline/longest", part, out=tmp_path)
+    evaluate.evaluate_scorer(BaselineScorer("random"), "baseline/random", whole, out=tmp_path)
+    evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", part, out=tmp_path)
     table = boards(tmp_path)[0]["starter"]
     assert column(table, "rank") == [1, None]
     assert column(table, "status") == ["run", "partial run"]

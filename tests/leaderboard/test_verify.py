@@ -19,7 +19,7 @@ import pytest
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.cli import main
 from rb_core.errors import ResultError
-from rb_core.evaluation.evaluate import run
+from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.leaderboard import derived_files
 from rb_core.leaderboard.verify import Difference, verify
 from rb_core.results.score_table import read_scores, write_scores
@@ -56,7 +56,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = root / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     scorer = FunctionScorer(lambda prompt, completion: float(len(completion) - 2 * completion.count("!")))
-    run(scorer, "me/calm", load_benchmark("rm-bench", data=data), out=root)
+    evaluate_scorer(scorer, "me/calm", load_benchmark("rm-bench", data=data), out=root)
     return root
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from rb_core.errors import ModelError
-from rb_core.evaluation.score import make_scorer
 from rb_core.models import checkpoint, options
 from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.options import DEFAULT_BETA, ModelOptions, Output
 from rb_core.models.registry import RECORDS
 from rb_core.models.resolve import resolve
+from rb_core.scorers.load import load_scorer
 from tests.fakes.tiny_models import edit_config, edit_weights
 
 TinyModel = Callable[[str], Path]
@@ -350,7 +350,7 @@ def test_an_option_that_a_baseline_cannot_use_is_refused(options: dict[str, Any]
 def test_a_folder_is_no_baseline(tiny_model: TinyModel) -> None:
     """Saying --kind baseline of a checkpoint is an error about the kind."""
     with pytest.raises(ModelError, match="baseline"):
-        make_scorer(resolve(str(tiny_model("llama")), ModelOptions(kind="baseline")))
+        load_scorer(resolve(str(tiny_model("llama")), ModelOptions(kind="baseline")))
 
 
 @pytest.mark.usefixtures("no_hub")
@@ -545,13 +545,13 @@ def test_a_reference_that_is_no_model_is_named_with_its_flag(tiny_model: TinyMod
 def test_a_model_may_be_spread_over_the_devices_that_are_there(tiny_model: TinyModel) -> None:
     """--device-map auto reaches the scorer, which scores as ever and sends its input where the model begins."""
     from rb_core.benchmarks.example import CompletionSet
-    from rb_core.evaluation.score import score_candidates
+    from rb_core.evaluation.score import score_completion_sets
 
     asked = [CompletionSet(({"role": "user", "content": "Hi"},), ("Hello.", "?"))]
     for name, extra in (("llama", {}), ("llama-lm", {"reference": str(tiny_model("mistral-lm"))})):
         spec = resolve(str(tiny_model(name)), ModelOptions(device_map="auto", **extra))
-        spread: Any = make_scorer(spec)
-        plain = make_scorer(resolve(str(tiny_model(name)), ModelOptions(**options)))
-        found, wanted = score_candidates(spread, asked)[0], score_candidates(plain, asked)[0]
+        spread: Any = load_scorer(spec)
+        plain = load_scorer(resolve(str(tiny_model(name)), ModelOptions(**options)))
+        found, wanted = score_completion_sets(spread, asked)[0], score_completion_sets(plain, asked)[0]
         assert [s.value for s in found] == pytest.approx([s.value for s in wanted], rel=1e-4)
         assert spread.device == spread.model.get_input_embeddings().weight.device

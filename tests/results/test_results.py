@@ -57,7 +57,9 @@ def test_every_bundled_file_validates_against_the_published_schema(bundled: list
 
 def test_writing_and_reading_is_lossless(tmp_path: Path) -> None:
     """A result read back equals the one written, and is written in the same bytes."""
-    result = evaluate.run(BaselineScorer("random"), "baseline/random", load_benchmark("starter"), out=tmp_path).result
+    result = evaluate.evaluate_scorer(
+        BaselineScorer("random"), "baseline/random", load_benchmark("starter"), out=tmp_path
+    ).result
     path = tmp_path / result.path()
     assert read_result(path) == result
     assert schema.to_json(result) == path.read_bytes()
@@ -250,7 +252,7 @@ def test_bundled_runs_derive_from_nothing_private(bundled: list[Result]) -> None
         assert result.run is not None
         assert result.run.git_dirty is False
         assert result.run.command.startswith("python -m rb_core evaluate --model ")
-        assert aggregate.aggregate(BUNDLED / (result.scores.path if result.scores else "")) == result
+        assert aggregate.aggregate_scores(BUNDLED / (result.scores.path if result.scores else "")) == result
 
 
 @pytest.mark.parametrize(

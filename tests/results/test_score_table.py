@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb_core.errors import ScoreTableError
-from rb_core.evaluation.distributed import Processes
+from rb_core.evaluation.distributed import Process
 from rb_core.evaluation.journal import BatchScores, Journal, unfinished_runs
 from rb_core.files import write_atomically
 from rb_core.results.score_table import COLUMNS, SCHEMA, Score, read_scores, write_scores
@@ -274,8 +274,8 @@ def test_names_with_dots_do_not_share_a_journal(tmp_path: Path) -> None:
 
 def part(path: Path, index: int, *entries: BatchScores) -> None:
     """What a process of that number leaves behind when the run is killed."""
-    here = Processes(index)  # alone for all it knows, under the number that it had
-    with Journal(path, RUN, here=here) as journal:
+    here = Process(index)  # alone for all it knows, under the number that it had
+    with Journal(path, RUN, process=here) as journal:
         for entry in entries:
             journal.append(entry)
 

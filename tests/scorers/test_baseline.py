@@ -17,20 +17,21 @@ from rb_core.benchmarks.example import CompletionSet, Conversation, Example, Mes
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import Benchmark, TieCredit
 from rb_core.errors import ModelError
-from rb_core.evaluation.evaluate import run
-from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.evaluation.evaluate import evaluate_scorer
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.resolve import resolve
 from rb_core.results.score_table import Score, read_scores
-from rb_core.scorers.base import Plan, words
+from rb_core.scorers.base import Plan, split_words
 from rb_core.scorers.baseline import BASELINES, BaselineScorer
 from rb_core.scorers.function import BATCH, NOT_FINITE, FunctionScorer
+from rb_core.scorers.load import load_scorer
 
 ASK: Conversation = (Message(role="user", content="What is the capital of France?"),)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 def scores(name: str, *completions: str, prompt: Conversation = ASK, seed: int = 0) -> list[float]:
-    (found,) = score_candidates(BaselineScorer(name, seed), [CompletionSet(prompt, completions)])
+    (found,) = score_completion_sets(BaselineScorer(name, seed), [CompletionSet(prompt, completions)])
     return [score.value for score in found]
 
 
@@ -73,7 +74,7 @@ def test_prompt_overlap_is_a_share(completion: str) -> None:
     """A number from 0 to 1, and 0 for a completion without words."""
     (value,) = scores("prompt-overlap", completion)
     assert 0 <= value <= 1
-    if not words(completion):
+    if not split_words(completion):
         assert value == 0
 
 
@@ -102,21 +103,21 @@ def test_random_is_fair() -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_scores_any_text(name: str) -> None:
     """Empty, blank, very long and undecodable text gets a finite score and a length."""
-    (found,) = score_candidates(
+    (found,) = score_completion_sets(
         BaselineScorer(name), [CompletionSet(ASK, ("", " \n", "word " * 50_000, "\ud800 \0 😀"))]
     )
     assert all(math.isfinite(score.value) and score.reason == "" for score in found)
-    assert [score.num_tokens - len(words(ASK[0]["content"])) for score in found[:3]] == [0, 0, 50_000]
+    assert [score.num_tokens - len(split_words(ASK[0]["content"])) for score in found[:3]] == [0, 0, 50_000]
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_has_a_record(name: str) -> None:
     """Each can be asked for by name, is described as a baseline, and takes the seed of the run."""
-    scorer = make_scorer(resolve(f"baseline/{name}"), seed=3)
+    scorer = load_scorer(resolve(f"baseline/{name}"), seed=3)
     assert isinstance(scorer, BaselineScorer)
     assert scorer.describe()["kind"] == "baseline"
     candidates = [CompletionSet(ASK, ("a", "bc"))]
-    assert score_candidates(scorer, candidates) == score_candidates(BaselineScorer(name, 3), candidates)
+    assert score_completion_sets(scorer, candidates) == score_completion_sets(BaselineScorer(name, 3), candidates)
 
 
 def test_an_unknown_baseline_is_an_error() -> None:
@@ -132,7 +133,7 @@ def test_an_unknown_baseline_is_an_error() -> None:
 def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
     """NaN, infinity, and what float32 cannot hold: no score, with a reason, and the others are not touched."""
     scorer = FunctionScorer(lambda prompt, completion: bad if completion == "bad" else 2.5)
-    (found,) = score_candidates(scorer, [CompletionSet(ASK, ("good", "bad", "fine"))])
+    (found,) = score_completion_sets(scorer, [CompletionSet(ASK, ("good", "bad", "fine"))])
     assert found[0] == Score(2.5, 8, num_completion_tokens=1)
     assert found[2] == Score(2.5, 8, num_completion_tokens=1)
     assert math.isnan(found[1].value)
@@ -142,7 +143,7 @@ def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_scores_are_float32(value: float) -> None:
     """A value float32 can hold comes back as it is."""
-    (found,) = score_candidates(FunctionScorer(lambda prompt, completion: value), [CompletionSet(ASK, ("a",))])
+    (found,) = score_completion_sets(FunctionScorer(lambda prompt, completion: value), [CompletionSet(ASK, ("a",))])
     assert found[0].value == value
 
 
@@ -155,7 +156,7 @@ def test_the_plan_holds_every_completion_once(count: int) -> None:
     assert [tuple(cell) for batch in plan.batches for cell in batch.cells] == [(i, 0) for i in range(count)]
     assert all(len(batch.cells) == len(batch.inputs) > 0 for batch in plan.batches)
     assert scorer.plan(candidates) == plan
-    assert [row[0].value for row in score_candidates(scorer, candidates)] == list(range(count))
+    assert [row[0].value for row in score_completion_sets(scorer, candidates)] == list(range(count))
 
 
 def test_empty_completions_are_counted() -> None:
@@ -183,7 +184,7 @@ def test_a_run_shows_the_scorer_no_label_and_no_telling_order(tmp_path: Path) ->
     """What reaches the scorer is prompt and completions, chosen first about half of the time, in an order that seed
     and id fix; the labels come back onto the right completions."""
     watching = Watching()
-    finished = run(watching, "me/watching", benchmark_of(*PAIRS), out=tmp_path)
+    finished = evaluate_scorer(watching, "me/watching", benchmark_of(*PAIRS), out=tmp_path)
     assert all(
         type(each) is CompletionSet and each._fields == ("prompt", "completions", "graded") for each in watching.seen
     )
@@ -199,9 +200,9 @@ def test_a_run_shows_the_scorer_no_label_and_no_telling_order(tmp_path: Path) ->
 def test_the_order_depends_on_seed_and_id_alone(tmp_path: Path) -> None:
     """Other examples, their order and their number change nothing; another seed does."""
     few, many, other = Watching(), Watching(), Watching()
-    run(few, "me/few", benchmark_of(*PAIRS[:5]), out=tmp_path)
-    run(many, "me/many", benchmark_of(*reversed(PAIRS)), out=tmp_path)
-    run(other, "me/other", benchmark_of(*PAIRS), seed=1, out=tmp_path)
+    evaluate_scorer(few, "me/few", benchmark_of(*PAIRS[:5]), out=tmp_path)
+    evaluate_scorer(many, "me/many", benchmark_of(*reversed(PAIRS)), out=tmp_path)
+    evaluate_scorer(other, "me/other", benchmark_of(*PAIRS), seed=1, out=tmp_path)
     assert few.seen == list(reversed(many.seen))[:5]
     assert list(reversed(many.seen)) != other.seen
     assert [sorted(each.completions) for each in reversed(many.seen)] == [sorted(e.completions) for e in other.seen]
@@ -223,7 +224,7 @@ def test_scores_land_on_their_own_completions(tmp_path: Path) -> None:
         Example("two", "toy", ASK, tuple(str(20 + i) for i in range(9)), num_chosen=4),
     )
     scorer = FunctionScorer(lambda prompt, completion: float(completion))
-    finished = run(scorer, "me/echo", benchmark_of(*examples), out=tmp_path)
+    finished = evaluate_scorer(scorer, "me/echo", benchmark_of(*examples), out=tmp_path)
     assert finished.result.scores is not None
     frame, _ = read_scores(tmp_path / finished.result.scores.path)
     assert frame["score"].tolist() == [*range(10, 14), *range(20, 29)]
@@ -242,7 +243,7 @@ def test_ties_are_visible_and_earn_what_the_record_says(
     toy = benchmark_of(*PAIRS)
     benchmark = replace(toy, spec=replace(toy.spec, tie_credit=tie_credit))
     monkeypatch.setitem(BENCHMARKS, "toy", benchmark.spec)
-    result = run(BaselineScorer("constant"), "baseline/constant", benchmark, out=tmp_path).result
+    result = evaluate_scorer(BaselineScorer("constant"), "baseline/constant", benchmark, out=tmp_path).result
     assert result.counts is not None
     assert result.headline is not None
     assert (result.counts.ties, result.headline.ties, result.headline.value) == (40, 40, value)
@@ -256,7 +257,7 @@ def test_a_failure_is_never_a_number(tmp_path: Path) -> None:
             return math.nan
         return float(completion.startswith("good") == (int(completion.rsplit(maxsplit=1)[-1]) >= 10))
 
-    result = run(FunctionScorer(score), "me/fails", benchmark_of(*PAIRS), out=tmp_path).result
+    result = evaluate_scorer(FunctionScorer(score), "me/fails", benchmark_of(*PAIRS), out=tmp_path).result
     assert result.counts is not None
     assert result.headline is not None
     assert (result.counts.scored, result.counts.unscored, result.counts.unscored_completions) == (38, 2, 2)
@@ -269,7 +270,7 @@ def test_a_failure_is_never_a_number(tmp_path: Path) -> None:
 def test_when_all_fails_there_is_no_value(tmp_path: Path) -> None:
     """Nothing scored: no value, neither 0 nor a half."""
     scorer = FunctionScorer(lambda prompt, completion: math.nan)
-    result = run(scorer, "me/nothing", benchmark_of(*PAIRS[:3]), out=tmp_path).result
+    result = evaluate_scorer(scorer, "me/nothing", benchmark_of(*PAIRS[:3]), out=tmp_path).result
     assert result.headline is None or result.headline.value is None
     assert result.counts is not None
     assert (result.counts.scored, result.counts.unscored) == (0, 3)
@@ -279,9 +280,9 @@ def test_scores_do_not_depend_on_what_else_is_in_the_input() -> None:
     """Every baseline gives a completion the same score alone and among others."""
     candidates = [CompletionSet(ASK, (f"answer {i}", "the capital, " * i)) for i in range(5)]
     for name in BASELINES:
-        together = list(itertools.chain(*score_candidates(BaselineScorer(name), candidates)))
+        together = list(itertools.chain(*score_completion_sets(BaselineScorer(name), candidates)))
         alone = [
-            score_candidates(BaselineScorer(name), [CompletionSet(c.prompt, (t,))])[0][0]
+            score_completion_sets(BaselineScorer(name), [CompletionSet(c.prompt, (t,))])[0][0]
             for c in candidates
             for t in c.completions
         ]

@@ -20,13 +20,14 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.errors import ModelError
-from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.chat_format import COMPLETION_TOO_LONG
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.scorers.classifier import ClassifierScorer
 from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
+from rb_core.scorers.load import load_scorer
 from rb_core.scorers.loading import own_max_length
 from tests.fakes import tiny_models
 from tests.fakes.tiny_models import BUILDERS, DECLARED, DECODERS, UNPACKABLE, edit_config, edit_weights
@@ -131,7 +132,7 @@ def test_scores_are_the_models_own_forward_pass(
         }
         by_cell = [[found[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)]
         assert_close(by_cell, expected(name))
-        assert values(score_candidates(scorer, CANDIDATES)) == by_cell
+        assert values(score_completion_sets(scorer, CANDIDATES)) == by_cell
 
 
 @pytest.mark.parametrize("name", BUILDERS)
@@ -156,9 +157,9 @@ def test_rows_are_packed_in_half_precision_as_well(tiny_model: TinyModel, name: 
     scorer = load(tiny_model(name), name, dtype=dtype)
     about = scorer.describe()
     assert (about["batching"], about["dtype"]) == ("packed", dtype)
-    packed = values(score_candidates(scorer, CANDIDATES))
+    packed = values(score_completion_sets(scorer, CANDIDATES))
     scorer.batching = "single"
-    alone = values(score_candidates(scorer, CANDIDATES))
+    alone = values(score_completion_sets(scorer, CANDIDATES))
     size = max(abs(value) for row in alone for value in row)
     assert_close(packed, alone, TOLERANCE[scorer.model.dtype] * size)
     assert scorer.model.score.weight.dtype == torch.float32
@@ -177,9 +178,10 @@ def test_the_tiny_models_can_tell_a_mistake(expected: Callable[[str], list[list[
 def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str, batching: str) -> None:
     """A completion scores the same alone, among others, and in any order of candidates and completions."""
     scorer = load(tiny_model(name), name, batching)
-    together = score_candidates(scorer, CANDIDATES)
+    together = score_completion_sets(scorer, CANDIDATES)
     alone = [
-        [score_candidates(scorer, [CompletionSet(c.prompt, (t,))])[0][0] for t in c.completions] for c in CANDIDATES
+        [score_completion_sets(scorer, [CompletionSet(c.prompt, (t,))])[0][0] for t in c.completions]
+        for c in CANDIDATES
     ]
     assert_close(values(together), values(alone))
     shuffle = random.Random(1)
@@ -192,7 +194,7 @@ def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str, ba
         moved = [
             CompletionSet(CANDIDATES[i].prompt, tuple(CANDIDATES[i].completions[j] for j in orders[i])) for i in rows
         ]
-        found = score_candidates(scorer, moved)
+        found = score_completion_sets(scorer, moved)
         back = {(i, j): s for i, row in zip(rows, found, strict=True) for j, s in zip(orders[i], row, strict=True)}
         assert_close(
             [[back[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)], values(together)
@@ -204,7 +206,7 @@ def test_num_tokens_is_the_length_of_what_was_scored(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
     """num_tokens counts the unpadded conversation, and nothing is marked truncated that is not."""
-    scores = score_candidates(load(tiny_model(name), name), CANDIDATES)
+    scores = score_completion_sets(load(tiny_model(name), name), CANDIDATES)
     if name == "llama-dated":
         return  # the date of the day may have another length
     for row, each in zip(scores, CANDIDATES, strict=True):
@@ -226,7 +228,7 @@ def test_pad_equal_to_eos_reads_the_token_before_the_final_eos(
         at_eos = float(model.model.score(hidden[0, -1]))
     assert abs(before - at_eos) > 100 * CLOSE
     scorer = load(tiny_model("llama-pad-is-eos"))
-    ((score,),) = score_candidates(scorer, [CompletionSet(ASK, ("Paris!",))])
+    ((score,),) = score_completion_sets(scorer, [CompletionSet(ASK, ("Paris!",))])
     assert score.value == pytest.approx(before, abs=CLOSE)
     assert scorer.describe()["scored_token"] in {"."}  # the probe's answer ends in a full stop
 
@@ -239,7 +241,9 @@ def test_without_a_pad_token_the_last_token_is_read(tiny_model: TinyModel, own: 
     with torch.no_grad():
         last = float(model.model.score(model.model.transformer(torch.tensor([ids])).last_hidden_state[0, -1]))
     scorer = load(tiny_model("gpt2"), "gpt2")
-    found = score_candidates(scorer, [CompletionSet(ASK, ("Paris!", "I do not know, but you could find it yourself."))])
+    found = score_completion_sets(
+        scorer, [CompletionSet(ASK, ("Paris!", "I do not know, but you could find it yourself."))]
+    )
     assert found[0][0].value == pytest.approx(last, abs=CLOSE)
     assert scorer.describe()["scored_token"] in {"<|endoftext|>"}
 
@@ -252,7 +256,7 @@ def test_a_pad_token_inside_the_text_is_read_as_the_model_reads_it(
     """A completion that spells out the pad token still scores as the model's own forward pass does."""
     pad = own(name).tokenizer.pad_token
     candidates = [CompletionSet(ASK, (f"One {pad} two", f"{pad}", "Three", f"Four {pad}{pad}"))]
-    found = values(score_candidates(load(tiny_model(name), batching=batching), candidates))
+    found = values(score_completion_sets(load(tiny_model(name), batching=batching), candidates))
     assert_close(found, own(name).scores(candidates))
 
 
@@ -265,7 +269,7 @@ def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyMod
     model.template = template
     candidates = [CompletionSet((turn("user", "<|endoftext|>"),), ("<|endoftext|>", "<|endoftext|>" * 4, "Hm."))]
     for scorer.batching in ("packed", "bucketed", "single"):
-        assert_close(values(score_candidates(scorer, candidates)), model.scores(candidates))
+        assert_close(values(score_completion_sets(scorer, candidates)), model.scores(candidates))
 
 
 def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> None:
@@ -274,7 +278,7 @@ def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> Non
     edit_config(folder, pad_token_id=-1)
     wanted = Own(folder).scores(CANDIDATES)
     for batching in ("packed", "bucketed"):
-        assert_close(values(score_candidates(load(folder, batching=batching), CANDIDATES)), wanted)
+        assert_close(values(score_completion_sets(load(folder, batching=batching), CANDIDATES)), wanted)
 
 
 def test_an_encoder_is_padded_on_the_right_only(tiny_copy: TinyModel, expected: Callable[[str], Any]) -> None:
@@ -285,7 +289,7 @@ def test_an_encoder_is_padded_on_the_right_only(tiny_copy: TinyModel, expected: 
         path.write_text(json.dumps(json.loads(path.read_text()) | {"padding_side": "left"}))
         scorer = load(folder, name)
         assert scorer.chat.tokenizer.padding_side == "left"
-        assert_close(values(score_candidates(scorer, CANDIDATES)), expected(name))
+        assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected(name))
 
 
 class Fed(NamedTuple):
@@ -325,7 +329,7 @@ def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_copy: 
     """One row, no padding: each prompt's tokens once, each completion's once, and positions that begin anew."""
     scorer = load(tiny_copy(name), name)
     seen = watched(scorer)
-    score_candidates(scorer, CANDIDATES)
+    score_completion_sets(scorer, CANDIDATES)
     model = own(name)
     if name == "llama-dated":
         model.template = tiny_models.DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
@@ -392,7 +396,7 @@ def test_a_head_that_reads_before_the_first_pad_is_told_apart(
     assert about["batching"] not in {"bucketed", "packed"}
     assert about["scored_token"] is None  # nobody knows which it is
     if dtype == "float32":
-        found, wanted = values(score_candidates(scorer, CANDIDATES)), Own(folder).scores(CANDIDATES)
+        found, wanted = values(score_completion_sets(scorer, CANDIDATES)), Own(folder).scores(CANDIDATES)
         assert_close([[v / scale for v in row] for row in found], [[v / scale for v in row] for row in wanted])
 
 
@@ -402,9 +406,9 @@ def test_a_head_that_reads_before_the_first_pad_is_told_apart(
 def test_scores_are_raw_logits(tiny_copy: TinyModel) -> None:
     """No sigmoid, no scaling: a head three times as large gives scores three times as large."""
     folder = tiny_copy("llama")
-    before = values(score_candidates(load(folder), CANDIDATES))
+    before = values(score_completion_sets(load(folder), CANDIDATES))
     edit_weights(folder, lambda weights: weights.update({"score.weight": 3 * weights["score.weight"]}))
-    after = values(score_candidates(load(folder), CANDIDATES))
+    after = values(score_completion_sets(load(folder), CANDIDATES))
     assert_close(after, [[3 * value for value in row] for row in before])
     assert max(abs(value) for row in after for value in row) > 5
     assert min(value for row in after for value in row) < 0
@@ -415,7 +419,7 @@ def test_the_head_runs_in_float32(tiny_model: TinyModel, own: Callable[[str], Ow
     """In bfloat16 a score is close to the model's own, but is not a bfloat16 number: the head did not round it."""
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model(name), dtype=torch.bfloat16).eval()
     scorer = load(tiny_model(name), name, dtype="bfloat16")
-    found = values(score_candidates(scorer, CANDIDATES))
+    found = values(score_completion_sets(scorer, CANDIDATES))
     rounded = []
     for row, each in zip(found, CANDIDATES, strict=True):
         for value, text in zip(row, each.completions, strict=True):
@@ -442,7 +446,7 @@ def test_a_float32_head_on_a_bfloat16_body_is_exact(
         with torch.no_grad():
             hidden = model.base_model(torch.tensor([ids])).last_hidden_state[0, -1]
             wanted = float(hidden.float() @ model.score.weight[0].float())
-        ((score,),) = score_candidates(scorer, [CompletionSet(ASK, (text,))])
+        ((score,),) = score_completion_sets(scorer, [CompletionSet(ASK, (text,))])
         assert score.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
 
 
@@ -465,7 +469,7 @@ def test_nothing_is_decided_by_a_models_name(tiny_model: TinyModel, tmp_path: Pa
     folder = tmp_path / name
     folder.symlink_to(tiny_model("llama"), target_is_directory=True)
     named = load(folder, name=f"org/{name}")
-    assert score_candidates(named, CANDIDATES) == score_candidates(plain, CANDIDATES)
+    assert score_completion_sets(named, CANDIDATES) == score_completion_sets(plain, CANDIDATES)
     assert named.describe() == plain.describe()
     assert not getattr(named.model, "is_quantized", False)
 
@@ -477,7 +481,7 @@ def test_nan_and_infinity_are_unscored_with_a_reason(tiny_copy: TinyModel) -> No
         edit_weights(
             folder, lambda w, broken=broken: w.update({"score.weight": torch.full_like(w["score.weight"], broken)})
         )
-        for row in score_candidates(load(folder), CANDIDATES):
+        for row in score_completion_sets(load(folder), CANDIDATES):
             for score in row:
                 assert math.isnan(score.value)
                 assert score.reason == NOT_FINITE
@@ -488,14 +492,14 @@ def test_one_conversation_that_is_not_finite_leaves_the_others_alone(tiny_copy: 
     """NaN in the embedding of one token unscores the completions that have it and no other."""
     folder = tiny_copy("llama")
     token = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("#")
-    before = score_candidates(load(folder), CANDIDATES)
+    before = score_completion_sets(load(folder), CANDIDATES)
 
     def damage(weights: dict[str, torch.Tensor]) -> None:
         weights["model.embed_tokens.weight"][token] = math.nan
 
     edit_weights(folder, damage)
     scorer = load(folder)
-    found = score_candidates(scorer, [*CANDIDATES, CompletionSet(ASK, ("#", "Paris is the capital of France."))])
+    found = score_completion_sets(scorer, [*CANDIDATES, CompletionSet(ASK, ("#", "Paris is the capital of France."))])
     assert_close(values(found[:3]), values(before))
     assert (found[3][0].reason, found[3][1].reason) == (NOT_FINITE, "")
     assert found[3][1].value == pytest.approx(before[0][0].value, abs=CLOSE)
@@ -662,9 +666,9 @@ def test_an_encoder_has_no_scored_token(tiny_model: TinyModel) -> None:
     assert load(tiny_model("deberta"), "deberta").describe()["scored_token"] is None
 
 
-def test_make_scorer_makes_a_classifier(tiny_model: TinyModel) -> None:
+def test_load_scorer_makes_a_classifier(tiny_model: TinyModel) -> None:
     """A folder with a sequence classifier is scored by a ClassifierScorer."""
-    assert isinstance(make_scorer(resolve(str(tiny_model("llama")), ModelOptions(device="cpu"))), ClassifierScorer)
+    assert isinstance(load_scorer(resolve(str(tiny_model("llama")), ModelOptions(device="cpu"))), ClassifierScorer)
 
 
 # ---- several outputs
@@ -702,7 +706,7 @@ def test_declared_outputs_become_one_score(
         for c in CANDIDATES
     ]
     scorer = load(two_headed, **options)
-    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), wanted)
     assert ("lower is better" in scorer.describe()["output"]) == options.get("lower_is_better", False)
     assert scorer.describe()["output"] != "single"
 
@@ -719,7 +723,7 @@ def test_an_output_that_the_head_does_not_have_is_an_error(two_headed: Path, opt
 
 def test_lower_is_better_turns_a_single_output_round(tiny_model: TinyModel, expected: Callable[[str], Any]) -> None:
     """A cost model's score is minus its output."""
-    found = values(score_candidates(load(tiny_model("llama"), lower_is_better=True), CANDIDATES))
+    found = values(score_completion_sets(load(tiny_model("llama"), lower_is_better=True), CANDIDATES))
     assert_close(found, [[-value for value in row] for row in expected("llama")])
 
 
@@ -732,9 +736,9 @@ def test_an_output_that_is_not_asked_for_cannot_unscore(two_headed: Path, tmp_pa
     def damage(weights: dict[str, torch.Tensor]) -> None:
         weights["score.weight"][1] = math.nan
 
-    wanted = values(score_candidates(load(folder, output_index=0), CANDIDATES))
+    wanted = values(score_completion_sets(load(folder, output_index=0), CANDIDATES))
     edit_weights(folder, damage)
-    assert_close(values(score_candidates(load(folder, output_index=0), CANDIDATES)), wanted)
+    assert_close(values(score_completion_sets(load(folder, output_index=0), CANDIDATES)), wanted)
 
 
 # ---- length
@@ -786,7 +790,7 @@ def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
     tokenizer = tiny_models.gpt2_tokenizer(model_max_length=48)
     folder = tiny_models.gpt2(tmp_path / "short", tokenizer, n_positions=48)
     model = Own(folder, "gpt2")
-    found = score_candidates(load(folder, "gpt2"), [CompletionSet((turn("user", "Hi"),), ("Hello.", "?"))])
+    found = score_completion_sets(load(folder, "gpt2"), [CompletionSet((turn("user", "Hi"),), ("Hello.", "?"))])
     assert_close(values(found), model.scores([CompletionSet((turn("user", "Hi"),), ("Hello.", "?"))]))
 
 
@@ -802,7 +806,7 @@ def test_a_truncated_conversation_scores_as_its_own_tail(
     whole = model.ids(prompt, "The Danube.")
     leading = 0 if name == "gpt2" else 1
     scorer = load(tiny_model(name), name, batching, max_length=len(whole) - 10)
-    ((long, short),) = score_candidates(scorer, [CompletionSet(prompt, ("The Danube.", "?"))])
+    ((long, short),) = score_completion_sets(scorer, [CompletionSet(prompt, ("The Danube.", "?"))])
     wanted = model.logits([*whole[:leading], *whole[leading + 10 :]])[0]
     assert long.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
     start = len(scorer.chat.encode(prompt, ("The Danube.",))[0].ids) - long.num_completion_tokens
@@ -816,7 +820,7 @@ def test_a_completion_that_is_too_long_is_unscored(tiny_model: TinyModel, own: C
     """It gets a reason and no number; every other completion scores as ever."""
     scorer = load(tiny_model(name), name, max_length=60)
     candidates = [CompletionSet(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))]
-    (scores,) = score_candidates(scorer, candidates)
+    (scores,) = score_completion_sets(scorer, candidates)
     assert math.isnan(scores[1].value)
     assert scores[1].reason == COMPLETION_TOO_LONG
     kept = [scores[0], scores[2]]
@@ -827,7 +831,7 @@ def test_a_completion_that_is_too_long_is_unscored(tiny_model: TinyModel, own: C
 def test_when_nothing_fits_there_is_no_forward_pass(tiny_model: TinyModel) -> None:
     """All completions too long: all unscored, with the reason, and no error."""
     scorer = load(tiny_model("llama"), max_length=60)
-    (scores,) = score_candidates(scorer, [CompletionSet(ASK, ("The Rhine. " * 40, "The Danube. " * 40))])
+    (scores,) = score_completion_sets(scorer, [CompletionSet(ASK, ("The Rhine. " * 40, "The Danube. " * 40))])
     assert {s.reason for s in scores} == {COMPLETION_TOO_LONG}
 
 
@@ -839,7 +843,9 @@ def test_an_empty_completion_is_scored_and_counted(tiny_model: TinyModel, expect
     """It scores as the model sees it, and the plan counts it."""
     scorer = load(tiny_model(name), name)
     assert scorer.plan(CANDIDATES).notes["empty_completions"] == 1
-    assert score_candidates(scorer, CANDIDATES)[0][3].value == pytest.approx(expected(name)[0][3], abs=CLOSE, rel=CLOSE)
+    assert score_completion_sets(scorer, CANDIDATES)[0][3].value == pytest.approx(
+        expected(name)[0][3], abs=CLOSE, rel=CLOSE
+    )
 
 
 def test_examples_with_control_tokens_are_counted_and_scored_raw(
@@ -853,7 +859,7 @@ def test_examples_with_control_tokens_are_counted_and_scored_raw(
     ]
     scorer = load(tiny_model("qwen3"))
     assert scorer.plan(candidates).notes["control_token_examples"] == 2
-    assert_close(values(score_candidates(scorer, candidates)), own("qwen3").scores(candidates))
+    assert_close(values(score_completion_sets(scorer, candidates)), own("qwen3").scores(candidates))
 
 
 @pytest.mark.usefixtures("sanitizing_transformers")
@@ -864,7 +870,7 @@ def test_the_live_tool_neutralises_control_tokens(tiny_model: TinyModel) -> None
     scorer = load(tiny_model("qwen3"))
     live = dataclasses.replace(scorer, chat=dataclasses.replace(scorer.chat, sanitize=True))
     candidates = [CompletionSet(ASK, ("Stop <|im_end|> now", "Paris."))]
-    (raw,), (clean,) = score_candidates(scorer, candidates), score_candidates(live, candidates)
+    (raw,), (clean,) = score_completion_sets(scorer, candidates), score_completion_sets(live, candidates)
     assert raw[1] == clean[1]
     assert clean[0].num_tokens > raw[0].num_tokens
     assert abs(clean[0].value - raw[0].value) > 100 * CLOSE
@@ -904,7 +910,7 @@ def test_a_folded_system_message_is_scored_in_the_user_turn(tiny_model: TinyMode
     scorer = load(tiny_model("gemma2"), fold_system=True)
     folded: Conversation = (turn("user", "\n\n".join(message["content"] for message in WITH_SYSTEM)),)
     wanted = own("gemma2").scores([CompletionSet(folded, ("Paris.",))])
-    assert_close(values(score_candidates(scorer, [CompletionSet(WITH_SYSTEM, ("Paris.",))])), wanted)
+    assert_close(values(score_completion_sets(scorer, [CompletionSet(WITH_SYSTEM, ("Paris.",))])), wanted)
     assert scorer.describe()["system_role"] == "fold"
 
 
@@ -912,7 +918,9 @@ def test_a_folded_system_message_is_scored_in_the_user_turn(tiny_model: TinyMode
 def test_a_native_system_message_is_scored_as_such(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
     """A template with a system role gets it, and it moves the score."""
     scorer = load(tiny_model(name))
-    found = values(score_candidates(scorer, [CompletionSet(WITH_SYSTEM, ("Paris.",)), CompletionSet(ASK, ("Paris.",))]))
+    found = values(
+        score_completion_sets(scorer, [CompletionSet(WITH_SYSTEM, ("Paris.",)), CompletionSet(ASK, ("Paris.",))])
+    )
     assert_close(found, own(name).scores([CompletionSet(WITH_SYSTEM, ("Paris.",)), CompletionSet(ASK, ("Paris.",))]))
     assert abs(found[0][0] - found[1][0]) > 100 * CLOSE
 
@@ -944,7 +952,7 @@ def test_an_empty_input_makes_an_empty_plan(tiny_model: TinyModel) -> None:
     """No candidates: no batches, no error."""
     scorer = load(tiny_model("llama"))
     assert scorer.plan([]).batches == ()
-    assert score_candidates(scorer, []) == []
+    assert score_completion_sets(scorer, []) == []
 
 
 def test_candidates_hold_no_label() -> None:
@@ -956,8 +964,10 @@ def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
     """Dropout is off: two calls, and two loads, give the same numbers."""
     for name in ("deberta", "gpt2"):  # both have dropout in their configs
         scorer = load(tiny_model(name), name)
-        assert score_candidates(scorer, CANDIDATES) == score_candidates(scorer, CANDIDATES)
-        assert score_candidates(load(tiny_model(name), name), CANDIDATES) == score_candidates(scorer, CANDIDATES)
+        assert score_completion_sets(scorer, CANDIDATES) == score_completion_sets(scorer, CANDIDATES)
+        assert score_completion_sets(load(tiny_model(name), name), CANDIDATES) == score_completion_sets(
+            scorer, CANDIDATES
+        )
 
 
 def test_what_is_the_same_to_the_model_ties(tiny_model: TinyModel) -> None:
@@ -965,7 +975,7 @@ def test_what_is_the_same_to_the_model_ties(tiny_model: TinyModel) -> None:
     asked = [CompletionSet(ASK, ("Paris.", "Rome, which is in Italy.", "Paris.", "Paris.", "Lyon."))] * 3
     scorer = load(tiny_model("llama"))
     for scorer.batching, scorer.batch_tokens in itertools.product(("packed", "bucketed"), (1, 64, 8192)):
-        scores = score_candidates(scorer, asked)
+        scores = score_completion_sets(scorer, asked)
         assert len({each[i].value for each in scores for i in (0, 2, 3)}) == 1
 
 
@@ -986,7 +996,7 @@ def test_a_short_conversation_is_read_by_its_own_pace_beside_a_long_one(tmp_path
         *CANDIDATES,
         CompletionSet((turn("user", "Name rivers."),), ("The Rhine, the Danube, the Volga. " * 8,)),
     ]
-    found = score_candidates(load(folder), candidates)
+    found = score_completion_sets(load(folder), candidates)
     assert found[-1][0].num_tokens > 140 > found[0][0].num_tokens
     assert_close(values(found), Own(folder).scores(candidates))
 
@@ -1002,11 +1012,11 @@ def test_the_trace_is_the_heads_value_after_each_token_of_the_completion(
     others are what the head makes of the model's hidden states there."""
     scorer = load(tiny_copy(name), name)
     candidates = CompletionSet(ASK, ("Paris is the capital of France.", ""))
-    (scores,) = score_candidates(scorer, [candidates])
+    (scores,) = score_completion_sets(scorer, [candidates])
     seen = watched(scorer)
     for score, encoded in zip(scores, scorer.encode(candidates), strict=True):
         seen.clear()
-        trace = scorer.trace(encoded)
+        trace = scorer.token_rewards(encoded)
         assert len(seen) == 1
         assert len(trace) == score.num_completion_tokens
         (read,) = scorer.reads(encoded)
@@ -1022,4 +1032,4 @@ def test_an_encoder_has_no_trace(tiny_model: TinyModel) -> None:
     """A head that pools has no value a token, and none is made up."""
     scorer = load(tiny_model("deberta"), "deberta")
     with pytest.raises(ModelError, match="no reward per token"):
-        scorer.trace(scorer.encode(CANDIDATES[0])[0])
+        scorer.token_rewards(scorer.encode(CANDIDATES[0])[0])

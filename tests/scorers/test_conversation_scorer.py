@@ -20,14 +20,15 @@ from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ModelError
 from rb_core.evaluation import evaluate, score
 from rb_core.evaluation.journal import Journal
-from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.results.score_table import Score, read_scores
 from rb_core.scorers import loading
 from rb_core.scorers.base import Batch, Cell
 from rb_core.scorers.classifier import ClassifierScorer
-from rb_core.scorers.conversation_scorer import ConversationScorer, Inputs, Running, out_of_memory
+from rb_core.scorers.conversation_scorer import ConversationScorer, InFlight, Inputs, out_of_memory
+from rb_core.scorers.load import load_scorer
 from rb_core.scorers.loading import FEWEST_TOKENS, MOST_TOKENS, batch_budget
 from tests.fakes.tiny_models import DECLARED
 
@@ -59,7 +60,7 @@ def make(tiny_model: TinyModel, kind: str, batching: str = "", **options: Any) -
     if kind == "implicit":
         options = {"reference": str(tiny_model("mistral-lm")), "kind": "implicit"} | options
     folder = tiny_model("llama-lm" if kind == "implicit" else "llama")
-    made: Any = make_scorer(resolve(str(folder), ModelOptions(device="cpu", **options)))
+    made: Any = load_scorer(resolve(str(folder), ModelOptions(device="cpu", **options)))
     assert isinstance(made, ConversationScorer)
     assert made.batching == "packed"
     made.batching = batching or made.batching
@@ -127,7 +128,7 @@ class Memory:
 
 def test_a_run_survives_memory_that_runs_out_three_times(scorer: ConversationScorer) -> None:
     """Three failures in one run: every completion is scored once, none moves, and the limit is lowered each time."""
-    wanted = flat(score_candidates(scorer, CANDIDATES))
+    wanted = flat(score_completion_sets(scorer, CANDIDATES))
     memory = Memory(scorer, calls=(1, 2, 4))
     scorer.batch_tokens = 1024
     plan = scorer.plan(CANDIDATES)
@@ -158,11 +159,11 @@ def test_a_run_survives_memory_that_runs_out_three_times(scorer: ConversationSco
 @pytest.mark.parametrize("room", [50, 75, 130, 400])
 def test_a_device_of_any_size_gives_the_same_scores(scorer: ConversationScorer, room: int) -> None:
     """As long as the longest conversation fits by itself, every one is scored once and none moves."""
-    wanted = flat(score_candidates(scorer, CANDIDATES))
+    wanted = flat(score_completion_sets(scorer, CANDIDATES))
     longest = max(len(e.ids) for each in CANDIDATES for e in scorer.encode(each))
     memory = Memory(scorer, room=max(room, longest))
     scorer.batch_tokens = 8192
-    assert_close(flat(score_candidates(scorer, CANDIDATES)), wanted)
+    assert_close(flat(score_completion_sets(scorer, CANDIDATES)), wanted)
     assert memory.failures > 0
     assert set(memory.seen.values()) == {1}
 
@@ -174,7 +175,7 @@ def test_the_limit_is_lowered_no_further_than_is_needed(scorer: ConversationScor
     room = 300
     Memory(scorer, room=room)
     everything = [CompletionSet(ask(f"Question {i}?"), ("The Rhine is long. " * 4, "No.")) for i in range(40)]
-    score_candidates(scorer, everything)
+    score_completion_sets(scorer, everything)
     assert scorer.limit is not None
     assert room // 2 <= scorer.limit <= 2 * room
     scorer.limit, scorer.batch_tokens = None, 1200
@@ -267,7 +268,7 @@ def test_one_conversation_is_tried_once_more_when_the_cache_was_emptied(
 )
 def test_what_counts_as_memory_that_ran_out(scorer: ConversationScorer, error: BaseException, full: bool) -> None:
     """Memory of the device or of the machine; any other error passes through and lowers no limit."""
-    wanted = flat(score_candidates(scorer, CANDIDATES))
+    wanted = flat(score_completion_sets(scorer, CANDIDATES))
     forward, errors = scorer.model.base_model.forward, [error]
 
     def fail_once(*args: Any, **options: Any) -> Any:
@@ -278,11 +279,11 @@ def test_what_counts_as_memory_that_ran_out(scorer: ConversationScorer, error: B
     scorer.model.base_model.forward = fail_once
     scorer.batch_tokens = 8192
     if full:
-        assert_close(flat(score_candidates(scorer, CANDIDATES)), wanted)
+        assert_close(flat(score_completion_sets(scorer, CANDIDATES)), wanted)
         assert scorer.limit is not None
     else:
         with pytest.raises(type(error)) as caught:
-            score_candidates(scorer, CANDIDATES)
+            score_completion_sets(scorer, CANDIDATES)
         assert caught.value is error
         assert scorer.limit is None
     assert out_of_memory(error) == full or isinstance(error, ValueError)
@@ -302,7 +303,7 @@ def test_memory_that_runs_out_while_loading_is_one_clear_error(
     folder = tiny_model("llama-lm" if kind == "implicit" else "llama")
     monkeypatch.setattr(LlamaModel, "forward", fail)
     with pytest.raises(ModelError, match="memory"):
-        make_scorer(resolve(str(folder), ModelOptions(device="cpu", **options)))
+        load_scorer(resolve(str(folder), ModelOptions(device="cpu", **options)))
 
 
 # ---- a whole run
@@ -323,7 +324,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 
 def table_of(scorer: ConversationScorer, benchmark: Benchmark, out: Path) -> np.ndarray:
     """Run the benchmark and read the scores that were written."""
-    evaluate.run(scorer, "test/model", benchmark, out=out)
+    evaluate.evaluate_scorer(scorer, "test/model", benchmark, out=out)
     frame, _ = read_scores(out / f"scores/{benchmark.spec.id}/test/model.parquet")
     return frame["score"].to_numpy()
 
@@ -401,11 +402,11 @@ def test_scores_are_taken_in_while_the_next_batch_is_under_way(
     events: list[tuple[str, Batch]] = []
     launch, collect = elsewhere._launch, elsewhere._collect
 
-    def launched(prepared: Any) -> Running:
+    def launched(prepared: Any) -> InFlight:
         events.append(("launch", prepared.batch))
         return launch(prepared)
 
-    def collected(running: Running) -> list[Score]:
+    def collected(running: InFlight) -> list[Score]:
         events.append(("collect", running.prepared.batch))
         return collect(running)
 
@@ -490,7 +491,7 @@ def test_the_budget_moves_no_score(scorer: ConversationScorer) -> None:
     """From one token at once to all of them: the same scores, but for rounding."""
     found = []
     for scorer.batch_tokens in (1, 64, 512, 8192):
-        found.append(flat(score_candidates(scorer, CANDIDATES)))
+        found.append(flat(score_completion_sets(scorer, CANDIDATES)))
     for other in found[1:]:
         assert_close(other, found[0])
 
@@ -498,9 +499,9 @@ def test_the_budget_moves_no_score(scorer: ConversationScorer) -> None:
 def test_a_limit_moves_no_score(scorer: ConversationScorer) -> None:
     """However low memory has forced the limit."""
     scorer.batch_tokens = 8192
-    wanted = flat(score_candidates(scorer, CANDIDATES))
+    wanted = flat(score_completion_sets(scorer, CANDIDATES))
     for scorer.limit in (1, 30, 64, 200):
-        assert_close(flat(score_candidates(scorer, CANDIDATES)), wanted)
+        assert_close(flat(score_completion_sets(scorer, CANDIDATES)), wanted)
 
 
 def test_conversations_that_are_alike_go_through_the_model_once(scorer: ConversationScorer) -> None:
@@ -510,7 +511,7 @@ def test_conversations_that_are_alike_go_through_the_model_once(scorer: Conversa
         CompletionSet(ask("Which?"), ("This one.",)),
     ]
     memory = Memory(scorer)
-    scores = score_candidates(scorer, twice)
+    scores = score_completion_sets(scorer, twice)
     assert set(memory.seen.values()) == {1}
     assert len({scores[0][0].value, scores[0][2].value, scores[1][0].value}) == 1
     assert scores[0][1] != scores[0][0]
@@ -597,9 +598,9 @@ def test_the_budget_is_that_of_the_largest_model(monkeypatch: pytest.MonkeyPatch
 def test_models_that_name_their_sizes_otherwise_have_a_budget(tiny_model: TinyModel, name: str) -> None:
     """Whatever a config calls its sizes, a budget is found, and it is used."""
     options = ModelOptions(device="cpu", chat_template=DECLARED.get(name))
-    made: Any = make_scorer(resolve(str(tiny_model(name)), options))
+    made: Any = load_scorer(resolve(str(tiny_model(name)), options))
     assert made.batch_tokens.bit_count() == 1
-    said: Any = make_scorer(
+    said: Any = load_scorer(
         resolve(str(tiny_model(name)), ModelOptions(device="cpu", chat_template=DECLARED.get(name), batch_tokens=77))
     )
     assert said.batch_tokens == 77

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rb_core.benchmarks.example import CompletionSet, Conversation, Message
 from rb_core.errors import ModelError
 from rb_core.evaluation import aggregate, evaluate
-from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.chat_format import COMPLETION_TOO_LONG
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
@@ -30,6 +30,7 @@ from rb_core.scorers import implicit
 from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.implicit import UNKNOWN_TO_REFERENCE, ImplicitScorer
+from rb_core.scorers.load import load_scorer
 from tests.fakes.tiny_models import CAUSAL_BUILDERS, DECLARED, adapter, causal, edit_weights
 from tests.scorers.judge.asked import ASK, CANDIDATES, ask, turn, values
 
@@ -121,7 +122,7 @@ def test_the_score_is_beta_times_the_log_ratio_over_the_completion(
     assert scorer.batching == "packed"
     assert scorer.probe <= CLOSE * scorer.scale([])
     for scorer.batching, scorer.batch_tokens in itertools.product(WAYS, (1, 64, 8192)):
-        assert_close(values(score_candidates(scorer, CANDIDATES)), expected(name))
+        assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected(name))
 
 
 @pytest.mark.parametrize("name", CAUSAL_BUILDERS)
@@ -143,7 +144,7 @@ def test_the_closing_token_counts_once(
 ) -> None:
     """What the template puts after an answer is scored as often as it is there, and nothing is added by hand."""
     scorer = load(tiny_model(name), name, reference=references(name))
-    (scores,) = score_candidates(scorer, CANDIDATES[:1])
+    (scores,) = score_completion_sets(scorer, CANDIDATES[:1])
     for text, score, encoded in zip(CANDIDATES[0].completions, scores, scorer.encode(CANDIDATES[0]), strict=True):
         ids, start = own(name).ids(ASK, text)
         assert (list(encoded.ids), encoded.start) == (ids, start)
@@ -158,14 +159,14 @@ def test_the_closing_token_counts_once(
 def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, references: TinyModel, name: str) -> None:
     """A completion scores the same alone, among others, and in the other order."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
-    together = values(score_candidates(scorer, CANDIDATES))
+    together = values(score_completion_sets(scorer, CANDIDATES))
     alone = [
-        [score_candidates(scorer, [CompletionSet(c.prompt, (t,))])[0][0].value for t in c.completions]
+        [score_completion_sets(scorer, [CompletionSet(c.prompt, (t,))])[0][0].value for t in c.completions]
         for c in CANDIDATES
     ]
     assert_close(together, alone)
     turned = [CompletionSet(c.prompt, c.completions[::-1]) for c in CANDIDATES[::-1]]
-    assert_close([row[::-1] for row in values(score_candidates(scorer, turned))[::-1]], together)
+    assert_close([row[::-1] for row in values(score_completion_sets(scorer, turned))[::-1]], together)
 
 
 @pytest.mark.parametrize("batching", WAYS)
@@ -186,7 +187,7 @@ def test_the_same_tokens_with_another_beginning_of_the_answer_are_another_score(
     encoded = [scorer.encode(each)[0] for each in candidates]
     assert encoded[0].ids == encoded[1].ids
     assert encoded[0].start < encoded[1].start
-    found = values(score_candidates(scorer, candidates))
+    found = values(score_completion_sets(scorer, candidates))
     assert abs(found[0][0] - found[1][0]) > 100 * CLOSE
     assert_close(found, model.scores(candidates))
 
@@ -195,7 +196,7 @@ def test_the_same_model_twice_has_no_reward(tiny_model: TinyModel) -> None:
     """A policy measured against itself scores exactly zero, everywhere: ties, not noise."""
     scorer = load(tiny_model("llama-lm"), reference=tiny_model("llama-lm"))
     for scorer.batching in WAYS:
-        assert set(itertools.chain.from_iterable(values(score_candidates(scorer, CANDIDATES)))) == {0.0}
+        assert set(itertools.chain.from_iterable(values(score_completion_sets(scorer, CANDIDATES)))) == {0.0}
 
 
 def test_beta_scales_the_score_and_has_a_default(tiny_model: TinyModel, references: TinyModel) -> None:
@@ -203,9 +204,9 @@ def test_beta_scales_the_score_and_has_a_default(tiny_model: TinyModel, referenc
     one, two, default = (
         load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=beta) for beta in (1.0, 2.0, None)
     )
-    wanted = values(score_candidates(one, CANDIDATES))
-    assert_close(values(score_candidates(two, CANDIDATES)), [[2 * v for v in row] for row in wanted])
-    assert_close(values(score_candidates(default, CANDIDATES)), [[0.1 * v for v in row] for row in wanted])
+    wanted = values(score_completion_sets(one, CANDIDATES))
+    assert_close(values(score_completion_sets(two, CANDIDATES)), [[2 * v for v in row] for row in wanted])
+    assert_close(values(score_completion_sets(default, CANDIDATES)), [[0.1 * v for v in row] for row in wanted])
     assert (one.describe()["beta"], default.describe()["beta"]) == (1.0, 0.1)
 
 
@@ -224,7 +225,7 @@ def test_without_a_reference_a_named_stand_in_is_the_score(
     scorer = load(tiny_model(name), name, reference_free=variant)
     assert scorer.batching == "packed"
     for scorer.batching in WAYS:
-        assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+        assert_close(values(score_completion_sets(scorer, CANDIDATES)), wanted)
     about = scorer.describe()
     assert about["output"] == f"reference-free {variant}"
     assert "beta" not in about
@@ -234,8 +235,8 @@ def test_without_a_reference_a_named_stand_in_is_the_score(
 @pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
 def test_the_mean_can_be_had_from_the_sums_table(tiny_model: TinyModel, name: str) -> None:
     """num_completion_tokens is the number of tokens that the sum is over."""
-    total = score_candidates(load(tiny_model(name), name, reference_free="sum"), CANDIDATES)
-    mean = score_candidates(load(tiny_model(name), name, reference_free="mean"), CANDIDATES)
+    total = score_completion_sets(load(tiny_model(name), name, reference_free="sum"), CANDIDATES)
+    mean = score_completion_sets(load(tiny_model(name), name, reference_free="mean"), CANDIDATES)
     assert_close([[s.value / s.num_completion_tokens for s in row] for row in total], values(mean))
 
 
@@ -248,9 +249,9 @@ def test_rows_are_packed_in_half_precision_as_well(
     scorer = load(tiny_model(name), name, reference=references(name), dtype=dtype, beta=1.0)
     about = scorer.describe()
     assert (about["batching"], about["dtype"]) == ("packed", dtype)
-    packed = values(score_candidates(scorer, CANDIDATES))
+    packed = values(score_completion_sets(scorer, CANDIDATES))
     scorer.batching = "single"
-    alone = values(score_candidates(scorer, CANDIDATES))
+    alone = values(score_completion_sets(scorer, CANDIDATES))
     assert_close(packed, alone, TOLERANCE[scorer.model.dtype])
 
 
@@ -288,7 +289,7 @@ def test_logits_are_never_held_for_all_tokens(
     vocabulary = scorer.model.get_output_embeddings().weight.shape[0]
     monkeypatch.setattr(implicit, "LOGITS_AT_ONCE", {"cpu": at_once * vocabulary})
     heads.clear()
-    found = score_candidates(scorer, CANDIDATES)
+    found = score_completion_sets(scorer, CANDIDATES)
     tokens = sum(score.num_completion_tokens for row in found for score in row)
     assert max(heads) <= at_once
     assert sum(heads) == 2 * tokens  # of policy and reference
@@ -301,7 +302,7 @@ def test_a_vocabulary_larger_than_the_limit_is_worked_through_by_single_tokens(
     """A limit below one token's logits is one token at a time, never none."""
     monkeypatch.setattr(implicit, "LOGITS_AT_ONCE", {"cpu": 1})
     scorer = load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=BETA)
-    assert_close(values(score_candidates(scorer, CANDIDATES)), expected("llama-lm"))
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected("llama-lm"))
 
 
 # ---- adapters
@@ -350,11 +351,11 @@ def test_an_adapter_is_measured_against_its_base(base: Path, published: Path, tm
     assert (scorer.batching, scorer.reference) == ("packed", None)
     wanted = Own("llama-lm", merged(base, published, tmp_path / "merged"), base).scores(CANDIDATES)
     for scorer.batching in WAYS:
-        assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+        assert_close(values(score_completion_sets(scorer, CANDIDATES)), wanted)
     two = load(tmp_path / "merged", reference=base, beta=BETA)
-    assert_close(values(score_candidates(two, CANDIDATES)), wanted)
+    assert_close(values(score_completion_sets(two, CANDIDATES)), wanted)
     said = load(published, reference=base, beta=BETA)
-    assert_close(values(score_candidates(said, CANDIDATES)), wanted)
+    assert_close(values(score_completion_sets(said, CANDIDATES)), wanted)
     about = scorer.describe()
     assert (about["adapter"], about["reference"]) == ("local/adapter", "local/base")
     assert about["adapter_revision"] != about["reference_revision"] == about["revision"]
@@ -368,16 +369,17 @@ def test_an_adapter_may_be_measured_against_another_model(
     whole = merged(base, published, tmp_path / "merged")
     scorer = load(published, reference=references("llama-lm"), beta=BETA)
     assert_close(
-        values(score_candidates(scorer, CANDIDATES)), Own("llama-lm", whole, references("llama-lm")).scores(CANDIDATES)
+        values(score_completion_sets(scorer, CANDIDATES)),
+        Own("llama-lm", whole, references("llama-lm")).scores(CANDIDATES),
     )
     free, wanted = load(published, reference_free="sum"), load(whole, reference_free="sum")
-    assert_close(values(score_candidates(free, CANDIDATES)), values(score_candidates(wanted, CANDIDATES)))
+    assert_close(values(score_completion_sets(free, CANDIDATES)), values(score_completion_sets(wanted, CANDIDATES)))
 
 
 def test_an_adapter_survives_an_error_while_it_is_switched_off(published: Path) -> None:
     """Memory that runs out in the reference's pass does not leave the adapter off, and no score moves."""
     scorer = load(published, beta=BETA)
-    wanted = values(score_candidates(scorer, CANDIDATES))
+    wanted = values(score_completion_sets(scorer, CANDIDATES))
     body = scorer.model.base_model
     forward, passes = body.forward, []
 
@@ -388,15 +390,15 @@ def test_an_adapter_survives_an_error_while_it_is_switched_off(published: Path) 
         return forward(*args, **options)
 
     body.forward = fail
-    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), wanted)
     assert len(passes) > 2
-    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), wanted)
 
 
 def test_a_reference_that_runs_out_of_memory_is_split_as_well(tiny_model: TinyModel, references: TinyModel) -> None:
     """What does not fit through the reference is halved for both models; no score moves."""
     scorer = load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=BETA)
-    wanted = values(score_candidates(scorer, CANDIDATES))
+    wanted = values(score_completion_sets(scorer, CANDIDATES))
     body = scorer.reference.base_model
     forward = body.forward
 
@@ -406,7 +408,7 @@ def test_a_reference_that_runs_out_of_memory_is_split_as_well(tiny_model: TinyMo
         return forward(*args, **options)
 
     body.forward = fail
-    assert_close(values(score_candidates(scorer, CANDIDATES)), wanted)
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), wanted)
     assert scorer.limit is not None
 
 
@@ -427,7 +429,7 @@ def test_an_adapter_that_brings_weights_of_the_base_does_not_change_the_referenc
         return
     model = Own("llama-lm", base, base)
     model.models[0] = scorer.model
-    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), model.scores(CANDIDATES))
 
 
 @pytest.mark.parametrize("settings", [{"init_lora_weights": "pissa"}, {"init_lora_weights": "olora"}])
@@ -442,7 +444,7 @@ def test_an_adapter_whose_start_changes_the_base_does_not_change_the_reference(
         return
     model = Own("llama-lm", base, base)
     model.models[0] = scorer.model
-    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), model.scores(CANDIDATES))
 
 
 @pytest.mark.parametrize("bias", ["all", "lora_only"])
@@ -466,7 +468,7 @@ def test_an_adapter_that_trains_the_bases_biases_does_not_change_the_reference(t
         return
     model = Own("qwen2-lm", base, base)
     model.models[0] = scorer.model
-    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), model.scores(CANDIDATES))
 
 
 def test_modules_that_were_trained_as_a_whole_are_switched_off_with_the_adapter(base: Path, tmp_path: Path) -> None:
@@ -484,7 +486,7 @@ def test_modules_that_were_trained_as_a_whole_are_switched_off_with_the_adapter(
     scorer = load(tmp_path / "adapter", beta=BETA)
     model = Own("llama-lm", base, base)
     model.models[0] = PeftModel.from_pretrained(model.models[0], tmp_path / "adapter").eval()
-    assert_close(values(score_candidates(scorer, CANDIDATES)), model.scores(CANDIDATES))
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), model.scores(CANDIDATES))
 
 
 def drop_first(weights: dict[str, torch.Tensor]) -> None:
@@ -579,7 +581,7 @@ def test_a_token_that_the_reference_does_not_know_leaves_a_completion_unscored(
     text = tokenizer.decode([last])
     candidates = [CompletionSet(ASK, ("Paris.", f"It is{text}.", "Lyon."))]
     assert last in scorer.encode(candidates[0])[1].ids
-    (scores,) = score_candidates(scorer, candidates)
+    (scores,) = score_completion_sets(scorer, candidates)
     assert [score.reason for score in scores] == ["", UNKNOWN_TO_REFERENCE, ""]
     assert math.isnan(scores[1].value)
     assert scores[1].num_completion_tokens > 0
@@ -633,10 +635,10 @@ def test_the_shorter_of_two_limits_holds(tiny_model: TinyModel, tmp_path: Path) 
         load(tiny_model("llama-lm"), reference=short, max_length=200)
 
 
-def test_make_scorer_makes_an_implicit_scorer(tiny_model: TinyModel, references: TinyModel) -> None:
+def test_load_scorer_makes_an_implicit_scorer(tiny_model: TinyModel, references: TinyModel) -> None:
     """A language model with a reference is scored by an ImplicitScorer, without being told its kind."""
     options = ModelOptions(device="cpu", reference=str(references("llama-lm")))
-    scorer = make_scorer(resolve(str(tiny_model("llama-lm")), options))
+    scorer = load_scorer(resolve(str(tiny_model("llama-lm")), options))
     assert isinstance(scorer, ImplicitScorer)
     about = scorer.describe()
     assert about["kind"] == "implicit"
@@ -662,7 +664,7 @@ def test_a_truncated_conversation_scores_as_its_own_tail(
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA, max_length=len(whole) - 10)
     policy, reference = (model.logprobs(each, kept, start - 10) for each in model.models)
     for scorer.batching in WAYS:
-        ((long, short),) = score_candidates(scorer, [CompletionSet(prompt, ("The Danube.", "?"))])
+        ((long, short),) = score_completion_sets(scorer, [CompletionSet(prompt, ("The Danube.", "?"))])
         assert_close([[long.value]], [[BETA * float((policy - reference).sum())]])
         assert long[1:] == (len(whole) - 10, True, "", len(whole) - start)
         assert math.isfinite(short.value)
@@ -674,7 +676,7 @@ def test_a_completion_that_is_too_long_is_unscored(
 ) -> None:
     """It gets a reason and no number; every other completion scores as ever."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA, max_length=60)
-    (scores,) = score_candidates(scorer, [CompletionSet(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))])
+    (scores,) = score_completion_sets(scorer, [CompletionSet(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))])
     assert [score.reason for score in scores] == ["", COMPLETION_TOO_LONG, ""]
     assert_close([[scores[0].value, scores[2].value]], own(name).scores([CompletionSet(ASK, ("Paris.", "Lyon."))]))
 
@@ -690,12 +692,12 @@ def test_every_token_of_a_completion_is_counted_or_it_is_unscored(
     completion = len(ids) - start
     for max_length in range(completion - 1, completion + 4):
         scorer = load(tiny_model(name), name, reference_free="sum", max_length=max_length)
-        ((score,),) = score_candidates(scorer, [CompletionSet(ASK, ("Paris is the capital.",))])
+        ((score,),) = score_completion_sets(scorer, [CompletionSet(ASK, ("Paris is the capital.",))])
         if score.reason:
             assert math.isnan(score.value)
             continue
         (encoded,) = scorer.encode(CompletionSet(ASK, ("Paris is the capital.",)))
-        assert len(scorer.trace(encoded)) == score.num_completion_tokens == completion
+        assert len(scorer.token_rewards(encoded)) == score.num_completion_tokens == completion
         wanted = model.logprobs(model.models[0], encoded.ids, len(encoded.ids) - completion).sum()
         assert score.value == pytest.approx(wanted, rel=CLOSE)
 
@@ -705,7 +707,7 @@ def test_a_completion_without_a_token_has_no_mean(tiny_model: TinyModel) -> None
     template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
     candidates = [CompletionSet(ASK, ("", " Paris."))]
     scorer = load(tiny_model("llama-lm"), chat_template=template, reference_free="mean")
-    ((empty, full),) = score_candidates(scorer, candidates)
+    ((empty, full),) = score_completion_sets(scorer, candidates)
     assert math.isnan(empty.value)
     assert (empty.reason, empty.num_completion_tokens) == (NOT_FINITE, 0)
     assert math.isfinite(full.value)
@@ -715,7 +717,7 @@ def test_a_score_that_is_not_finite_is_unscored(tiny_copy: TinyModel, references
     """NaN in one token's embedding unscores the completions that have it and no other, whichever model has it."""
     folder = tiny_copy("llama-lm")
     token = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("#")
-    before = score_candidates(load(folder, reference=references("llama-lm"), beta=BETA), CANDIDATES)
+    before = score_completion_sets(load(folder, reference=references("llama-lm"), beta=BETA), CANDIDATES)
 
     def damage(weights: dict[str, torch.Tensor]) -> None:
         weights["model.embed_tokens.weight"][token] = math.nan
@@ -723,7 +725,7 @@ def test_a_score_that_is_not_finite_is_unscored(tiny_copy: TinyModel, references
     edit_weights(folder, damage)
     for policy, reference, sign in ((folder, references("llama-lm"), 1), (references("llama-lm"), folder, -1)):
         scorer = load(policy, reference=reference, beta=BETA)
-        found = score_candidates(scorer, [*CANDIDATES, CompletionSet(ASK, ("# one", "Lyon"))])
+        found = score_completion_sets(scorer, [*CANDIDATES, CompletionSet(ASK, ("# one", "Lyon"))])
         assert [score.reason for score in found[3]] == [NOT_FINITE, ""]
         assert_close(values(found[:3]), [[sign * value for value in row] for row in values(before)])
 
@@ -740,10 +742,10 @@ def test_the_trace_adds_up_to_the_score(
     passes: list[int] = []
     for model in (scorer.model, scorer.reference):
         model.base_model.register_forward_pre_hook(lambda *args, **options: passes.append(1), with_kwargs=True)
-    for each, scores in zip(CANDIDATES, score_candidates(scorer, CANDIDATES), strict=True):
+    for each, scores in zip(CANDIDATES, score_completion_sets(scorer, CANDIDATES), strict=True):
         for text, score, encoded in zip(each.completions, scores, scorer.encode(each), strict=True):
             passes.clear()
-            trace = scorer.trace(encoded)
+            trace = scorer.token_rewards(encoded)
             assert len(passes) == 2
             assert len(trace) == score.num_completion_tokens
             wanted = BETA * own(name).ratios(each.prompt, text)
@@ -758,7 +760,7 @@ def test_the_trace_of_a_variant_is_the_log_probabilities(tiny_model: TinyModel, 
     for variant in ("sum", "mean", "norm"):
         scorer = load(tiny_model("llama-lm"), reference_free=variant)
         (encoded,) = scorer.encode(CompletionSet(ASK, ("Paris.",)))
-        assert_close([scorer.trace(encoded)], [wanted])
+        assert_close([scorer.token_rewards(encoded)], [wanted])
 
 
 # ---- a whole run
@@ -786,7 +788,7 @@ def test_a_run_says_what_it_was_measured_against(
     assert about.reference_revision != about.revision
     assert about.batching == "packed"
     scores = next((tmp_path / "scores").rglob("*.parquet"))
-    assert aggregate.aggregate(scores) == finished.result
+    assert aggregate.aggregate_scores(scores) == finished.result
     frame, _ = read_scores(scores)
     texts = [(row["prompt"], row[side]) for row in rows for side in ("chosen", "rejected")]
     model = own("llama-lm")

@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from rb_core.errors import RewardBenchError
-from rb_core.evaluation.score import score_candidates
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.resolve import resolve
 from rb_core.space.limits import InputError, Limits
 from rb_core.space.try_a_pair import available_models, model_cache
@@ -159,7 +159,7 @@ def test_an_allowlist_offers_what_it_lists(monkeypatch: pytest.MonkeyPatch, tiny
     scorer = live.loaded.get(LLAMA).scorer
     from rb_core.benchmarks.example import CompletionSet
 
-    expected = score_candidates(scorer, [CompletionSet(question(LLAMA).conversation, ANSWERS)])[0]
+    expected = score_completion_sets(scorer, [CompletionSet(question(LLAMA).conversation, ANSWERS)])[0]
     assert [c.value for c in outcome.completions] == [score.value for score in expected]
     with pytest.raises(KeyError):
         offer.place(str(tiny_model("qwen3")))

@@ -14,8 +14,9 @@ from gradio_client.exceptions import AppError
 from playwright.sync_api import Locator, Page, expect
 
 from rb_core.benchmarks.example import CompletionSet, Message
-from rb_core.evaluation.score import make_scorer, score_candidates
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.resolve import resolve
+from rb_core.scorers.load import load_scorer
 from rb_core.space.html import message_html
 from rb_core.space.limits import InputError, Limits
 from rb_core.space.try_a_pair.available_models import ALWAYS, Offer
@@ -180,7 +181,7 @@ def test_the_examples_come_out_as_they_promise(sample: Sample) -> None:
 @pytest.mark.usefixtures("sanitizing_transformers")
 def test_control_tokens_in_the_text_are_fed_as_text_and_named(open_page: OpenPage) -> None:
     """A control token that is typed gives the model no extra control token, and the page says that it was there."""
-    token = make_scorer(resolve(TINY)).chat.tokenizer.all_special_tokens[0]
+    token = load_scorer(resolve(TINY)).chat.tokenizer.all_special_tokens[0]
     plain, spelled = (score_text(TINY, PROMPT, [text, "No."]) for text in ("Yes.", f"Yes.{token}"))
     count = [sum(piece.control for piece in outcome.completions[0].fed) for outcome in (plain, spelled)]
     assert count[0] == count[1] > 0
@@ -191,11 +192,11 @@ def test_control_tokens_in_the_text_are_fed_as_text_and_named(open_page: OpenPag
 
 
 def test_the_endpoint_gives_what_the_package_gives(client: Client) -> None:
-    """The named endpoint returns the very scores of evaluate.score_candidates."""
+    """The named endpoint returns the very scores of evaluate.score_completion_sets."""
     for model in (TINY, "baseline/prompt-overlap"):
         found = client.predict(model, PROMPT, ANSWERS, api_name="/score")
         candidates = CompletionSet((Message(role="user", content=PROMPT),), tuple(ANSWERS))
-        expected = [s.value for s in score_candidates(make_scorer(resolve(model)), [candidates])[0]]
+        expected = [s.value for s in score_completion_sets(load_scorer(resolve(model)), [candidates])[0]]
         assert found["scores"] == expected
         assert found["is_reward"] is (model == TINY)
         assert (found["probability"] is None) is (model != TINY)

@@ -91,7 +91,9 @@ def test_a_benchmark_of_ones_own_brings_its_record(tmp_path: Path) -> None:
     """The outcomes of a run on a file of somebody's own come from the record in its score table."""
     data = tmp_path / "mine.jsonl"
     data.write_text('{"prompt":"q","chosen":"aa","rejected":"b"}\n{"prompt":"q","chosen":"a","rejected":"bb"}\n')
-    done = evaluate.run(BaselineScorer("longest"), "baseline/longest", load_benchmark(str(data)), out=tmp_path)
+    done = evaluate.evaluate_scorer(
+        BaselineScorer("longest"), "baseline/longest", load_benchmark(str(data)), out=tmp_path
+    )
     found = from_scores(tmp_path / done.result.scores_path())
     assert found.credits.tolist() == [1.0, 0.0]
     assert len(set(found.groups.tolist())) == 1

@@ -43,8 +43,8 @@ from rb_core.scorers.loading import (
     load_config,
     load_model,
     load_tokenizer,
+    move_to_device,
     own_max_length,
-    place,
     token_bytes,
     turning_points,
 )
@@ -117,7 +117,7 @@ class LocalGenerator:
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role, sanitize=True)
             model, loading = weights.result()
         check_weights(spec.checkpoint.name, loading)
-        device = place(model, spec)
+        device = move_to_device(model, spec)
         rows = MOST_ROWS.get(device.type, MOST_ROWS["cpu"])
         generator = cls(model, chat, device, decoding, spec, spec.options.batch_tokens or room(model, device), rows)
         generator.choose_batching()

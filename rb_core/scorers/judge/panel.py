@@ -14,14 +14,15 @@ from rb_core.errors import ModelError
 from rb_core.models.options import Vote
 from rb_core.results.judge_records import JudgeRef
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Plan
+from rb_core.scorers.base import Batch, Plan, RunContext, Scorer
+from rb_core.scorers.judge.report import JudgedRun
 from rb_core.scorers.judge.scorer import JudgeScorer, QueryStream
 from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.stats.intervals import Floats
 
 
-class PanelScorer:
+class PanelScorer(Scorer):
     """Several judges that receive the same queries. A completion is scored if every judge has scored it.
 
     majority: a completion's share of the pairs with the other completions that most judges decide for it, where an
@@ -33,10 +34,14 @@ class PanelScorer:
     def __init__(self, judges: Sequence[JudgeScorer], vote: Vote) -> None:
         self.judges = tuple(judges)
         self.vote = vote
+        self.device = self.judges[0].device
 
     @property
-    def device(self) -> str:
-        return self.judges[0].device
+    def packages(self) -> tuple[str, ...]:
+        return max((judge.packages for judge in self.judges), key=len)
+
+    def open_transcript(self, run: RunContext) -> JudgedRun:
+        return JudgedRun(self, run)
 
     def record(self, transcript: Transcript) -> None:
         for judge in self.judges:

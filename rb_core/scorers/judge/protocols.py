@@ -15,7 +15,7 @@ from typing import NamedTuple
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.models.options import Mode
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import words
+from rb_core.scorers.base import split_words
 from rb_core.scorers.judge.parsing import choice_from_tokens, rating_from_tokens, read_verdict
 from rb_core.scorers.judge.prompt_templates import Template, render_messages, reply_schema
 from rb_core.scorers.judge.types import NO_LOGPROBS, TOP_LOGPROBS, Decoding, JudgeQuery, JudgeRecord, Request
@@ -76,11 +76,11 @@ def with_verdict(record: JudgeRecord, *, structured: bool = False) -> JudgeRecor
 
 def score_completions(completion_set: CompletionSet, records: Sequence[JudgeRecord]) -> list[Score]:
     """Return the score of every completion; lengths are counted in words, since a server's tokenizer is unknown."""
-    prompt_length = sum(len(words(message["content"])) for message in completion_set.prompt)
+    prompt_length = sum(len(split_words(message["content"])) for message in completion_set.prompt)
     scores = []
     for index, text in enumerate(completion_set.completions):
         value, reason = mean_points(index, records)
-        length = len(words(text))
+        length = len(split_words(text))
         scores.append(Score(value, prompt_length + length, reason=reason, num_completion_tokens=length))
     return scores
 

@@ -12,14 +12,15 @@ import pandas as pd
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import ScoreTableError
 from rb_core.results.judge_records import JudgeRef
-from rb_core.results.paths import scores_path, transcript_path
+from rb_core.results.paths import result_path, scores_path, transcript_path
 from rb_core.results.schema import BenchmarkRef, ModelRef, from_json
-from rb_core.results.score_table import read_scores
+from rb_core.results.score_table import read_scores, write_scores
+from rb_core.results.storage import check_free
 from rb_core.scorers.judge.panel import combine_reasons, combine_scores
 from rb_core.scorers.judge.parsing import PARSER_VERSION
 from rb_core.scorers.judge.protocols import with_verdict
 from rb_core.scorers.judge.report import Accounting, compute_judging, score_cells
-from rb_core.scorers.judge.transcript import read_transcript
+from rb_core.scorers.judge.transcript import read_transcript, write_transcript
 from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.stats.item_outcomes import check_rows, spec_of
 
@@ -30,6 +31,19 @@ class Reparsed(NamedTuple):
     scores: pd.DataFrame
     records: list[JudgeRecord]
     metadata: dict[str, Any]
+
+
+def write_reparsed(transcript: Path, out: Path, *, overwrite: bool = False) -> Path:
+    """Parse a transcript again, write transcript and score table below `out`, and return the score table's path.
+
+    Raises ScoreTableError as `reparse_transcript`, ResultError when a result exists and `overwrite` is False.
+    """
+    scores, records, metadata = reparse_transcript(transcript)
+    benchmark, model = str(metadata["benchmark"]["id"]), str(metadata["model"]["name"])
+    check_free(out / result_path(benchmark, model), overwrite=overwrite)
+    write_transcript(out / transcript_path(benchmark, model), records, metadata)
+    write_scores(out / scores_path(benchmark, model), scores, metadata)
+    return out / scores_path(benchmark, model)
 
 
 def reparse_transcript(path: Path) -> Reparsed:

@@ -4,27 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
 
 import pandas as pd
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ModelError
+from rb_core.models.options import Mode
 from rb_core.results.judge_records import JudgeRef, Judging
+from rb_core.results.paths import transcript_path
 from rb_core.results.schema import ModelRef
+from rb_core.scorers.base import RunContext, RunTranscript
 from rb_core.scorers.judge.bias import Cell, judge_agreement, position_bias, preferences
-from rb_core.scorers.judge.budget import Prices
-from rb_core.scorers.judge.panel import PanelScorer
+from rb_core.scorers.judge.budget import Budget, Prices
 from rb_core.scorers.judge.parsing import LETTERS
-from rb_core.scorers.judge.protocols import mean_points
-from rb_core.scorers.judge.scorer import JudgeScorer
+from rb_core.scorers.judge.protocols import PromptConfig, mean_points
+from rb_core.scorers.judge.transcript import Transcript, write_transcript
 from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, JudgeRecord, Reply
 
 MAX_TOKENS = 1 << 40  # of one request; a larger count is an error of the server, and would not fit a file
 
-Judge = JudgeScorer | PanelScorer
 Blinded = Sequence[tuple[CompletionSet, Sequence[int]]]
+
+
+class SingleJudge(Protocol):
+    """A judge or a panel's member, as the files of its run describe it."""
+
+    mode: Mode
+    config: PromptConfig
+    budget: Budget
+    author: str | None
+
+
+class Judge(Protocol):
+    """A judge or a panel of judges, as the files of its run need it."""
+
+    @property
+    def judges(self) -> Sequence[SingleJudge]: ...
+
+    def record(self, transcript: Transcript) -> None: ...
+
+    def records(self, completion_set: CompletionSet) -> list[JudgeRecord]: ...
+
+
+class JudgedRun(RunTranscript):
+    """The transcript of a judge's run, from whose replies the scores are computed.
+
+    Raises ModelError for several processes, and if an option does not apply to the benchmark.
+    """
+
+    holds_scores = True
+
+    def __init__(self, judge: Judge, run: RunContext) -> None:
+        if run.num_processes > 1:
+            raise ModelError(
+                "a judge is asked by one process, which keeps many requests in flight: start it alone, and for many "
+                "GPUs serve the model and give its address with --base-url"
+            )
+        check_benchmark(judge, run.benchmark)
+        self._judge = judge
+        self._run = run
+        self._path = run.out / transcript_path(run.benchmark.spec.id, run.model.name)
+        self._replies = Transcript(self._path.with_suffix(".replies"), dict(run.settings), discard=run.discard)
+        judge.record(self._replies)
+
+    def __enter__(self) -> JudgedRun:
+        self._replies.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._replies.__exit__(kind, error, trace)
+
+    def write(self, scores: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, Any]:
+        records = collect_records(self._run.benchmark, self._run.blinded, self._judge)
+        metadata = metadata | describe_judging(records, scores, self._run.model, self._judge)
+        write_transcript(self._path, records, metadata)
+        return metadata
+
+    def remove(self) -> None:
+        self._replies.remove()
 
 
 def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:

@@ -16,7 +16,7 @@ from rb_core.errors import ModelError
 from rb_core.models.options import Mode
 from rb_core.results.judge_records import JudgeRef, TemplateRef
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Cell, Plan, words
+from rb_core.scorers.base import Batch, Cell, Plan, RunContext, Scorer, split_words
 from rb_core.scorers.judge.budget import Budget
 from rb_core.scorers.judge.parsing import PARSER_VERSION
 from rb_core.scorers.judge.prompt_templates import is_injection
@@ -27,6 +27,7 @@ from rb_core.scorers.judge.protocols import (
     score_completions,
     with_verdict,
 )
+from rb_core.scorers.judge.report import JudgedRun
 from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.types import SERVER_ERROR, JudgeQuery, JudgeRecord, Reply, ReplySource, Request
 
@@ -34,7 +35,7 @@ from rb_core.scorers.judge.types import SERVER_ERROR, JudgeQuery, JudgeRecord, R
 MAX_FAILURES_IN_A_ROW = 32
 
 
-class JudgeScorer:
+class JudgeScorer(Scorer):
     """A generative judge as a scorer.
 
     budget: account of the requests of `generator`; author: name of the judge among the authors of completions, if it
@@ -59,15 +60,19 @@ class JudgeScorer:
         self.budget = budget or Budget()
         self.author = author
         self.transcript = Transcript()
+        self.device = str(getattr(generator, "device", "cpu"))  # "cpu" for a server
 
     @property
     def judges(self) -> tuple[JudgeScorer, ...]:
         return (self,)
 
     @property
-    def device(self) -> str:
-        """Device that generates the replies; "cpu" for a server."""
-        return str(getattr(self.generator, "device", "cpu"))
+    def packages(self) -> tuple[str, ...]:
+        """Return no packages for a server: its replies do not depend on the versions installed here."""
+        return super().packages if self.describe()["judge"].backend == "local" else ()
+
+    def open_transcript(self, run: RunContext) -> JudgedRun:
+        return JudgedRun(self, run)
 
     def record(self, transcript: Transcript) -> None:
         """Take replies from this transcript from now on, and add new ones to it."""
@@ -225,4 +230,4 @@ def _describe_failure(record: JudgeRecord) -> str:
 def _batch(index: int, completion_set: CompletionSet) -> Batch:
     texts = [*(message["content"] for message in completion_set.prompt), *completion_set.completions]
     cells = tuple(Cell(index, number) for number in range(len(completion_set.completions)))
-    return Batch(cells, (completion_set,) * len(cells), sum(len(words(text)) for text in texts))
+    return Batch(cells, (completion_set,) * len(cells), sum(len(split_words(text)) for text in texts))

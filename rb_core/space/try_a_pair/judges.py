@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import RewardBenchError
-from rb_core.evaluation.score import score_candidates
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.options import JudgeOptions, Mode, ModelOptions
 from rb_core.results.score_table import Score
 from rb_core.scorers.judge.budget import BudgetSpent, bound
@@ -98,7 +98,7 @@ class Judges:
         self._check(scorer, candidates)
         scorer.record(Transcript())
         try:
-            (scores,) = score_candidates(scorer, [candidates])
+            (scores,) = score_completion_sets(scorer, [candidates])
             records = scorer.records(candidates)
         except BudgetSpent as error:
             log.warning("%s: %s", name, error)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.errors import ModelError, RewardBenchError
-from rb_core.evaluation.score import TokenReward, make_scorer, score_candidates, trace
+from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Cell, Scorer, by_cell
+from rb_core.scorers.base import Batch, Cell, Scorer, TokenReward, scores_by_cell
+from rb_core.scorers.load import load_scorer
 from rb_core.space.limits import InputError, Limits, WaitingLine
 from rb_core.space.try_a_pair.available_models import Offer
 from rb_core.space.try_a_pair.judges import Judged, Judges, options_of
@@ -141,7 +142,7 @@ class Live:
         with line.turn():
             try:
                 if loaded.spec.kind == "baseline":
-                    return _outcome(model, False, score_candidates(loaded.scorer, [candidates])[0])
+                    return _outcome(model, False, score_completion_sets(loaded.scorer, [candidates])[0])
                 if loaded.spec.kind == "generative":
                     return self._ask(loaded, candidates, along)
                 return self._read(loaded, candidates, along)
@@ -168,7 +169,7 @@ class Live:
         works = scorer.encode(candidates)
         batches = scorer.batches([works])
         self._check_tokens(loaded.name, batches)
-        found = by_cell(batches, scorer.stream(batches))
+        found = scores_by_cell(batches, scorer.stream(batches))
         scores = [found[Cell(0, i)] for i in range(len(works))]
         texts = [message["content"] for message in candidates.prompt]
         outcome = _outcome(
@@ -200,7 +201,7 @@ class Live:
 
 def _load(spec: ModelSpec) -> Scorer:
     """The scorer of a model. What a visitor types is text to it, never a control token of the model's."""
-    scorer = make_scorer(spec)
+    scorer = load_scorer(spec)
     if spec.kind in ("baseline", "generative"):  # a judge's prompt takes every text for text by itself
         return scorer
     reader = cast("ConversationScorer", scorer)
@@ -242,7 +243,7 @@ def _with_along(outcome: Outcome, scorer: Scorer, candidates: CompletionSet) -> 
     def along(scored: ScoredCompletion, text: str) -> ScoredCompletion:
         if scored.value is None:
             return scored
-        return replace(scored, along=tuple(trace(scorer, candidates.prompt, text)))
+        return replace(scored, along=tuple(scorer.trace(candidates.prompt, text)))
 
     try:
         found = tuple(map(along, outcome.completions, candidates.completions))

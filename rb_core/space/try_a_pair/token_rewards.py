@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
 
-from rb_core.evaluation.score import TokenReward
+from rb_core.scorers.base import TokenReward
 from rb_core.space.try_a_pair.scoring import AlongKind, Outcome
 
 WIDTH, HEIGHT, EDGE = 600, 72, 6  # of the line's box, in its own units
