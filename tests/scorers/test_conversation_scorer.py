@@ -464,7 +464,7 @@ def test_a_journal_keeps_what_was_scored_before_a_failure(
     scorer: ConversationScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What `evaluate` writes down of a run that breaks is every batch before the broken one."""
-    from rb_core.evaluation.distributed import ALONE
+    from rb_core.evaluation.distributed import SINGLE_PROCESS
 
     scorer.batch_tokens = 128
     plan = scorer.plan(CANDIDATES)
@@ -477,7 +477,7 @@ def test_a_journal_keeps_what_was_scored_before_a_failure(
 
     monkeypatch.setattr(scorer, "_launch", fail)
     with pytest.raises(RuntimeError, match="broken"), Journal(tmp_path / "x.parquet", {"a": 1}) as journal:
-        score.score_missing(scorer, plan, journal, ALONE)
+        score.score_missing(scorer, plan, journal, SINGLE_PROCESS)
     with Journal(tmp_path / "x.parquet", {"a": 1}) as journal:
         assert sorted(journal.done) == [0, 1]
         for index, entry in journal.done.items():
