@@ -78,10 +78,10 @@ def _point(
 def _why_not(score: float | None, rank: int | None, parameters: float | None) -> str | None:
     """Why a model is not drawn; None where it is."""
     if score is None:
-        return "no score over all sections"
+        return "incomplete"
     if rank is None:
-        return "scored in part only"
-    return None if parameters else "size not known"
+        return "partial run"
+    return None if parameters else "unknown size"
 
 
 def _section(value: float | None, estimate: Estimate | None) -> tuple[float, float | None, float | None] | None:

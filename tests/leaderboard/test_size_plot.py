@@ -56,9 +56,9 @@ def test_every_model_is_a_point_and_who_is_not_drawn_says_why() -> None:
         "a/large": None,
         "a/small": None,
         "a/worse": None,
-        "a/unsized": "size not known",
-        "a/part": "scored in part only",
-        "a/nothing": "no score over all sections",
+        "a/unsized": "unknown size",
+        "a/part": "partial run",
+        "a/nothing": "incomplete",
     }
     assert [point["model"] for point in plot["points"] if point["front"]] == ["a/large", "a/small"]
     assert plot["points"][0]["sections"] == [(0.9, 0.85123, 0.95)]

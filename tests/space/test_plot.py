@@ -51,11 +51,11 @@ def test_models_of_known_size_are_drawn_and_the_others_named(open_page: OpenPage
     """Three of four models are points; the fourth is counted, and in the table with the reason."""
     page = open_page(at=small, tab="Plot")
     expect(points(page)).to_have_count(3)
-    expect(page.get_by_text("3 of 4 models drawn. Not drawn: 1 size not known; the table names them.")).to_be_visible()
+    expect(page.get_by_text("3 of 4 models shown. 1 not shown (1 unknown size). See table.")).to_be_visible()
     page.get_by_text("As a table", exact=True).click()
     rows = page.get_by_role("region", name="Table of the plot").get_by_role("row")
     expect(rows).to_have_count(5)
-    expect(rows.filter(has_text="a/unsized")).to_contain_text("no: size not known")
+    expect(rows.filter(has_text="a/unsized")).to_contain_text("no: unknown size")
     expect(rows.filter(has_text="a/large")).to_contain_text("85.0 to 95.0")
     expect(rows.filter(has_text="a/large")).to_contain_text("best of its size or smaller")
     expect(rows.filter(has_text="a/middle")).to_contain_text("yes")
@@ -158,7 +158,7 @@ def test_board_and_models_come_from_the_address(open_page: OpenPage) -> None:
     expect(page.get_by_text("Not on this board: no/body.")).to_be_visible()
     expect(page.get_by_role("img", name="Scores of weqweasdas/RM-Gemma-2B over")).to_be_visible()
     page.get_by_role("combobox", name="Benchmark", exact=True).select_option("Starter")
-    expect(page.get_by_text(re.compile(r"^\d of 6 models drawn"))).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^\d of 6 models shown"))).to_be_visible()
     assert parameter(page, "board") == "starter"
 
 

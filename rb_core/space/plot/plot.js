@@ -166,9 +166,9 @@ function drawTable() {
 function drawStatus() {
   const reasons = new Map();
   data.points.filter((p) => p.why).forEach((p) => reasons.set(p.why, (reasons.get(p.why) || 0) + 1));
-  const left = [...reasons].map(([why, n]) => `${n} ${why}`).join(', ');
-  find('.rb-plot-status').textContent = `${drawn.length} of ${plural(data.points.length, 'model')} drawn.`
-    + (left ? ` Not drawn: ${left}; the table names them.` : '');
+  const notShown = [...reasons].map(([why, n]) => `${n} ${why}`).join(', ');
+  find('.rb-plot-status').textContent = `${drawn.length} of ${plural(data.points.length, 'model')} shown.`
+    + (notShown ? ` ${data.points.length - drawn.length} not shown (${notShown}). See table.` : '');
   const counts = new Map();
   drawn.forEach((p) => counts.set(p.kind, (counts.get(p.kind) || 0) + 1));
   find('.rb-legend').innerHTML = [...counts].map(([kind, n]) => `<li>${swatch(look(kind))}<span>${esc(kind)} <span class="rb-n">${n}</span></span></li>`).join('')
