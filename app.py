@@ -1,15 +1,17 @@
-"""The Space's entry: `python app.py` opens the page over the results in leaderboard_data, or over those of the dataset
-repository that RB_RESULTS_REPO names."""
+"""The Space's entry: `python app.py` serves the page.
+
+It shows the results in leaderboard_data, or those of the dataset repository in RB_RESULTS_REPO.
+"""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
 
-try:  # ZeroGPU lends a GPU for the time of a call; this has to come before torch
+try:  # on ZeroGPU, which lends a GPU for the time of a call; must be imported before torch
     from spaces import GPU
 except ImportError:
-    GPU = None  # elsewhere scoring runs on what the machine has
+    GPU = None  # elsewhere scoring uses the machine's own devices
 
 from rb_core.space.hub_results import results_source
 from rb_core.space.page import build, launch_options

@@ -1,4 +1,4 @@
-"""The web page: the only place that imports gradio."""
+"""The web page: the only package that imports gradio."""
 
 import os
 

@@ -1,6 +1,6 @@
-"""The page's named endpoints, which are tools for agents as well where gradio's extra `mcp` is installed.
+"""The page's named endpoints, which are also tools for agents if gradio's extra `mcp` is installed.
 
-Gradio makes descriptions of the functions' docstrings, in which a parameter has one line.
+Gradio takes descriptions from the functions' docstrings, in which a parameter has one line.
 """
 
 from __future__ import annotations
@@ -8,9 +8,8 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import wraps
-from html import escape
 from typing import Any, ParamSpec
 
 import gradio as gr
@@ -24,151 +23,134 @@ from rb_core.space.results_source import ResultsSource
 
 P = ParamSpec("P")
 
-# name: what it gives, for people. `compare` and `score` are published by their tabs.
+# Descriptions for people, in the About tab. `compare` and `score` are published by their tabs.
 ENDPOINTS: Mapping[str, str] = {
-    "leaderboard": "A benchmark's whole board: columns with their roles, and a row for each model.",
-    "compare": f"{LEAST} to {MOST} models on a benchmark: differences with intervals, and whether they are noise.",
-    "result": "All that is recorded of one model on one benchmark, as in its result file.",
-    "model": "One model on all benchmarks: scores, ranks, weak spots, settings, and commands to get them again.",
-    "score": "Scores of completions of a prompt, computed now.",
+    "leaderboard": "A benchmark's board: columns with their roles, and a row for each model.",
+    "compare": f"Comparison of {LEAST} to {MOST} models on a benchmark: differences with intervals and significance.",
+    "result": "The whole result file of a model on a benchmark.",
+    "model": "A model on all benchmarks: scores, ranks, weak spots, settings, and commands that reproduce them.",
+    "score": "Scores of completions of a prompt, computed on request.",
 }
+# Gradio's page renders error messages as HTML, programs read them as text: quotes stay as they are.
+MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
 class RequestError(RewardBenchError):
-    """A request that names or holds what it may not; the message says what it may."""
+    """A request with an unknown name or a wrong type; the message says what is allowed."""
 
 
 def mcp_installed() -> bool:
-    """Whether gradio's extra `mcp` is there, with which a page offers its endpoints to agents."""
+    """Return True if gradio's extra `mcp` is installed, with which a page offers its endpoints to agents."""
     return importlib.util.find_spec("mcp") is not None
 
 
 def publish_endpoints(source: ResultsSource) -> None:
     """Publish `leaderboard`, `result` and `model`, inside of the page's context."""
-    api(_leaderboard(source), api_name="leaderboard", queue=False)
-    api(_result(source), api_name="result", queue=False)
-    api(_model(source), api_name="model", queue=False)
 
-
-def answering(function: Callable[P, dict[str, Any]]) -> Callable[P, dict[str, Any]]:
-    """The function, whose errors of ours reach the caller as messages, and whose answer a client takes as it is."""
-
-    @wraps(function)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = with_files(function(*args, **kwargs))
-            return answer
-        except RewardBenchError as error:
-            # The page renders such messages as HTML.
-            raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
-
-    return wrapped
-
-
-def with_files(value: Any) -> Any:
-    """The JSON with `file` for `path`: gradio's client takes an object with a `path` for a file and downloads it."""
-    if isinstance(value, list):
-        return [with_files(each) for each in value]
-    if isinstance(value, dict):
-        return {("file" if key == "path" else key): with_files(each) for key, each in value.items()}
-    return value
-
-
-def _leaderboard(source: ResultsSource) -> Callable[..., dict[str, Any]]:
-    @answering
+    @as_endpoint
     def leaderboard(benchmark: str) -> dict[str, Any]:
-        """A benchmark's whole table as JSON: columns with their roles, and rows of cells in the same order.
+        """Return a benchmark's board as JSON: columns with their roles, and rows of cells in the same order.
 
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
         """
-        return dict(known_board(source, benchmark))
+        return dict(find_board(source, benchmark))
 
-    return leaderboard
-
-
-def _result(source: ResultsSource) -> Callable[..., dict[str, Any]]:
-    @answering
+    @as_endpoint
     def result(benchmark: str, model: str) -> dict[str, Any]:
-        """Everything recorded of one model on one benchmark: its result file, in result schema version 1.
+        """Return the result file of one model on one benchmark, in result schema version 1.
 
         Returns an object with `headline`, `sections` and `subsets` (each an estimate: value, stderr, low and high of
         the 95% interval, the method of the interval, numbers of scored, unscored and tied examples), `absent` (which
         sections have no score, and why), `benchmark` and `model` (revisions, hashes and settings), and `run` (command,
-        versions, hardware) or `published` (source and date). Values are fractions from 0 to 1. A field that is not
-        known is left out. The only difference from the file: `scores.path` is called `scores.file`.
+        versions, hardware) or `published` (source and date). Values are fractions from 0 to 1. Unknown fields are left
+        out. The only difference from the file: `scores.path` is called `scores.file`.
 
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
             model: the model's name as the leaderboard spells it, mostly ORG/NAME
         """
-        known_model(source, benchmark, model)
-        found = source.results(benchmark).get(model)
-        if found is None:
-            raise RequestError(f"The result of {model} on {benchmark} cannot be had now; try again in some minutes.")
-        content: dict[str, Any] = json.loads(to_json(found))
+        check_model(source, benchmark, model)
+        recorded = source.results(benchmark).get(model)
+        if recorded is None:
+            raise RequestError(f"The result of {model} on {benchmark} is not available now; try again in some minutes.")
+        content: dict[str, Any] = json.loads(to_json(recorded))
         return content
 
-    return result
-
-
-def _model(source: ResultsSource) -> Callable[..., dict[str, Any]]:
-    @answering
+    @as_endpoint
     def model(model: str) -> dict[str, Any]:
-        """One reward model on all benchmarks: how good it is, what it is bad at, and how to get its numbers again.
+        """Return one reward model's results on all benchmarks: scores, weak spots, settings, commands to repeat them.
 
         Returns an object with the model's `organisation`, `kind`, number of `parameters`, page on the `hub`, and
         `results`, one a benchmark: `score` with its 95% interval, `rank` and `range` (best and worst rank that the
-        data leave open), `parts` (sections and subsets with the model's rank in each), `weak_spots` (parts in which it
-        ranks lower than overall), `settings`, `counts` and `commands`. Values are fractions from 0 to 1, and null is
-        not known.
+        data allow), `parts` (sections and subsets with the model's rank in each), `weak_spots` (parts in which it
+        ranks lower than overall), `settings`, `counts` and `commands`. Values are fractions from 0 to 1; null is
+        unknown.
 
         Parameters:
             model: the model's name as the leaderboard spells it, mostly ORG/NAME
         """
         return model_page(source, _text("model", model))
 
-    return model
+    for endpoint in (leaderboard, result, model):
+        api(endpoint, api_name=endpoint.__name__, queue=False)
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# Checks: an endpoint can be called with any JSON
+def as_endpoint(function: Callable[P, dict[str, Any]]) -> Callable[P, dict[str, Any]]:
+    """Wrap a function so that its RewardBenchErrors reach the caller as messages and its answer as plain JSON."""
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = with_file_keys(function(*args, **kwargs))
+            return answer
+        except RewardBenchError as error:
+            raise gr.Error(str(error).translate(MARKUP), print_exception=False) from error
+
+    return wrapped
 
 
-def known_board(source: ResultsSource, benchmark: object) -> Mapping[str, Any]:
-    """The board of that id. Raises RequestError, naming the ids there are."""
-    name = _text("benchmark", benchmark)
-    found = {board["id"]: board for board in source.payload()["boards"]}
-    if name not in found:
-        raise RequestError(f"There is no benchmark {quoted(name)} here; known are: {', '.join(found) or 'none yet'}.")
-    board: Mapping[str, Any] = found[name]
-    return board
-
-
-def known_model(source: ResultsSource, benchmark: object, model: object, field: str = "model") -> None:
-    """Raises RequestError, naming those spelt alike, for a model that is not on the board."""
-    board, name = known_board(source, benchmark), _text(field, model)
-    place = next(i for i, column in enumerate(board["columns"]) if column["role"] == "model")
-    names = [row[place] for row in board["rows"]]
-    if name not in names:
-        raise RequestError(f"There is no result of {quoted(name)} on {board['id']}.{_did_you_mean(name, names)}")
-
-
-def _did_you_mean(name: str, names: Iterable[str]) -> str:
-    by_lower = {each.lower(): each for each in names}
-    found = difflib.get_close_matches(name.lower()[:200], by_lower, n=3)
-    return f" Did you mean {' or '.join(by_lower[each] for each in found)}?" if found else ""
-
-
-def _text(field: str, value: object) -> str:
-    """The value, if it is text. Raises RequestError."""
-    if not isinstance(value, str) or not value:
-        raise RequestError(f"{field} is {kind_of(value)}; give its name as text.")
+def with_file_keys(value: Any) -> Any:
+    """Return the JSON with the key `file` for `path`: gradio's client downloads every object that has a `path`."""
+    if isinstance(value, list):
+        return [with_file_keys(item) for item in value]
+    if isinstance(value, dict):
+        return {("file" if key == "path" else key): with_file_keys(item) for key, item in value.items()}
     return value
 
 
-def kind_of(value: object) -> str:
-    """What a JSON value is, in words."""
+# Checks: an endpoint can be called with any JSON
+
+
+def find_board(source: ResultsSource, benchmark: object) -> Mapping[str, Any]:
+    """Return the board of that id. Raises RequestError, naming the ids that exist."""
+    board_id = _text("benchmark", benchmark)
+    boards: dict[str, Mapping[str, Any]] = {board["id"]: board for board in source.payload()["boards"]}
+    if board_id not in boards:
+        raise RequestError(f"There is no benchmark {quoted(board_id)}; known are: {', '.join(boards) or 'none yet'}.")
+    return boards[board_id]
+
+
+def check_model(source: ResultsSource, benchmark: object, model: object, field: str = "model") -> None:
+    """Raise RequestError, naming models with similar names, if the model is not on the board."""
+    board, name = find_board(source, benchmark), _text(field, model)
+    place = next(i for i, column in enumerate(board["columns"]) if column["role"] == "model")
+    names = {row[place].lower(): row[place] for row in board["rows"]}
+    if name in names.values():
+        return
+    similar = [names[match] for match in difflib.get_close_matches(name.lower()[:200], names, n=3)]
+    hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
+    raise RequestError(f"There is no result of {quoted(name)} on {board['id']}.{hint}")
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise RequestError(f"{field} is {type_in_words(value)}; give its name as text.")
+    return value
+
+
+def type_in_words(value: object) -> str:
+    """Return the type of a JSON value for a message, such as "a number"."""
     if value is None:
         return "missing"
     if value == "":

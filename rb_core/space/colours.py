@@ -1,8 +1,8 @@
-"""The page's looks: gradio's theme, filled from the same colours as the style sheet. System fonts only."""
+"""The page's colours, for the style sheet and for Gradio's theme."""
 
 from __future__ import annotations
 
-# name: (light, dark). The style sheet reads them as --rb-NAME.
+# name: (light, dark). In the style sheet: var(--rb-NAME).
 COLOURS: dict[str, tuple[str, str]] = {
     "paper": ("#faf8f4", "#14161a"),
     "surface": ("#ffffff", "#1b1e24"),
@@ -10,7 +10,7 @@ COLOURS: dict[str, tuple[str, str]] = {
     "ink": ("#1d1c1a", "#eceae4"),
     "muted": ("#5d584f", "#aeb0b6"),
     "line": ("#e2dccf", "#333842"),
-    "field": ("#8c8579", "#767c89"),  # the border of what can be typed into: 3:1 on its ground
+    "field": ("#8c8579", "#767c89"),  # borders of input fields: a contrast of 3:1
     "accent": ("#1b4f8f", "#8fbcf5"),
     "on-accent": ("#ffffff", "#10151d"),
     "wash": ("#e7eef8", "#22324a"),

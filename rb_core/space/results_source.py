@@ -1,4 +1,4 @@
-"""Where the page's boards, results and outcomes come from."""
+"""The source of the page's boards, results and outcomes: an interface, and the source that reads a folder."""
 
 from __future__ import annotations
 
@@ -15,39 +15,37 @@ from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.model_report import HubPlace
 from rb_core.leaderboard.store import Collection, Outcomes, board_rank_intervals
 from rb_core.results.schema import KIND_LABELS, Result
+from rb_core.space.html import render
 from rb_core.stats.item_outcomes import ItemOutcomes
 
 # Generative models are mostly behind APIs, and what scores without a checkpoint has no page on the hub.
 HUB_KINDS = frozenset(KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "implicit"))
-
-
 NOT_ON_HUB = ("baseline/", "builtin/", "local/", "unknown/")
-
 
 Payload = dict[str, Any]
 
 
 class ResultsSource(Protocol):
-    """Where the page's boards come from, and the results and outcomes behind them."""
+    """The page's boards, and the results and outcomes behind them."""
 
     def payload(self) -> Payload:
-        """The boards as plain JSON: the same object for as long as they have not changed."""
+        """Return the boards as plain JSON: the same object for as long as they have not changed."""
 
-    def line(self) -> str:
-        """Which results these are, as HTML; empty where there is nothing to say."""
+    def status_html(self) -> str:
+        """Return the line that says which results are shown, as HTML."""
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
-        """The whole results behind a board, by model; empty where there are none, or where they cannot be had now."""
+        """Return the whole results behind a board, by model; empty if there are none or the hub does not answer."""
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
-        """What a model earned example by example; None where it is not known, or cannot be had now."""
+        """Return the outcome of every example; None if it is unknown or the hub does not answer."""
 
     def on_hub(self) -> HubPlace | None:
-        """Where the shown results lie on the hub; None for those of a folder."""
+        """Return the place of the shown results on the hub; None for those of a folder."""
 
 
 class ResultsFolder:
-    """The results below a root as the page shows them; read again only when a file there has changed."""
+    """The results below a root, read again when a file changes."""
 
     def __init__(self, root: Path) -> None:
         self.collection = Collection(root)
@@ -56,57 +54,53 @@ class ResultsFolder:
         self._commit, _ = git_state()
 
     def payload(self) -> Payload:
-        """The value of the leaderboard: the same object for as long as no file has changed."""
-        found = self.collection
-        with self._lock:  # of several visitors one reads, and the others see what it has read
-            if found.refresh():
-                self._payload = page_payload(found.boards(), len(found.refused), found.outcomes, found.specs())
+        collection = self.collection
+        with self._lock:  # one visitor reads, the others wait for what it has read
+            if collection.refresh():
+                self._payload = page_payload(
+                    collection.boards(), len(collection.refused), collection.outcomes, collection.specs()
+                )
             return self._payload
 
-    def line(self) -> str:
-        """The version and commit that these results came with."""
-        at = f" at commit <code>{self._commit[:7]}</code>" if self._commit else ""
-        return f"Results that came with this page, rb_core {__version__}{at}."
+    def status_html(self) -> str:
+        return render("status_of_folder.html", version=__version__, commit=self._commit)
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
-        """The results below the root."""
         self.payload()
         return self.collection.results(benchmark)
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
-        """From the score table below the root, or the published outcomes there."""
         self.payload()
         return self.collection.outcomes(benchmark, model)
 
     def on_hub(self) -> HubPlace | None:
-        """Nowhere: they lie in a folder."""
         return None
 
 
 def page_payload(
-    found: Mapping[str, Board],
+    boards: Mapping[str, Board],
     refused: int,
     outcomes: Outcomes = lambda benchmark, model: None,
     specs: Mapping[str, BenchmarkSpec] = BENCHMARKS,
 ) -> Payload:
-    """All boards as plain JSON, each with a link and a range of ranks a row, and the number of refused files."""
+    """Return boards as plain JSON, each with a link and a rank interval per row, and the number of refused files."""
     return {
         "boards": [
-            each.payload() | {"links": links(each), "ranges": board_rank_intervals(each, outcomes, specs.get(name))}
-            for name, each in found.items()
+            board.payload() | {"links": links(board), "ranges": board_rank_intervals(board, outcomes, specs.get(name))}
+            for name, board in boards.items()
         ],
         "refused": refused,
     }
 
 
 def links(board: Board) -> list[str | None]:
-    """For each row the model's page on the hub, or None where it has none."""
+    """Return for each row the model's page on the hub, or None."""
     model, kind = board.index("model"), board.index("kind")
     return [hub_page(str(row[model]), str(row[kind])) for row in board.rows]
 
 
 def hub_page(model: str, kind: str) -> str | None:
-    """The model's page on the hub; None for names without an organisation and for what is not on the hub."""
+    """Return the model's page on the hub; None without an organisation and for kinds that are not on the hub."""
     if kind not in HUB_KINDS or "/" not in model or model.startswith(NOT_ON_HUB):
         return None
     return f"https://huggingface.co/{model}"

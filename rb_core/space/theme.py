@@ -1,4 +1,4 @@
-"""Gradio theme and document head of the page."""
+"""Gradio's theme and the head of the document, both from the colours in `colours.py`. System fonts only."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import gradio as gr
 from rb_core.space.colours import COLOURS
 
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
-
-
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
 
 def head() -> str:
-    """What goes into the document's head: colours, style sheet, and what the scripts of several tabs use."""
+    """Return the document's head: colours, style sheet, and the script that several tabs use."""
     light = "".join(f"--rb-{name}:{pair[0]};" for name, pair in COLOURS.items())
     dark = "".join(f"--rb-{name}:{pair[1]};" for name, pair in COLOURS.items())
     files = resources.files("rb_core.space")
@@ -25,7 +23,7 @@ def head() -> str:
 
 
 def theme() -> Any:
-    """Gradio's plainest theme with this page's colours, corners and fonts."""
+    """Return Gradio's plainest theme with this page's colours, corners and fonts."""
     base = gr.themes.Base(
         font=SANS, font_mono=MONO, radius_size=gr.themes.sizes.radius_sm, spacing_size=gr.themes.sizes.spacing_md
     )
@@ -66,4 +64,4 @@ def theme() -> Any:
         pairs[variable], pairs[f"{variable}_dark"] = COLOURS[name]
     sizes = {"block_border_width": "0px", "block_border_width_dark": "0px", "block_padding": "0px"}
     sizes |= {"block_shadow": "none", "block_shadow_dark": "none", "input_border_width": "1px"}
-    return base.set(**{k: v for k, v in (pairs | sizes).items() if hasattr(base, k)})
+    return base.set(**{name: value for name, value in (pairs | sizes).items() if hasattr(base, name)})

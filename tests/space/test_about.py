@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.space.about.tab import about_html
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
-from rb_core.space.model.judge_html import SHARES
+from rb_core.space.model.labels import JUDGE_SHARES
 from rb_core.stats.intervals import REPLICATES
 from rb_core.stats.metrics import TIES_WEIGHTS
 from tests.space.conftest import OpenPage
@@ -56,8 +56,8 @@ def test_every_way_to_ask_a_judge_and_every_share_is_explained() -> None:
     html = about_html(BENCHMARKS.values())
     for mode, about in MODE_DESCRIPTIONS.items():
         assert f"<code>{mode}</code></th><td>{escape(about.asks)}</td><td>{escape(about.score)}</td>" in html
-    for share in SHARES.values():
-        assert f"<dt>{escape(share.label)}</dt><dd>{escape(share.about)}</dd>" in html
+    for share in JUDGE_SHARES.values():
+        assert f"<dt>{escape(share.label)}</dt><dd>{escape(share.definition)}</dd>" in html
 
 
 def test_a_record_that_changes_changes_the_text() -> None:
@@ -88,7 +88,7 @@ def test_texts_of_a_record_are_escaped() -> None:
 def test_headings_can_be_linked_to(open_page: OpenPage) -> None:
     """Every section stands in the list at the top, and an address with its anchor opens the tab at that place."""
     page = open_page("?tab=about&board=starter#about-ranks")
-    heading = page.get_by_role("heading", name="Ranks and rank ranges")
+    heading = page.get_by_role("heading", name="Ranks and rank intervals")
     expect(heading).to_be_in_viewport()
     places = page.get_by_role("navigation", name="On this tab").get_by_role("link")
     titles = page.get_by_role("tabpanel", name="About").get_by_role("heading", level=3).all_inner_texts()

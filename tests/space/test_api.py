@@ -19,7 +19,7 @@ from rb_core.leaderboard.comparison import comparison
 from rb_core.leaderboard.model_report import model_page
 from rb_core.results.schema import json_schema
 from rb_core.results.storage import read_result
-from rb_core.space.api import ENDPOINTS, mcp_installed, with_files
+from rb_core.space.api import ENDPOINTS, mcp_installed, with_file_keys
 from rb_core.space.page import build, launch_options
 from rb_core.space.results_source import ResultsFolder
 from tests.space.conftest import Serve
@@ -76,19 +76,19 @@ def test_compare_is_what_the_package_computes(client: Client, results_root: Path
 def test_model_is_what_the_page_shows(client: Client, results_root: Path) -> None:
     """The endpoint gives the data of the model's page, and it is plain JSON."""
     found = client.predict(TINY, api_name="/model")
-    expected = with_files(model_page(ResultsFolder(results_root), TINY))
+    expected = with_file_keys(model_page(ResultsFolder(results_root), TINY))
     assert found == json.loads(json.dumps(expected, allow_nan=False))
     assert [entry["benchmark"]["id"] for entry in found["results"]] == [BENCHMARK]
 
 
 REFUSED = [
-    ("/result", ("nope", TINY), "There is no benchmark 'nope' here; known are: rewardbench, rewardbench-2, starter."),
+    ("/result", ("nope", TINY), "There is no benchmark 'nope'; known are: rewardbench, rewardbench-2, starter."),
     ("/result", (BENCHMARK, "Builtin/tiny_rm"), "Did you mean builtin/tiny-rm?"),
     ("/result", (BENCHMARK, "<b>"), "There is no result of '&lt;b&gt;' on starter."),
     ("/result", (3, TINY), "benchmark is a number; give its name as text."),
     ("/result", (BENCHMARK, ""), "model is empty; give its name as text."),
     ("/result", (BENCHMARK, {"name": TINY}), "model is an object; give its name as text."),
-    ("/result", ("../starter", TINY), "There is no benchmark '../starter' here"),
+    ("/result", ("../starter", TINY), "There is no benchmark '../starter'"),
     ("/compare", (BENCHMARK, [TINY]), "1 cannot be compared"),
     ("/compare", (BENCHMARK, []), "0 cannot be compared"),
     ("/compare", (BENCHMARK, [TINY, TINY]), "each model once"),
@@ -102,7 +102,7 @@ REFUSED = [
     ("/model", (True,), "model is true or false"),
     ("/model", ("x" * 10_000,), "No board has a model named '" + "x" * 100 + "…'."),
     ("/compare", (BENCHMARK, [TINY] * 1000), "1000 cannot be compared"),
-    ("/leaderboard", ("nope",), "There is no benchmark 'nope' here; known are: rewardbench"),
+    ("/leaderboard", ("nope",), "There is no benchmark 'nope'; known are: rewardbench"),
     ("/leaderboard", ([BENCHMARK],), "benchmark is a list; give its name as text."),
     ("/leaderboard", ({"id": BENCHMARK},), "benchmark is an object; give its name as text."),
 ]
@@ -126,7 +126,7 @@ def test_results_that_cannot_be_had_are_not_called_unknown(serve: Serve, results
             return {}
 
     away = Client(serve(build(Away(results_root))), verbose=False)
-    with pytest.raises(AppError, match="cannot be had now; try again"):
+    with pytest.raises(AppError, match="not available now; try again"):
         away.predict(BENCHMARK, TINY, api_name="/result")
 
 

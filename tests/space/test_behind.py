@@ -16,7 +16,7 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import to_json
 from rb_core.results.storage import read_result
-from rb_core.space.hub_results import FollowedRepo
+from rb_core.space.hub_results import HubResults
 from rb_core.space.results_source import ResultsFolder
 from tests.fakes import hub_server
 from tests.fakes.hub_faults import Fault
@@ -49,15 +49,15 @@ def files(tmp_path: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def followed(server: Server, tmp_path: Path) -> FollowedRepo:
+def followed(server: Server, tmp_path: Path) -> HubResults:
     """A page that follows the repository, over bundled outcomes and no bundled results."""
     floor = tmp_path / "floor"
     shutil.copytree(BUNDLED / "items", floor / "items")
-    return FollowedRepo(ResultsRepo(REPO, HfApi(endpoint=server.url, token=TOKEN)), ResultsFolder(floor))
+    return HubResults(ResultsRepo(REPO, HfApi(endpoint=server.url, token=TOKEN)), ResultsFolder(floor))
 
 
 def test_results_come_from_the_table_once_a_commit(
-    server: Server, followed: FollowedRepo, files: dict[str, bytes]
+    server: Server, followed: HubResults, files: dict[str, bytes]
 ) -> None:
     """A board costs no table; asked for, the whole results are there, and asked again they cost nothing."""
     server.add_repo(KEY, files)
@@ -73,7 +73,7 @@ def test_results_come_from_the_table_once_a_commit(
     assert len(server.requests) == number
 
 
-def test_outcomes_come_from_the_score_table(server: Server, followed: FollowedRepo, files: dict[str, bytes]) -> None:
+def test_outcomes_come_from_the_score_table(server: Server, followed: HubResults, files: dict[str, bytes]) -> None:
     """A run's outcomes are read from its scores at the shown commit, once."""
     server.add_repo(KEY, files)
     followed.check()
@@ -87,7 +87,7 @@ def test_outcomes_come_from_the_score_table(server: Server, followed: FollowedRe
 
 
 def test_a_published_models_outcomes_came_with_the_page(
-    server: Server, followed: FollowedRepo, files: dict[str, bytes]
+    server: Server, followed: HubResults, files: dict[str, bytes]
 ) -> None:
     """A published result has the bundled outcomes that give its sections, and its range says so."""
     server.add_repo(KEY, files)
@@ -100,7 +100,7 @@ def test_a_published_models_outcomes_came_with_the_page(
     assert ranges[BENCHMARK] == [(1, 1, "intervals")]
 
 
-def test_outcomes_of_another_result_of_that_name_are_not_taken(server: Server, followed: FollowedRepo) -> None:
+def test_outcomes_of_another_result_of_that_name_are_not_taken(server: Server, followed: HubResults) -> None:
     """Bundled outcomes that do not give a published result's sections are not its own."""
     server.add_repo(KEY, as_files(published_result(MODEL, 0.3)))
     followed.check()
@@ -110,14 +110,14 @@ def test_outcomes_of_another_result_of_that_name_are_not_taken(server: Server, f
 def test_until_the_hub_answers_the_floor_does(server: Server, tmp_path: Path) -> None:
     """Results and outcomes that came with the page serve until a commit is shown."""
     folder = ResultsFolder(add_run(tmp_path / "floor"))
-    followed = FollowedRepo(ResultsRepo(REPO, HfApi(endpoint=server.url, token=TOKEN)), folder)
+    followed = HubResults(ResultsRepo(REPO, HfApi(endpoint=server.url, token=TOKEN)), folder)
     assert list(followed.results(BENCHMARK)) == [LONGEST]
     assert followed.outcomes(BENCHMARK, LONGEST) is folder.outcomes(BENCHMARK, LONGEST)
 
 
 @pytest.mark.parametrize("kind", ["500", "429", "401", "cut-down", "wrong-hash", "stall"])
 def test_a_hub_that_fails_leaves_nothing_and_no_error(
-    server: Server, followed: FollowedRepo, files: dict[str, bytes], kind: str, monkeypatch: pytest.MonkeyPatch
+    server: Server, followed: HubResults, files: dict[str, bytes], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the hub does, there are no results and no outcomes, nobody waits for it again at once, and later there
     are."""
@@ -130,12 +130,12 @@ def test_a_hub_that_fails_leaves_nothing_and_no_error(
     assert followed.results(BENCHMARK) == {}
     assert len(server.requests) == number
     server.faults.clear()
-    monkeypatch.setattr("rb_core.space.follow.RETRY_AFTER", 0.0)
+    monkeypatch.setattr("rb_core.space.hub_results.RETRY_AFTER", 0.0)
     assert list(followed.results(BENCHMARK)) == [LONGEST]
     assert followed.outcomes(BENCHMARK, LONGEST) is not None
 
 
-def test_what_is_here_waits_for_no_hub(server: Server, followed: FollowedRepo, files: dict[str, bytes]) -> None:
+def test_what_is_here_waits_for_no_hub(server: Server, followed: HubResults, files: dict[str, bytes]) -> None:
     """While the hub keeps one visitor waiting, another has at once what was fetched before."""
     server.add_repo(KEY, files)
     followed.check()
@@ -143,7 +143,7 @@ def test_what_is_here_waits_for_no_hub(server: Server, followed: FollowedRepo, f
     server.fail(Fault("stall", times=30, seconds=3))
     other = threading.Thread(target=followed.results, args=("rewardbench",))
     other.start()
-    while not followed._behind._fetching.locked():
+    while not followed._files._fetching.locked():
         time.sleep(0.01)
     begin = time.monotonic()
     assert followed.results(BENCHMARK) is results
@@ -154,7 +154,7 @@ def test_what_is_here_waits_for_no_hub(server: Server, followed: FollowedRepo, f
 
 
 def test_scores_and_tables_that_are_none_are_left_out(
-    server: Server, followed: FollowedRepo, files: dict[str, bytes]
+    server: Server, followed: HubResults, files: dict[str, bytes]
 ) -> None:
     """A score file that is not the one the result names, and a table that is none, are as if they were not there."""
     other = (BUNDLED / "scores/starter/baseline/shortest.parquet").read_bytes()
@@ -165,7 +165,7 @@ def test_scores_and_tables_that_are_none_are_left_out(
     assert followed.outcomes("rewardbench", MODEL) is None
 
 
-def test_a_newer_commit_brings_its_own_results(server: Server, followed: FollowedRepo, files: dict[str, bytes]) -> None:
+def test_a_newer_commit_brings_its_own_results(server: Server, followed: HubResults, files: dict[str, bytes]) -> None:
     """What was kept of one commit is not shown with the next."""
     server.add_repo(KEY, files)
     followed.check()

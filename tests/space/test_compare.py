@@ -18,8 +18,8 @@ from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.leaderboard.comparison import ComparisonError, comparison, histogram, p_words, points, verdict
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
-from rb_core.space.compare.tab import WAITING, Comparer
-from rb_core.space.compare.view import comparison_html, short_names
+from rb_core.space.compare.report import comparison_html, short_names
+from rb_core.space.compare.tab import MAX_WAITING, ComparisonService
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from rb_core.stats.item_outcomes import ItemOutcomes
@@ -40,7 +40,7 @@ def source() -> ResultsFolder:
 @pytest.fixture(scope="module")
 def example(source: ResultsFolder) -> list[str]:
     """The pair that the page offers for RewardBench."""
-    return next(b["example"] for b in Comparer(source).choices()["boards"] if b["id"] == "rewardbench")
+    return next(b["example"] for b in ComparisonService(source).choices()["boards"] if b["id"] == "rewardbench")
 
 
 @pytest.fixture(scope="module")
@@ -374,30 +374,30 @@ def test_score_views_are_drawn_and_tabled(opened: OpenPage) -> None:
 
 def test_what_the_server_refuses_is_shown(source: ResultsFolder, tmp_path: Path) -> None:
     """A refusal is a message in place of a comparison, escaped, and is not remembered."""
-    comparer = Comparer(source)
-    answer = comparer.answer("starter", [TINY, "<b>"])
+    service = ComparisonService(source)
+    answer = service.view("starter", [TINY, "<b>"])
     assert 'role="alert"' in answer["html"]
     assert "&lt;b&gt;" in answer["html"]
-    right = comparer.compared("starter", [TINY, LONGEST])
-    assert comparer.compared("starter", [TINY, LONGEST]) is right
-    assert Comparer(ResultsFolder(tmp_path)).choices() == {"boards": []}
+    right = service.compare("starter", [TINY, LONGEST])
+    assert service.compare("starter", [TINY, LONGEST]) is right
+    assert ComparisonService(ResultsFolder(tmp_path)).choices() == {"boards": []}
 
 
 def test_a_name_that_cannot_be_written_is_refused_in_what_can(source: ResultsFolder) -> None:
     """Half of a character in a name is escaped in the message, which the browser is sent as UTF-8."""
-    answer = Comparer(source).answer("starter", [TINY, "\ud800"])
+    answer = ComparisonService(source).view("starter", [TINY, "\ud800"])
     assert "There is no result of &#x27;\\ud800&#x27; on starter." in answer["html"]
     json.dumps(answer, ensure_ascii=False).encode()
 
 
 def test_comparisons_do_not_pile_up(source: ResultsFolder) -> None:
     """Where too many wait already a visitor reads so at once, and the next is served when there is room again."""
-    comparer = Comparer(source)
+    service = ComparisonService(source)
     with ExitStack() as others:
-        for _ in range(WAITING + 1):
-            others.enter_context(comparer._line.place())
-        assert "others are being served or waiting" in comparer.answer("starter", [TINY, LONGEST])["html"]
-    assert "Compared" in comparer.answer("starter", [TINY, LONGEST])["status"]
+        for _ in range(MAX_WAITING + 1):
+            others.enter_context(service._line.place())
+        assert "others are being served or waiting" in service.view("starter", [TINY, LONGEST])["html"]
+    assert "Compared" in service.view("starter", [TINY, LONGEST])["status"]
 
 
 def check(page: Page, width: int) -> None:

@@ -19,7 +19,7 @@ from rb_core.errors import HubError, RewardBenchError
 from rb_core.hub.push import push
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard import derived_files
-from rb_core.space.hub_results import FollowedRepo, results_source
+from rb_core.space.hub_results import HubResults, results_source
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from tests.fakes import hub_server
@@ -48,15 +48,15 @@ def repo(server: Server) -> ResultsRepo:
 
 
 @pytest.fixture
-def followed(repo: ResultsRepo, tmp_path: Path) -> Iterator[FollowedRepo]:
+def followed(repo: ResultsRepo, tmp_path: Path) -> Iterator[HubResults]:
     """Over bundled results of one model, a repository that is followed."""
     floor = ResultsFolder(write_set(tmp_path / "bundled", published("came/with-the-page")))
-    found = FollowedRepo(repo, floor, PERIOD)
+    found = HubResults(repo, floor, PERIOD)
     yield found
     found.stop()
 
 
-def models(source: FollowedRepo) -> list[str]:
+def models(source: HubResults) -> list[str]:
     """The models of the only board."""
     (board,) = source.payload()["boards"]
     return [row[1] for row in board["rows"]]
@@ -70,7 +70,7 @@ def within(seconds: float, holds: Callable[[], bool]) -> bool:
 
 
 def test_a_pushed_result_is_shown_within_a_period(
-    server: Server, repo: ResultsRepo, followed: FollowedRepo, tmp_path: Path
+    server: Server, repo: ResultsRepo, followed: HubResults, tmp_path: Path
 ) -> None:
     """The page shows what is pushed without a restart, and names the commit."""
     server.add_repo(KEY, as_files(published("a/one")))
@@ -78,11 +78,11 @@ def test_a_pushed_result_is_shown_within_a_period(
     assert within(3, lambda: models(followed) == ["a/one"])
     push(REPO, write_set(tmp_path / "set", published("b/two", 0.9)), repo=repo)
     assert within(PERIOD + 1, lambda: models(followed) == ["b/two", "a/one"])
-    assert server.repo(KEY).head[:7] in followed.line()
-    assert "just now" in followed.line()
+    assert server.repo(KEY).head[:7] in followed.status_html()
+    assert "just now" in followed.status_html()
 
 
-def test_an_unchanged_commit_costs_one_request(server: Server, followed: FollowedRepo) -> None:
+def test_an_unchanged_commit_costs_one_request(server: Server, followed: HubResults) -> None:
     """While nothing new is there, a look is one request, and the boards stay the same object."""
     server.add_repo(KEY, as_files(published("a/one")))
     followed.check()
@@ -92,18 +92,18 @@ def test_an_unchanged_commit_costs_one_request(server: Server, followed: Followe
     assert followed.payload() is before
 
 
-def test_the_results_that_came_with_the_page_are_the_floor(server: Server, followed: FollowedRepo) -> None:
+def test_the_results_that_came_with_the_page_are_the_floor(server: Server, followed: HubResults) -> None:
     """Until the hub answers, and when it has no such repository, the bundled results are shown; the line says so."""
     assert models(followed) == ["came/with-the-page"]
-    assert "is being read" in followed.line()
+    assert "is being read" in followed.status_html()
     followed.check()
     assert models(followed) == ["came/with-the-page"]
-    assert "no such repository" in followed.line()
+    assert "no such repository" in followed.status_html()
     assert server.count("GET") == 1
 
 
 @pytest.mark.parametrize("kind", ["500", "429", "401", "cut-down", "wrong-hash", "stall"])
-def test_the_last_good_boards_stay_while_the_hub_fails(server: Server, followed: FollowedRepo, kind: str) -> None:
+def test_the_last_good_boards_stay_while_the_hub_fails(server: Server, followed: HubResults, kind: str) -> None:
     """Whatever the hub does, the last good boards stay, the line says what is wrong, and the next look mends it."""
     server.add_repo(KEY, as_files(published("a/one")))
     followed.check()
@@ -111,44 +111,44 @@ def test_the_last_good_boards_stay_while_the_hub_fails(server: Server, followed:
     server.fail(Fault(kind, times=30, seconds=3 if kind == "stall" else 0))
     followed.check()
     assert models(followed) == ["a/one"]
-    assert PROBLEM in followed.line()
+    assert PROBLEM in followed.status_html()
     server.faults.clear()
     followed.check()
     assert models(followed) == ["b/two"]
-    assert PROBLEM not in followed.line()
+    assert PROBLEM not in followed.status_html()
 
 
 @pytest.mark.parametrize(
     "content", [b"{", b'{"version": 99, "results": "", "boards": []}', b'{"version": 2, "results": "", "boards": [{}]}']
 )
-def test_boards_that_are_none_are_passed_over(server: Server, followed: FollowedRepo, content: bytes) -> None:
+def test_boards_that_are_none_are_passed_over(server: Server, followed: HubResults, content: bytes) -> None:
     """A commit whose leaderboard.json is not one of ours leaves the last good boards."""
     server.add_repo(KEY, as_files(published("a/one")))
     followed.check()
     server.commit(KEY, {derived_files.LEADERBOARD: content})
     followed.check()
     assert models(followed) == ["a/one"]
-    assert "leaderboard.json: " in followed.line()
+    assert "leaderboard.json: " in followed.status_html()
 
 
-def test_what_a_repository_says_is_no_markup(server: Server, followed: FollowedRepo) -> None:
+def test_what_a_repository_says_is_no_markup(server: Server, followed: HubResults) -> None:
     """Text of the repository that comes into the line is escaped."""
     server.add_repo(
         KEY, {derived_files.LEADERBOARD: b'{"version": "<img src=x onerror=alert(1)>", "results": "", "boards": []}'}
     )
     followed.check()
-    assert "&lt;img" in followed.line()
-    assert "<img" not in followed.line()
+    assert "&lt;img" in followed.status_html()
+    assert "<img" not in followed.status_html()
 
 
-def test_the_age_of_a_commit_is_in_words(server: Server, followed: FollowedRepo) -> None:
+def test_the_age_of_a_commit_is_in_words(server: Server, followed: HubResults) -> None:
     """The line says how old the shown commit is."""
     server.add_repo(KEY, as_files(published("a/one")))
     followed.check()
-    shown = followed._shown
+    shown = followed._snapshot
     for ago, words in ((timedelta(days=3, hours=2), "3 days ago"), (timedelta(minutes=61), "1 hour ago")):
-        followed._shown = shown.__class__(shown.payload, shown.commit, datetime.now(UTC) - ago, shown.checked)
-        assert words in followed.line()
+        followed._snapshot = shown.__class__(shown.payload, shown.commit, datetime.now(UTC) - ago, shown.checked)
+        assert words in followed.status_html()
 
 
 def test_a_name_that_is_no_repository_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +171,7 @@ def test_the_page_follows_and_outlives_the_hub(tmp_path: Path, open_page: OpenPa
     with hub_server.serve(tokens={TOKEN: "write"}) as hub:
         repo = ResultsRepo(REPO, HfApi(endpoint=hub.url, token=TOKEN))
         there = hub.add_repo(KEY, as_files(published("a/one")))
-        followed = FollowedRepo(repo, ResultsFolder(tmp_path / "none"), PERIOD)
+        followed = HubResults(repo, ResultsFolder(tmp_path / "none"), PERIOD)
         followed.check()
         page = open_page(at=serve(build(followed.start())))
         rows = page.locator(".rb-scroll tbody tr")
@@ -183,7 +183,7 @@ def test_the_page_follows_and_outlives_the_hub(tmp_path: Path, open_page: OpenPa
         page.reload()
         expect(rows).to_have_count(2)
         expect(line).to_contain_text(there.head[:7])
-    assert within(10, lambda: PROBLEM in followed.line())
+    assert within(10, lambda: PROBLEM in followed.status_html())
     page.reload()
     expect(rows).to_have_count(2)
     expect(line).to_contain_text(PROBLEM)

@@ -17,8 +17,8 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.model_report import model_page
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.schema import ModelRef, Published
-from rb_core.space.hub_results import FollowedRepo
-from rb_core.space.model.tab import page_html, size
+from rb_core.space.hub_results import HubResults
+from rb_core.space.model.report import report_html, size_text
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from tests.fakes import hub_server
@@ -42,7 +42,7 @@ def benchmark(page: Page, name: str) -> Locator:
 
 def html(root: Path, name: str = "a/b") -> str:
     """The page's HTML of a model below a root."""
-    return page_html(model_page(ResultsFolder(root), name))
+    return report_html(model_page(ResultsFolder(root), name))
 
 
 def cell(value: float) -> Estimate:
@@ -80,7 +80,7 @@ def test_a_run_shows_settings_counts_and_a_command(open_page: OpenPage) -> None:
     for text in ("a15e2bfaa1245e5b", "9.537e-07", "2,287,104", "transformers 5.23.0", "f1396957668fb1b4"):
         expect(part.get_by_text(text)).to_be_visible()
     part.get_by_text("Counts", exact=True).click()
-    expect(part.get_by_text("Completions truncated")).to_be_visible()
+    expect(part.get_by_text("Truncated completions")).to_be_visible()
     command = "python -m rb_core evaluate --model builtin/tiny-rm --benchmark starter --out mine"
     expect(part.get_by_text(command)).to_be_visible()
     part.get_by_role("button", name="Copy the command: Score it again").click()
@@ -122,7 +122,7 @@ def test_texts_of_a_result_are_escaped(tmp_path: Path) -> None:
     found = model_page(ResultsFolder(write_set(tmp_path, published("a/b", model=model, published=source))), "a/b") | {
         "hub": "javascript:alert(1)"
     }
-    text = page_html(found)
+    text = report_html(found)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "&lt;i&gt;arch&lt;/i&gt;" in text
     assert not re.search(r"<script|<i>arch|<b>paper|javascript:", text)
@@ -148,7 +148,7 @@ def test_matrices_and_length_are_shown_where_they_are(tmp_path: Path) -> None:
 )
 def test_sizes_are_short(number: float, text: str) -> None:
     """Three digits and a unit."""
-    assert size(number) == text
+    assert size_text(number) == text
 
 
 # ---- followed results
@@ -167,7 +167,7 @@ def test_files_of_followed_results_are_linked_at_the_shown_commit(
     """The result's JSON is linked in the repository at the commit that is shown; bundled results have only a path."""
     server.add_repo(KEY, as_files(published("a/b")))
     shutil.copytree(ROOT / "leaderboard_data" / "results" / "starter", tmp_path / "results" / "starter")
-    source = FollowedRepo(ResultsRepo(REPO, HfApi(endpoint=server.url, token=False)), ResultsFolder(tmp_path))
+    source = HubResults(ResultsRepo(REPO, HfApi(endpoint=server.url, token=False)), ResultsFolder(tmp_path))
     assert source.on_hub() is None
     source.check()
     page = open_page("?model=a/b", at=serve(build(source)), tab="Model")

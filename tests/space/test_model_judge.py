@@ -17,8 +17,8 @@ from rb_core.results.judge_records import Judging
 from rb_core.results.paths import result_path
 from rb_core.results.schema import to_json
 from rb_core.results.storage import read_result
-from rb_core.space.model.judge_html import SHARES, SPENT
-from rb_core.space.model.tab import page_html
+from rb_core.space.model.labels import JUDGE_COST, JUDGE_SHARES
+from rb_core.space.model.report import report_html
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from tests.fakes.judged_runs import BENCHMARK, JUDGE, PANEL, RATER, judged_runs
@@ -62,17 +62,17 @@ def test_a_judges_page_says_how_far_it_can_be_relied_on(open_page: OpenPage, add
     """Shares with their intervals and numbers, what it took, problems by reason, and the settings in words."""
     page = open_page(f"?model={JUDGE}", at=address, tab="Model")
     opened(page)
-    table = part(page).get_by_role("group", name="How far the judge can be relied on")
+    table = part(page).get_by_role("group", name="Reliability of the judge")
     rows = {
         row.locator("th").inner_text(): row.locator("td").all_inner_texts() for row in table.locator("tbody tr").all()
     }
-    assert list(rows) == [share.label for share in SHARES.values()]
-    assert rows["Keeps to its verdict"][0].startswith("73.7 (")  # 14 of the 19 pairs with a verdict in both orders
-    assert rows["Keeps to its verdict"][2] == "19"
-    assert rows["Prefers what is shown first"][2] == "38"
-    assert rows["Prefers its own"][2] == rows["Should prefer its own"][2]
+    assert list(rows) == [share.label for share in JUDGE_SHARES.values()]
+    assert rows["Same verdict in both orders"][0].startswith("73.7 (")  # 14 of the 19 pairs with a verdict in both orders
+    assert rows["Same verdict in both orders"][2] == "19"
+    assert rows["Prefers the first position"][2] == "38"
+    assert rows["Prefers its own"][2] == rows["Own is better"][2]
     said = part(page)
-    for text in ("Without a verdict because: no verdict that can be read", "Cost (US dollars)", "50 is fair for pairs"):
+    for text in ("No verdict because: no verdict that can be read", "Cost (US dollars)", "50 is unbiased for pairs"):
         expect(said.get_by_text(text)).to_be_visible()
     expect(said).to_contain_text(
         "pairwise: which of two completions is better, for every two of them and in both orders"
@@ -87,7 +87,7 @@ def test_a_panels_page_has_its_members_and_their_agreement(open_page: OpenPage, 
     """Each judge is a row with its shares; kappa and alpha, the vote, and a command with all of them."""
     page = open_page(f"?model={PANEL.replace('+', '%2B')}", at=address, tab="Model")
     opened(page)
-    table = part(page).get_by_role("group", name="The judges of the panel")
+    table = part(page).get_by_role("group", name="Judges of the panel")
     assert table.locator("tbody th").all_inner_texts() == ["org/one", "org/three", "org/two"]
     expect(part(page)).to_contain_text("Fleiss’ kappa")
     expect(part(page)).to_contain_text("org/one, org/two, org/three")
@@ -97,10 +97,10 @@ def test_a_panels_page_has_its_members_and_their_agreement(open_page: OpenPage, 
 
 def test_ratings_have_no_order_to_matter(root: Path) -> None:
     """A judge that rated one at a time says so where shares would stand, and counts ratings without probabilities."""
-    html = page_html(model_page(ResultsFolder(root), RATER))
-    assert "Keeps to its verdict" not in html
+    html = report_html(model_page(ResultsFolder(root), RATER))
+    assert "Same verdict in both orders" not in html
     assert "Prefers the longer" in html
-    assert f"<dt>{SPENT['plain_ratings']}</dt><dd>" in html
+    assert f"<dt>{JUDGE_COST['plain_ratings']}</dt><dd>" in html
     assert "<dt>Ratings are expected values</dt><dd>yes</dd>" in html
 
 
@@ -124,7 +124,7 @@ def test_what_others_wrote_of_a_judge_is_text(root: Path, tmp_path: Path) -> Non
     path = tmp_path / bad.path()
     path.parent.mkdir(parents=True)
     path.write_bytes(to_json(bad))
-    html = page_html(model_page(ResultsFolder(tmp_path), PANEL))
+    html = report_html(model_page(ResultsFolder(tmp_path), PANEL))
     assert html.count("&lt;img src=x") > 5
     assert "<img" not in html
 

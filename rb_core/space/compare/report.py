@@ -1,0 +1,64 @@
+"""Render a comparison: verdicts, scores side by side, disagreements, and views of the score files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from rb_core.leaderboard.comparison import p_words, points
+from rb_core.space.compare import charts
+from rb_core.space.html import render
+
+Plain = Mapping[str, Any]
+
+
+def comparison_html(comparison: Plain) -> Markup:
+    """Return the whole report of a comparison."""
+    names = short_names([model["name"] for model in comparison["models"]])
+    return render(
+        "compare/report.html",
+        comparison=comparison,
+        names=names,
+        row_groups=row_groups(comparison["rows"]),
+        disagreements=[disagreement_rows(comparison["rows"], i, pair) for i, pair in enumerate(comparison["pairs"])],
+        model_address=lambda name: "?" + urlencode({"tab": "model", "model": name, "board": comparison["benchmark"]}),
+        quantile_labels=lambda quantiles: [f"{100 * float(level):.0f}%" for level in quantiles],
+        points=points,
+        p_words=p_words,
+        charts=charts,
+    )
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return each name without its organisation, or in full where two models share the rest."""
+    counts = Counter(name.rpartition("/")[2] for name in names)
+    return {name: short if counts[short := name.rpartition("/")[2]] == 1 else name for name in names}
+
+
+def row_groups(rows: Sequence[Plain]) -> list[tuple[str, list[Plain], float]]:
+    """Return (title, rows, half the axis of their differences): score and sections, then each section's subsets."""
+    groups = {"": [row for row in rows if row["level"] != "subset"]}
+    for row in rows:
+        if row["level"] == "subset":
+            title = f"Subsets of {row['section']}" if row["section"] else "Subsets in no section"
+            groups.setdefault(title, []).append(row)
+    return [(title, members, largest_end(members)) for title, members in groups.items() if members]
+
+
+def largest_end(rows: Sequence[Plain]) -> float:
+    """Return the largest absolute value of the rows' differences and of their intervals' ends."""
+    differences = [pair["difference"] for row in rows for pair in row["pairs"]]
+    ends = [difference[name] for difference in differences for name in ("value", "low", "high")]
+    return max((abs(end) for end in ends if end is not None), default=0.0)
+
+
+def disagreement_rows(rows: Sequence[Plain], pair_index: int, pair: Plain) -> list[tuple[str, Plain]]:
+    """Return (name, counts) of all examples and of each subset; empty without outcomes of single examples."""
+    if pair["agreement"] is None:
+        return []
+    subsets = [(row["name"], row["pairs"][pair_index]["agreement"]) for row in rows if row["level"] == "subset"]
+    return [("All examples", pair["agreement"]), *((name, counts) for name, counts in subsets if counts)]

@@ -1,0 +1,104 @@
+"""Render a model's page: results on all benchmarks, weak spots, settings and commands.
+
+Results are files that others wrote: the templates escape every text, and link only to web addresses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from rb_core.leaderboard.weak_spots import RULE
+from rb_core.space.html import Plain, labelled, number_text, render
+from rb_core.space.judge_modes import MODE_DESCRIPTIONS
+from rb_core.space.model import labels
+
+MAX_WEAK_SPOTS = 8
+NO_ESTIMATE: Plain = {"value": None, "low": None, "high": None}
+
+Facts = list[tuple[str, str]]
+
+
+def report_html(report: Plain) -> Markup:
+    """Return the page of a report by `model_report`."""
+    return render(
+        "model/report.html",
+        report=report,
+        size=size_text(report["parameters"]) if report["parameters"] else None,
+        max_weak_spots=MAX_WEAK_SPOTS,
+        weak_spot_rule=RULE,
+        noise_words={True: "significant", False: "may be noise", None: "no interval"},
+        count_facts=count_facts,
+        setting_facts=setting_facts,
+        judge_cost_facts=judge_cost_facts,
+        judge_shares=labels.JUDGE_SHARES,
+        shown_shares=shown_shares,
+        share_labels=lambda names: [labels.JUDGE_SHARES[name].label for name in names],
+        agreement_facts=lambda agreement: labelled(labels.PANEL_AGREEMENT, agreement),
+        no_estimate=NO_ESTIMATE,
+    )
+
+
+def count_facts(entry: Plain) -> Facts:
+    """Return the numbers of examples and completions of a benchmark's entry, empty without any."""
+    counts, notes, margins = entry.get("counts"), entry.get("notes"), entry.get("margins")
+    if not counts:
+        return []
+    facts = [(label, number_text(counts[name])) for name, label in labels.COUNTS.items()]
+    facts += [(f"Unscored because: {reason}", number_text(n)) for reason, n in counts["reasons"].items()]
+    facts += [(label, number_text(notes[name])) for name, label in labels.NOTES.items()] if notes else []
+    if margins:
+        spread = f"{number_text(margins['mean'])}, standard deviation {number_text(margins['std'])}"
+        facts.append(("Mean margin, in the model's units", spread))
+    return facts
+
+
+def setting_facts(entry: Plain) -> Facts:
+    """Return how the model, the data and the run were set up."""
+    settings, run = entry["settings"], entry["run"]
+    facts = labelled(labels.SETTINGS, settings)
+    facts += judge_setting_facts(settings["judge"]) if "judge" in settings else []
+    facts += labelled(labels.DATA, entry["data"])
+    if run:
+        facts += labelled(labels.RUN, run)
+        facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in run["versions"].items())))
+    return facts
+
+
+def judge_setting_facts(judge: Plain) -> Facts:
+    """Return how a judge was prompted and read. judge: a `JudgeRef` as JSON."""
+    mode = judge["mode"]
+    facts = [("Asked", f"{mode}: {MODE_DESCRIPTIONS[mode].asks}")]
+    if judge.get("panel"):
+        facts.append(("Judges of the panel", ", ".join(judge["panel"])))
+    backends = judge["backend"].split(", ")
+    sources = [labels.JUDGE_BACKENDS.get(name, f"the inference provider {name}") for name in backends]
+    facts.append(("Replies come from", " and ".join(sources)))
+    for name, template in judge["templates"].items():
+        text = f"{template['name']}, version {template['version']}, SHA-256 {template['sha256']}"
+        facts.append((f"Template for {name}", text))
+    if generation := judge.get("generation"):
+        pairs = ", ".join(f"{name} {value}" for name, value in generation.items())
+        facts.append(("Generation settings of the model", pairs))
+    return facts + labelled(labels.JUDGE_SETTINGS, judge)
+
+
+def judge_cost_facts(judging: Plain) -> Facts:
+    """Return the requests, tokens and failed verdicts of a judge's run. judging: `Judging` as JSON."""
+    problems = [(f"No verdict because: {reason}", number_text(n)) for reason, n in judging["problems"].items()]
+    return labelled(labels.JUDGE_COST, judging) + problems
+
+
+def shown_shares(judgings: Iterable[Plain]) -> list[str]:
+    """Return the names of the shares that at least one of these judges has."""
+    records = list(judgings)
+    return [name for name in labels.JUDGE_SHARES if any(record[name] for record in records)]
+
+
+def size_text(parameters: float) -> str:
+    """Return a number of parameters with three significant digits, such as 8.03B or 494M."""
+    for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if parameters >= unit:
+            return f"{parameters / unit:.3g}{name}"
+    return f"{parameters:.0f}"
