@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -53,6 +54,11 @@ def results_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "leaderboard_data", root, dirs_exist_ok=True)
     (root / "results" / "starter" / "broken.json").write_text("{", encoding="utf-8")
     return root
+
+
+def compact(html: str) -> str:
+    """Return HTML without the white space between its tags."""
+    return re.sub(r">\s+<", "><", html)
 
 
 @contextmanager

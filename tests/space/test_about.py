@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from html import escape
 
 import pytest
+from markupsafe import escape
 from playwright.sync_api import expect
 
 from rb_core.benchmarks.registry import BENCHMARKS
@@ -15,7 +15,7 @@ from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.labels import JUDGE_SHARES
 from rb_core.stats.intervals import REPLICATES
 from rb_core.stats.metrics import TIES_WEIGHTS
-from tests.space.conftest import OpenPage
+from tests.space.conftest import OpenPage, compact
 
 
 @pytest.mark.parametrize("spec", BENCHMARKS.values(), ids=lambda spec: spec.id)
@@ -41,7 +41,7 @@ def test_every_benchmark_stands_with_its_sections_and_weights(open_page: OpenPag
 
 def test_numbers_in_the_text_are_the_ones_computed_with() -> None:
     """Replicates, the weights of the Ties score, tie rules, licences and citations come from where they are used."""
-    html = about_html(BENCHMARKS.values())
+    html = compact(about_html(BENCHMARKS.values()))
     assert f"{REPLICATES:,} times" in html
     weights = re.findall(r'<th scope="row" class="rb-num">(\d\.\d\d)</th>', html)
     assert [float(weight) for weight in weights] == list(TIES_WEIGHTS.values())
@@ -53,7 +53,7 @@ def test_numbers_in_the_text_are_the_ones_computed_with() -> None:
 
 def test_every_way_to_ask_a_judge_and_every_share_is_explained() -> None:
     """Modes and shares come from the words that the other tabs have."""
-    html = about_html(BENCHMARKS.values())
+    html = compact(about_html(BENCHMARKS.values()))
     for mode, about in MODE_DESCRIPTIONS.items():
         assert f"<code>{mode}</code></th><td>{escape(about.asks)}</td><td>{escape(about.score)}</td>" in html
     for share in JUDGE_SHARES.values():
@@ -69,7 +69,7 @@ def test_a_record_that_changes_changes_the_text() -> None:
         licence="MIT",
         sections=(*spec.sections[:4], replace(spec.sections[4], headline_weight=4.0)),
     )
-    before, after = about_html([spec]), about_html([other])
+    before, after = compact(about_html([spec])), compact(about_html([other]))
     share = '<td class="rb-num">4</td><td class="rb-num">50.0%</td>'
     for text in (share, "earns 1/k", "<td>MIT</td>"):
         assert text in after

@@ -386,7 +386,7 @@ def test_what_the_server_refuses_is_shown(source: ResultsFolder, tmp_path: Path)
 def test_a_name_that_cannot_be_written_is_refused_in_what_can(source: ResultsFolder) -> None:
     """Half of a character in a name is escaped in the message, which the browser is sent as UTF-8."""
     answer = ComparisonService(source).view("starter", [TINY, "\ud800"])
-    assert "There is no result of &#x27;\\ud800&#x27; on starter." in answer["html"]
+    assert "There is no result of &#39;\\ud800&#39; on starter." in answer["html"]
     json.dumps(answer, ensure_ascii=False).encode()
 
 
@@ -395,8 +395,8 @@ def test_comparisons_do_not_pile_up(source: ResultsFolder) -> None:
     service = ComparisonService(source)
     with ExitStack() as others:
         for _ in range(MAX_WAITING + 1):
-            others.enter_context(service._line.place())
-        assert "others are being served or waiting" in service.view("starter", [TINY, LONGEST])["html"]
+            others.enter_context(service._line.admit())
+        assert "being served or waiting" in service.view("starter", [TINY, LONGEST])["html"]
     assert "Compared" in service.view("starter", [TINY, LONGEST])["status"]
 
 
