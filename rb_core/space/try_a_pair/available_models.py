@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rb_core.errors import RewardBenchError, hub_errors
 from rb_core.models.options import MODES, Mode
 from rb_core.models.registry import RECORDS
-from rb_core.scorers.judge.connection import Server
+from rb_core.scorers.judge.http_session import Endpoint
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _judge(entry: str, mode: Mode) -> ListedJudge:
         raise RewardBenchError("RB_LIVE_JUDGES lists an entry without a name; say NAME@BASE_URL, or a folder or hub id")
     if served:
         try:
-            Server(f"http{rest}")
+            Endpoint.of_server(f"http{rest}")
         except RewardBenchError as error:
             raise RewardBenchError(f"RB_LIVE_JUDGES, {name}: {error}") from error
         return ListedJudge(name, name, f"http{rest}", mode)

@@ -50,16 +50,16 @@ TOO_LONG = (
 def test_a_prompt_that_does_not_fit_is_known_by_every_servers_words(said: str, status: int) -> None:
     """The words of thirteen servers mean the same, for every kind of request."""
     for request in (PLAIN, PROBED, STRUCTURED):
-        assert chat_completions.meaning(status, said, request) == "too long"
+        assert chat_completions.classify_refusal(status, said, request) == "too long"
 
 
 @pytest.mark.parametrize(
     ("status", "said", "request_", "meaning"),
     [
-        (400, "max_tokens must be at least 1", PLAIN, "refused"),
-        (400, "Unsupported value: 'temperature' does not support 0 with this model.", PLAIN, "refused"),
-        (402, "You have exceeded your monthly credits", PLAIN, "refused"),
-        (405, "Method Not Allowed", PLAIN, "refused"),
+        (400, "max_tokens must be at least 1", PLAIN, "other"),
+        (400, "Unsupported value: 'temperature' does not support 0 with this model.", PLAIN, "other"),
+        (402, "You have exceeded your monthly credits", PLAIN, "other"),
+        (405, "Method Not Allowed", PLAIN, "other"),
         (401, "Incorrect API key", PLAIN, "no key"),
         (403, "forbidden", PLAIN, "no key"),
         (404, "", PLAIN, "no model"),
@@ -70,14 +70,14 @@ def test_a_prompt_that_does_not_fit_is_known_by_every_servers_words(said: str, s
         (422, "Unexpected fields in the request: ['logprobs', 'top_logprobs']", PROBED, "no logprobs"),
         (400, "top_logprobs must be at most 5", PROBED, "no logprobs"),
         # what was not asked for is not what the server refuses
-        (400, "logprobs and response_format are fine", PLAIN, "refused"),
-        *((status, "busy", PLAIN, "again") for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
-        (500, "maximum context length", PLAIN, "again"),
+        (400, "logprobs and response_format are fine", PLAIN, "other"),
+        *((status, "busy", PLAIN, "transient") for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
+        (500, "maximum context length", PLAIN, "transient"),
     ],
 )
 def test_a_refusal_means_one_thing(status: int, said: str, request_: Request, meaning: str) -> None:
     """Status and words decide together."""
-    assert chat_completions.meaning(status, said, request_) == meaning
+    assert chat_completions.classify_refusal(status, said, request_) == meaning
 
 
 @pytest.mark.parametrize(
@@ -93,34 +93,33 @@ def test_a_refusal_means_one_thing(status: int, said: str, request_: Request, me
         ("{}", ""),
         ('{"error": null}', ""),
         ('"\\u001b[31mNo."', "?[31mNo."),
-        ("x" * 1000, "x" * chat_completions.MAX_WORDS),
-        ("[" * 100_000, "[" * chat_completions.MAX_WORDS),
+        ("x" * 1000, "x" * chat_completions.MAX_MESSAGE),
+        ("[" * 100_000, "[" * chat_completions.MAX_MESSAGE),
     ],
 )
 def test_the_first_line_of_a_refusal_is_found(body: str, words: str) -> None:
     """Wherever a server puts it, bounded, and without what a terminal would obey."""
-    assert chat_completions.words(body) == words
+    assert chat_completions.refusal_message(body) == words
 
 
 def test_a_request_has_only_the_fields_it_needs() -> None:
-    """Nothing is sent as null, and a text that cannot be sent is mended."""
-    assert chat_completions.fields(PLAIN, Decoding(0.5, 99, 7)) == (
-        [{"role": "user", "content": "Which?"}],
-        {"max_tokens": 16, "temperature": 0.5, "seed": 7},
-    )
-    assert chat_completions.fields(PROBED, Decoding()).parameters.keys() == {
-        "max_tokens",
-        "temperature",
-        "seed",
-        "logprobs",
-        "top_logprobs",
+    """Nothing is sent as null, and a lone surrogate is replaced."""
+    assert chat_completions.request_body("m", PLAIN, Decoding(0.5, 99, 7)) == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "Which?"}],
+        "max_tokens": 16,
+        "temperature": 0.5,
+        "seed": 7,
+        "stream": False,
     }
+    added = chat_completions.request_body("m", PROBED, Decoding()).keys() - {"model", "messages", "stream"}
+    assert added == {"max_tokens", "temperature", "seed", "logprobs", "top_logprobs"}
     half = Request(({"role": "user", "content": "a\ud800b"},), 1)
-    assert chat_completions.fields(half, Decoding()).messages == [{"role": "user", "content": "a?b"}]
+    assert chat_completions.request_body("m", half, Decoding())["messages"][0]["content"] == "a?b"
 
 
 def read(scripted: Scripted, request: Request = PLAIN) -> Any:
-    return chat_completions.reply(json.dumps(completion(scripted, {"messages": []})).encode(), request)
+    return chat_completions.parse_reply(json.dumps(completion(scripted, {"messages": []})).encode(), request)
 
 
 def test_a_reply_has_text_reasoning_usage_and_how_it_ended() -> None:
@@ -191,18 +190,18 @@ def test_no_body_breaks_the_reader(body: Any, message: Any, logprobs: Any, usage
     for sent in (body, {"choices": [choice], "usage": usage}):
         content = json.dumps(sent).encode()
         try:
-            reply = chat_completions.reply(content, PROBED)
-        except chat_completions.UnusableError:
+            reply = chat_completions.parse_reply(content, PROBED)
+        except chat_completions.UnusableAnswerError:
             continue
         assert isinstance(reply.text, str)
         assert all(math.isfinite(token.logprob) for token in reply.tokens)
-        assert isinstance(chat_completions.words(content.decode()), str)
+        assert isinstance(chat_completions.refusal_message(content.decode()), str)
 
 
 @given(st.binary(max_size=50))
 def test_no_bytes_break_the_reader(content: bytes) -> None:
     """What is not JSON is unusable."""
-    with pytest.raises(chat_completions.UnusableError):
-        chat_completions.reply(content, PLAIN)
-    with pytest.raises(chat_completions.UnusableError):
-        chat_completions.reply(b"[" * 200_000, PLAIN)
+    with pytest.raises(chat_completions.UnusableAnswerError):
+        chat_completions.parse_reply(content, PLAIN)
+    with pytest.raises(chat_completions.UnusableAnswerError):
+        chat_completions.parse_reply(b"[" * 200_000, PLAIN)
