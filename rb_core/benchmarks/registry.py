@@ -1,4 +1,4 @@
-"""The benchmarks this package knows. To add one, see the README beside this file."""
+"""The benchmarks of this package. To add one, see the README beside this file."""
 
 from __future__ import annotations
 
