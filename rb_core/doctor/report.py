@@ -1,28 +1,34 @@
-"""A report: what a check is and what it found, for programs and for people."""
+"""The report of an examination, as JSON and as text for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from rb_core.doctor.measurements import Patient
-
 Status = Literal["PASS", "WARN", "FAIL", "FACT", "SKIP"]
 _STYLES: dict[Status, str] = {"PASS": "green", "WARN": "yellow", "FAIL": "bold red", "FACT": "cyan", "SKIP": "dim"}
 
 
-@dataclass(frozen=True)
-class Check:
-    """One line of a report. found: what was seen; advice: what to do about it, "" where there is nothing to do.
+class Observation(NamedTuple):
+    """The outcome of a check.
 
-    status: PASS and FAIL judge; WARN is what may surprise; FACT judges nothing; SKIP could not be checked.
+    status: PASS, FAIL, WARN (may surprise a user), FACT (no judgement) or SKIP (could not be checked).
+    found: what was observed.
+    advice: what to do about it, or "".
     """
+
+    status: Status
+    found: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One line of a report: an observation with the id and title of its check."""
 
     id: str
     title: str
@@ -32,9 +38,13 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Marked:
-    """The probe conversation as the model is fed it: tokens are the texts of ids, start is the completion's first
-    token, read the first and the last token that the score is read at (None: the model reads it as a whole)."""
+class TokenizedConversation:
+    """The probe conversation as the model gets it.
+
+    tokens: the texts of `ids`.
+    start: index of the completion's first token.
+    read: first and last index at which the score is read; None for a model that reads the conversation as a whole.
+    """
 
     text: str
     ids: tuple[int, ...]
@@ -45,22 +55,24 @@ class Marked:
 
 @dataclass(frozen=True)
 class Report:
-    """What an examination found. model: as the user named it; conversation: None where none could be rendered."""
+    """The results of all checks of a model. model: its name as the user wrote it.
+
+    conversation: the probe conversation, None if the chat template cannot render it.
+    """
 
     model: str
-    checks: tuple[Check, ...]
-    conversation: Marked | None = None
+    checks: tuple[CheckResult, ...]
+    conversation: TokenizedConversation | None = None
 
     @property
     def failed(self) -> bool:
-        """Whether any check failed."""
         return any(check.status == "FAIL" for check in self.checks)
 
     def count(self, status: Status) -> int:
         return sum(check.status == status for check in self.checks)
 
     def to_json(self) -> dict[str, Any]:
-        """{"model", "failed", "counts": {status: n}, "checks": [{"id", "title", "status", "found", "advice"}],
+        """Return {"model", "failed", "counts": {status: n}, "checks": [{"id", "title", "status", "found", "advice"}],
         "conversation": {"text", "ids", "tokens", "start", "read"} or null}."""
         return {
             "model": self.model,
@@ -71,32 +83,8 @@ class Report:
         }
 
 
-class Finding(NamedTuple):
-    """What a check found, before it has its name."""
-
-    status: Status
-    found: str
-    advice: str = ""
-
-
-@dataclass(frozen=True)
-class Item:
-    """A check to be made. needs: the steps of conformance.admit that it builds on; kinds: of models it applies to."""
-
-    id: str
-    title: str
-    needs: tuple[str, ...]
-    find: Callable[[Patient], Finding]
-    kinds: tuple[str, ...] = ("classifier", "implicit")
-
-
-def unchecked(reason: str) -> str:
-    """The reason's first clause: the check of the fault itself has the whole."""
-    return f"not checked: {reason.partition(';')[0]}"
-
-
 def show(report: Report, console: Console) -> None:
-    """Print a report: a line a check, then the probe conversation, then the sum."""
+    """Print a report: one line per check, the probe conversation, and the counts."""
     console.print(Text(report.model, style="bold"))
     lines = Table.grid(padding=(0, 1))
     for check in report.checks:
@@ -107,32 +95,29 @@ def show(report: Report, console: Console) -> None:
     console.print(lines)
     if report.conversation is not None:
         _show_conversation(report.conversation, console)
-    counts = (
-        (report.count("FAIL"), "failed"),
-        (report.count("WARN"), "warnings"),
-        (report.count("SKIP"), "not checked"),
-    )
-    console.print(", ".join(f"{count} {what}" for count, what in counts))
+    failed, warnings, skipped = report.count("FAIL"), report.count("WARN"), report.count("SKIP")
+    console.print(f"{failed} failed, {warnings} warnings, {skipped} not checked")
 
 
-def _show_conversation(marked: Marked, console: Console) -> None:
+def _show_conversation(conversation: TokenizedConversation, console: Console) -> None:
+    """Print the text, and the tokens around its ends and around the places with a note."""
     console.print(Text("\nThe probe conversation, as text and as tokens", style="bold"))
-    console.print(Text("\n".join(f"  | {line}" for line in marked.text.split("\n"))), soft_wrap=True)
-    notes = {marked.start: "the completion starts"}
-    if marked.read is not None:
-        first, last = marked.read
-        notes[last] = "the score is read here" if first == last else "the last that is read"
+    console.print(Text("\n".join(f"  | {line}" for line in conversation.text.split("\n"))), soft_wrap=True)
+    notes = {conversation.start: "the completion starts"}
+    if conversation.read is not None:
+        first, last = conversation.read
+        notes[last] = "the score is read here" if first == last else "the last token that is read"
         if first != last:
-            notes[first] = "the first that is read"
-    near = {i + step for i in (0, len(marked.ids) - 1, *notes) for step in (-2, -1, 0, 1, 2)}
-    tokens, skipped = Table.grid(padding=(0, 2)), False
-    for i, (token, text) in enumerate(zip(marked.ids, marked.tokens, strict=True)):
-        if i not in near:
+            notes[first] = "the first token that is read"
+    shown = {i + offset for i in (0, len(conversation.ids) - 1, *notes) for offset in (-2, -1, 0, 1, 2)}
+    table, skipped = Table.grid(padding=(0, 2)), False
+    for i, (token_id, token) in enumerate(zip(conversation.ids, conversation.tokens, strict=True)):
+        if i not in shown:
             skipped = True
             continue
         if skipped:
-            tokens.add_row("", "...")
+            table.add_row("", "...")
             skipped = False
         note = Text(f"<- {notes[i]}" if i in notes else "", style="yellow")
-        tokens.add_row(Text(f"  {i}"), Text(str(token)), Text(repr(text)), note)
-    console.print(tokens)
+        table.add_row(Text(f"  {i}"), Text(str(token_id)), Text(repr(token)), note)
+    console.print(table)

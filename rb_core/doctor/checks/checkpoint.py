@@ -1,161 +1,147 @@
-"""Checks of the checkpoint: what is saved and declared, and what it is measured against."""
+"""Checks of the checkpoint: weights, head, tokenizer, declared settings, and the reference model."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from rb_core.doctor.probe import eos_ids, named
-from rb_core.doctor.report import Finding, Status
-
-if TYPE_CHECKING:
-    from rb_core.doctor.measurements import Patient
+from rb_core.doctor.inspection import InspectedModel
+from rb_core.doctor.measurements import find_head, head_norm, nonfinite_parameters
+from rb_core.doctor.report import Observation
+from rb_core.scorers.loading import NO_LIMIT, quantization_of
 
 
-def find_kind(patient: Patient) -> Finding:
-    config = patient.spec.checkpoint.config
-    named = ", ".join(map(str, config.get("architectures") or ())) or "no architecture"
-    said = f"{patient.spec.kind}; the config names {named}, model type {config.get('model_type', 'not said')}"
-    if "model" in patient.faults:
-        return Finding("FAIL", f"{said}; {patient.faults['model']}", "mend the checkpoint, or give another --kind")
-    return Finding("PASS", f"{said}; loaded as {type(patient.model).__name__}")
+def inspect_kind(model: InspectedModel) -> Observation:
+    config = model.spec.checkpoint.config
+    architectures = ", ".join(map(str, config.get("architectures") or ())) or "none"
+    found = f"{model.spec.kind}; architecture {architectures}, model type {config.get('model_type', 'none')}"
+    if "model" in model.failures:
+        return Observation(
+            "FAIL", f"{found}; {model.failures['model']}", "correct the checkpoint, or pass another --kind"
+        )
+    return Observation("PASS", f"{found}; loaded as {type(model.network).__name__}")
 
 
-def find_tokenizer(patient: Patient) -> Finding:
-    if "tokenizer" in patient.faults:
-        return Finding("FAIL", patient.faults["tokenizer"], "add the tokenizer's files to the checkpoint")
-    tokenizer = patient.tokenizer
-    found = f"{type(tokenizer).__name__} of {len(tokenizer)} tokens"
-    if "model" in patient.faults:
-        return Finding("PASS", found)
-    rows = patient.model.get_input_embeddings().weight.shape[0]
-    if len(tokenizer) > rows:
-        advice = "a text with one of the tokens beyond cannot be scored: is it the tokenizer the model came with?"
-        return Finding("WARN", f"{found}, but the model has embeddings for {rows}", advice)
-    return Finding("PASS", f"{found}; the model has embeddings for {rows}")
+def inspect_tokenizer(model: InspectedModel) -> Observation:
+    if "tokenizer" in model.failures:
+        return Observation("FAIL", model.failures["tokenizer"], "add the tokenizer's files to the checkpoint")
+    tokenizer = model.tokenizer
+    found = f"{type(tokenizer).__name__} with {len(tokenizer)} tokens"
+    if "model" in model.failures:
+        return Observation("PASS", found)
+    embeddings = model.network.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > embeddings:
+        advice = "a text with one of the other tokens cannot be scored: is this the tokenizer of the model?"
+        return Observation("WARN", f"{found}, but the model has only {embeddings} embeddings", advice)
+    return Observation("PASS", f"{found}; the model has {embeddings} embeddings")
 
 
-def find_weights(patient: Patient) -> Finding:
-    from rb_core.doctor.measurements import weights_not_finite
-
-    if "weights" in patient.faults:
-        advice = "publish the checkpoint with the head it was trained with, and nothing that has no place in it"
-        return Finding("FAIL", patient.faults["weights"], advice)
-    broken = weights_not_finite(patient.model)
+def inspect_weights(model: InspectedModel) -> Observation:
+    if "weights" in model.failures:
+        advice = "publish the checkpoint with the head that it was trained with, and without unused weights"
+        return Observation("FAIL", model.failures["weights"], advice)
+    broken = nonfinite_parameters(model.network)
     if broken:
-        named = ", ".join(broken[:4]) + (f" and {len(broken) - 4} more" if len(broken) > 4 else "")
-        return Finding("FAIL", f"NaN or infinity in {named}", "the checkpoint is damaged, or its dtype cannot hold it")
-    count = sum(1 for _ in patient.model.parameters())
-    return Finding("PASS", f"all {count} there, none left over, all finite")
+        names = ", ".join(broken[:4]) + (f" and {len(broken) - 4} more" if len(broken) > 4 else "")
+        return Observation("FAIL", f"NaN or infinity in {names}", "the checkpoint is damaged, or its dtype overflows")
+    count = sum(1 for _ in model.network.parameters())
+    return Observation("PASS", f"all {count} parameters are present and finite, and none is unused")
 
 
-def find_head(patient: Patient) -> Finding:
-    from rb_core.doctor.measurements import head_numbers, head_of
-
-    found = head_of(patient.model)
-    if found is None:
-        return Finding("WARN", "no linear layer makes the outputs; the model's own forward pass is trusted")
-    name, head = found
-    norm, empty = head_numbers(head)
+def inspect_head(model: InspectedModel) -> Observation:
+    named_head = find_head(model.network)
+    if named_head is None:
+        return Observation("WARN", "no linear layer makes the outputs; the model's own forward pass is used")
+    name, head = named_head
+    norm, zero_outputs = head_norm(head)
     bias = "no bias" if head.bias is None else f"bias {', '.join(f'{b:.3g}' for b in head.bias.float().tolist()[:4])}"
-    said = f"{name}: {head.in_features} inputs, {head.out_features} output(s), {bias}, norm {norm:.3g}"
-    if empty:
-        which = "its weights are" if empty == head.out_features else f"the weights of {empty} outputs are"
-        status: Status = "FAIL" if empty == head.out_features else "WARN"
-        return Finding(status, f"{said}; {which} all zero", "the head was never trained, or not saved")
-    return Finding("PASS", said)
+    found = f"{name}: {head.in_features} inputs, {head.out_features} output(s), {bias}, norm {norm:.3g}"
+    if zero_outputs == head.out_features:
+        return Observation("FAIL", f"{found}; its weights are all zero", "the head was never trained, or not saved")
+    if zero_outputs:
+        found = f"{found}; the weights of {zero_outputs} outputs are all zero"
+        return Observation("WARN", found, "these outputs were never trained, or not saved")
+    return Observation("PASS", found)
 
 
-def find_output(patient: Patient) -> Finding:
-    count = patient.model.config.num_labels
-    if "output" in patient.faults:
-        advice = "declare it with --output-index or --output-weights, as the model's authors say"
-        return Finding("FAIL", patient.faults["output"], advice)
-    sign = "lower is better" if patient.spec.lower_is_better else "higher is better"
-    said = "the one output" if patient.output.weights is None else f"{count} outputs, {patient.output}"
-    return Finding("PASS", f"{said}; raw, {sign}")
+def inspect_output(model: InspectedModel) -> Observation:
+    if "output" in model.failures:
+        advice = "choose one with --output-index or --output-weights, as the model's authors document it"
+        return Observation("FAIL", model.failures["output"], advice)
+    outputs = "single output" if model.output.weights is None else f"{model.network.config.num_labels} outputs, "
+    outputs += "" if model.output.weights is None else str(model.output)
+    return Observation("PASS", f"{outputs}; raw, {'lower' if model.spec.lower_is_better else 'higher'} is better")
 
 
-def find_setup(patient: Patient) -> Finding:
-    from rb_core.scorers.loading import quantization_of
-
-    config, model = patient.spec.checkpoint.config, patient.model
-    saved = config.get("dtype") or config.get("torch_dtype") or "not said in the config"
-    parameters = sum(p.numel() for p in model.parameters())
+def inspect_setup(model: InspectedModel) -> Observation:
+    config, network = model.spec.checkpoint.config, model.network
+    saved_dtype = config.get("dtype") or config.get("torch_dtype") or "not in the config"
     parts = (
-        f"{parameters:,} parameters",
-        f"dtype {str(model.dtype).removeprefix('torch.')} (checkpoint: {saved})",
-        f"attention {model.config._attn_implementation}",
-        f"device {model.device}",
-        f"quantisation {quantization_of(model) or 'none'}",
+        f"{sum(p.numel() for p in network.parameters()):,} parameters",
+        f"dtype {str(network.dtype).removeprefix('torch.')} (checkpoint: {saved_dtype})",
+        f"attention {network.config._attn_implementation}",
+        f"device {network.device}",
+        f"quantisation {quantization_of(network) or 'none'}",
     )
-    return Finding("FACT", ", ".join(parts))
+    return Observation("FACT", ", ".join(parts))
 
 
-def find_max_length(patient: Patient) -> Finding:
-    if "max_length" in patient.faults:
-        return Finding("FAIL", patient.faults["max_length"], "give --max-length within the model's own limit")
-    from rb_core.scorers.loading import NO_LIMIT
-
-    own = getattr(patient.model.config.get_text_config(), "max_position_embeddings", None)
-    habit = patient.tokenizer.model_max_length
-    said = f"config {own or 'says nothing'}, tokenizer {habit if habit < NO_LIMIT else 'says nothing'}"
-    return Finding("FACT", f"{patient.chat.max_length if _has_chat(patient) else patient.max_length} tokens ({said})")
-
-
-def _has_chat(patient: Patient) -> bool:
-    return "template" not in patient.faults
+def inspect_max_length(model: InspectedModel) -> Observation:
+    if "max_length" in model.failures:
+        return Observation("FAIL", model.failures["max_length"], "pass a --max-length within the model's limit")
+    config_limit = getattr(model.network.config.get_text_config(), "max_position_embeddings", None)
+    tokenizer_limit = model.tokenizer.model_max_length
+    limits = f"config {config_limit or 'none'}, tokenizer {tokenizer_limit if tokenizer_limit < NO_LIMIT else 'none'}"
+    length = model.max_length if "template" in model.failures else model.chat.max_length
+    return Observation("FACT", f"{length} tokens ({limits})")
 
 
-def find_pad(patient: Patient) -> Finding:
-    tokenizer, config = patient.tokenizer, patient.model.config.get_text_config()
-    ours, theirs, eos = config.pad_token_id, tokenizer.pad_token_id, eos_ids(patient)
-    if ours is not None and theirs is not None and ours != theirs:
-        configs = "-1, which is no token" if ours < 0 else named(patient, ours)
-        return Finding(
+def inspect_pad_token(model: InspectedModel) -> Observation:
+    config_pad = model.network.config.get_text_config().pad_token_id
+    tokenizer_pad = model.tokenizer.pad_token_id
+    if config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:
+        config_token = "-1, which is not a token" if config_pad < 0 else model.token_name(config_pad)
+        return Observation(
             "FAIL",
-            f"the config's is {configs}, the tokenizer's {named(patient, theirs)}",
-            "which token the score is read at depends on it: correct the one the model was not trained with",
+            f"the config has {config_token}, the tokenizer {model.token_name(tokenizer_pad)}",
+            "the position of the score depends on it: correct the one that the model was not trained with",
         )
-    if ours is None or ours < 0:
-        there = "neither has one" if theirs is None else f"only the tokenizer has one, {named(patient, theirs)}"
-        return Finding("FACT", f"{there}: the last token is read, and the model's own forward refuses batches")
-    if ours in eos:
-        ids = () if "conversation" in patient.faults else patient.encoded.ids
-        read = next((token for token in reversed(ids) if token != ours), None)
-        therefore = f": the token before it is read, {named(patient, read)}" if read is not None else ""
-        return Finding(
+    if config_pad is None or config_pad < 0:
+        where = "not set" if tokenizer_pad is None else f"set only in the tokenizer, {model.token_name(tokenizer_pad)}"
+        return Observation("FACT", f"{where}: the last token is read, and the model's own forward pass refuses batches")
+    pad = model.token_name(config_pad)
+    if config_pad in model.eos_ids:
+        ids = () if "conversation" in model.failures else model.encoded.ids
+        read = next((token_id for token_id in reversed(ids) if token_id != config_pad), None)
+        position = "" if read is None else f": the score is read at the token before it, {model.token_name(read)}"
+        return Observation(
             "WARN",
-            f"{named(patient, ours)}, which ends a sequence as well{therefore}",
-            "right if the model was trained so, which rb_core assumes; a tool with another pad token reads another",
+            f"{pad}, which is also an end-of-sequence token{position}",
+            "rb_core assumes that the model was trained this way; a tool with another pad token reads another position",
         )
-    said = "config and tokenizer agree" if theirs is not None else "the config's; the tokenizer has none"
-    return Finding("PASS", f"{named(patient, ours)}: {said}")
+    return Observation("PASS", f"{pad}: {'config and tokenizer agree' if tokenizer_pad is not None else 'config only'}")
 
 
-def find_reference(patient: Patient) -> Finding:
-    """Whether both models read the same tokens; that they have the same numbers is looked at when they are loaded."""
-    if "reference" in patient.faults:
-        advice = "give the model that the training started from with --reference"
-        return Finding("FAIL", patient.faults["reference"], advice)
-    other = patient.reference_tokenizer
-    if other is None:
-        return Finding("FACT", f"none: {patient.spec.options.reference_free} of the log-probabilities")
-    ours, theirs = patient.tokenizer.get_vocab(), other.get_vocab()
-    named = {number: token for token, number in theirs.items()}
-    renamed = [(token, named[i]) for token, i in sorted(ours.items()) if named.get(i, token) != token]
+def inspect_reference(model: InspectedModel) -> Observation:
+    """Check that policy and reference read the same tokens. Loading has compared their ids already."""
+    if "reference" in model.failures:
+        advice = "pass the model that the training started from with --reference"
+        return Observation("FAIL", model.failures["reference"], advice)
+    reference_tokenizer = model.reference_tokenizer
+    if reference_tokenizer is None:
+        return Observation("FACT", f"none: {model.spec.options.reference_free} of the log-probabilities")
+    policy_ids, reference_ids = model.tokenizer.get_vocab(), reference_tokenizer.get_vocab()
+    reference_tokens = {token_id: token for token, token_id in reference_ids.items()}
+    renamed = [(token, reference_tokens[i]) for token, i in sorted(policy_ids.items()) if i in reference_tokens]
+    renamed = [(token, other) for token, other in renamed if token != other]
     if renamed:
-        found = (
-            f"{len(renamed)} tokens have another name in the reference, {renamed[0][0]!r} is {renamed[0][1]!r} there"
+        token, other = renamed[0]
+        return Observation(
+            "WARN",
+            f"{len(renamed)} tokens have another name in the reference: {token!r} is {other!r} there",
+            "correct only if the reference was trained with the policy's tokens under its own names",
         )
-        return Finding(
-            "WARN", found, "right only if the reference was trained with the policy's tokens under its names"
-        )
-    extra = len(ours.keys() - theirs.keys())
-    unknown = f"; {extra} tokens only the policy has" if extra else ""
-    if getattr(other, "chat_template", None) not in (None, patient.tokenizer.chat_template):
-        found = f"the same numbers for tokens{unknown}, but another chat template"
-        return Finding("WARN", found, "both models read the policy's template; the reference was made with its own")
-    named_as = patient.spec.reference.name if patient.spec.reference else ""
-    return Finding(
-        "PASS", f"{named_as}, beta {patient.spec.beta:g}: the same tokens{unknown} and no other chat template"
-    )
+    extra = len(policy_ids.keys() - reference_ids.keys())
+    same = f"the same tokens{f', and {extra} that only the policy has' if extra else ''}"
+    if getattr(reference_tokenizer, "chat_template", None) not in (None, model.tokenizer.chat_template):
+        advice = "both models read the policy's template; the reference was trained with its own"
+        return Observation("WARN", f"{same}, but another chat template", advice)
+    name = model.spec.reference.name if model.spec.reference else ""
+    return Observation("PASS", f"{name}, beta {model.spec.beta:g}: {same} and no other chat template")

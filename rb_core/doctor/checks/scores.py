@@ -1,148 +1,162 @@
-"""Checks of the scores: where they are read, whether they are numbers, and what other ways of running give."""
+"""Checks of the scores: the position they are read at, their values, and other ways of computing them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
 
-from rb_core.doctor.probe import named, reads_tokens
-from rb_core.doctor.report import Finding, Status, unchecked
+from rb_core.doctor.inspection import MODEL_ERRORS, InspectedModel
+from rb_core.doctor.measurements import (
+    ScoreDifference,
+    batched_scores,
+    has_room_for,
+    left_padded_scores,
+    other_dtypes,
+    read_position_difference,
+    right_padded_scores,
+    rounding_tolerance,
+    score_difference,
+)
+from rb_core.doctor.report import Observation, Status
+from rb_core.scorers.loading import quantization_of
 
-if TYPE_CHECKING:
-    from rb_core.doctor.measurements import Compared, Patient
+
+def skipped(reason: str) -> Observation:
+    """Return a SKIP with the first clause of the reason; the check of the fault itself shows all of it."""
+    return Observation("SKIP", f"not checked: {reason.partition(';')[0]}")
 
 
-def find_read(patient: Patient) -> Finding:
-    """Where the score is read, why, and whether the model's own forward pass agrees."""
-    from rb_core.doctor.measurements import read_at_a_token, tolerance
-
-    scorer, encoded = patient.scorer, patient.encoded
-    if not reads_tokens(patient):
-        return Finding("FACT", f"{type(patient.model).__name__}'s own forward pass reads the conversation as a whole")
+def inspect_read_position(model: InspectedModel) -> Observation:
+    scorer, encoded = model.scorer, model.encoded
+    if not model.reads_a_token:
+        name = f"{type(model.network).__name__}'s"
+        return Observation("FACT", f"{name} own forward pass reads the conversation as a whole")
     reads = scorer.reads(encoded)
-    if patient.spec.kind == "implicit":
-        said = f"the log-probabilities of the completion's {len(reads)} tokens, {reads[0] + 1} to {reads[-1] + 1}"
+    if model.spec.kind == "implicit":
+        found = f"log-probabilities of the completion's {len(reads)} tokens, {reads[0] + 1} to {reads[-1] + 1}"
     else:
-        here, pad = reads[0], scorer.pad_token_id()
-        why = (
-            "the last, as there is no pad token" if pad is None else f"the rightmost that is not {named(patient, pad)}"
-        )
-        around = " ".join(repr(patient.tokenizer.decode([token])) for token in encoded.ids[max(0, here - 1) : here + 2])
-        said = f"token {here} of {len(encoded.ids)}, {named(patient, encoded.ids[here])}, {why}; around it {around}"
-    difference = read_at_a_token(scorer, patient.works, patient.own)
-    if not difference <= max(tolerance(scorer, patient.own), 0.0):
-        advice = "rb_core uses the model's own forward pass for this model"
-        return Finding("WARN", f"{said}; the model's own forward reads elsewhere ({difference:.3g} apart)", advice)
-    return Finding("PASS", f"{said}; the model's own forward pass agrees ({difference:.1g} apart)")
+        position, pad = reads[0], scorer.pad_token_id()
+        reason = "the last token, as there is no pad token"
+        if pad is not None:
+            reason = f"the rightmost that is not {model.token_name(pad)}"
+        neighbours = encoded.ids[max(0, position - 1) : position + 2]
+        context = " ".join(repr(model.tokenizer.decode([token_id])) for token_id in neighbours)
+        token = model.token_name(encoded.ids[position])
+        found = f"token {position} of {len(encoded.ids)}, {token}, {reason}; context {context}"
+    difference = read_position_difference(scorer, model.sequences, model.scores)
+    if not difference <= rounding_tolerance(scorer, model.scores):
+        found = f"{found}; the model's own forward pass reads elsewhere (difference {difference:.3g})"
+        return Observation("WARN", found, "rb_core uses the model's own forward pass for this model")
+    return Observation("PASS", f"{found}; the model's own forward pass agrees (difference {difference:.1g})")
 
 
-def find_batching(patient: Patient) -> Finding:
-    others = {reason for step, reason in patient.faults.items() if step not in ("scorer", "scores", "finite")}
-    if "scorer" in patient.faults:
-        if patient.faults["scorer"] in others:
-            return Finding("SKIP", unchecked(patient.faults["scorer"]))
-        return Finding("FAIL", patient.faults["scorer"], "the model cannot be scored as it is")
-    scorer = patient.scorer
-    said = f"{scorer.batching}, at most {scorer.probe:.2g} from the model's own scores when it was loaded"
-    because = "; ".join(patient.remarks)
+def inspect_batching(model: InspectedModel) -> Observation:
+    if "scorer" in model.failures:
+        reason = model.failures["scorer"]
+        later_steps = ("scorer", "scores", "finite")
+        if reason in {model.failures[step] for step in model.failures.keys() - set(later_steps)}:
+            return skipped(reason)
+        return Observation("FAIL", reason, "the model cannot be scored as it is")
+    scorer = model.scorer
+    found = f"{scorer.batching}, at most {scorer.probe:.2g} from the model's own scores when it was loaded"
+    messages = "; ".join(model.log_messages)
     if scorer.batching == "packed":
-        return Finding("PASS", said)
+        return Observation("PASS", found)
     if scorer.batching == "single":
-        return Finding("WARN", f"{said}; {because}", "exact, and slow: one conversation at a time")
-    if not because:
-        return Finding("PASS", f"{said}; the model reads a conversation as a whole")
-    return Finding("PASS", f"{said}; {because}", "exact; completions of a prompt do not share its tokens")
+        return Observation("WARN", f"{found}; {messages}", "exact but slow: one conversation at a time")
+    if not messages:
+        return Observation("PASS", f"{found}; the model reads a conversation as a whole")
+    return Observation("PASS", f"{found}; {messages}", "exact; completions of a prompt do not share its computation")
 
 
-def find_finite(patient: Patient) -> Finding:
-    if "finite" in patient.faults:
-        return Finding("FAIL", patient.faults["finite"], "look at the weights, or give another --dtype")
-    own = patient.own
-    mean = sum(own) / len(own)
-    return Finding("PASS", f"{len(own)} scores from {min(own):.4g} to {max(own):.4g}, mean {mean:.4g}, all finite")
+def inspect_finite(model: InspectedModel) -> Observation:
+    if "finite" in model.failures:
+        return Observation("FAIL", model.failures["finite"], "check the weights, or pass another --dtype")
+    scores = model.scores
+    low, high, mean = min(scores), max(scores), sum(scores) / len(scores)
+    return Observation("PASS", f"{len(scores)} scores from {low:.4g} to {high:.4g}, mean {mean:.4g}, all finite")
 
 
-def find_pairs(patient: Patient) -> Finding:
-    own, count = patient.own, len(patient.own) // 2
-    ties = sum(own[i] == own[i + 1] for i in range(0, len(own), 2))
-    if ties == count:
-        what = "policy and reference are the same" if patient.spec.kind == "implicit" else "the head is dead"
-        return Finding("FAIL", f"both answers of every pair score the same: {what}", "check what was saved")
+def inspect_pairs(model: InspectedModel) -> Observation:
+    pairs = _pairs(model)
+    ties = sum(good == bad for good, bad in pairs)
+    if ties == len(pairs):
+        cause = "policy and reference are equal" if model.spec.kind == "implicit" else "the head gives a constant"
+        found = f"both answers of every pair have the same score: {cause}"
+        return Observation("FAIL", found, "check that the right weights were saved")
     if ties:
-        return Finding("WARN", f"{ties} of {count} pairs tie", "scores that different answers share tell nothing")
-    return Finding("PASS", f"the answers of all {count} pairs score differently")
+        return Observation("WARN", f"{ties} of {len(pairs)} pairs tie", "different answers with equal scores")
+    return Observation("PASS", f"the answers of all {len(pairs)} pairs have different scores")
 
 
-def find_order(patient: Patient) -> Finding:
-    own, count = patient.own, len(patient.own) // 2
-    right = sum(own[i] > own[i + 1] for i in range(0, len(own), 2))
-    said = f"{right} of {count} pairs in the order that a person would choose"
-    if count >= 6 and right <= 1:
-        return Finding("WARN", said, "if the model gives a cost, say --lower-is-better")
-    return Finding("FACT", said)
+def inspect_order(model: InspectedModel) -> Observation:
+    pairs = _pairs(model)
+    correct = sum(good > bad for good, bad in pairs)
+    found = f"{correct} of {len(pairs)} pairs with a higher score for the better answer"
+    if len(pairs) >= 6 and correct <= 1:
+        return Observation("WARN", found, "if the model predicts a cost, pass --lower-is-better")
+    return Observation("FACT", found)
 
 
-def find_batched(patient: Patient) -> Finding:
-    from rb_core.doctor.measurements import batched_scores, compare
-
-    compared = compare(patient.own, batched_scores(patient.scorer, patient.candidates))
-    advice = "scores depend on their neighbours: give --batch-tokens 1, and report it as a bug"
-    return _same(patient, compared, f"{patient.scorer.batching} batches move scores", "FAIL", advice)
+def inspect_batched(model: InspectedModel) -> Observation:
+    difference = score_difference(model.scores, batched_scores(model.scorer, model.completion_sets))
+    advice = "scores depend on the rest of the batch: pass --batch-tokens 1, and report this as a bug"
+    return _compared(model, difference, f"{model.scorer.batching} batches change scores", "FAIL", advice)
 
 
-def find_right(patient: Patient) -> Finding:
-    from rb_core.doctor.measurements import FAULTS, compare, right_padded_scores
-
+def inspect_right_padding(model: InspectedModel) -> Observation:
     try:
-        found = right_padded_scores(patient.scorer, patient.works)
-    except FAULTS as error:
-        return Finding("FACT", f"the model's own forward pass takes no padded batch: {patient.said(error)}")
-    advice = "other tools that pad right get other numbers; rb_core found this out and does not use such batches"
-    return _same(patient, compare(patient.own, found), "it moves scores", "WARN", advice)
+        padded_scores = right_padded_scores(model.scorer, model.sequences)
+    except MODEL_ERRORS as error:
+        return Observation("FACT", f"the model's own forward pass refuses padded batches: {model.error_line(error)}")
+    advice = "tools that pad right get other scores; rb_core detected this and does not use such batches"
+    difference = score_difference(model.scores, padded_scores)
+    return _compared(model, difference, "it changes scores", "WARN", advice)
 
 
-def find_left(patient: Patient) -> Finding:
-    from rb_core.doctor.measurements import FAULTS, compare, left_padded_scores
-
+def inspect_left_padding(model: InspectedModel) -> Observation:
     try:
-        found = left_padded_scores(patient.scorer, patient.works)
-    except FAULTS as error:
-        return Finding("FACT", f"the model's own forward pass takes no batch padded on the left: {patient.said(error)}")
-    advice = "other tools that pad left get other numbers; rb_core never pads left"
-    return _same(patient, compare(patient.own, found), "it moves scores", "WARN", advice)
+        padded_scores = left_padded_scores(model.scorer, model.sequences)
+    except MODEL_ERRORS as error:
+        found = f"the model's own forward pass refuses batches padded on the left: {model.error_line(error)}"
+        return Observation("FACT", found)
+    advice = "tools that pad left get other scores; rb_core never pads left"
+    difference = score_difference(model.scores, padded_scores)
+    return _compared(model, difference, "it changes scores", "WARN", advice)
 
 
-def find_dtypes(patient: Patient) -> Finding:
-    from rb_core.doctor.measurements import compare, has_room_for, other_dtypes, scores_in
-    from rb_core.scorers.loading import quantization_of
-
-    if quantization_of(patient.model) is not None:
-        return Finding("SKIP", "not checked: the weights are quantised")
-    said, flipped, broken = [], 0, False
-    for dtype in other_dtypes(patient):
-        if not has_room_for(patient, dtype):
-            said.append(f"{dtype} not checked: too little memory for a second copy")
+def inspect_dtypes(model: InspectedModel) -> Observation:
+    if quantization_of(model.network) is not None:
+        return Observation("SKIP", "not checked: the weights are quantised")
+    found, changed = [], False
+    for dtype in other_dtypes(model.scorer):
+        if not has_room_for(model.scorer, dtype):
+            found.append(f"{dtype} not checked: not enough memory for a second copy")
             continue
-        other = compare(patient.own, scores_in(patient, dtype))
-        said.append(f"{dtype} moves scores by up to {_difference(patient, other)}")
-        flipped += other.flipped
-        broken |= other.largest == float("inf")
-    if flipped or broken:
-        return Finding("WARN", "; ".join(said), "say which --dtype a score was made with; close pairs depend on it")
-    return Finding("PASS" if said else "FACT", "; ".join(said) or "nothing to compare with")
+        difference = score_difference(model.scores, model.scores_in(dtype))
+        found.append(f"{dtype} changes scores by up to {_describe(model, difference)}")
+        changed |= difference.flipped > 0 or difference.largest == math.inf
+    if changed:
+        return Observation("WARN", "; ".join(found), "report the --dtype of a score; close pairs depend on it")
+    return Observation("PASS" if found else "FACT", "; ".join(found) or "no other dtype to compare with")
 
 
-def _same(patient: Patient, other: Compared, what: str, otherwise: Status, advice: str) -> Finding:
-    """PASS where the difference is no more than rounding explains."""
-    from rb_core.doctor.measurements import tolerance
-
-    allowed = tolerance(patient.scorer, patient.own)
-    if other.largest <= allowed:
-        return Finding("PASS", f"{what} by at most {other.largest:.2g} (rounding explains {allowed:.2g})")
-    return Finding(otherwise, f"{what} by up to {_difference(patient, other)}", advice)
+def _pairs(model: InspectedModel) -> list[tuple[float, float]]:
+    """Return (score of the good answer, score of the bad answer) of each pair."""
+    return list(zip(model.scores[::2], model.scores[1::2], strict=True))
 
 
-def _difference(patient: Patient, other: Compared) -> str:
-    order = f"{other.flipped} of {len(patient.own) // 2} pairs change order"
-    if other.flipped:
-        order += f", of scores at most {other.apart:.3g} apart"
-    return f"{other.largest:.3g}, {100 * other.of_spread:.2g}% of the scores' spread; {order}"
+def _compared(
+    model: InspectedModel, difference: ScoreDifference, what: str, status_if_large: Status, advice: str
+) -> Observation:
+    """Return PASS for a difference that rounding explains, else the given status."""
+    tolerance = rounding_tolerance(model.scorer, model.scores)
+    if difference.largest <= tolerance:
+        return Observation("PASS", f"{what} by at most {difference.largest:.2g} (rounding explains {tolerance:.2g})")
+    return Observation(status_if_large, f"{what} by up to {_describe(model, difference)}", advice)
+
+
+def _describe(model: InspectedModel, difference: ScoreDifference) -> str:
+    order = f"{difference.flipped} of {len(model.scores) // 2} pairs change order"
+    if difference.flipped:
+        order += f", with margins up to {difference.flipped_margin:.3g}"
+    return f"{difference.largest:.3g}, {100 * difference.relative:.2g}% of the range of scores; {order}"

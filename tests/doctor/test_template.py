@@ -1,0 +1,99 @@
+"""Templates that fail or are warned about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rb_core.doctor import Report
+from rb_core.doctor.checks import template
+from rb_core.doctor.inspection import PROBE_ANSWER, PROBE_PROMPT, InspectedModel, load_for_inspection
+from rb_core.models.chat_format import ChatFormat
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
+from tests.doctor.reports import TinyModel, diagnose, result_of
+from tests.fakes.tiny_models import DATED_TEMPLATE, LLAMA_TEMPLATE
+
+WithTemplate = Callable[..., InspectedModel]
+SYSTEMLESS_TEMPLATE = LLAMA_TEMPLATE.replace(
+    "{%- for turn in messages %}", "{%- for turn in messages if turn['role'] != 'system' %}"
+)
+
+
+@pytest.fixture(scope="module")
+def with_template(tiny_model: TinyModel) -> WithTemplate:
+    """Return a function that gives the tiny Llama model another template, without loading it again."""
+    folder = str(tiny_model("llama"))
+    loaded = load_for_inspection(resolve(folder, ModelOptions(device="cpu")), folder)
+
+    def build(text: str, system_role: Any = None) -> InspectedModel:
+        model = copy(loaded)
+        model.spec = replace(loaded.spec, chat_template=text)
+        model.chat = ChatFormat(loaded.tokenizer, loaded.max_length, text, system_role or loaded.spec.system_role)
+        (model.encoded,) = model.chat.encode(PROBE_PROMPT, (PROBE_ANSWER,))
+        return model
+
+    return build
+
+
+@pytest.mark.parametrize("front", ["{{- bos_token }}", "<|begin_of_text|>"])
+def test_a_bos_token_that_is_written_twice_fails(with_template: WithTemplate, front: str) -> None:
+    status, found, _ = template.inspect_bos(with_template(front + LLAMA_TEMPLATE))
+    assert status == "FAIL"
+    assert "2 BOS tokens 0 ('<|begin_of_text|>')" in found
+
+
+def test_a_date_is_warned_about_with_its_line_and_the_day_it_is_frozen_to(with_template: WithTemplate) -> None:
+    status, found, advice = template.inspect_date(with_template(DATED_TEMPLATE))
+    assert status == "WARN"
+    assert "Today Date: 26 Jul 2024" in found
+    assert "freezes it to 26 Jul 2024" in advice
+
+
+def test_a_date_that_is_not_written_is_no_fault(with_template: WithTemplate) -> None:
+    unused = "{%- if strftime_now is defined %}{%- endif %}" + LLAMA_TEMPLATE
+    assert template.inspect_date(with_template(unused)).status == "FACT"
+    fixed_day = DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+    assert template.inspect_date(with_template(fixed_day)).status != "WARN"
+
+
+def test_a_template_that_drops_system_messages_passes_with_fold_system(with_template: WithTemplate) -> None:
+    status, found, advice = template.inspect_system_messages(with_template(SYSTEMLESS_TEMPLATE))
+    assert (status, found) == ("WARN", "silently dropped")
+    assert "--fold-system" in advice
+    assert template.inspect_system_messages(with_template(SYSTEMLESS_TEMPLATE, "fold")).status == "PASS"
+
+
+def test_a_refused_system_message_is_shown_with_the_templates_words(report_on: Callable[[str], Report]) -> None:
+    result = result_of(report_on("gemma2"), "system")
+    assert result.status == "WARN"
+    assert "there is no system role here" in result.found
+    assert "--fold-system" in result.found
+
+
+def test_changes_to_the_answer_are_named(report_on: Callable[[str], Report], with_template: WithTemplate) -> None:
+    """Trimming, an added think block, a dropped one; and a template that does none of these."""
+    assert "white space around the answer is trimmed" in result_of(report_on("llama"), "answer").found
+    assert r"'<think>\n\n</think>\n\n' is added" in result_of(report_on("qwen3"), "answer").found
+    assert result_of(report_on("qwen2"), "answer").status == "PASS"
+    dropped = LLAMA_TEMPLATE.replace("turn['content'] | trim", "turn['content'].split('</think>')[-1]")
+    assert "a <think> block in the answer is dropped" in template.inspect_answer(with_template(dropped)).found
+
+
+def test_two_end_of_sequence_tokens_are_warned_about(with_template: WithTemplate) -> None:
+    status, found, _ = template.inspect_eos(with_template(LLAMA_TEMPLATE + "{{- eos_token }}"))
+    assert status == "WARN"
+    assert found.startswith("2 end-of-sequence tokens")
+
+
+def test_with_a_template_for_one_turn_the_other_conversations_are_still_scored(tiny_copy: TinyModel) -> None:
+    folder = tiny_copy("llama")
+    one_turn = "{% if messages | length > 2 %}{{ raise_exception('one turn') }}{% endif %}" + LLAMA_TEMPLATE
+    (folder / "chat_template.jinja").write_text(one_turn)
+    report = diagnose(folder)
+    assert result_of(report, "turns").status == "WARN"
+    assert result_of(report, "finite").found.startswith("12 scores")
