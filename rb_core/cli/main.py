@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 import sys
@@ -21,7 +22,8 @@ from rb_core.evaluation import aggregate as aggregation
 from rb_core.evaluation import evaluate as evaluation
 from rb_core.evaluation.distributed import this_process
 from rb_core.files import write_atomically
-from rb_core.leaderboard.board import Board, board, boards
+from rb_core.leaderboard.board import Board, build_board, load_boards
+from rb_core.leaderboard.board_table import Column, board_columns, board_to_json
 from rb_core.models.options import DEFAULT_BETA, KINDS, MODES, REFERENCE_FREE, VOTES, JudgeOptions, ModelOptions
 from rb_core.models.registry import RECORDS
 from rb_core.results import schema as result_schema
@@ -378,10 +380,10 @@ def show(
     if not found:
         raise ResultError(f"no results{f' of {benchmark}' if benchmark else ''} in {', '.join(map(str, places))}")
     if format is Format.json:
-        print(json.dumps([each.payload() for each in found], indent=1))
+        print(json.dumps([board_to_json(board) for board in found], indent=1))
         return
-    for each in found:
-        _show_board(each, format, subsets)
+    for board in found:
+        _show_board(board, format, subsets)
 
 
 @app.command("schema")
@@ -441,37 +443,39 @@ def _boards(paths: list[Path]) -> list[Board]:
     found: list[Board] = []
     for path in paths:
         if path.is_dir():
-            here, refused = boards(path)
+            here, refused = load_boards(path)
             found += here.values()
             for message in refused:
                 print(f"refused: {message}", file=sys.stderr)
         else:
             result = read_result(path)
             by_benchmark.setdefault(result.benchmark.id, []).append(result)
-    return found + [board(group) for group in by_benchmark.values()]
+    return found + [build_board(group) for group in by_benchmark.values()]
 
 
-def _show_board(each: Board, format: Format, subsets: bool) -> None:
-    keep = [i for i, c in enumerate(each.columns) if subsets or c.role != "subset"]
-    frame = each.frame().iloc[:, keep]
+def _show_board(board: Board, format: Format, subsets: bool) -> None:
+    columns = [column for column in board_columns(board) if subsets or column.role != "subset"]
+    labels = [column.label for column in columns]
     if format is Format.csv:
-        frame.insert(0, "Benchmark", each.id)
-        sys.stdout.write(frame.to_csv(index=False, lineterminator="\n"))
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["Benchmark", *labels])
+        writer.writerows([board.id, *(column.cell(row) for column in columns)] for row in board.rows)
         return
-    shown = frame.map(_text)
-    for column in each.columns:
-        if column.role == "parameters":
-            shown[column.label] = frame[column.label].map(_size)
+    rows = [[_cell_text(column, column.cell(row)) for column in columns] for row in board.rows]
     if format is Format.md:
-        print(f"## {each.title}\n")
-        for row in [list(shown.columns), ["---"] * shown.shape[1], *shown.to_numpy().tolist()]:
-            print("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |")
+        print(f"## {board.title}\n")
+        for line in [labels, ["---"] * len(labels), *rows]:
+            print("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |")
         print()
         return
-    table = Table(*map(str, shown.columns), title=each.title)
-    for row in shown.to_numpy().tolist():
-        table.add_row(*map(str, row))
+    table = Table(*labels, title=board.title)
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
+
+
+def _cell_text(column: Column, cell: object) -> str:
+    return _size(cell) if column.role == "parameters" else _text(cell)
 
 
 def _text(cell: object) -> str:

@@ -1,57 +1,70 @@
-"""Results become a table with pointers to its columns, so that no reader guesses from names. No torch, no gradio."""
+"""The leaderboard of a benchmark: one row for each result, best headline first."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-
-import pandas as pd
-from pydantic import TypeAdapter
 
 from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
-from rb_core.leaderboard.sizes import parameters
+from rb_core.leaderboard.sizes import num_parameters
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.results.storage import read_results
+from rb_core.stats.rank_intervals import RankInterval
 
-ColumnRole = Literal[
-    "rank", "model", "kind", "status", "headline", "low", "high", "coverage", "consistency", "parameters", "section",
-    "subset",
-]  # fmt: skip
-
-
-Cell = str | float | int | None
+DIGITS = 5  # of a fraction in leaderboard.json and on the page
 
 
 @dataclass(frozen=True)
-class Column:
-    """One column. role says what its values are; parent is the section of a subset; count its number of examples.
+class BoardSection:
+    """A section in which at least one model has a score.
 
-    weight: a section's weight in the headline, None for other columns; required: False for a section that the headline
-    does without where a model lacks it. Scores and bounds are fractions from 0 to 1, parameters a number of them; None
-    is not evaluated, or not known.
+    weight: in the headline; required: False for a section that a headline can do without.
     """
 
-    key: str
-    label: str
-    role: ColumnRole
-    parent: str | None = None
+    name: str
     description: str = ""
-    count: int | None = None
+    num_examples: int | None = None
     weight: float | None = None
     required: bool = True
 
 
 @dataclass(frozen=True)
-class Board:
-    """The table of one benchmark: columns and rows of cells in the same order, best headline first.
+class BoardSubset:
+    """A subset in which at least one model has a score; not listed where it is all of its section."""
 
-    sources: where its published rows come from; newest: the latest date in them (UTC).
+    name: str
+    section: str | None = None
+    description: str = ""
+    num_examples: int | None = None
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """The row of one model. Scores and shares are fractions from 0 to 1; None means not known."""
+
+    rank: int | None  # from 1, equal scores share one; None without a headline and for a partial run
+    model: str
+    kind: str  # one of KIND_LABELS
+    status: str  # "run", "partial run" or "published"
+    headline: Estimate  # value, low and high
+    coverage: float | None  # share of the examples that have a score
+    consistency: float | None  # of a judge: share of pairs with the same verdict in both orders
+    parameters: int | None
+    sections: Mapping[str, float]
+    subsets: Mapping[str, float]
+    rank_interval: RankInterval | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """The leaderboard of one benchmark.
+
+    sources: origins of the published rows; newest: latest date of any row (UTC).
     """
 
     id: str
@@ -60,91 +73,47 @@ class Board:
     url: str
     licence: str
     citation: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    sections: tuple[BoardSection, ...]
+    subsets: tuple[BoardSubset, ...]
+    rows: tuple[BoardRow, ...]
     sources: tuple[str, ...]
     newest: str | None
 
-    def index(self, role: ColumnRole) -> int:
-        """The place of the first column of that role."""
-        return next(i for i, column in enumerate(self.columns) if column.role == role)
+    def row(self, model: str) -> BoardRow | None:
+        """Return the row of a model, None where the board does not have it."""
+        return next((row for row in self.rows if row.model == model), None)
 
-    def frame(self) -> pd.DataFrame:
-        """The board as a pandas table, columns by label."""
-        return pd.DataFrame(
-            [list(row) for row in self.rows], columns=[column.label for column in self.columns], dtype=object
-        )
+    def ranked(self) -> list[BoardRow]:
+        """Return the rows that have a rank."""
+        return [row for row in self.rows if row.rank is not None]
 
-    def payload(self) -> dict[str, Any]:
-        """The board as plain JSON, for the page. Fractions are rounded to 5 digits."""
-        return asdict(self) | {
-            "columns": [asdict(column) for column in self.columns],
-            "rows": [[round(c, 5) if isinstance(c, float) else c for c in row] for row in self.rows],
-        }
-
-    @classmethod
-    def from_payload(cls, payload: Any) -> Board:
-        """A board from what `payload` gives. Raises ValueError for anything else: it may be what others wrote."""
-        found = _BOARD.validate_python(payload)
-        roles = {column.role for column in found.columns}
-        if missing := sorted(set(_FIXED_ROLES) - roles):
-            raise ValueError(f"{found.id}: no column for {', '.join(missing)}")
-        if found.url and not found.url.startswith(("https://", "http://")):
-            raise ValueError(f"{found.id}: its url is no address of the web")
-        for row in found.rows:
-            if len(row) != len(found.columns):
-                raise ValueError(f"{found.id}: a row of {len(row)} cells for {len(found.columns)} columns")
-            for column, cell in zip(found.columns, row, strict=True):
-                if isinstance(cell, str) != (column.role in _TEXT_ROLES):
-                    raise ValueError(f"{found.id}: the column {column.key} has a cell of another kind")
-                if isinstance(cell, float) and not math.isfinite(cell):
-                    raise ValueError(f"{found.id}: a cell that is no finite number")
-        return found
+    def rounded(self) -> Board:
+        """Return the board with every fraction rounded to the digits of leaderboard.json."""
+        return replace(self, rows=tuple(map(_rounded, self.rows)))
 
 
-_BOARD = TypeAdapter(Board)
+def load_boards(root: Path) -> tuple[dict[str, Board], list[str]]:
+    """Return the board of each benchmark with results below root, and a message for each refused file."""
+    results, refused = read_results(root)
+    return {benchmark: build_board(group) for benchmark, group in group_by_benchmark(results).items()}, refused
 
 
-_FIXED_ROLES: tuple[ColumnRole, ...] = (
-    "rank",
-    "model",
-    "kind",
-    "status",
-    "headline",
-    "low",
-    "high",
-    "coverage",
-    "parameters",
-)
+def group_by_benchmark(results: Iterable[Result]) -> dict[str, list[Result]]:
+    """Group results by benchmark id: registered benchmarks first, the others in alphabetical order."""
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.benchmark.id, []).append(result)
+    order = [name for name in BENCHMARKS if name in groups] + sorted(groups.keys() - BENCHMARKS.keys())
+    return {benchmark: groups[benchmark] for benchmark in order}
 
 
-_TEXT_ROLES: frozenset[ColumnRole] = frozenset(("model", "kind", "status"))
-
-
-def boards(root: Path) -> tuple[dict[str, Board], list[str]]:
-    """A board for each benchmark with results below root, known benchmarks first; and messages for refused files."""
-    found, refused = read_results(root)
-    return {benchmark: board(results) for benchmark, results in by_benchmark(found).items()}, refused
-
-
-def by_benchmark(found: Iterable[Result]) -> dict[str, list[Result]]:
-    """Results by the benchmark's id, known benchmarks first."""
-    grouped: dict[str, list[Result]] = {}
-    for result in found:
-        grouped.setdefault(result.benchmark.id, []).append(result)
-    order = [b for b in BENCHMARKS if b in grouped] + sorted(grouped.keys() - BENCHMARKS.keys())
-    return {benchmark: grouped[benchmark] for benchmark in order}
-
-
-def board(found: Sequence[Result]) -> Board:
-    """The board of one benchmark's results (one or more, all of the same benchmark)."""
-    spec = spec_of(found)
-    columns = _columns(spec, found)
-    ordered = sorted(found, key=lambda r: (-_rankable(r), r.model.name.lower()))
-    ranks = _ranks([_rankable(result) for result in ordered])
-    rows = tuple(
-        tuple(_cell(column, result, rank) for column in columns) for result, rank in zip(ordered, ranks, strict=True)
-    )
+def build_board(results: Sequence[Result]) -> Board:
+    """Build the board of one or more results of the same benchmark."""
+    spec = spec_of_results(results)
+    sections, subsets = _sections(spec, results), _subsets(spec, results)
+    ordered = sorted(results, key=lambda result: (-_sort_value(result), result.model.name.lower()))
+    values = [_sort_value(result) for result in ordered]
+    ranks = [None if value == -math.inf else values.index(value) + 1 for value in values]
     return Board(
         id=spec.id,
         title=spec.title,
@@ -152,127 +121,99 @@ def board(found: Sequence[Result]) -> Board:
         url=spec.url,
         licence=spec.licence,
         citation=spec.citation,
-        columns=columns,
-        rows=rows,
-        sources=tuple(sorted({r.published.source.split(":")[0] for r in found if r.published})),
-        newest=max((date for r in found if (date := _date(r))), default=None),
+        sections=sections,
+        subsets=subsets,
+        rows=tuple(_row(result, rank, sections, subsets) for result, rank in zip(ordered, ranks, strict=True)),
+        sources=tuple(sorted({result.published.source.split(":")[0] for result in results if result.published})),
+        newest=max((date for result in results if (date := _date(result))), default=None),
     )
 
 
-def spec_of(found: Sequence[Result]) -> BenchmarkSpec:
-    """The record of these results' benchmark; for a file of somebody's own, one section over the subsets they have."""
-    benchmark = found[0].benchmark
+def spec_of_results(results: Sequence[Result]) -> BenchmarkSpec:
+    """Return the spec of the results' benchmark; for a user's own file one section with the subsets they have."""
+    benchmark = results[0].benchmark
     if benchmark.id in BENCHMARKS:
         return BENCHMARKS[benchmark.id]
     counts: dict[str, int] = {}
-    for result in found:
+    for result in results:
         counts |= result.benchmark.subsets
     return custom_spec(benchmark.id, counts)
 
 
-_CONSISTENCY = Column(
-    "consistency",
-    "Keeps verdict",
-    "consistency",
-    description="Of a judge: share of the pairs on which it keeps to its verdict when the completions change places",
-)
-
-
-def _columns(spec: BenchmarkSpec, found: Sequence[Result]) -> tuple[Column, ...]:
-    """The fixed columns, then the sections and subsets that any result has; consistency where there is a judge's."""
-    sections = {name for result in found for name in result.sections}
-    subsets = {name for result in found for name in result.subsets}
-    columns = [
-        Column("rank", "Rank", "rank", description="Place by score; equal scores share it"),
-        Column("model", "Model", "model"),
-        Column("kind", "Kind", "kind", description="How the model turns a conversation into a score"),
-        Column("status", "Origin", "status", description="Scored with this package, or published elsewhere"),
-        Column("score", "Score", "headline", description="The benchmark's headline: the weighted mean of its sections"),
-        Column("low", "95% low", "low", description="Lower end of the score's 95% interval"),
-        Column("high", "95% high", "high", description="Upper end of the score's 95% interval"),
-        Column("coverage", "Coverage", "coverage", description="Share of the examples that the model could score"),
-        *([_CONSISTENCY] if any(_consistency(result) is not None for result in found) else []),
-        Column(
-            "parameters",
-            "Parameters",
-            "parameters",
-            description="Number of parameters: of a run as loaded, of a published model as its name or card says",
-        ),
-    ]
-    columns += [
-        Column(
-            f"section:{s.name}",
-            s.name,
-            "section",
-            description=s.description,
-            count=_examples_of(s, spec),
-            weight=s.headline_weight,
-            required=s.required,
-        )
+def _sections(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSection, ...]:
+    scored = {name for result in results for name in result.sections}
+    return tuple(
+        BoardSection(s.name, s.description, _num_examples(s, spec), s.headline_weight, s.required)
         for s in spec.sections
-        if s.name in sections
-    ]
-    for subset in spec.subsets:
-        section = spec.section_of(subset.name)
-        alone = section is not None and len(section.weights) == 1
-        if subset.name in subsets and not alone:
-            parent = section.name if section else None
-            columns.append(
-                Column(f"subset:{subset.name}", subset.name, "subset", parent, subset.description, subset.count)
-            )
-    return tuple(columns)
+        if s.name in scored
+    )
 
 
-def _examples_of(section: Section, spec: BenchmarkSpec) -> int | None:
-    """How many examples the section's subsets have together; None where that of one is not known."""
+def _num_examples(section: Section, spec: BenchmarkSpec) -> int | None:
     counts = [subset.count for subset in spec.subsets if subset.name in section.weights]
     return None if None in counts else sum(count or 0 for count in counts)
 
 
-def _cell(column: Column, result: Result, rank: int | None) -> Cell:
-    headline = result.headline or Estimate(value=None)
-    fixed: Mapping[ColumnRole, Cell] = {
-        "rank": rank,
-        "model": result.model.name,
-        "kind": KIND_LABELS[result.model.kind],
-        "status": _status(result),
-        "headline": headline.value,
-        "low": headline.low,
-        "high": headline.high,
-        "coverage": result.counts.scored / result.counts.examples if result.counts else None,
-        "consistency": _consistency(result),
-        "parameters": parameters(result),
-    }
-    if column.role in fixed:
-        return fixed[column.role]
-    values = result.sections if column.role == "section" else result.subsets
-    estimate = values.get(column.label)
-    return estimate.value if estimate else None
+def _subsets(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSubset, ...]:
+    scored = {name for result in results for name in result.subsets}
+    subsets = []
+    for subset in spec.subsets:
+        section = spec.section_of(subset.name)
+        is_whole_section = section is not None and len(section.weights) == 1
+        if subset.name in scored and not is_whole_section:
+            parent = section.name if section else None
+            subsets.append(BoardSubset(subset.name, parent, subset.description, subset.count))
+    return tuple(subsets)
 
 
-def _consistency(result: Result) -> float | None:
-    """The position consistency of a judge; None of a panel, whose members have each their own."""
-    kept = result.judging.position_consistency if result.judging else None
-    return kept.value if kept else None
+def _row(
+    result: Result, rank: int | None, sections: Sequence[BoardSection], subsets: Sequence[BoardSubset]
+) -> BoardRow:
+    headline = result.headline or Estimate()
+    consistency = result.judging.position_consistency if result.judging else None
+    partial = "partial run" if result.benchmark.limit is not None else "run"
+    return BoardRow(
+        rank=rank,
+        model=result.model.name,
+        kind=KIND_LABELS[result.model.kind],
+        status="published" if result.status == "published" else partial,
+        headline=Estimate(value=headline.value, low=headline.low, high=headline.high),
+        coverage=result.counts.scored / result.counts.examples if result.counts else None,
+        consistency=consistency.value if consistency else None,
+        parameters=num_parameters(result),
+        sections=_values(sections, result.sections),
+        subsets=_values(subsets, result.subsets),
+    )
 
 
-def _status(result: Result) -> str:
-    if result.status == "published":
-        return "published"
-    return "partial run" if result.benchmark.limit is not None else "run"
+def _values(
+    parts: Sequence[BoardSection] | Sequence[BoardSubset], estimates: Mapping[str, Estimate]
+) -> dict[str, float]:
+    values = {part.name: estimates[part.name].value for part in parts if part.name in estimates}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _rankable(result: Result) -> float:
-    """The headline to rank by; minus infinity where there is none, or where only a part was scored."""
+def _sort_value(result: Result) -> float:
+    """Return the headline to rank by; minus infinity for a model without one and for a partial run."""
     if result.headline is None or result.headline.value is None or result.benchmark.limit is not None:
         return -math.inf
     return result.headline.value
 
 
-def _ranks(values: Sequence[float]) -> list[int | None]:
-    """1-based places of values in descending order; equal values share the best place."""
-    return [None if value == -math.inf else values.index(value) + 1 for value in values]
-
-
 def _date(result: Result) -> str | None:
     return result.run.started[:10] if result.run else result.published.retrieved if result.published else None
+
+
+def _rounded(row: BoardRow) -> BoardRow:
+    def rounded(value: float | None) -> float | None:
+        return None if value is None else round(value, DIGITS)
+
+    headline = row.headline
+    return replace(
+        row,
+        headline=Estimate(value=rounded(headline.value), low=rounded(headline.low), high=rounded(headline.high)),
+        coverage=rounded(row.coverage),
+        consistency=rounded(row.consistency),
+        sections={name: round(value, DIGITS) for name, value in row.sections.items()},
+        subsets={name: round(value, DIGITS) for name, value in row.subsets.items()},
+    )

@@ -16,7 +16,7 @@ import numpy as np
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import RewardBenchError, quoted
-from rb_core.leaderboard.board import spec_of
+from rb_core.leaderboard.board import spec_of_results
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.stats import calibration, length, paired, rank_intervals
@@ -67,7 +67,7 @@ APART = (
 )
 
 
-class Outcomes(Protocol):
+class ComparisonSource(Protocol):
     """Where a comparison's numbers come from; the page's `ResultsSource` is one."""
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
@@ -81,7 +81,7 @@ class ComparisonError(RewardBenchError):
     """What was asked for cannot be compared; the message says what to change."""
 
 
-def comparison(source: Outcomes, benchmark: str, models: Sequence[str]) -> dict[str, Any]:
+def comparison(source: ComparisonSource, benchmark: str, models: Sequence[str]) -> dict[str, Any]:
     """The first of these models against each of the others, as plain JSON.
 
     models: the chosen ones; pairs: for each but the first the verdict in words; rows: score, sections and subsets with
@@ -91,7 +91,7 @@ def comparison(source: Outcomes, benchmark: str, models: Sequence[str]) -> dict[
     """
     results = source.results(benchmark)
     check(results, benchmark, models)
-    spec = spec_of(list(results.values()))
+    spec = spec_of_results(list(results.values()))
     outcomes = {model: source.outcomes(benchmark, model) for model in models}
     known = [_Model(results[model], outcomes[model], spec) for model in models]
     pairs = _pairs(known, spec)

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rb_core.errors import ResultError
-from rb_core.leaderboard.board import Board, board, by_benchmark
+from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
+from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
 from rb_core.results.schema import Result, Segment, parse_result
 
 LEADERBOARD = "leaderboard.json"
@@ -54,8 +55,8 @@ def derive(files: Mapping[str, bytes], repo: str = "ORG/NAME") -> dict[str, byte
     Raises ResultError for a file that is no result.
     """
     found = {path: parse_result(content, path) for path, content in files.items()}
-    grouped = by_benchmark(found.values())
-    boards = {benchmark: board(results) for benchmark, results in grouped.items()}
+    grouped = group_by_benchmark(found.values())
+    boards = {benchmark: build_board(results) for benchmark, results in grouped.items()}
     derived = {LEADERBOARD: leaderboard_json(boards.values(), digest({p: git_oid(c) for p, c in files.items()}))}
     for benchmark, results in grouped.items():
         texts = {result.model.name: files[result.path().as_posix()] for result in results}
@@ -66,7 +67,7 @@ def derive(files: Mapping[str, bytes], repo: str = "ORG/NAME") -> dict[str, byte
 
 def leaderboard_json(boards: Iterable[Board], results: str) -> bytes:
     """What the page reads: every board with its columns and rows, and the digest of the results they come from."""
-    content = {"version": VERSION, "results": results, "boards": [each.payload() for each in boards]}
+    content = {"version": VERSION, "results": results, "boards": [board_to_json(board) for board in boards]}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -79,7 +80,7 @@ def read_leaderboard(content: bytes, name: str = LEADERBOARD) -> tuple[dict[str,
         found = json.loads(content)
         if found["version"] != VERSION:
             raise ResultError(f"{name}: version {found['version']!r}; this package reads version {VERSION}")
-        boards = [Board.from_payload(each) for each in found["boards"]]
+        boards = [board_from_json(each) for each in found["boards"]]
         return {each.id: each for each in boards}, str(found["results"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResultError(f"{name}: not a leaderboard: {type(error).__name__}: {error}") from error
@@ -113,12 +114,11 @@ _MORE: Mapping[str, tuple[pa.DataType, str]] = {
 def benchmark_table(table: Board, results: Sequence[Result], texts: Mapping[str, bytes]) -> bytes:
     """One row a result, best first, as parquet: the board's columns, more about each run, and the result's own text."""
     by_name = {result.model.name: result for result in results}
-    names = [str(row[table.index("model")]) for row in table.rows]
     columns = {
-        column.key: pa.array([row[i] for row in table.rows], _TYPES.get(column.role, pa.float64()))
-        for i, column in enumerate(table.columns)
+        column.key: pa.array([column.cell(row) for row in table.rows], _TYPES.get(column.role, pa.float64()))
+        for column in board_columns(table)
     }
-    rows = [_more(by_name[name], texts[name]) for name in names]
+    rows = [_more(by_name[row.model], texts[row.model]) for row in table.rows]
     columns |= {key: pa.array([row[key] for row in rows], kind) for key, (kind, _) in _MORE.items()}
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
@@ -237,12 +237,17 @@ def _card_columns(boards: Mapping[str, Board]) -> str:
         "| column | what |",
         "|---|---|",
     ]
-    fixed = {c.key: c.description or c.label for each in boards.values() for c in each.columns if ":" not in c.key}
+    fixed = {
+        column.key: column.description or column.label
+        for board in boards.values()
+        for column in board_columns(board)
+        if column.role not in ("section", "subset")
+    }
     fixed |= {key: text for key, (_, text) in _MORE.items()}
     lines += [f"| `{key}` | {text} |" for key, text in fixed.items()]
     lines += ["| `section:NAME` | The score of a section |", "| `subset:NAME` | The score of a subset |", ""]
     for each in boards.values():
-        sections = [f"*{c.label}*: {c.description}" for c in each.columns if c.role == "section" and c.description]
+        sections = [f"*{section.name}*: {section.description}" for section in each.sections if section.description]
         if sections:
             lines += [f"Sections of {each.title}: {'; '.join(sections)}.", ""]
     return "\n".join(lines)

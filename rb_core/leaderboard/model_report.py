@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from rb_core.errors import ResultError, quoted
-from rb_core.leaderboard.weak_spots import place, weak_spots
+from rb_core.leaderboard.board import Board, BoardRow, BoardSection, BoardSubset
+from rb_core.leaderboard.weak_spots import WeakSpot, find_weak_spots, rank_of
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import JudgeRef
 from rb_core.results.schema import KIND_LABELS, ModelRef, Result
@@ -40,8 +41,20 @@ _OWN_LAYOUT = (
 )  # what `import rewardbench-results` reads
 
 
+# Generative models are mostly behind APIs, and what scores without a checkpoint has no page on the hub.
+_HUB_KINDS = frozenset(KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "implicit"))
+_NOT_ON_HUB = ("baseline/", "builtin/", "local/", "unknown/")
+
+
+def hub_page(model: str, kind: str) -> str | None:
+    """Return the address of the model's page on the hub; None for a model that has none."""
+    if kind not in _HUB_KINDS or "/" not in model or model.startswith(_NOT_ON_HUB):
+        return None
+    return f"https://huggingface.co/{model}"
+
+
 class HubPlace(NamedTuple):
-    """Where results lie on the hub. address: of the repository's files at that commit, without a slash at the end."""
+    """The place of results on the hub; `address` is that of the repository's files at that commit."""
 
     repo: str
     commit: str
@@ -49,26 +62,25 @@ class HubPlace(NamedTuple):
 
 
 class ModelSource(Protocol):
-    """Where boards and results come from: a part of the page's ResultsSource."""
+    """A source of boards and results; the page's ResultsSource is one."""
 
-    def payload(self) -> Payload:
-        """The boards as plain JSON."""
+    def boards(self) -> Mapping[str, Board]:
+        """Return the boards by benchmark."""
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
-        """The results of a benchmark by model."""
+        """Return the results of a benchmark by model."""
 
     def on_hub(self) -> HubPlace | None:
-        """Where they lie on the hub; None for those of a folder."""
+        """Return the results' place on the hub; None for those of a folder."""
 
 
 class UnknownModelError(ResultError):
     """No board has a model of that name."""
 
 
-def model_names(payload: Payload) -> list[str]:
-    """The names of all models on any board, in the order of the alphabet."""
-    found = {row[_index(board, "model")] for board in payload["boards"] for row in board["rows"]}
-    return sorted(found, key=str.lower)
+def model_names(boards: Iterable[Board]) -> list[str]:
+    """Return the names of all models on any board in alphabetical order."""
+    return sorted({row.model for board in boards for row in board.rows}, key=str.lower)
 
 
 def model_page(source: ModelSource, model: str) -> Payload:
@@ -76,16 +88,14 @@ def model_page(source: ModelSource, model: str) -> Payload:
 
     Raises UnknownModelError, naming models that are spelt alike, for a name that no board has.
     """
-    payload = source.payload()
-    hub = source.on_hub()
-    entries = []
-    for board in payload["boards"]:
-        at, names = _index(board, "model"), [row[_index(board, "model")] for row in board["rows"]]
-        if model in names:
-            results = source.results(board["id"])
-            entries.append(_entry(board, names.index(model), at, results.get(model), hub))
+    boards, hub = source.boards().values(), source.on_hub()
+    entries = [
+        _entry(board, row, source.results(board.id).get(model), hub)
+        for board in boards
+        if (row := board.row(model)) is not None
+    ]
     if not entries:
-        raise UnknownModelError(_unknown(model, model_names(payload)))
+        raise UnknownModelError(_unknown(model, model_names(boards)))
     sizes = [entry["parameters"] for entry in entries if entry["parameters"]]
     return {
         "model": model,
@@ -107,79 +117,77 @@ def _unknown(model: str, names: Sequence[str]) -> str:
 # One benchmark
 
 
-def _entry(board: Payload, number: int, name_at: int, result: Result | None, hub: HubPlace | None) -> Payload:
+def _entry(board: Board, row: BoardRow, result: Result | None, hub: HubPlace | None) -> Payload:
     """What one board and the result behind it say. Without a result (it has not come yet) only the board's numbers."""
-    row = board["rows"][number]
-    model = row[name_at]
-    cells = {column["role"]: row[i] for i, column in enumerate(board["columns"]) if column["role"] in _FIXED}
-    ranges = board.get("ranges") or [None] * len(board["rows"])
-    links = board.get("links") or [None] * len(board["rows"])
     entry = {
-        "benchmark": {key: board[key] for key in ("id", "title", "description", "url", "licence", "citation")},
-        "kind": cells.get("kind"),
-        "origin": cells.get("status"),
-        "parameters": cells.get("parameters"),
-        "hub": links[number],
-        "rank": cells.get("rank"),
-        "of": sum(each[_index(board, "rank")] is not None for each in board["rows"]),
-        "range": ranges[number],
-        "score": {"value": cells.get("headline"), "low": cells.get("low"), "high": cells.get("high")},
+        "benchmark": {key: getattr(board, key) for key in ("id", "title", "description", "url", "licence", "citation")},
+        "kind": row.kind,
+        "origin": row.status,
+        "parameters": row.parameters,
+        "hub": hub_page(row.model, row.kind),
+        "rank": row.rank,
+        "of": len(board.ranked()),
+        "range": list(row.rank_interval) if row.rank_interval else None,
+        "score": {"value": row.headline.value, "low": row.headline.low, "high": row.headline.high},
         "parts": _parts(board, row, result),
-        "weak_spots": [vars(spot) | {"drop": spot.drop} for spot in _weak(board, model, result)],
+        "weak_spots": [spot.to_json() for spot in _weak_spots(board, row, result)],
     }
     return entry | (details(result, hub) if result else {})
 
 
-_FIXED = frozenset(("rank", "kind", "status", "headline", "low", "high", "parameters"))
-
-
-def _parts(board: Payload, row: Sequence[Any], result: Result | None) -> list[Payload]:
+def _parts(board: Board, row: BoardRow, result: Result | None) -> list[Payload]:
     """Sections and subsets of the board, in its order, each with the model's estimate, rank and number of models."""
-    scores, found, model = _scores(board), [], row[_index(board, "model")]
-    for column, cell in zip(board["columns"], row, strict=True):
-        level = column["role"]
-        if level not in ("section", "subset"):
-            continue
-        values = scores[level, column["label"]]
-        known = (result.sections if level == "section" else result.subsets) if result else {}
-        estimate = known.get(column["label"]) or Estimate(value=cell)
-        rank = place(values[model], values.values()) if model in values else None
-        found.append(
-            {"name": column["label"], "level": level, "section": column["parent"], "description": column["description"]}
-            | {"rank": rank, "of": len(values), "estimate": _plain(estimate)}
+    parts = []
+    for section in board.sections:
+        scores = {
+            other.model: other.sections[section.name] for other in board.ranked() if section.name in other.sections
+        }
+        estimate = (result.sections.get(section.name) if result else None) or Estimate(
+            value=row.sections.get(section.name)
         )
-    return found
+        parts.append(_part(section, "section", None, row.model, scores, estimate))
+    for subset in board.subsets:
+        scores = {other.model: other.subsets[subset.name] for other in board.ranked() if subset.name in other.subsets}
+        estimate = (result.subsets.get(subset.name) if result else None) or Estimate(value=row.subsets.get(subset.name))
+        parts.append(_part(subset, "subset", subset.section, row.model, scores, estimate))
+    return parts
 
 
-def _weak(board: Payload, model: str, result: Result | None) -> list[Any]:
+def _part(
+    part: BoardSection | BoardSubset,
+    level: str,
+    section: str | None,
+    model: str,
+    scores: Mapping[str, float],
+    estimate: Estimate,
+) -> Payload:
+    rank = rank_of(scores[model], scores.values()) if model in scores else None
+    return {
+        "name": part.name,
+        "level": level,
+        "section": section,
+        "description": part.description,
+        "rank": rank,
+        "of": len(scores),
+        "estimate": _plain(estimate),
+    }
+
+
+def _weak_spots(board: Board, row: BoardRow, result: Result | None) -> list[WeakSpot]:
     """Weak spots among the subsets, and among the sections of which the board shows the model no subset."""
-    scores = _scores(board)
-    own = (result.sections | result.subsets) if result else {}
-    with_subsets = {
-        c["parent"] for c in board["columns"] if c["role"] == "subset" and model in scores["subset", c["label"]]
+    ranked = board.ranked()
+    covered = {subset.section for subset in board.subsets if subset.name in row.subsets}
+    scores_by_part = {
+        section.name: {other.model: other.sections[section.name] for other in ranked if section.name in other.sections}
+        for section in board.sections
+        if section.name not in covered
+    } | {
+        subset.name: {other.model: other.subsets[subset.name] for other in ranked if subset.name in other.subsets}
+        for subset in board.subsets
     }
-    parts = {
-        name: values
-        for (level, name), values in scores.items()
-        if level == "subset" or (level == "section" and name not in with_subsets)
-    }
-    return weak_spots(model, scores["headline", ""], parts, own)
-
-
-def _scores(board: Payload) -> dict[tuple[str, str], dict[str, float]]:
-    """(level, part) -> model -> score, of the models with a rank; the headline's part is ""."""
-    model, rank = _index(board, "model"), _index(board, "rank")
-    ranked = [row for row in board["rows"] if row[rank] is not None]
-    found = {}
-    for index, column in enumerate(board["columns"]):
-        if column["role"] in ("section", "subset", "headline"):
-            name = "" if column["role"] == "headline" else column["label"]
-            found[column["role"], name] = {row[model]: row[index] for row in ranked if row[index] is not None}
-    return found
-
-
-def _index(board: Payload, role: str) -> int:
-    return next(i for i, column in enumerate(board["columns"]) if column["role"] == role)
+    estimates = (result.sections | result.subsets) if result else {}
+    headlines = {other.model: other.headline.value for other in ranked if other.headline.value is not None}
+    return find_weak_spots(row.model, headlines, scores_by_part, estimates)
 
 
 # One result

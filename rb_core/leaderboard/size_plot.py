@@ -1,46 +1,79 @@
-"""What the plot of scores against sizes shows: the points, the best of every size, and who is left out why. Pure."""
+"""The plot of scores against model sizes, as data: points, Pareto front, and the reason why a model is not drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from rb_core.leaderboard.board import DIGITS, Board, BoardRow
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
 
-Point = dict[str, Any]
+Span = tuple[float, float | None, float | None]  # value, low, high
 
 
-def size_plot(board: Mapping[str, Any], results: Mapping[str, Result]) -> dict[str, Any]:
-    """The plot of one board (as `Board.payload` gives it) with the results behind it, by model, for the intervals.
+@dataclass(frozen=True)
+class Point:
+    """A model of the plot."""
 
-    points: one a model, best rank first: model, kind, rank, range, score, low, high (fractions), parameters (a number
-    or None), front (on the Pareto front), why (None where it is drawn, else why not), sections: [score, low, high] or
-    None in the order of `sections`.
-    """
-    roles: dict[str, int] = {}
-    for index, column in enumerate(board["columns"]):
-        roles.setdefault(column["role"], index)
-    sections = [(i, c["label"]) for i, c in enumerate(board["columns"]) if c["role"] == "section"]
-    ranges = board.get("ranges") or [None] * len(board["rows"])
-    points = [
-        _point(row, roles, ranges[number], sections, results.get(row[roles["model"]]))
-        for number, row in enumerate(board["rows"])
-    ]
-    drawn = [point for point in points if point["why"] is None]
-    for index in pareto_front([(point["parameters"], point["score"]) for point in drawn]):
-        drawn[index]["front"] = True
-    return {
-        "id": board["id"],
-        "title": board["title"],
-        "sections": [name for _, name in sections],
-        "points": points,
-    }
+    row: BoardRow
+    sections: tuple[Span | None, ...]  # in the order of SizePlot.sections, None without a score
+    on_front: bool  # no model of this size or smaller has a higher score
+    not_drawn: str | None  # the reason, None for a point that is drawn
+
+    def to_json(self) -> dict[str, Any]:
+        row = self.row
+        return {
+            "model": row.model,
+            "kind": row.kind,
+            "rank": row.rank,
+            "range": list(row.rank_interval) if row.rank_interval else None,
+            "score": row.headline.value,
+            "low": row.headline.low,
+            "high": row.headline.high,
+            "parameters": row.parameters,
+            "front": self.on_front,
+            "why": self.not_drawn,
+            "sections": self.sections,
+        }
+
+
+@dataclass(frozen=True)
+class SizePlot:
+    """The plot of one board: one point for each row."""
+
+    board: Board
+    points: tuple[Point, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plot as the page's script reads it."""
+        return {
+            "id": self.board.id,
+            "title": self.board.title,
+            "sections": [section.name for section in self.board.sections],
+            "points": [point.to_json() for point in self.points],
+        }
+
+
+def size_plot(board: Board, results: Mapping[str, Result]) -> SizePlot:
+    """Return the plot of a board; `results` by model name give the intervals of the sections."""
+    drawn = [index for index, row in enumerate(board.rows) if _why_not_drawn(row) is None]
+    sizes_and_scores = [(board.rows[i].parameters or 0, board.rows[i].headline.value or 0.0) for i in drawn]
+    front = {drawn[i] for i in pareto_front(sizes_and_scores)}
+    points = []
+    for index, row in enumerate(board.rows):
+        estimates = results[row.model].sections if row.model in results else {}
+        spans = (_span(row.sections.get(s.name), estimates.get(s.name, Estimate())) for s in board.sections)
+        points.append(Point(row, tuple(spans), index in front, _why_not_drawn(row)))
+    return SizePlot(board, tuple(points))
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """The places of the (size, score) points that no other beats: none is as small with a higher score, none smaller
-    with as high a one. Smallest first; points that are equal in both stand side by side."""
+    """Return the indices of the (size, score) points that no other dominates, smallest first.
+
+    A point dominates another if it is at most as large, scores at least as high, and differs from it.
+    """
     order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1]))
     front: list[int] = []
     for index in order:
@@ -49,44 +82,16 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def _point(
-    row: Sequence[Any],
-    roles: Mapping[str, int],
-    ranks: Any,
-    sections: Sequence[tuple[int, str]],
-    result: Result | None,
-) -> Point:
-    def cell(role: str) -> Any:
-        return row[roles[role]] if role in roles else None
-
-    known = result.sections if result else {}
-    return {
-        "model": cell("model"),
-        "kind": cell("kind"),
-        "rank": cell("rank"),
-        "range": ranks,
-        "score": cell("headline"),
-        "low": cell("low"),
-        "high": cell("high"),
-        "parameters": cell("parameters"),
-        "front": False,
-        "why": _why_not(cell("headline"), cell("rank"), cell("parameters")),
-        "sections": [_section(row[index], known.get(name)) for index, name in sections],
-    }
-
-
-def _why_not(score: float | None, rank: int | None, parameters: float | None) -> str | None:
-    """Why a model is not drawn; None where it is."""
-    if score is None:
+def _why_not_drawn(row: BoardRow) -> str | None:
+    if row.headline.value is None:
         return "incomplete"
-    if rank is None:
+    if row.rank is None:
         return "partial run"
-    return None if parameters else "unknown size"
+    return None if row.parameters else "unknown size"
 
 
-def _section(value: float | None, estimate: Estimate | None) -> tuple[float, float | None, float | None] | None:
-    """A section's score with its interval, to five digits as on the board."""
+def _span(value: float | None, interval: Estimate) -> Span | None:
     if value is None:
         return None
-    low, high = (estimate.low, estimate.high) if estimate else (None, None)
-    return value, None if low is None else round(low, 5), None if high is None else round(high, 5)
+    low, high = (None if end is None else round(end, DIGITS) for end in (interval.low, interval.high))
+    return value, low, high

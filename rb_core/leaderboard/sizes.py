@@ -11,13 +11,13 @@ from importlib import resources
 from rb_core.results.schema import Result
 
 
-def parameters(result: Result) -> int | None:
-    """The model's number of parameters: as loaded by a run, else as `sizes` has it; None where not known."""
+def num_parameters(result: Result) -> int | None:
+    """Return the model's number of parameters: as its run counted them, else from sizes.csv, else None."""
     return result.model.parameters or sizes().get(result.model.name)
 
 
 @lru_cache(maxsize=1)
 def sizes() -> Mapping[str, int]:
-    """Numbers of parameters of published models, as the name or the card says, by the model's name."""
+    """Return the parameter counts of published models by name, as the name or the model card states them."""
     text = resources.files(__package__).joinpath("sizes.csv").read_text(encoding="utf-8")
     return {row["model"]: int(float(row["parameters"])) for row in csv.DictReader(io.StringIO(text))}

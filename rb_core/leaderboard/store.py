@@ -1,6 +1,6 @@
-"""A folder of results as its readers need it: results by benchmark and model, outcomes example by example, rank ranges.
+"""A folder of results as its readers need it: results by benchmark and model, boards, outcomes of single examples.
 
-`results/`, `scores/` and `items/` lie below its root. Everything is read once, and again only when a file has changed.
+The folder holds `results/`, `scores/` and `items/`. Its files are read once, and again when one of them has changed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,157 +17,144 @@ from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
-from rb_core.leaderboard.board import Board, Cell, ColumnRole, board, by_benchmark, spec_of
+from rb_core.leaderboard.board import Board, BoardRow, build_board, group_by_benchmark, spec_of_results
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
 from rb_core.results.storage import read_results
 from rb_core.stats.intervals import Z95
 from rb_core.stats.item_outcomes import ItemOutcomes, from_scores, items_path, read_items
 from rb_core.stats.paired import agrees
-from rb_core.stats.rank_intervals import RankInterval, Standing, rank_intervals
+from rb_core.stats.rank_intervals import Standing, rank_intervals
 
 log = logging.getLogger(__name__)
 
-
-_BOUNDED: tuple[ColumnRole, ...] = ("headline", "low", "high")
-
-
-Outcomes = Callable[[str, str], ItemOutcomes | None]
+FindOutcomes = Callable[[str, str], ItemOutcomes | None]  # by benchmark and model
+FileState = tuple[int, int]  # time of the last change in ns, size in bytes
 
 
-class Collection:
-    """What lies below a root. `refresh` looks for changes; the rest answers from what it has found.
+class ResultsStore:
+    """The results below a root folder. Only `refresh` looks for changes.
 
-    refused: a message for each file that is no result.
+    refused: a message for each file that is not a result.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: frozenset[tuple[str, int, int]] | None = None
+        self._files: dict[str, FileState] | None = None
         self._results: dict[str, dict[str, Result]] = {}
-        self._items: dict[str, dict[str, ItemOutcomes]] = {}
+        self._published_outcomes: dict[str, dict[str, ItemOutcomes]] = {}
         self.refused: list[str] = []
 
     def refresh(self) -> bool:
-        """Read anew what lies there, if any of it has changed; returns whether it has."""
-        state = self._state()
-        if state == self._seen:
+        """Read the files again if any has changed; return True if so."""
+        files = self._list_files()
+        if files == self._files:
             return False
-        found, self.refused = read_results(self._root)
+        results, self.refused = read_results(self._root)
         for message in self.refused:
             log.warning("result file left out: %s", message)
-        self._items = {}
-        self._results = {name: {r.model.name: r for r in each} for name, each in by_benchmark(found).items()}
-        self._seen = state
+        self._published_outcomes = {}
+        self._results = {
+            benchmark: {result.model.name: result for result in group}
+            for benchmark, group in group_by_benchmark(results).items()
+        }
+        self._files = files
         return True
 
-    def benchmarks(self) -> list[str]:
-        """The benchmarks with results, known ones first."""
-        return list(self._results)
-
     def results(self, benchmark: str) -> Mapping[str, Result]:
-        """The results of a benchmark by model; empty where there are none."""
+        """Return the results of a benchmark by model name; empty for an unknown benchmark."""
         return self._results.get(benchmark, {})
 
     def boards(self) -> dict[str, Board]:
-        """The board of each benchmark."""
-        return {name: board(list(found.values())) for name, found in self._results.items()}
-
-    def specs(self) -> dict[str, BenchmarkSpec]:
-        """The record of each benchmark."""
-        return {name: spec_of(list(found.values())) for name, found in self._results.items()}
+        """Return the board of each benchmark, with rank intervals."""
+        boards = {}
+        for benchmark, by_model in self._results.items():
+            results = list(by_model.values())
+            boards[benchmark] = with_rank_intervals(build_board(results), self.outcomes, spec_of_results(results))
+        return boards
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
-        """What a result was derived from, example by example: its score table, or the published outcomes.
+        """Return the outcomes that a result was computed from: its score table, or published ones.
 
-        None where there are none, and where what lies there is not what the result says.
+        None where there are none, and where the file is not the one that the result was computed from.
         """
         result = self.results(benchmark).get(model)
         if result is None:
             return None
         if result.scores is None:
-            return self.published(benchmark, model, {n: e.value for n, e in result.sections.items()})
+            return self.published_outcomes(benchmark, model, {n: e.value for n, e in result.sections.items()})
         try:
             path = self._root / result.scores_path()
-            state = path.stat()
-            return read_outcomes(path, result.scores.sha256, (state.st_mtime_ns, state.st_size))
+            return read_outcomes(path, result.scores.sha256, _file_state(path))
         except FileNotFoundError:
             return None
         except (OSError, ScoreTableError) as error:
             log.warning("outcomes left out: %s", error)
             return None
 
-    def published(self, benchmark: str, model: str, sections: Mapping[str, float | None]) -> ItemOutcomes | None:
-        """The published outcomes of a model, if they give these sections."""
-        known = self._items  # `refresh` begins a new one, while others still read this
-        if benchmark not in known:
+    def published_outcomes(
+        self, benchmark: str, model: str, sections: Mapping[str, float | None]
+    ) -> ItemOutcomes | None:
+        """Return the published outcomes of a model if they give these section scores."""
+        by_benchmark = self._published_outcomes  # `refresh` replaces it while other threads read this one
+        if benchmark not in by_benchmark:
             try:
-                known[benchmark] = read_items(self._root / items_path(benchmark))
+                by_benchmark[benchmark] = read_items(self._root / items_path(benchmark))
             except DataError as error:
                 log.warning("published outcomes left out: %s", error)
-                known[benchmark] = {}
-        found, spec = known[benchmark].get(model), BENCHMARKS.get(benchmark)
-        return found if found is not None and spec is not None and agrees(found, spec, sections) else None
+                by_benchmark[benchmark] = {}
+        outcomes, spec = by_benchmark[benchmark].get(model), BENCHMARKS.get(benchmark)
+        if outcomes is None or spec is None or not agrees(outcomes, spec, sections):
+            return None
+        return outcomes
 
-    def _state(self) -> frozenset[tuple[str, int, int]]:
-        """Each file there, with when it was written and its size."""
-        kinds = {"results": "*.json", "scores": "*.parquet", "items": "*.parquet"}
-        found = set()
-        for path in (path for folder, kind in kinds.items() for path in (self._root / folder).rglob(kind)):
-            with suppress(FileNotFoundError):  # gone since it was listed
-                state = path.stat()
-                found.add((str(path), state.st_mtime_ns, state.st_size))
-        return frozenset(found)
+    def _list_files(self) -> dict[str, FileState]:
+        files = {}
+        for pattern in ("results/**/*.json", "scores/**/*.parquet", "items/**/*.parquet"):
+            for path in self._root.glob(pattern):
+                with suppress(FileNotFoundError):  # removed since it was listed
+                    files[str(path)] = _file_state(path)
+        return files
+
+
+def _file_state(path: Path) -> FileState:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
 
 
 @lru_cache(maxsize=64)
-def read_outcomes(path: Path, sha256: str, state: tuple[int, int]) -> ItemOutcomes:
-    """The outcomes that a score file gives; `state` is what tells a changed file from the one that was read before.
+def read_outcomes(path: Path, sha256: str, state: FileState) -> ItemOutcomes:
+    """Return the outcomes of a score file; `state` keeps the cache from answering for a file that has changed.
 
-    Raises ScoreTableError where it is not the file of that hash, OSError where it cannot be read.
+    Raises ScoreTableError for a file with another hash, OSError for one that cannot be read.
     """
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-        raise ScoreTableError(f"{path}: is not the score file that its result was derived from")
+        raise ScoreTableError(f"{path}: is not the score file that its result was computed from")
     return from_scores(path)
 
 
-def board_rank_intervals(
-    table: Board, outcomes: Outcomes, spec: BenchmarkSpec | None = None
-) -> list[RankInterval | None]:
-    """For each row of a board its range of ranks; None for rows without a rank.
+def with_rank_intervals(board: Board, find_outcomes: FindOutcomes, spec: BenchmarkSpec | None = None) -> Board:
+    """Return the board with the rank interval of every row that has a rank.
 
-    outcomes: by benchmark and model; only those that give the row's own sections are used. Where the benchmark has no
-    record here and none is given, ranges come from intervals.
+    Args:
+        find_outcomes: gives outcomes of single examples; only those that give the row's own sections are used.
+        spec: needed for a benchmark that is not registered; without it, rank intervals come from the scores' intervals.
     """
-    record = spec or BENCHMARKS.get(table.id) or custom_spec(table.id)
-    rank, model = table.index("rank"), table.index("model")
-    standings, rows = [], []
-    for number, row in enumerate(table.rows):
-        if row[rank] is None:
-            continue
-        sections = section_values(table, row)
-        found = outcomes(table.id, str(row[model]))
-        if found is not None and not agrees(found, record, sections):
-            found = None
-        standings.append(Standing(str(row[model]), _headline(table, row), frozenset(sections), found))
-        rows.append(number)
-    ranges: list[RankInterval | None] = [None] * len(table.rows)
-    for number, found_range in zip(rows, rank_intervals(standings, record), strict=True):
-        ranges[number] = found_range
-    return ranges
+    spec = spec or BENCHMARKS.get(board.id) or custom_spec(board.id)
+    standings = []
+    for row in board.ranked():
+        outcomes = find_outcomes(board.id, row.model)
+        if outcomes is not None and not agrees(outcomes, spec, row.sections):
+            outcomes = None
+        standings.append(Standing(row.model, _with_stderr(row), frozenset(row.sections), outcomes))
+    intervals = iter(rank_intervals(standings, spec))
+    rows = (row if row.rank is None else replace(row, rank_interval=next(intervals)) for row in board.rows)
+    return replace(board, rows=tuple(rows))
 
 
-def section_values(table: Board, row: tuple[Cell, ...]) -> dict[str, float]:
-    """The sections that a row has, by name."""
-    cells = [(column.label, row[i]) for i, column in enumerate(table.columns) if column.role == "section"]
-    return {name: float(value) for name, value in cells if isinstance(value, float | int)}
-
-
-def _headline(table: Board, row: tuple[Cell, ...]) -> Estimate:
-    """A row's headline; its standard error from the width of the interval, which is what a board has."""
-    value, low, high = (row[table.index(role)] for role in _BOUNDED)
-    if not isinstance(value, float | int):
-        return Estimate(value=None)
-    if not isinstance(low, float | int) or not isinstance(high, float | int):
-        return Estimate(value=float(value))
-    return Estimate(value=float(value), stderr=(high - low) / (2 * Z95), low=float(low), high=float(high))
+def _with_stderr(row: BoardRow) -> Estimate:
+    """Return the headline with the standard error that the width of its interval gives: a board has no other."""
+    value, low, high = row.headline.value, row.headline.low, row.headline.high
+    if value is None or low is None or high is None:
+        return Estimate(value=value)
+    return Estimate(value=value, stderr=(high - low) / (2 * Z95), low=low, high=high)

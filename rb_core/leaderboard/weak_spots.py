@@ -1,74 +1,88 @@
-"""What a model is bad at: the parts of a benchmark where it ranks furthest below its own overall rank. Pure functions.
+"""Find the subsets and sections where a model ranks furthest below its overall rank.
 
-Scores of different parts cannot be compared, since some parts are harder for every model; ranks within a part can.
+Scores of different subsets are not comparable, because some subsets are harder for every model. Ranks within a subset
+are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from rb_core.results.estimate import Estimate
 
 RULE = (
-    "Rank here: the model's place by this part alone; overall: its place by the headline among the same models. Clear: "
-    "even the upper end of its 95% interval is below the score of the model that stands at its overall rank here."
+    "Rank here: the model's rank by this part alone. Overall: its rank by the headline among the same models. Clear: "
+    "even the upper end of its 95% interval is below the score of the model that holds its overall rank in this part."
 )
 
 
 @dataclass(frozen=True)
 class WeakSpot:
-    """A part (a subset or section) in which a model stands lower than overall.
+    """A subset or section in which a model ranks lower than it does overall.
 
-    rank, overall: places (1 is best, equal scores share one) by the part and by the headline among the `of` models that
-    have both; value, low, high: its own score there and 95% interval; par: the score at its overall rank in the part;
-    clear: whether the whole interval lies below par, None where no interval is known. Scores are fractions.
+    Ranks start at 1 and count only the `num_models` models that have both scores; equal scores share a rank.
     """
 
     name: str
     rank: int
-    overall: int
-    of: int
-    value: float
-    low: float | None
-    high: float | None
-    par: float
-    clear: bool | None
+    overall_rank: int
+    num_models: int
+    score: Estimate  # value, low and high
+    expected_score: float  # score of the model that holds `overall_rank` in this part
+    significant: bool | None  # upper end of the interval below `expected_score`; None without an interval
 
     @property
-    def drop(self) -> int:
-        """How many places it stands below its overall rank."""
-        return self.rank - self.overall
+    def rank_drop(self) -> int:
+        return self.rank - self.overall_rank
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the weak spot as the endpoint `model` publishes it."""
+        return {
+            "name": self.name,
+            "rank": self.rank,
+            "overall": self.overall_rank,
+            "of": self.num_models,
+            "value": self.score.value,
+            "low": self.score.low,
+            "high": self.score.high,
+            "par": self.expected_score,
+            "clear": self.significant,
+            "drop": self.rank_drop,
+        }
 
 
-def weak_spots(
+def find_weak_spots(
     model: str,
     headlines: Mapping[str, float],
-    parts: Mapping[str, Mapping[str, float]],
-    own: Mapping[str, Estimate],
+    scores_by_part: Mapping[str, Mapping[str, float]],
+    estimates: Mapping[str, Estimate],
 ) -> list[WeakSpot]:
-    """The parts in which `model` ranks lower than overall: clear ones first, then by the number of places.
+    """Return the model's weak spots: significant ones first, then by rank drop.
 
-    headlines: model -> headline; parts: part -> model -> score; own: the model's estimates, for the intervals. A part
-    that the model lacks, and a model without a headline, has no weak spots.
+    Args:
+        headlines: headline score of every model.
+        scores_by_part: score of every model in each subset and section.
+        estimates: this model's own estimate in each subset and section, for the intervals.
     """
-    found = []
-    for name, scores in parts.items():
-        both = {each: value for each, value in scores.items() if each in headlines}
-        if model not in both:
+    weak_spots = []
+    for name, scores in scores_by_part.items():
+        if model not in scores or model not in headlines:
             continue
-        rank = place(both[model], both.values())
-        overall = place(headlines[model], (headlines[each] for each in both))
-        if rank <= overall:
+        comparable = [other for other in scores if other in headlines]
+        rank = rank_of(scores[model], (scores[other] for other in comparable))
+        overall_rank = rank_of(headlines[model], (headlines[other] for other in comparable))
+        if rank <= overall_rank:
             continue
-        par = sorted(both.values(), reverse=True)[overall - 1]
-        estimate = own.get(name)
-        low, high = (estimate.low, estimate.high) if estimate else (None, None)
-        clear = None if high is None else high < par
-        found.append(WeakSpot(name, rank, overall, len(both), both[model], low, high, par, clear))
-    return sorted(found, key=lambda spot: (not spot.clear, -spot.drop, spot.name))
+        expected = sorted((scores[other] for other in comparable), reverse=True)[overall_rank - 1]
+        interval = estimates.get(name, Estimate())
+        score = Estimate(value=scores[model], low=interval.low, high=interval.high)
+        significant = None if score.high is None else score.high < expected
+        weak_spots.append(WeakSpot(name, rank, overall_rank, len(comparable), score, expected, significant))
+    return sorted(weak_spots, key=lambda spot: (not spot.significant, -spot.rank_drop, spot.name))
 
 
-def place(value: float, values: Iterable[float]) -> int:
-    """1 + the number of values that are larger."""
-    return 1 + sum(each > value for each in values)
+def rank_of(value: float, values: Iterable[float]) -> int:
+    """Return 1 + the number of values that are larger."""
+    return 1 + sum(other > value for other in values)

@@ -16,10 +16,11 @@ import gradio as gr
 from gradio.events import api
 
 from rb_core.errors import RewardBenchError, quoted
+from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.comparison import LEAST, MOST
 from rb_core.leaderboard.model_report import model_page
 from rb_core.results.schema import to_json
-from rb_core.space.results_source import ResultsSource
+from rb_core.space.results_source import ResultsSource, page_board_json
 
 P = ParamSpec("P")
 
@@ -54,7 +55,7 @@ def publish_endpoints(source: ResultsSource) -> None:
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
         """
-        return dict(find_board(source, benchmark))
+        return page_board_json(find_board(source, benchmark))
 
     @as_endpoint
     def result(benchmark: str, model: str) -> dict[str, Any]:
@@ -122,10 +123,10 @@ def with_file_keys(value: Any) -> Any:
 # Checks: an endpoint can be called with any JSON
 
 
-def find_board(source: ResultsSource, benchmark: object) -> Mapping[str, Any]:
+def find_board(source: ResultsSource, benchmark: object) -> Board:
     """Return the board of that id. Raises RequestError, naming the ids that exist."""
     board_id = _text("benchmark", benchmark)
-    boards: dict[str, Mapping[str, Any]] = {board["id"]: board for board in source.payload()["boards"]}
+    boards = source.boards()
     if board_id not in boards:
         raise RequestError(f"There is no benchmark {quoted(board_id)}; known are: {', '.join(boards) or 'none yet'}.")
     return boards[board_id]
@@ -134,13 +135,12 @@ def find_board(source: ResultsSource, benchmark: object) -> Mapping[str, Any]:
 def check_model(source: ResultsSource, benchmark: object, model: object, field: str = "model") -> None:
     """Raise RequestError, naming models with similar names, if the model is not on the board."""
     board, name = find_board(source, benchmark), _text(field, model)
-    place = next(i for i, column in enumerate(board["columns"]) if column["role"] == "model")
-    names = {row[place].lower(): row[place] for row in board["rows"]}
-    if name in names.values():
+    if board.row(name) is not None:
         return
+    names = {row.model.lower(): row.model for row in board.rows}
     similar = [names[match] for match in difflib.get_close_matches(name.lower()[:200], names, n=3)]
     hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
-    raise RequestError(f"There is no result of {quoted(name)} on {board['id']}.{hint}")
+    raise RequestError(f"There is no result of {quoted(name)} on {board.id}.{hint}")
 
 
 def _text(field: str, value: object) -> str:

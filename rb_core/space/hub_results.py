@@ -25,10 +25,10 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
 from rb_core.leaderboard.model_report import HubPlace
-from rb_core.leaderboard.store import Outcomes, section_values
+from rb_core.leaderboard.store import FindOutcomes, with_rank_intervals
 from rb_core.results.schema import Result, parse_result
 from rb_core.space.html import render
-from rb_core.space.results_source import Payload, ResultsFolder, ResultsSource, page_payload
+from rb_core.space.results_source import ResultsFolder, ResultsSource
 from rb_core.stats.item_outcomes import ItemOutcomes, from_scores
 
 log = logging.getLogger(__name__)
@@ -129,12 +129,12 @@ class HubFiles:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The boards of a commit; payload is None until the first commit has been read.
+    """The boards of a commit; boards is None until the first commit has been read.
 
     checked: time of the hub's last answer; problem: the error since then, or why a newer commit is not shown.
     """
 
-    payload: Payload | None = None
+    boards: Mapping[str, Board] | None = None
     commit: str = ""
     date: datetime | None = None
     checked: datetime | None = None
@@ -164,8 +164,11 @@ class HubResults:
     def stop(self) -> None:
         self._stopped.set()
 
-    def payload(self) -> Payload:
-        return self._bundled.payload() if self._snapshot.payload is None else self._snapshot.payload
+    def boards(self) -> Mapping[str, Board]:
+        return self._bundled.boards() if self._snapshot.boards is None else self._snapshot.boards
+
+    def num_refused(self) -> int:
+        return self._bundled.num_refused() if self._snapshot.boards is None else 0
 
     def status_html(self) -> str:
         snapshot, repo = self._snapshot, self._repo.name
@@ -174,16 +177,16 @@ class HubResults:
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
         snapshot = self._snapshot
-        if snapshot.payload is None:
+        if snapshot.boards is None:
             return self._bundled.results(benchmark)
-        if benchmark not in {board["id"] for board in snapshot.payload["boards"]}:
+        if benchmark not in snapshot.boards:
             return {}
         return self._files.results(benchmark, snapshot.commit)
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
         """Return outcomes from the score table at the shown commit, or the bundled outcomes of published models."""
         snapshot = self._snapshot
-        if snapshot.payload is None:
+        if snapshot.boards is None:
             return self._bundled.outcomes(benchmark, model)
         result = self.results(benchmark).get(model)
         if result is None:
@@ -191,11 +194,11 @@ class HubResults:
         if result.scores is not None:
             return self._files.outcomes(result, snapshot.commit)
         sections = {name: estimate.value for name, estimate in result.sections.items()}
-        return self._bundled.collection.published(benchmark, model, sections)
+        return self._bundled.store.published_outcomes(benchmark, model, sections)
 
     def on_hub(self) -> HubPlace | None:
         snapshot = self._snapshot
-        if snapshot.payload is None:
+        if snapshot.boards is None:
             return None
         address = f"{self._repo.api.endpoint}/datasets/{self._repo.name}/blob/{snapshot.commit}"
         return HubPlace(self._repo.name, snapshot.commit, address)
@@ -216,20 +219,22 @@ class HubResults:
             return replace(self._snapshot, checked=now, problem="")
         entry = self._repo.entry(LEADERBOARD, commit)
         boards, _ = read_leaderboard(self._repo.fetch(entry, commit))
-        return Snapshot(page_payload(boards, 0, self._bundled_outcomes(boards)), commit, date, now)
+        find_outcomes = self._bundled_outcomes(boards)
+        ranked = {name: with_rank_intervals(board, find_outcomes) for name, board in boards.items()}
+        return Snapshot(ranked, commit, date, now)
 
-    def _bundled_outcomes(self, boards: Mapping[str, Board]) -> Outcomes:
+    def _bundled_outcomes(self, boards: Mapping[str, Board]) -> FindOutcomes:
         """Return a lookup of the bundled outcomes of published models: nothing else is downloaded for a board."""
         published = {
-            (board.id, str(row[board.index("model")])): section_values(board, row)
+            (board.id, row.model): row.sections
             for board in boards.values()
             for row in board.rows
-            if row[board.index("status")] == "published"
+            if row.status == "published"
         }
 
         def outcomes(benchmark: str, model: str) -> ItemOutcomes | None:
             sections = published.get((benchmark, model))
-            return None if sections is None else self._bundled.collection.published(benchmark, model, sections)
+            return None if sections is None else self._bundled.store.published_outcomes(benchmark, model, sections)
 
         return outcomes
 

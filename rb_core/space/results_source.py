@@ -8,28 +8,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rb_core import __version__
-from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
-from rb_core.leaderboard.model_report import HubPlace
-from rb_core.leaderboard.store import Collection, Outcomes, board_rank_intervals
-from rb_core.results.schema import KIND_LABELS, Result
+from rb_core.leaderboard.board_table import board_to_json
+from rb_core.leaderboard.model_report import HubPlace, hub_page
+from rb_core.leaderboard.store import ResultsStore
+from rb_core.results.schema import Result
 from rb_core.space.html import render
 from rb_core.stats.item_outcomes import ItemOutcomes
-
-# Generative models are mostly behind APIs, and what scores without a checkpoint has no page on the hub.
-HUB_KINDS = frozenset(KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "implicit"))
-NOT_ON_HUB = ("baseline/", "builtin/", "local/", "unknown/")
-
-Payload = dict[str, Any]
 
 
 class ResultsSource(Protocol):
     """The page's boards, and the results and outcomes behind them."""
 
-    def payload(self) -> Payload:
-        """Return the boards as plain JSON: the same object for as long as they have not changed."""
+    def boards(self) -> Mapping[str, Board]:
+        """Return the boards by benchmark: the same object for as long as they have not changed."""
+
+    def num_refused(self) -> int:
+        """Return the number of files that were left out because they are not results."""
 
     def status_html(self) -> str:
         """Return the line that says which results are shown, as HTML."""
@@ -48,59 +44,43 @@ class ResultsFolder:
     """The results below a root, read again when a file changes."""
 
     def __init__(self, root: Path) -> None:
-        self.collection = Collection(root)
-        self._payload: Payload = {"boards": [], "refused": 0}
+        self.store = ResultsStore(root)
+        self._boards: Mapping[str, Board] = {}
         self._lock = threading.Lock()
         self._commit, _ = git_state()
 
-    def payload(self) -> Payload:
-        collection = self.collection
+    def boards(self) -> Mapping[str, Board]:
         with self._lock:  # one visitor reads, the others wait for what it has read
-            if collection.refresh():
-                self._payload = page_payload(
-                    collection.boards(), len(collection.refused), collection.outcomes, collection.specs()
-                )
-            return self._payload
+            if self.store.refresh():
+                self._boards = {name: board.rounded() for name, board in self.store.boards().items()}
+            return self._boards
+
+    def num_refused(self) -> int:
+        return len(self.store.refused)
 
     def status_html(self) -> str:
         return render("status_of_folder.html", version=__version__, commit=self._commit)
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
-        self.payload()
-        return self.collection.results(benchmark)
+        self.boards()
+        return self.store.results(benchmark)
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
-        self.payload()
-        return self.collection.outcomes(benchmark, model)
+        self.boards()
+        return self.store.outcomes(benchmark, model)
 
     def on_hub(self) -> HubPlace | None:
         return None
 
 
-def page_payload(
-    boards: Mapping[str, Board],
-    refused: int,
-    outcomes: Outcomes = lambda benchmark, model: None,
-    specs: Mapping[str, BenchmarkSpec] = BENCHMARKS,
-) -> Payload:
-    """Return boards as plain JSON, each with a link and a rank interval per row, and the number of refused files."""
-    return {
-        "boards": [
-            board.payload() | {"links": links(board), "ranges": board_rank_intervals(board, outcomes, specs.get(name))}
-            for name, board in boards.items()
-        ],
-        "refused": refused,
+def page_json(boards: Mapping[str, Board], num_refused: int) -> dict[str, Any]:
+    """Return what the browser draws the leaderboard from."""
+    return {"boards": [page_board_json(board) for board in boards.values()], "refused": num_refused}
+
+
+def page_board_json(board: Board) -> dict[str, Any]:
+    """Return a board as JSON with two more lists: for each row its model's page on the hub and its rank interval."""
+    return board_to_json(board) | {
+        "links": [hub_page(row.model, row.kind) for row in board.rows],
+        "ranges": [list(row.rank_interval) if row.rank_interval else None for row in board.rows],
     }
-
-
-def links(board: Board) -> list[str | None]:
-    """Return for each row the model's page on the hub, or None."""
-    model, kind = board.index("model"), board.index("kind")
-    return [hub_page(str(row[model]), str(row[kind])) for row in board.rows]
-
-
-def hub_page(model: str, kind: str) -> str | None:
-    """Return the model's page on the hub; None without an organisation and for kinds that are not on the hub."""
-    if kind not in HUB_KINDS or "/" not in model or model.startswith(NOT_ON_HUB):
-        return None
-    return f"https://huggingface.co/{model}"

@@ -72,7 +72,7 @@ def test_what_is_derived_is_derived_from_everything_there(server: Server, repo: 
     files = server.repo(KEY).files()
     boards, _ = derived_files.read_leaderboard(files[derived_files.LEADERBOARD])
     board = boards["rewardbench"]
-    assert [row[board.index("model")] for row in board.rows] == ["a/one", "b/three", "a/two"]
+    assert [row.model for row in board.rows] == ["a/one", "b/three", "a/two"]
     assert_whole(files)
     assert f"`rewardbench` | {3} |" in files[derived_files.CARD].decode()
 
@@ -107,7 +107,7 @@ def test_a_table_that_lies_is_not_believed(server: Server, repo: ResultsRepo, tm
     )
     send(repo, write_set(tmp_path, published("b/two", 0.5)))
     boards, _ = derived_files.read_leaderboard(server.repo(KEY).files()[derived_files.LEADERBOARD])
-    assert [row[4] for row in boards["rewardbench"].rows] == [0.5, 0.1]
+    assert [row.headline.value for row in boards["rewardbench"].rows] == [0.5, 0.1]
 
 
 def test_a_dry_run_shows_the_plan_and_sends_nothing(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rb_core.evaluation.evaluate import evaluate as run_judge
-from rb_core.leaderboard.board import board, by_benchmark
+from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
 from rb_core.leaderboard.model_report import SERVER, HubPlace, UnknownModelError, commands, model_names, model_page
 from rb_core.models.options import JudgeOptions, ModelOptions
 from rb_core.results.estimate import Estimate
@@ -31,11 +31,11 @@ class Source:
     """Results in memory as the page's source gives them; without `known`, boards whose results have not come."""
 
     def __init__(self, *found: Result, hub: HubPlace | None = None, known: bool = True) -> None:
-        self._found, self._hub, self._known = by_benchmark(found), hub, known
+        self._found, self._hub, self._known = group_by_benchmark(found), hub, known
+        self._boards = {name: build_board(group).rounded() for name, group in self._found.items()}
 
-    def payload(self) -> dict[str, Any]:
-        """Boards without links and ranges, which are optional."""
-        return {"boards": [board(each).payload() for each in self._found.values()]}
+    def boards(self) -> Mapping[str, Board]:
+        return self._boards
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
         return {each.model.name: each for each in self._found[benchmark]} if self._known else {}
@@ -120,7 +120,7 @@ def test_an_unknown_name_is_refused_with_names_that_are_alike(bundled: Source) -
         model_page(bundled, "me/Skywork-Reward-Gemma")
     with pytest.raises(UnknownModelError, match=r"named 'zzzz'\.$"):
         model_page(bundled, "zzzz")
-    names = model_names(bundled.payload())
+    names = model_names(bundled.boards().values())
     assert len(names) == len(set(names))
     assert "builtin/tiny-rm" in names
 

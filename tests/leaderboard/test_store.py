@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from rb_core.evaluation.evaluate import evaluate
-from rb_core.leaderboard.board import Board, boards
+from rb_core.leaderboard.board import Board, load_boards
 from rb_core.leaderboard.sizes import sizes
-from rb_core.leaderboard.store import Collection, board_rank_intervals
+from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
 from rb_core.results.storage import read_result, write_result
 from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.paths import ROOT
@@ -28,8 +28,8 @@ def nothing(benchmark: str, model: str) -> ItemOutcomes | None:
 
 
 @pytest.fixture(scope="module")
-def real() -> Collection:
-    found = Collection(DATA)
+def real() -> ResultsStore:
+    found = ResultsStore(DATA)
     found.refresh()
     return found
 
@@ -48,8 +48,8 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(root: Path) -> Collection:
-    found = Collection(root)
+def opened(root: Path) -> ResultsStore:
+    found = ResultsStore(root)
     assert found.refresh()
     return found
 
@@ -120,37 +120,40 @@ def test_a_file_that_takes_anothers_place_is_read(small: Path) -> None:
     assert found.results("starter") == {}
 
 
-# ---- ranges
+# ---- rank intervals
+
+
+@pytest.fixture(scope="module")
+def boards(real: ResultsStore) -> dict[str, Board]:
+    return real.boards()
 
 
 @pytest.mark.parametrize("name", ["rewardbench", "rewardbench-2", "starter"])
-def test_every_range_holds_the_models_own_rank(real: Collection, name: str) -> None:
-    """A range of ranks includes the rank that is shown; rows without a rank or an interval have none."""
-    board = real.boards()[name]
-    ranges = board_rank_intervals(board, real.outcomes)
-    ranked = sum(row[0] is not None for row in board.rows)
-    for row, found in zip(board.rows, ranges, strict=True):
-        assert (found is None) == (row[0] is None or row[board.index("low")] is None)
-        if found is not None:
-            assert 1 <= found[0] <= int(row[0]) <= found[1] <= ranked
+def test_every_rank_interval_holds_the_models_own_rank(boards: dict[str, Board], name: str) -> None:
+    for row in boards[name].rows:
+        assert (row.rank_interval is None) == (row.rank is None or row.headline.low is None)
+        if row.rank_interval is not None and row.rank is not None:
+            assert 1 <= row.rank_interval[0] <= row.rank <= row.rank_interval[1] <= len(boards[name].ranked())
 
 
-def test_pairing_by_items_narrows_ranges(real: Collection) -> None:
-    """On RewardBench the 133 models with outcomes are marked, and their ranges are narrower than by intervals alone."""
-    board = real.boards()["rewardbench"]
-    paired, alone = board_rank_intervals(board, real.outcomes), board_rank_intervals(board, nothing)
-    both = [(p, a) for p, a in zip(paired, alone, strict=True) if p is not None and a is not None and p[2] == "items"]
+def test_pairing_by_items_narrows_rank_intervals(boards: dict[str, Board]) -> None:
+    """The 133 models with outcomes on RewardBench are marked."""
+    board = boards["rewardbench"]
+    unpaired = with_rank_intervals(board, nothing)
+    both = [
+        (row.rank_interval, other.rank_interval)
+        for row, other in zip(board.rows, unpaired.rows, strict=True)
+        if row.rank_interval and other.rank_interval and row.rank_interval[2] == "items"
+    ]
     assert len(both) == 133
-    assert {a[2] for _, a in both} == {"intervals"}
+    assert {by_intervals[2] for _, by_intervals in both} == {"intervals"}
     assert sum(p[1] - p[0] for p, _ in both) < 0.95 * sum(a[1] - a[0] for _, a in both)
 
 
-def test_outcomes_of_another_result_are_not_used(real: Collection) -> None:
-    """Outcomes that do not give a row's sections leave the row to its interval."""
-    board = real.boards()["rewardbench"]
-    other = real.outcomes("rewardbench", PUBLISHED)
-    ranges = board_rank_intervals(board, lambda benchmark, model: other)
-    marked = [row[1] for row, found in zip(board.rows, ranges, strict=True) if found and found[2] == "items"]
+def test_outcomes_of_another_result_are_not_used(real: ResultsStore, boards: dict[str, Board]) -> None:
+    outcomes = real.outcomes("rewardbench", PUBLISHED)
+    board = with_rank_intervals(boards["rewardbench"], lambda benchmark, model: outcomes)
+    marked = [row.model for row in board.rows if row.rank_interval and row.rank_interval[2] == "items"]
     assert marked == [PUBLISHED]
 
 
@@ -159,13 +162,13 @@ def test_outcomes_of_another_result_are_not_used(real: Collection) -> None:
 
 @pytest.fixture(scope="module")
 def shown() -> dict[str, Board]:
-    return boards(DATA)[0]
+    return load_boards(DATA)[0]
 
 
 def test_every_model_with_a_size_is_on_a_board(shown: dict[str, Board]) -> None:
     """The table of sizes names models of the boards only, each once, with a number and where it is from."""
-    names = {row[board.index("model")] for board in shown.values() for row in board.rows}
-    with (ROOT / "rb_core" / "sizes.csv").open(encoding="utf-8", newline="") as file:
+    names = {row.model for board in shown.values() for row in board.rows}
+    with (ROOT / "rb_core" / "leaderboard" / "sizes.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows if row["model"] not in names] == []
     assert len({row["model"] for row in rows}) == len(rows) == len(sizes())
@@ -174,11 +177,7 @@ def test_every_model_with_a_size_is_on_a_board(shown: dict[str, Board]) -> None:
 
 def test_boards_have_sizes(shown: dict[str, Board]) -> None:
     """Published models have what their name or card says, runs what was loaded, others nothing."""
-    column = {
-        (board.id, row[board.index("model")]): row[board.index("parameters")]
-        for board in shown.values()
-        for row in board.rows
-    }
+    column = {(board.id, row.model): row.parameters for board in shown.values() for row in board.rows}
     tiny = read_result(DATA / "results/starter/builtin/tiny-rm.json")
     assert column["rewardbench", "nvidia/Nemotron-4-340B-Reward"] == 340_000_000_000
     assert column["rewardbench", "mistralai/Mixtral-8x7B-Instruct-v0.1"] == 46_700_000_000
@@ -192,5 +191,5 @@ def test_a_run_says_its_own_size(shown: dict[str, Board], tmp_path: Path) -> Non
     result = read_result(DATA / f"results/rewardbench/{PUBLISHED}.json")
     model = result.model.model_copy(update={"parameters": 27_227_128_320})
     write_result(tmp_path, result.model_copy(update={"model": model}))
-    (board,) = boards(tmp_path)[0].values()
-    assert board.rows[0][board.index("parameters")] == 27_227_128_320
+    (board,) = load_boards(tmp_path)[0].values()
+    assert board.rows[0].parameters == 27_227_128_320

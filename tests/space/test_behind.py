@@ -95,9 +95,9 @@ def test_a_published_models_outcomes_came_with_the_page(
     found = followed.outcomes("rewardbench", MODEL)
     assert found is not None
     assert len(found) == 2985
-    ranges = {board["id"]: board["ranges"] for board in followed.payload()["boards"]}
-    assert ranges["rewardbench"] == [(1, 1, "items")]
-    assert ranges[BENCHMARK] == [(1, 1, "intervals")]
+    intervals = {name: [row.rank_interval for row in board.rows] for name, board in followed.boards().items()}
+    assert intervals["rewardbench"] == [(1, 1, "items")]
+    assert intervals[BENCHMARK] == [(1, 1, "intervals")]
 
 
 def test_outcomes_of_another_result_of_that_name_are_not_taken(server: Server, followed: HubResults) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -58,8 +59,8 @@ def followed(repo: ResultsRepo, tmp_path: Path) -> Iterator[HubResults]:
 
 def models(source: HubResults) -> list[str]:
     """The models of the only board."""
-    (board,) = source.payload()["boards"]
-    return [row[1] for row in board["rows"]]
+    (board,) = source.boards().values()
+    return [row.model for row in board.rows]
 
 
 def within(seconds: float, holds: Callable[[], bool]) -> bool:
@@ -86,10 +87,10 @@ def test_an_unchanged_commit_costs_one_request(server: Server, followed: HubResu
     """While nothing new is there, a look is one request, and the boards stay the same object."""
     server.add_repo(KEY, as_files(published("a/one")))
     followed.check()
-    before, number = followed.payload(), len(server.requests)
+    before, number = followed.boards(), len(server.requests)
     followed.check()
     assert len(server.requests) == number + 1
-    assert followed.payload() is before
+    assert followed.boards() is before
 
 
 def test_the_results_that_came_with_the_page_are_the_floor(server: Server, followed: HubResults) -> None:
@@ -147,7 +148,7 @@ def test_the_age_of_a_commit_is_in_words(server: Server, followed: HubResults) -
     followed.check()
     shown = followed._snapshot
     for ago, words in ((timedelta(days=3, hours=2), "3 days ago"), (timedelta(minutes=61), "1 hour ago")):
-        followed._snapshot = shown.__class__(shown.payload, shown.commit, datetime.now(UTC) - ago, shown.checked)
+        followed._snapshot = replace(shown, date=datetime.now(UTC) - ago)
         assert words in followed.status_html()
 
 

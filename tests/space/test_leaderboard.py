@@ -19,10 +19,13 @@ from playwright.sync_api import Page, expect
 
 from rb_core import __version__
 from rb_core.evaluation.evaluate import evaluate
-from rb_core.leaderboard.board import Board, Column
+from rb_core.leaderboard.board import Board, BoardRow, BoardSection
+from rb_core.leaderboard.model_report import hub_page
+from rb_core.results.estimate import Estimate
 from rb_core.space.leaderboard.tab import leaderboard_table
 from rb_core.space.page import build
-from rb_core.space.results_source import ResultsFolder, hub_page, page_payload
+from rb_core.space.results_source import ResultsFolder, page_json
+from rb_core.stats.rank_intervals import RankInterval
 from tests.space.conftest import OpenPage, Serve
 
 MISSING = "–"
@@ -60,15 +63,28 @@ def numbers(texts: list[str]) -> list[float]:
     return [float(text) for text in texts[:count]]
 
 
-def table_board(rows: list[tuple], **texts: str) -> Board:
-    """A small board with one section."""
-    roles = ("rank", "model", "kind", "status", "headline", "low", "high", "coverage", "section")
-    columns = tuple(
-        Column(role, texts.get(f"{role}_label", role.title()), role, description=texts.get("description", ""))
-        for role in roles
-    )
-    fixed = {name: texts.get(name, name) for name in ("title", "description", "url", "licence", "citation")}
-    return Board(id="small", columns=columns, rows=tuple(rows), sources=("source",), newest="2026-01-02", **fixed)
+def row(
+    rank: int | None,
+    model: str,
+    status: str,
+    span: tuple[float, float | None, float | None],
+    section: float,
+    *,
+    kind: str = "Generative",
+    parameters: int | None = None,
+    interval: RankInterval | None = None,
+) -> BoardRow:
+    """A row of a small board; span: the headline with the ends of its interval."""
+    headline = Estimate(value=span[0], low=span[1], high=span[2])
+    sections = {"Section": section}
+    return BoardRow(rank, model, kind, status, headline, 1.0, None, parameters, sections, {}, interval)
+
+
+def table_board(rows: list[BoardRow], text: str = "text", section: str = "Section") -> Board:
+    """A small board with one section, whose every text is `text`."""
+    renamed = tuple(replace(row, sections={section: row.sections["Section"]}) for row in rows)
+    parts = (BoardSection(section, text),)
+    return Board("small", text, text, text, text, text, parts, (), renamed, ("source",), "2026-01-02")
 
 
 def several(serve: Serve) -> str:
@@ -83,15 +99,21 @@ def several(serve: Serve) -> str:
         ("big/weak", "run", 3_000_000_000, 0.55, 0.50, 0.60),
     ]
     ranks = [1, 2, 3, None, 5, 4, 6]
-    rows = [
-        (rank, name, "Baseline" if "baseline" in name else "Generative", status, v, low, high, 1.0, v, parameters)
-        for rank, (name, status, parameters, v, low, high) in zip(ranks, spans, strict=True)
-    ]
-    board = table_board([row[:-1] for row in rows])
-    columns = (*board.columns, Column("parameters", "Parameters", "parameters"))
-    payload = page_payload({"small": replace(board, columns=columns, rows=tuple(rows))}, 0)
     ranges = [(1, 2, "items"), (1, 2, "items"), (3, 3, "items"), None, (4, 6, "intervals"), (4, 6, "intervals"), None]
-    payload["boards"][0]["ranges"] = ranges
+    rows = [
+        row(
+            rank,
+            name,
+            status,
+            (v, low, high),
+            v,
+            kind="Baseline" if "baseline" in name else "Generative",
+            parameters=size,
+            interval=interval,
+        )
+        for rank, (name, status, size, v, low, high), interval in zip(ranks, spans, ranges, strict=True)
+    ]
+    payload = page_json({"small": table_board(rows)}, 0)
     with gr.Blocks() as demo:
         leaderboard_table(payload)
     return serve(demo)
@@ -237,9 +259,8 @@ def test_csv_holds_what_is_shown(open_page: OpenPage, results_root: Path) -> Non
     assert download.value.suggested_filename == "rewardbench.csv"
     rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text(encoding="utf-8"))))
     assert [row["Model"] for row in rows] == names
-    payload = ResultsFolder(results_root).payload()["boards"][0]
-    score = next(i for i, column in enumerate(payload["columns"]) if column["role"] == "headline")
-    expected = {row[1]: row[score] for row in payload["rows"]}
+    board = next(iter(ResultsFolder(results_root).boards().values()))
+    expected = {row.model: row.headline.value for row in board.rows}
     for row in rows:
         assert float(row["Score"]) == expected[row["Model"]]
         assert "Chat / alpacaeval-easy" in row
@@ -249,12 +270,12 @@ def test_text_of_the_data_is_never_markup_nor_a_formula(serve: Serve, open_page:
     """Names, descriptions and citations with markup or template syntax are shown as typed; the CSV runs no formula."""
     evil = '<img src=x onerror="document.title=1">${7*7}{{7*7}}`'
     rows = [
-        (1, "=HYPERLINK(1)", evil, "run", 0.9, 0.8, 1.0, 1.0, -0.5),
-        (2, f"@org/{evil}", "+kind", "run", 0.8, None, None, None, None),
+        row(1, "=HYPERLINK(1)", "run", (0.9, 0.8, 1.0), -0.5, kind=evil),
+        row(2, f"@org/{evil}", "run", (0.8, None, None), 0.5, kind="+kind"),
     ]
-    board = table_board(rows, title=evil, description=evil, licence=evil, citation=evil, section_label=evil)
+    board = table_board(rows, evil, section=evil)
     with gr.Blocks() as demo:
-        leaderboard_table(page_payload({"small": board}, 0))
+        leaderboard_table(page_json({"small": board}, 0))
     address = serve(demo)
     page = open_page(at=address)
     assert page.locator("img[src=x]").count() == 0
@@ -308,13 +329,13 @@ def test_results_that_arrive_later_show_without_a_restart(serve: Serve, open_pag
     expect(page.get_by_role("rowheader", name="baseline/shortest")).to_be_visible()
 
 
-def test_payload_is_the_same_object_until_a_file_changes(results_root: Path) -> None:
+def test_boards_are_the_same_object_until_a_file_changes(results_root: Path) -> None:
     """The folder is read once: an unchanged one gives the same object, which the page need not send again."""
     folder = ResultsFolder(results_root)
-    payload = folder.payload()
-    assert folder.payload() is payload
-    assert payload["refused"] == 1
-    json.dumps(payload, allow_nan=False)
+    boards = folder.boards()
+    assert folder.boards() is boards
+    assert folder.num_refused() == 1
+    json.dumps(page_json(boards, 1), allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -469,7 +490,7 @@ def test_columns_are_hidden_and_shown_again(open_page: OpenPage) -> None:
 
 def test_the_weights_of_the_columns_give_the_headline(results_root: Path) -> None:
     """What the browser computes from all sections by their weights is the benchmark's own headline."""
-    payload = ResultsFolder(results_root).payload()
+    payload = page_json(ResultsFolder(results_root).boards(), 0)
     for place in range(len(payload["boards"])):
         values, board = weights(payload, place, set())
         score = next(i for i, column in enumerate(board["columns"]) if column["role"] == "headline")
@@ -484,7 +505,7 @@ def test_sections_switched_off_give_a_score_of_ones_own(
     open_page: OpenPage, results_root: Path, board: int, left_out: set[str]
 ) -> None:
     """The score is computed again from the sections that are left, models are ranked by it, and it says what it is."""
-    values, found = weights(ResultsFolder(results_root).payload(), board, left_out)
+    values, found = weights(page_json(ResultsFolder(results_root).boards(), 0), board, left_out)
     page = open_page(f"?board={found['id']}")
     page.get_by_role("group", name="Filters").wait_for()
     parts = menu(page, "Score from")
@@ -596,7 +617,7 @@ def test_json_holds_what_is_shown(open_page: OpenPage, results_root: Path) -> No
         page.get_by_role("button", name="Download JSON").click()
     assert download.value.suggested_filename == "rewardbench.json"
     found = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
-    values, _ = weights(ResultsFolder(results_root).payload(), 0, {"Chat"})
+    values, _ = weights(page_json(ResultsFolder(results_root).boards(), 0), 0, {"Chat"})
     assert [row["model"] for row in found["rows"]] == names
     assert "kind" not in found["rows"][0]
     assert found["score"] == {"custom": True, "sections": ["Chat Hard", "Safety", "Reasoning", "Prior Sets"]}

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
 import gradio as gr
 from gradio.events import api
 
 from rb_core.errors import RewardBenchError
+from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.comparison import LEAST, MOST, comparison
 from rb_core.space.api import RequestError, as_endpoint, check_model, find_board, type_in_words
 from rb_core.space.compare.report import comparison_html
 from rb_core.space.component import component
 from rb_core.space.html import message_html
 from rb_core.space.limits import WaitingLine
-from rb_core.space.results_source import Payload, ResultsSource
+from rb_core.space.results_source import ResultsSource
 
 CACHED_COMPARISONS = 32
 MAX_WAITING = 8  # a comparison takes a second or more of a processor, and anybody may ask for one
@@ -38,12 +39,12 @@ class ComparisonService:
     def __init__(self, source: ResultsSource) -> None:
         self._source = source
         self._cache: OrderedDict[tuple[str, ...], dict[str, Any]] = OrderedDict()
-        self._cached_payload: Payload | None = None
+        self._cached_boards: Mapping[str, Board] | None = None
         self._line = WaitingLine(MAX_WAITING)
 
     def choices(self) -> dict[str, Any]:
         """Return the boards that have at least two models."""
-        choices = [board_choices(board) for board in self._source.payload()["boards"]]
+        choices = [board_choices(board) for board in self._source.boards().values()]
         return {"boards": [board for board in choices if len(board["models"]) > 1]}
 
     def compare(self, benchmark: str, models: list[str]) -> dict[str, Any]:
@@ -53,10 +54,10 @@ class ComparisonService:
         """
         key = (benchmark, *models)
         with self._line.admit(), self._line.turn():
-            payload = self._source.payload()
-            if payload is not self._cached_payload:
+            boards = self._source.boards()
+            if boards is not self._cached_boards:
                 self._cache.clear()
-                self._cached_payload = payload
+                self._cached_boards = boards
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
@@ -78,19 +79,22 @@ class ComparisonService:
         return {"html": comparison_html(compared), "status": status}
 
 
-def board_choices(board: Payload) -> dict[str, Any]:
+def board_choices(board: Board) -> dict[str, Any]:
     """Return a board's models, best first, and an example: the best two, if possible with outcomes of single examples.
 
     items: whether the outcomes of a model's single examples are known.
     """
-    place = {column["role"]: i for i, column in reversed(list(enumerate(board["columns"])))}
     models = [
-        {"name": row[place["model"]], "score": row[place["headline"]], "items": span is not None and span[2] == "items"}
-        for row, span in zip(board["rows"], board["ranges"], strict=True)
+        {
+            "name": row.model,
+            "score": row.headline.value,
+            "items": row.rank_interval is not None and row.rank_interval[2] == "items",
+        }
+        for row in board.rows
     ]
     with_items = [model["name"] for model in models if model["items"]]
     example = with_items[:2] if len(with_items) > 1 else [model["name"] for model in models[:2]]
-    return {"id": board["id"], "title": board["title"], "models": models, "example": example}
+    return {"id": board.id, "title": board.title, "models": models, "example": example}
 
 
 def build_compare(page: gr.Blocks, source: ResultsSource) -> None:

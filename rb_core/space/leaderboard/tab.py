@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from rb_core.space.component import component
-from rb_core.space.results_source import Payload, ResultsSource
+from rb_core.space.results_source import ResultsSource, page_json
 
 # They share one scope, in this order.
 SCRIPTS = (
@@ -19,20 +19,21 @@ SCRIPTS = (
 )
 
 
-def leaderboard_table(value: Payload) -> gr.HTML:
+def leaderboard_table(value: dict[str, Any]) -> gr.HTML:
     """Return the component that draws these boards."""
     return component(__package__, *SCRIPTS, value=value)
 
 
 def build_leaderboard(page: gr.Blocks, results: ResultsSource) -> None:
     """Lay out the tab in the tab's context of `page`; a page that is opened later gets newer results."""
-    initial = results.payload()
-    table = leaderboard_table(initial)
+    initial = results.boards()
+    table = leaderboard_table(page_json(initial, results.num_refused()))
     status = gr.HTML("", apply_default_css=False, elem_id="results-line", elem_classes="rb-results-line")
 
     def refresh() -> tuple[Any, str]:
-        payload = results.payload()
+        boards = results.boards()
         # The page carries `initial` already: sending it twice would double the visitor's wait.
-        return gr.skip() if payload is initial else payload, results.status_html()
+        table_json = gr.skip() if boards is initial else page_json(boards, results.num_refused())
+        return table_json, results.status_html()
 
     page.load(refresh, outputs=[table, status], show_progress="hidden", queue=False, api_visibility="private")

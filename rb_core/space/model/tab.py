@@ -18,7 +18,7 @@ def build_model(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
     # Gradio calls such a function with exactly one argument, which may be any JSON.
     def model_list(part: object) -> list[str]:
         """Return the names of the models that contain this text."""
-        return [name for name in model_names(source.payload()) if str(part).lower() in name.lower()]
+        return [name for name in model_names(source.boards().values()) if str(part).lower() in name.lower()]
 
     def model_html(model: object) -> dict[str, Any]:
         """Return a model's page as HTML, whether the model is known, and the line for the live region."""

@@ -17,11 +17,11 @@ def build_plot(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
     # Gradio calls such a function with exactly one argument, which may be any JSON.
     def plot_of(board_id: object) -> dict[str, Any]:
         """Return the list of boards, and the plot of this board, or of the first one if there is none of that id."""
-        boards = source.payload()["boards"]
-        board = next((board for board in boards if board["id"] == board_id), boards[0] if boards else None)
+        boards = list(source.boards().values())
+        board = next((board for board in boards if board.id == board_id), boards[0] if boards else None)
         return {
-            "boards": [{"id": board["id"], "title": board["title"]} for board in boards],
-            "plot": size_plot(board, source.results(board["id"])) if board else None,
+            "boards": [{"id": board.id, "title": board.title} for board in boards],
+            "plot": size_plot(board, source.results(board.id)).to_json() if board else None,
         }
 
     return component(__package__, "plot.js", server_functions=[plot_of])

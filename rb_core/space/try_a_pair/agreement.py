@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from rb_core.leaderboard.board import Board
 from rb_core.space.try_a_pair.scoring import Outcome
 
 
@@ -63,8 +64,8 @@ class Place(NamedTuple):
 class Outcomes(Protocol):
     """What is asked of a source of results."""
 
-    def payload(self) -> Mapping[str, Any]:
-        """The boards."""
+    def boards(self) -> Mapping[str, Board]:
+        """Return the boards by benchmark."""
 
     def outcomes(self, benchmark: str, model: str) -> Any:
         """The model's outcomes on a benchmark, with `margins`, or None."""
@@ -87,9 +88,9 @@ def place_of(outcome: Outcome, source: Outcomes) -> Place | None:
     if outcome.margin is None or outcome.judged:
         return None
     found = []
-    for board in source.payload()["boards"]:
-        known = source.outcomes(board["id"], outcome.model)
+    for board in source.boards().values():
+        known = source.outcomes(board.id, outcome.model)
         if known is not None and known.margins is not None:
-            placed = place(known.margins, outcome.margin, board["title"])
+            placed = place(known.margins, outcome.margin, board.title)
             found += [placed] if placed else []
     return max(found, key=lambda each: each.margins, default=None)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rb_core.leaderboard.board import Board, build_board, load_boards
+from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
+from rb_core.results.estimate import Estimate
+from rb_core.results.judge_records import Judging
+from tests.paths import BUNDLED
+from tests.results.test_results import published
+
+
+@pytest.fixture(scope="module")
+def bundled() -> dict[str, Board]:
+    return load_boards(BUNDLED)[0]
+
+
+@pytest.fixture
+def content(bundled: dict[str, Board]) -> dict[str, Any]:
+    """A board's JSON, to be changed."""
+    return json.loads(json.dumps(board_to_json(bundled["starter"])))
+
+
+def index(content: dict[str, Any], role: str) -> int:
+    return [column["role"] for column in content["columns"]].index(role)
+
+
+def test_json_is_small_and_gives_the_board_back(bundled: dict[str, Board]) -> None:
+    for board in bundled.values():
+        text = json.dumps(board_to_json(board), allow_nan=False)
+        assert len(text) < 120_000
+        assert board_from_json(json.loads(text)) == board.rounded()
+
+
+def test_consistency_has_a_column_only_with_a_judge() -> None:
+    judging = Judging(requests=2, position_consistency=Estimate(value=0.75), flips=1)
+    judge = published("o/judge", judging=judging, headline=Estimate(value=0.9))
+    board = build_board([judge, published("o/other", headline=Estimate(value=0.7))])
+    assert board_from_json(json.loads(json.dumps(board_to_json(board)))) == board
+    assert "consistency" in [column.key for column in board_columns(board)]
+    assert "consistency" not in [column.key for column in board_columns(build_board([published()]))]
+
+
+@pytest.mark.parametrize(
+    ("role", "cell"),
+    [
+        *(("rank", "<img src=x>"), ("rank", 1.5), ("headline", "0.9"), ("headline", float("nan"))),
+        *(("section", "high"), ("section", True), ("model", 3), ("kind", None)),
+    ],
+)
+def test_a_cell_of_another_type_is_refused(content: dict[str, Any], role: str, cell: object) -> None:
+    content["rows"][0][index(content, role)] = cell
+    with pytest.raises(ValueError, match=f"is not a valid {role}"):
+        board_from_json(content)
+
+
+def test_a_table_that_is_not_whole_is_refused(content: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="cells for"):
+        board_from_json(content | {"rows": [content["rows"][0][:-1]]})
+    with pytest.raises(ValueError, match="more than one column for section"):
+        board_from_json(content | {"columns": content["columns"] + [content["columns"][index(content, "section")]]})
+    without_high = [column for column in content["columns"] if column["role"] != "high"]
+    with pytest.raises(ValueError, match="no column for high"):
+        board_from_json(content | {"columns": without_high})
+
+
+def test_a_link_that_is_not_to_the_web_is_refused(content: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not a web address"):
+        board_from_json(content | {"url": "javascript:alert(1)"})
