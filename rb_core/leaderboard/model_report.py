@@ -80,7 +80,7 @@ class UnknownModelError(ResultError):
 
 def model_names(boards: Iterable[Board]) -> list[str]:
     """Return the names of all models on any board in alphabetical order."""
-    return sorted({row.model for board in boards for row in board.rows}, key=str.lower)
+    return sorted({row.model for board in boards for row in board.rows}, key=lambda name: (name.lower(), name))
 
 
 def model_page(source: ModelSource, model: str) -> Payload:

@@ -415,7 +415,7 @@ def test_own_runs_and_published_results_are_told_apart(serve: Serve, open_page: 
     page = open_page(at=several(serve))
     origin = menu(page, "Origin")
     origin.get_by_role("checkbox", name="Own run").check()
-    assert set(shown(page, "Status")) == {"run", "partial run"}
+    assert set(shown(page, "Origin")) == {"run", "partial run"}
     origin.get_by_role("checkbox", name="Own run").uncheck()
     origin.get_by_role("checkbox", name="Published").check()
     assert shown(page, "Model") == ["big/one", "big/two", "alone"]
