@@ -269,8 +269,8 @@ def _open_pull_request(exported: export.Exported, repository: str, *, dry_run: b
     plan = export.plan_pull_request(exported, repository)
     if not plan.files:
         _say(f"{repository}: main has all of this already; no pull request was opened")
-    elif plan.standing:
-        _say(f"{repository}: {plan.standing} has all of this already; no pull request was opened")
+    elif plan.existing:
+        _say(f"{repository}: {plan.existing} has all of this already; no pull request was opened")
     elif dry_run:
         _say(f"a pull request on {repository} would change {len(plan.files)} files:")
         _show(plan.files)

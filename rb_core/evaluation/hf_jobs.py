@@ -1,9 +1,9 @@
-"""A run on rented hardware: Hugging Face Jobs evaluate a model there and push the result from there.
+"""Evaluate a model on Hugging Face Jobs and push the result from there.
 
-A job is a container with a command. The command installs this package at the commit that stands here, runs `evaluate`
-and, where a repository is named, `sync push`. The plain `run_job` is used and not `run_uv_job`: there are several steps
-to run, the package brings its own environment, and nothing has to be uploaded for it. The user's token goes along as a
-secret, which the service keeps apart from command, environment and log.
+A job is a container with a command. The command installs this package at this checkout's commit, runs `evaluate` and,
+if a repository is named, `sync push`. `run_job` is used instead of `run_uv_job`, because there are several steps, the
+package brings its own environment, and nothing has to be uploaded. The user's token is sent as a secret, which the
+service keeps out of command, environment and log.
 """
 
 from __future__ import annotations
@@ -29,43 +29,28 @@ from rb_core.results.schema import Segment
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-# With git and compilers, and the Python that the run was planned with. torch from the package index has its own CUDA.
+# Has git and compilers, and the same Python as the planning process. torch from the package index brings its own CUDA.
 DEFAULT_IMAGE = f"python:{sys.version_info.major}.{sys.version_info.minor}"
-
-
-# The service's own default is half an hour, after which everything would be lost.
+# The service's default is half an hour, after which everything would be lost.
 DEFAULT_TIMEOUT = "6h"
-
-
 SECRET = "HF_TOKEN"  # noqa: S105 - the name of the secret, not the secret
-
-
 APP = "rewardbench"
-
-
 ENDED = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
-
-
 # Labels can hold letters, digits, - and _ only; the exact names go into the environment.
 MODEL_VARIABLE, BENCHMARK_VARIABLE = "RB_MODEL", "RB_BENCHMARK"
-
-
 MAX_LABEL = 100
 
-
-# Options that say that one process does it all, whatever the number of GPUs: one model over all of them, or a judge.
+# With these options one process does all the work: one model over all GPUs, or a judge.
 _ONE_PROCESS = frozenset({"--device-map", "generative", "--mode", "--template", "--base-url", "--provider", "--judges"})
 
-
-_NEEDED: Mapping[str, frozenset[str]] = {
+_NEEDED_PARAMETERS: Mapping[str, frozenset[str]] = {
     "run_job": frozenset({"image", "command", "env", "secrets", "flavor", "timeout", "labels", "namespace"}),
     "list_jobs": frozenset({"labels", "namespace"}),
 }
 
-
 _ADVICE: Mapping[int | None, str] = {
-    401: "log in with a token that is valid (hf auth login, or HF_TOKEN)",
-    402: "jobs are paid for: the account needs credits",
+    401: "log in with a valid token (hf auth login, or HF_TOKEN)",
+    402: "jobs cost money: the account needs credits",
     403: "the token needs the right to run jobs in this namespace, and the account a plan with jobs",
     404: "there is no such namespace, or the token cannot see it",
 }
@@ -73,11 +58,11 @@ _ADVICE: Mapping[int | None, str] = {
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be run, where and for how long. `plan_job` makes one.
+    """A planned job, as `plan_job` returns it.
 
-    package: what pip installs; repo: the dataset repository that the result is pushed to, None for nowhere; options:
-    further options of `evaluate`; timeout: seconds, or a number with s, m, h or d; namespace: the user or organisation
-    who pays, None for the token's own.
+    package: pip's requirement for this package; repo: the dataset repository that the result is pushed to, or None;
+    options: further options of `evaluate`; timeout: seconds, or a number with s, m, h or d; namespace: the user or
+    organisation that pays, None for the token's own.
     """
 
     model: str
@@ -92,18 +77,18 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        """The command of the container, step by step in one shell; the first step that fails ends it."""
+        """Return the command of the container: steps in one shell; the first failing step ends it."""
         program = ["python", "-m", "rb_core"]
         gpus = gpus_of(self.flavor)
         if gpus > 1 and not any(
             option.removeprefix("--kind=").partition("=")[0] in _ONE_PROCESS for option in self.options
         ):
             program = ["accelerate", "launch", "--num_processes", str(gpus), "-m", "rb_core"]
-        where = ["--model", self.model, "--benchmark", self.benchmark, "--out", "mine"]
+        arguments = ["--model", self.model, "--benchmark", self.benchmark, "--out", "mine"]
         steps = [
             'cd "$(mktemp -d)"',
             shlex.join(["python", "-m", "pip", "install", "--quiet", self.package]),
-            shlex.join([*program, "evaluate", *where, *self.options]),
+            shlex.join([*program, "evaluate", *arguments, *self.options]),
         ]
         if self.repo is None:
             steps.append("find mine/results -name '*.json' -exec cat {} +")
@@ -113,17 +98,17 @@ class Job:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment of the container, which anyone who may see the job can read."""
+        """Return the environment of the container. Anyone who may see the job can read it."""
         return {"PYTHONUNBUFFERED": "1", MODEL_VARIABLE: self.model, BENCHMARK_VARIABLE: self.benchmark}
 
     @property
     def labels(self) -> dict[str, str]:
-        """What the service can find the job by."""
+        """Return the labels by which the service finds the job."""
         model, benchmark = _label(self.model), _label(self.benchmark)
         return {"app": APP, "model": model, "benchmark": benchmark, "name": _label(f"rb-{benchmark}-{model}")}
 
     def describe(self) -> str:
-        """What would run, exactly, and the names of the secrets."""
+        """Return the job as text: exactly what would run, and the names of the secrets."""
         lines = {
             "image": self.image,
             "flavor": self.flavor,
@@ -139,7 +124,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as the service lists it. created: UTC, ISO 8601; what is not known is empty."""
+    """A job as the service lists it. created: UTC, ISO 8601; unknown fields are empty."""
 
     id: str
     status: str
@@ -154,9 +139,6 @@ class JobStatus:
         return self.status in ENDED
 
 
-# Planning, which sends nothing
-
-
 def plan_job(
     model: str,
     benchmark: str,
@@ -169,14 +151,16 @@ def plan_job(
     package: str | None = None,
     image: str = DEFAULT_IMAGE,
 ) -> Job:
-    """What is going to run, checked as far as it can be without asking the service.
+    """Plan a job and check everything that can be checked without asking the service. Sends nothing.
 
-    package: what pip installs; by default this checkout's commit, from its remote. Raises HubError for what a job
-    cannot have (a model or a benchmark on this machine), and for anything malformed.
+    package: pip's requirement for this package; by default this checkout's commit, from its remote. Raises HubError for
+    a model or benchmark that exists on this machine only, and for a malformed value.
     """
     check_job_model(model)
     if benchmark not in BENCHMARKS:
-        raise HubError(f"--benchmark {benchmark}: a job has no files of this machine; choose {', '.join(BENCHMARKS)}")
+        raise HubError(
+            f"--benchmark {benchmark}: a job cannot read files of this machine; choose {', '.join(BENCHMARKS)}"
+        )
     if repo is not None and not re.fullmatch(f"{Segment}/{Segment}", repo):
         raise HubError(f"--repo {repo!r}: expected ORG/NAME")
     if namespace is not None and not re.fullmatch(Segment, namespace):
@@ -190,45 +174,45 @@ def plan_job(
 
 
 def check_job_model(model: str) -> None:
-    """Raises HubError for a model that a job cannot load."""
+    """Raise HubError for a model that a job cannot load."""
     if model in RECORDS:
         return
     if Path(model).exists() or not re.fullmatch(f"{Segment}/{Segment}", model):
-        raise HubError(f"model {model}: a job has no files of this machine; give a model on the hub, ORG/NAME")
+        raise HubError(f"model {model}: a job cannot read files of this machine; give a model on the hub, ORG/NAME")
 
 
 def gpus_of(flavor: str) -> int:
-    """How many accelerators a flavor has, by its name: l4x4 has four."""
+    """Return the number of accelerators of a flavor, read from its name: l4x4 has four."""
     match = re.search(r"[a-z0-9]x(\d+)$", flavor)
     return int(match[1]) if match else 1
 
 
 def default_package(folder: Path | None = None) -> str:
-    """What pip installs to have this checkout's package: its remote, at its commit.
+    """Return pip's requirement for this checkout: its remote at its commit.
 
-    Raises HubError where that cannot be: no checkout, no remote that a job can read, changes that are not pushed.
+    Raises HubError without a git checkout, without a remote that a job can read, and with changes that are not pushed.
     """
-    folder = folder or Path(__file__).resolve().parent
-    otherwise = "; say with --package what pip is to install"
+    folder = folder or Path(__file__).resolve().parents[1]
+    otherwise = "; or give pip's requirement for this package with --package"
     if git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        raise HubError(f"this package runs from no git checkout that a job could install{otherwise}")
+        raise HubError(f"this package does not run from a git checkout that a job could install{otherwise}")
     remotes = (git(folder, "remote") or "").split()
     if not remotes:
-        raise HubError(f"this checkout has no remote that a job could install it from{otherwise}")
+        raise HubError(f"this checkout has no remote from which a job could install it{otherwise}")
     remote = "origin" if "origin" in remotes else remotes[0]
     url = _public_url(git(folder, "remote", "get-url", remote) or "")
     if url is None:
-        raise HubError(f"this checkout's remote {remote} is not one that a job can reach{otherwise}")
+        raise HubError(f"a job cannot reach this checkout's remote {remote}{otherwise}")
     if git(folder, "status", "--porcelain", "--untracked-files=no", "--", "."):
-        raise HubError(f"this checkout has changes that a job would not have: commit and push them{otherwise}")
+        raise HubError(f"this checkout has changes that are not committed: commit and push them{otherwise}")
     commit = git(folder, "rev-parse", "HEAD")
     if not git(folder, "branch", "--remotes", "--contains", "HEAD"):
-        raise HubError(f"commit {commit} is not on {remote}, where a job would look for it: push it{otherwise}")
+        raise HubError(f"commit {commit} is not on {remote}: push it{otherwise}")
     return f"git+{url}@{commit}"
 
 
 def _public_url(remote: str) -> str | None:
-    """A remote as https without user or password; None for one that only this machine can read."""
+    """Return a remote as https without user and password; None for one that only this machine can read."""
     if match := re.fullmatch(r"(?:ssh://)?(?:[^@/]+@)([\w.-]+)(?::\d+)?[:/](.+)", remote):
         return f"https://{match[1]}/{match[2].lstrip('/')}"
     parts = urlsplit(remote)
@@ -240,11 +224,11 @@ def _public_url(remote: str) -> str | None:
 
 def _checked_package(package: str) -> str:
     if not package.strip() or package.startswith("-") or "\n" in package:
-        raise HubError("--package: expected what pip is to install, such as git+https://HOST/ORG/NAME@COMMIT")
+        raise HubError("--package: expected a pip requirement, such as git+https://HOST/ORG/NAME@COMMIT")
     if re.search(r"https?://[^/\s]*@", package):
-        raise HubError("--package: has a user or a password in its address, which everyone who sees the job could read")
+        raise HubError("--package: its address has a user or a password, which everyone who sees the job could read")
     if Path(package).exists():
-        raise HubError(f"--package {package}: a job has no files of this machine")
+        raise HubError(f"--package {package}: a job cannot read files of this machine")
     return package
 
 
@@ -252,21 +236,18 @@ def _label(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", text)[:MAX_LABEL]
 
 
-# The service
-
-
 def check_flavor(flavor: str, api: HfApi | None = None) -> None:
-    """Raises HubError for hardware that is not to be had: by the service's list, or the client's own without an api."""
+    """Raise HubError for unknown hardware, by the service's list, or by the client's own list without an api."""
     names = _flavors_of_client() if api is None or not hasattr(api, "list_jobs_hardware") else _flavors(api)
     if flavor not in names:
         raise HubError(f"unknown flavor {flavor!r}: choose one of {', '.join(names)}")
 
 
 def submit_job(job: Job, api: HfApi | None = None) -> JobStatus:
-    """Start a job. The token goes along as a secret and nowhere else.
+    """Start a job. The token is sent as a secret and nowhere else.
 
     Raises HubError, in one line and without the token, when the client is too old, there is no token, the flavor is
-    unknown, the repository is not there, or the service refuses.
+    unknown, the repository does not exist, or the service refuses.
     """
     api = api or _api()
     _check_client(api)
@@ -290,27 +271,27 @@ def submit_job(job: Job, api: HfApi | None = None) -> JobStatus:
         return _status(started)
     except _errors() as error:
         status = status_of(error)
-        unsure = "" if status is not None and status < 500 else "; whether it was started is not known: see rb jobs"
+        unsure = "" if status is not None and status < 500 else "; it may have been started all the same: see rb jobs"
         raise HubError(f"the job was not accepted: {explained(error, _ADVICE, token)}{unsure}") from None
 
 
 def list_jobs(namespace: str | None = None, *, ended: bool = False, api: HfApi | None = None) -> list[JobStatus]:
-    """The jobs of this package in a namespace (the token's own by default), newest first; with `ended` also past ones.
+    """Return the jobs of this package in a namespace (by default the token's own), newest first.
 
-    Raises HubError as `submit_job`.
+    ended: include jobs that have ended. Raises HubError as `submit_job`.
     """
     api = api or _api()
     _check_client(api)
     token = _token(api)
-    # The client would look the namespace up with its defaults instead of this api's endpoint and token.
+    # By itself the client would ask its default endpoint with its default token.
     namespace = namespace or _own_namespace(api, token)
     with _asking("the jobs cannot be listed", token):
-        found = [_status(job) for job in api.list_jobs(labels={"app": APP}, namespace=namespace, token=token)]
-    return sorted((job for job in found if ended or not job.ended), key=lambda job: job.created, reverse=True)
+        jobs = [_status(job) for job in api.list_jobs(labels={"app": APP}, namespace=namespace, token=token)]
+    return sorted((job for job in jobs if ended or not job.ended), key=lambda job: job.created, reverse=True)
 
 
 def jobs_table(jobs: Iterable[JobStatus]) -> str:
-    """Jobs as aligned text, one line each below a header."""
+    """Return jobs as aligned text, one line per job below a header."""
     names = ("id", "status", "model", "benchmark", "flavor", "created", "url")
     rows = [names, *(tuple(getattr(job, name) or "-" for name in names) for job in jobs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -318,13 +299,13 @@ def jobs_table(jobs: Iterable[JobStatus]) -> str:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """What the client raises when the service refuses, or answers what the client does not expect."""
+    """Return the errors of the client when the service refuses or its answer has an unexpected form."""
     return (*client_errors(), AttributeError, KeyError, TypeError)
 
 
 @contextmanager
 def _asking(what: str, token: str) -> Iterator[None]:
-    """What the client raises inside becomes a HubError of one line, without the token, whoever wrote it there."""
+    """Turn the client's errors into a HubError of one line without the token."""
     try:
         yield
     except _errors() as error:
@@ -338,8 +319,8 @@ def _api() -> HfApi:
 
 
 def _check_client(api: HfApi) -> None:
-    """Raises HubError for a client that cannot run labelled jobs."""
-    for method, needed in _NEEDED.items():
+    """Raise HubError for a client that cannot run labelled jobs."""
+    for method, needed in _NEEDED_PARAMETERS.items():
         function = getattr(api, method, None)
         lacking = sorted(needed - inspect.signature(function).parameters.keys()) if function else []
         if function is None or lacking:
@@ -356,7 +337,7 @@ def _token(api: HfApi) -> str:
 
 
 def _token_in_use(api: HfApi) -> str:
-    """The token that the client sends; "" for none."""
+    """Return the token that the client sends; "" for none."""
     from huggingface_hub import get_token
 
     return api.token if isinstance(api.token, str) else "" if api.token is False else get_token() or ""
@@ -368,10 +349,10 @@ def _own_namespace(api: HfApi, token: str) -> str:
 
 
 def _check_repo(repo: str, api: HfApi, token: str) -> None:
-    """Raises HubError for a repository that is not there: the push would fail after everything was paid for."""
+    """Raise HubError for a missing repository: the push would fail after everything was paid for."""
     with _asking(f"dataset repository {repo} cannot be looked up", token):
-        there = api.repo_exists(repo, repo_type="dataset", token=token)
-    if not there:
+        exists = api.repo_exists(repo, repo_type="dataset", token=token)
+    if not exists:
         raise HubError(f"--repo {repo}: there is no such dataset repository, or the token cannot see it; make it first")
 
 
@@ -381,16 +362,15 @@ def _flavors(api: HfApi) -> list[str]:
 
 
 def _flavors_of_client() -> list[str]:
-    """The flavors that this version of the client knows; older ones have one list for jobs and Spaces."""
+    """Return the flavors that the client knows; older versions have one list for jobs and Spaces."""
     import huggingface_hub
 
     names = getattr(huggingface_hub, "JobHardware", None) or huggingface_hub.SpaceHardware
-    return [str(each.value) for each in names]
+    return [str(name.value) for name in names]
 
 
 def _status(job: object) -> JobStatus:
-    """A job as the client has it, in plain values."""
-    known: Mapping[str, object] = getattr(job, "environment", None) or {}
+    environment: Mapping[str, object] = getattr(job, "environment", None) or {}
     labels: Mapping[str, str] = getattr(job, "labels", None) or {}
     created = getattr(job, "created_at", None)
     stage = job.status.stage  # type: ignore[attr-defined]
@@ -398,8 +378,8 @@ def _status(job: object) -> JobStatus:
     return JobStatus(
         id=_plain(job.id),  # type: ignore[attr-defined]
         status=_plain(getattr(stage, "value", stage)),
-        model=_plain(known.get(MODEL_VARIABLE) or labels.get("model", "")),
-        benchmark=_plain(known.get(BENCHMARK_VARIABLE) or labels.get("benchmark", "")),
+        model=_plain(environment.get(MODEL_VARIABLE) or labels.get("model", "")),
+        benchmark=_plain(environment.get(BENCHMARK_VARIABLE) or labels.get("benchmark", "")),
         flavor=_plain(getattr(flavor, "value", flavor)),
         created=created.isoformat(timespec="seconds") if created else "",
         url=_plain(job.url),  # type: ignore[attr-defined]
@@ -407,5 +387,5 @@ def _status(job: object) -> JobStatus:
 
 
 def _plain(value: object) -> str:
-    """Text for a terminal: one line, nothing that it would obey."""
+    """Return text for a terminal: one line, without control characters."""
     return "".join(c if c.isprintable() else "?" for c in str(value))

@@ -80,9 +80,9 @@ def git(folder: Path, *arguments: str) -> str | None:
 
 def git_state() -> tuple[str | None, bool | None]:
     """Return the commit of the checkout that this package runs from, and if it has changes; else (None, None)."""
-    folder = Path(__file__).resolve().parent
+    folder = Path(__file__).resolve().parents[1]
     # Installed into an environment inside another checkout, the package has no commit of its own.
-    if git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+    if git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
         return None, None
     status = git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".")
     return git(folder, "rev-parse", "HEAD"), None if status is None else bool(status)

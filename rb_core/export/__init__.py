@@ -1,6 +1,6 @@
-"""Results in the formats of others: the hub's evaluation results and model cards, and Every Eval Ever's records.
+"""Export results: as the hub's evaluation results and model cards, and as records of Every Eval Ever.
 
-Exported is what is complete: every example offered to the model, and a headline. What is left out is named.
+Only complete results are exported: all examples of the benchmark, and a headline. Everything left out is named.
 """
 
 from __future__ import annotations

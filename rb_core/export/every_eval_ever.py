@@ -1,4 +1,4 @@
-"""The records of Every Eval Ever. Scores are fractions from 0 to 1, as that project asks for accuracies."""
+"""Export records of Every Eval Ever. Scores are fractions from 0 to 1, as that project requires for accuracies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from rb_core.benchmarks.spec import BenchmarkSpec, Metric, Section
 from rb_core.errors import DataError, ResultError
 from rb_core.export.selection import (
-    OWN,
+    PACKAGE_ORGANISATIONS,
     check_exportable,
     dataset_split,
     hub_dataset,
@@ -30,21 +30,15 @@ from rb_core.results.schema import Result
 from rb_core.results.storage import read_results
 
 EEE_VERSION = "0.3.0"
-
-
 RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
-
-
 # Where scores lie. Ties adds 0.01 x tanh to its weights of 1 (rb_core.stats.metrics).
 BOUNDS: Mapping[Metric, tuple[float, float]] = {"accuracy": (0.0, 1.0), "matrix": (0.0, 1.0), "ties": (-0.01, 1.01)}
-
-
 _RESERVED = re.compile(r"(?i)data|(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?|.*\.")
 
 
 @dataclass(frozen=True)
 class Reporter:
-    """Who reports a run: an organisation's name, and what it is to those who made the model (of RELATIONSHIPS)."""
+    """The organisation that reports a run, and its relationship to the model's makers (one of RELATIONSHIPS)."""
 
     organization: str = "unknown"
     relationship: str = "other"
@@ -57,37 +51,36 @@ class Reporter:
 def every_eval_ever(
     root: Path, models: Sequence[str], *, reporter: Reporter | None = None, runs_only: bool = False
 ) -> tuple[dict[str, bytes], list[str]]:
-    """Records by path, and what was left out, each with why. All models below root where none is named.
+    """Return (records by path, a message for each result left out). Without `models`: all models below root.
 
     The same result gives the same path and bytes. Raises ResultError for a name that cannot be exported and for a named
     model without a result.
     """
     wanted = {check_exportable(name) for name in models}
-    found, left_out = read_results(root)
-    for name in sorted(wanted - {result.model.name for result in found}):
+    results, left_out = read_results(root)
+    for name in sorted(wanted - {result.model.name for result in results}):
         raise ResultError(f"{name}: no result below {root}; `evaluate` makes one")
     records = {}
-    for result in found:
+    for result in results:
         if wanted and result.model.name not in wanted:
             continue
-        why = _unrecorded(result, runs_only)
-        if why:
-            left_out.append(f"{result.model.name} on {result.benchmark.id}: {why}")
+        reason = _why_left_out(result, runs_only)
+        if reason:
+            left_out.append(f"{result.model.name} on {result.benchmark.id}: {reason}")
         else:
             record = eee_record(result, reporter or Reporter())
             records[eee_path(result, record)] = _json(record)
     return records, left_out
 
 
-def _unrecorded(result: Result, runs_only: bool) -> str | None:
-    """Why a result has no record there; None for one that has."""
+def _why_left_out(result: Result, runs_only: bool) -> str | None:
     organisation, _, model = result.model.name.partition("/")
-    if organisation in OWN:
+    if organisation in PACKAGE_ORGANISATIONS:
         return "it is part of this package"
     if not model or organisation == "unknown":
-        return "its organisation is not known"
+        return "its organisation is unknown"
     if any(_RESERVED.fullmatch(part) for part in (result.benchmark.id, organisation, model)):
-        return "its name cannot be a folder's there"
+        return "its name cannot be a folder name there"
     if runs_only and result.status != "run":
         return "it was published elsewhere"
     if result.published and result.published.retrieved is None:
@@ -96,7 +89,7 @@ def _unrecorded(result: Result, runs_only: bool) -> str | None:
 
 
 def eee_record(result: Result, reporter: Reporter) -> dict[str, Any]:
-    """One result as a record: headline, sections and subsets, as fractions from 0 to 1 with their errors."""
+    """Return a result as a record: headline, sections and subsets, as fractions from 0 to 1 with their errors."""
     stamp = _timestamp(result)
     identity = f"{result.benchmark.id}/{result.model.name.replace('/', '_')}/{stamp}"
     record = {
@@ -117,7 +110,7 @@ def eee_record(result: Result, reporter: Reporter) -> dict[str, Any]:
 
 
 def eee_path(result: Result, record: Mapping[str, Any]) -> str:
-    """Where a record lies: its name is derived from its content, in the form of a random UUID, which is asked for."""
+    """Return the path of a record: a UUID of version 4, as the project requires, derived from the content."""
     name = uuid.UUID(bytes=hashlib.sha256(_json(record)).digest()[:16], version=4)
     return f"data/{result.benchmark.id}/{result.model.name}/{name}.json"
 
@@ -133,7 +126,7 @@ def _json(record: Mapping[str, Any]) -> bytes:
 
 
 def _timestamp(result: Result) -> str:
-    """When a run began or a published score was retrieved, in seconds since 1970 (UTC); of the result, not of now."""
+    """Return the time when a run began or a published score was retrieved, in seconds since 1970 (UTC)."""
     text = result.run.started if result.run else str(result.published.retrieved if result.published else None)
     try:
         moment = datetime.fromisoformat(text)
@@ -143,7 +136,7 @@ def _timestamp(result: Result) -> str:
 
 
 def _details(**fields: object) -> dict[str, str]:
-    """Additional details, which have to be texts; those that are not known are left out."""
+    """Return additional details, which have to be text; unknown ones are left out."""
     return {key: str(value) for key, value in fields.items() if value is not None}
 
 
@@ -162,7 +155,7 @@ def _eee_source(result: Result, reporter: Reporter) -> dict[str, Any]:
         "source_name": result.benchmark.title,
         "source_type": "documentation",
         "source_organization_name": owner[1] if owner else "unknown",
-        # Leaderboards are run by others than those who made the models on them.
+        # Leaderboards are not run by the makers of the models on them.
         "evaluator_relationship": "third_party",
         "additional_details": _details(source=source, url=source_link(source), note=result.published.note),
     }
@@ -186,7 +179,7 @@ def _eee_model(result: Result) -> dict[str, Any]:
         info["inference_engine"] = {"name": "transformers", "version": result.run.versions["transformers"]}
     info["additional_details"] = _details(
         deployment_type="self_deployed" if result.run else "unknown",
-        # Weights that came from the hub are there for everyone; of others it is not known.
+        # Weights from the hub are open; for others it is unknown.
         model_availability="open_weights" if result.run and model.source else "unknown",
         kind=model.kind,
         kind_detail=model.kind_detail,
@@ -202,7 +195,7 @@ def _eee_model(result: Result) -> dict[str, Any]:
 
 
 def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
-    """Headline, sections, and those subsets that are not a section of their own."""
+    """Yield headline, sections, and the subsets that are not a whole section."""
     spec = result_spec(result)
     whole = "The benchmark's score: the weighted mean of its sections" if spec.sections else "Accuracy"
     yield _eee_entry(result, "overall", (), result.headline, "overall", _headline_bounds(spec), whole)
@@ -220,7 +213,7 @@ def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
 
 
 def _headline_bounds(spec: BenchmarkSpec) -> tuple[float, float]:
-    """Where a weighted mean of the sections can lie."""
+    """Return the smallest and largest possible headline."""
     sections = spec.sections or (Section("all", {}),)
     total = sum(section.headline_weight for section in sections)
     low, high = (sum(s.headline_weight * BOUNDS[s.metric][end] for s in sections) / total for end in (0, 1))
@@ -251,28 +244,28 @@ def _eee_entry(
             "score_type": "continuous",
             "min_score": bounds[0],
             "max_score": bounds[1],
-            # The overall score is made of the sections, these of their subsets: adding them up counts twice.
+            # The overall score contains the sections, and these their subsets: adding them counts twice.
             "additional_details": {"level": level},
         },
-        # A mean of ones may be a bit above one in floating point, and a score outside of its bounds is refused.
+        # A mean of ones may be slightly above 1 in floating point, and scores outside their bounds are refused.
         "score_details": {"score": round(required_value(estimate), 12)} | _eee_uncertainty(estimate),
     }
 
 
 def _eee_uncertainty(estimate: Estimate | None) -> dict[str, Any]:
-    """Standard error, interval and number of examples, of those that are known."""
+    """Return standard error, interval and number of examples, as far as they are known."""
     if estimate is None:
         return {}
-    found: dict[str, Any] = {}
+    uncertainty: dict[str, Any] = {}
     if estimate.stderr is not None:
-        found["standard_error"] = {"value": estimate.stderr, "method": estimate.method}
+        uncertainty["standard_error"] = {"value": estimate.stderr, "method": estimate.method}
     if estimate.low is not None and estimate.high is not None:
         ends = {"lower": estimate.low, "upper": estimate.high}
-        found["confidence_interval"] = {**ends, "confidence_level": 0.95, "method": estimate.method}
+        uncertainty["confidence_interval"] = {**ends, "confidence_level": 0.95, "method": estimate.method}
     if estimate.scored is not None:
-        found["num_samples"] = estimate.scored
+        uncertainty["num_samples"] = estimate.scored
     details = _details(unscored=estimate.unscored, ties=estimate.ties, floor=estimate.floor, ceiling=estimate.ceiling)
-    return ({"uncertainty": found} if found else {}) | ({"details": details} if details else {})
+    return ({"uncertainty": uncertainty} if uncertainty else {}) | ({"details": details} if details else {})
 
 
 def _eee_dataset(result: Result) -> dict[str, Any]:

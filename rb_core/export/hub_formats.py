@@ -1,6 +1,6 @@
-"""The hub's formats: a model's entries in `.eval_results`, and its `model-index`.
+"""Export to the hub's formats: a model's entries in `.eval_results`, and its `model-index`.
 
-Scores are in percent with two digits, and each says so: the hub prescribes no unit, and its own examples have both.
+Scores are percentages with two digits and are labelled so: the hub prescribes no unit, and its own examples use both.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ NEEDED_CLIENT = "1.4"  # the first version of huggingface_hub with EvalResultEnt
 RESULTS_FOLDER = ".eval_results"
 INDEX_FILE = "model-index.yaml"
 INDEX_KEY = "model-index"
-# The task that the hub's format asks for. A dataset says in its eval.yaml what its tasks are called; none of the
-# datasets here is known to have one, and `default` is the name that the hub's documentation gives a single task.
+# The hub's format requires a task. A dataset names its tasks in eval.yaml; none of the datasets here is known to have
+# that file, and `default` is the hub documentation's name for a single task.
 TASK_ID = "default"
 TASK_NAME = "Preference ranking"
 TASK_TYPES: Mapping[ModelKind, str] = {"implicit": "text-generation", "generative": "text-generation"}
@@ -43,7 +43,7 @@ TASK_TYPES: Mapping[ModelKind, str] = {"implicit": "text-generation", "generativ
 
 @dataclass(frozen=True)
 class Exported:
-    """Results of one model that are complete and on a dataset of the hub, and what was left out, each with why."""
+    """The complete results of one model on datasets of the hub, and a message for each result left out."""
 
     model: str
     results: tuple[Result, ...]
@@ -52,36 +52,36 @@ class Exported:
 
 
 def for_the_hub(root: Path, model: str, *, source_url: str | None = None) -> Exported:
-    """The complete results of a model below root. source_url: where a run's scores can be seen, for its entries.
+    """Return the complete results of a model below root. source_url: link to a run's scores, for its entries.
 
-    Raises ResultError for a name nobody else can look up, and when there is nothing to export.
+    Raises ResultError for a name that nobody else can look up, and when there is nothing to export.
     """
     check_exportable(model)
     if source_url is not None and not re.match(r"https?://\S+$", source_url):
         raise ResultError(f"source {source_url!r}: expected a link that begins with https://")
-    found, left_out = read_results(root)
+    results, left_out = read_results(root)
     kept = []
-    for result in (r for r in found if r.model.name == model):
-        why = why_incomplete(result)
-        if why is None and hub_dataset(result) is None:
-            why = f"its rows came from {result.benchmark.source}, not from a dataset on the hub"
-        if why is None:
+    for result in (r for r in results if r.model.name == model):
+        reason = why_incomplete(result)
+        if reason is None and hub_dataset(result) is None:
+            reason = f"its rows came from {result.benchmark.source}, not from a dataset on the hub"
+        if reason is None:
             kept.append(result)
         else:
-            left_out.append(f"{result.benchmark.id}: {why}")
+            left_out.append(f"{result.benchmark.id}: {reason}")
     if not kept:
         reasons = f" ({'; '.join(left_out)})" if left_out else "; `evaluate` makes one"
         raise ResultError(f"{model}: no complete result below {root}{reasons}")
     return Exported(model, tuple(kept), tuple(left_out), source_url)
 
 
-def percent(value: float) -> float:
-    """A fraction as percent with two digits."""
-    return round(100 * value, 2)
+def to_percent(fraction: float) -> float:
+    """Return a fraction as a percentage with two digits."""
+    return round(100 * fraction, 2)
 
 
 def eval_entry(result: Result, source_url: str | None = None) -> EvalResultEntry:
-    """The hub's entry for a result's headline, in percent. Raises ResultError where the hub's client is too old."""
+    """Return the hub's entry for a result's headline, in percent. Raises ResultError if the hub's client is too old."""
     try:
         from huggingface_hub import EvalResultEntry
     except ImportError:
@@ -95,9 +95,9 @@ def eval_entry(result: Result, source_url: str | None = None) -> EvalResultEntry
     return EvalResultEntry(
         dataset_id=str(hub_dataset(result)),
         task_id=TASK_ID,
-        value=percent(required_value(result.headline)),
+        value=to_percent(required_value(result.headline)),
         dataset_revision=_commit(result.benchmark.revision),
-        # An evaluation that was published without its date was run by the day it was retrieved.
+        # A published evaluation without a date was run by the day it was retrieved.
         date=result.run.started if result.run else result.published.retrieved if result.published else None,
         source_url=url,
         source_name=name,
@@ -109,20 +109,22 @@ def _commit(revision: str | None) -> str | None:
     return revision if revision and re.fullmatch(r"[0-9a-f]{40}", revision) else None
 
 
-def _source(result: Result, given: str | None) -> tuple[str | None, str | None]:
-    """Link and name of where a result comes from: what a published one says, else what was given."""
+def _source(result: Result, run_url: str | None) -> tuple[str | None, str | None]:
+    """Return (link, name) of a result's source: that of a published result, else the given link to a run's scores."""
     if result.published is None:
-        return given, "Scores" if given else None
+        return run_url, "Scores" if run_url else None
     url = source_link(result.published.source)
     return url, "Published scores" if url else None
 
 
 def _notes(result: Result) -> str:
-    """What a reader has to know of the number: its unit, its error, how it came about."""
+    """Return the notes for a reader: unit, interval, and how the score was made."""
     parts = ["score in percent"]
     headline = result.headline
     if headline and headline.low is not None and headline.high is not None:
-        parts.append(f"95% interval {percent(headline.low):.2f} to {percent(headline.high):.2f} ({headline.method})")
+        parts.append(
+            f"95% interval {to_percent(headline.low):.2f} to {to_percent(headline.high):.2f} ({headline.method})"
+        )
     if result.run:
         parts.append(f"scored with rb_core {result.run.versions.get('rb_core', '(unknown version)')}")
         parts += [f"model at {result.model.revision}"] if _commit(result.model.revision) else []
@@ -143,7 +145,7 @@ def _implicit(result: Result) -> str | None:
 
 
 def model_index(exported: Exported) -> list[dict[str, Any]]:
-    """The `model-index` of a model card: headline and sections of each result as metrics, in percent."""
+    """Return the `model-index` of a model card: headline and sections of each result as metrics, in percent."""
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
     results = [metric for result in exported.results for metric in _card_metrics(result, exported.source_url)]
@@ -169,14 +171,14 @@ def _card_metrics(result: Result, source_url: str | None) -> Iterator[EvalResult
             dataset_revision=_commit(result.benchmark.revision),
             metric_type=types.get(title, "score"),
             metric_name=f"{title} (percent)",
-            metric_value=percent(estimate.value),
+            metric_value=to_percent(estimate.value),
             source_name=name,
             source_url=url,
         )
 
 
 def hub_files(exported: Exported, current: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of .eval_results by path, merged into those that are there: entries for other tasks are kept."""
+    """Return the files of .eval_results by path, merged into the current ones: entries for other tasks are kept."""
     files = {}
     for result in exported.results:
         path = f"{RESULTS_FOLDER}/{result.benchmark.id}.yaml"
@@ -190,28 +192,28 @@ def _merged_entries(path: str, entry: EvalResultEntry, current: bytes | None) ->
     ours = eval_result_entries_to_yaml([entry])
     if current is None:
         return to_yaml(ours)
-    there = from_yaml(path, current) or []
-    if not isinstance(there, list) or not all(
-        isinstance(e, dict) and isinstance(e.get("dataset"), dict) for e in there
+    entries = from_yaml(path, current) or []
+    if not isinstance(entries, list) or not all(
+        isinstance(e, dict) and isinstance(e.get("dataset"), dict) for e in entries
     ):
-        raise ResultError(f"{path}: what is there is not a list of evaluation results; correct or remove it first")
-    kept = [e for e in there if (e["dataset"].get("id"), e["dataset"].get("task_id")) != (entry.dataset_id, TASK_ID)]
-    # The same content keeps its bytes, whoever wrote them and in whatever order.
-    return current if len(kept) + 1 == len(there) and ours[0] in there else to_yaml(kept + ours)
+        raise ResultError(f"{path}: the current file is not a list of evaluation results; correct or remove it first")
+    kept = [e for e in entries if (e["dataset"].get("id"), e["dataset"].get("task_id")) != (entry.dataset_id, TASK_ID)]
+    # A file with the same content keeps its bytes.
+    return current if len(kept) + 1 == len(entries) and ours[0] in entries else to_yaml(kept + ours)
 
 
 def index_block(exported: Exported) -> bytes:
-    """The block to paste into the metadata of a model card."""
+    """Return the block to paste into the metadata of a model card."""
     return to_yaml({INDEX_KEY: model_index(exported)})
 
 
 def entry_paths(exported: Exported) -> list[str]:
-    """Where the entries of these results lie."""
+    """Return the paths of the entries of these results."""
     return [f"{RESULTS_FOLDER}/{result.benchmark.id}.yaml" for result in exported.results]
 
 
 def write_for_the_hub(exported: Exported, out: Path) -> list[Path]:
-    """Write .eval_results and the block for the card below a folder; entries for other tasks there are kept."""
+    """Write .eval_results and the block for the card below a folder; entries for other tasks are kept."""
     current = {path: (out / path).read_bytes() for path in entry_paths(exported) if (out / path).is_file()}
     files = hub_files(exported, current) | {INDEX_FILE: index_block(exported)}
     for path, content in files.items():

@@ -1,4 +1,4 @@
-"""Model cards: evaluations in a card's metadata, and every other character as it was."""
+"""Edit the evaluations in a model card's metadata and keep every other character."""
 
 from __future__ import annotations
 
@@ -12,54 +12,51 @@ from rb_core.export.selection import from_yaml, to_yaml
 
 CARD = "README.md"
 
-
-# The metadata of a card as the hub finds it; a byte order mark may come before.
+# The metadata of a card as the hub finds it; a byte order mark may precede it.
 METADATA = re.compile(r"\A(\ufeff?\s*---(?:\r\n|\r|\n))([\S\s]*?)((?:\r\n|\r|\n)---[ \t]*(?:\r\n|\n|\Z))")
 
 
 def edited_card(text: str, index: Sequence[Mapping[str, Any]]) -> str:
-    """A card with these evaluations in the model-index of its metadata, and every other character as it was.
+    """Return a card with these evaluations in the model-index of its metadata, and every other character unchanged.
 
-    Evaluations of ours on the same datasets are replaced, all others kept. Raises ResultError for a card whose metadata
-    cannot be edited so; then the block is to be pasted by hand.
+    This package's evaluations on the same datasets are replaced, all others kept. Raises ResultError for metadata that
+    cannot be edited this way; then the block has to be pasted by hand.
     """
-    found = METADATA.search(text)
-    if found is None:
+    metadata = METADATA.search(text)
+    if metadata is None:
         newline = "\r\n" if "\r\n" in text else "\n"
         mark = "\ufeff" if text.startswith("\ufeff") else ""
         return f"{mark}---{newline}{_index_text(index, newline)}{newline}---{newline}{text[len(mark) :]}"
-    front, newline = found[2], found[1].rpartition("---")[2]
+    front, newline = metadata[2], metadata[1].rpartition("---")[2]
     old = from_yaml(f"the metadata of {CARD}", front) or {}
     if not isinstance(old, dict):
-        raise ResultError(f"the metadata of {CARD} is not a list of fields; correct it first")
+        raise ResultError(f"the metadata of {CARD} is not a mapping of fields; correct it first")
     merged = merged_index(old.get(INDEX_KEY), index)
     if merged == old.get(INDEX_KEY):
         return text
-    new = _with_block(front, _index_text(merged, newline), newline, there=INDEX_KEY in old)
+    new = _with_block(front, _index_text(merged, newline), newline, has_index=INDEX_KEY in old)
     if new is None or from_yaml(f"the edited metadata of {CARD}", new) != {**old, INDEX_KEY: merged}:
-        raise ResultError(
-            f"the metadata of {CARD} is written in a way that cannot be edited; paste {INDEX_FILE} by hand"
-        )
-    return text[: found.start(2)] + new + text[found.end(2) :]
+        raise ResultError(f"the metadata of {CARD} cannot be edited safely; paste {INDEX_FILE} by hand")
+    return text[: metadata.start(2)] + new + text[metadata.end(2) :]
 
 
 def _index_text(index: Sequence[Mapping[str, Any]], newline: str) -> str:
     return to_yaml({INDEX_KEY: list(index)}).decode().rstrip("\n").replace("\n", newline)
 
 
-def _with_block(front: str, block: str, newline: str, *, there: bool) -> str | None:
-    """The metadata's text with the lines of its model-index replaced, or with the block at its end.
+def _with_block(front: str, block: str, newline: str, *, has_index: bool) -> str | None:
+    """Return the metadata with the lines of its model-index replaced, or with the block at its end.
 
-    None when it has one (`there`) that is not a single key at the margin.
+    Returns None for a model-index that is not a single key at the margin.
     """
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", front)
     keys = [i for i, line in enumerate(lines) if re.match(rf"(['\"]?){INDEX_KEY}\1\s*:", line)]
-    if not there and not keys:
+    if not has_index and not keys:
         return f"{front}{newline}{block}" if front.strip() else block
-    if not there or len(keys) != 1:
+    if not has_index or len(keys) != 1:
         return None
     first, last = keys[0], keys[0] + 1
-    # A value goes on while lines are indented, or are the items of a list that YAML lets begin at the margin.
+    # A value continues while lines are indented or are list items, which YAML allows at the margin.
     while last < len(lines) and (not lines[last].strip() or lines[last][0] in " \t-"):
         last += 1
     while not lines[last - 1].strip():
@@ -69,9 +66,9 @@ def _with_block(front: str, block: str, newline: str, *, there: bool) -> str | N
 
 
 def merged_index(current: Any, ours: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """A model-index with ours in it: evaluations of ours on the same datasets are replaced, all others kept.
+    """Return a model-index with these evaluations: ours on the same datasets are replaced, all others kept.
 
-    Ours are known by their task's name and the dataset. Raises ResultError for an index of an unknown form.
+    Ours are recognised by the task's name and the dataset. Raises ResultError for an index of an unknown form.
     """
     if not current:
         return list(ours)
@@ -89,7 +86,7 @@ def merged_index(current: Any, ours: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 
 def _identity(block: Any) -> tuple[Any, Any]:
-    """What makes an evaluation in a model-index ours to replace: the dataset, and the task as named here."""
+    """Return (dataset, task name), by which this package's evaluations in a model-index are recognised."""
 
     def field(name: str, key: str) -> Any:
         part = block.get(name) if isinstance(block, dict) else None

@@ -1,4 +1,4 @@
-"""Pull requests on models' repositories: what one would change, and opening it once."""
+"""Plan a pull request on a model's repository and open it once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rb_core.hub.client import asking
 
 PULL_REQUEST = "Add evaluation results on preference benchmarks"
 _ADVICE: Mapping[int | None, str] = {
-    # What arrived is found again, so that trying again opens no second pull request.
+    # Trying again is safe: an open pull request with the same files is found.
     None: "check the connection and try again",
     401: "the hub does not know the token; `hf auth login` with one that may open pull requests there",
     403: "the token may not do this; `hf auth login` with one that may open pull requests there",
@@ -23,39 +23,41 @@ _ADVICE: Mapping[int | None, str] = {
 
 @dataclass(frozen=True)
 class PullRequestPlan:
-    """A pull request: its files by path that are not on main as they should be, against main at a commit.
+    """A pull request against main at commit `base`: the files by path that main lacks or has with other content.
 
-    standing: the address of an open pull request that has exactly these files.
+    existing: the address of an open pull request with exactly these files.
     """
 
     repo: str
     base: str
     files: Mapping[str, bytes]
-    standing: str | None = None
+    existing: str | None = None
 
 
 def target_repository(exported: Exported, repo: str | None) -> str:
-    """The model repository that results are pushed to.
+    """Return the model repository that results are pushed to.
 
-    Raises ResultError for results of a local folder, and where the weights came from another repository than the name
-    says and none was chosen: what is said on a model's page has to be about that model.
+    Raises ResultError for results of a local folder, and for weights from another repository than the model's name,
+    unless `repo` names one: evaluations on a model's page have to be about that model.
     """
     for result in exported.results:
         model = result.model
         if result.run is not None and model.source is None:
             raise ResultError(
                 f"{exported.model} on {result.benchmark.id} was loaded from a local folder or function, which is not "
-                "pushed; score the model from the hub first"
+                "pushed; evaluate the model from the hub first"
             )
         if result.run is not None and repo is None and model.source != exported.model:
-            raise ResultError(f"the weights scored as {exported.model} are {model.source}: say --repo {model.source}")
+            raise ResultError(
+                f"the weights evaluated as {exported.model} are {model.source}: pass --repo {model.source}"
+            )
     return check_exportable(repo or exported.model)
 
 
 def plan_pull_request(exported: Exported, repo: str) -> PullRequestPlan:
-    """What a pull request would change in a model repository. Reads from the hub, changes nothing there.
+    """Plan a pull request on a model repository. Reads from the hub and changes nothing there.
 
-    Raises HubError, in one line, for what the hub refuses or does not answer.
+    Raises HubError, in one line, when the hub refuses or does not answer.
     """
     with asking(repo, _ADVICE):
         base, current = _contents(repo, "main", [CARD, *entry_paths(exported)])
@@ -63,11 +65,11 @@ def plan_pull_request(exported: Exported, repo: str) -> PullRequestPlan:
     if CARD in current:
         wanted[CARD] = _edited_card_bytes(current[CARD], exported)
     files = {path: content for path, content in wanted.items() if current.get(path) != content}
-    standing = None
+    existing = None
     if files:
         with asking(repo, _ADVICE):
-            standing = _standing(repo, files)
-    return PullRequestPlan(repo, base, files, standing)
+            existing = _existing_pull_request(repo, files)
+    return PullRequestPlan(repo, base, files, existing)
 
 
 def _edited_card_bytes(content: bytes, exported: Exported) -> bytes:
@@ -79,31 +81,31 @@ def _edited_card_bytes(content: bytes, exported: Exported) -> bytes:
 
 
 def _contents(repo: str, revision: str, paths: Iterable[str]) -> tuple[str, dict[str, bytes]]:
-    """The commit of a revision, and the files there by path, of those asked for."""
+    """Return the commit of a revision, and the content of those of the given paths that exist there."""
     from huggingface_hub import HfApi, hf_hub_download
 
     info = HfApi().model_info(repo, revision=revision)
-    there = {sibling.rfilename for sibling in info.siblings or []}
+    names = {sibling.rfilename for sibling in info.siblings or []}
     commit = str(info.sha)
     return commit, {
-        path: Path(hf_hub_download(repo, path, revision=commit)).read_bytes() for path in paths if path in there
+        path: Path(hf_hub_download(repo, path, revision=commit)).read_bytes() for path in paths if path in names
     }
 
 
-def _standing(repo: str, files: Mapping[str, bytes]) -> str | None:
-    """The address of an open pull request with these files, so that asking twice opens one."""
+def _existing_pull_request(repo: str, files: Mapping[str, bytes]) -> str | None:
+    """Return the address of an open pull request with exactly these files, so that a second call opens none."""
     from huggingface_hub import HfApi
 
     for discussion in HfApi().get_repo_discussions(repo, discussion_type="pull_request", discussion_status="open"):
         if discussion.title == PULL_REQUEST and discussion.git_reference:
-            _, there = _contents(repo, discussion.git_reference, files)
-            if there == files:
+            _, contents = _contents(repo, discussion.git_reference, files)
+            if contents == files:
                 return str(discussion.url)
     return None
 
 
 def open_pull_request(plan: PullRequestPlan) -> str:
-    """Open the pull request; returns its address. Raises HubError, in one line, when the hub refuses."""
+    """Open the pull request and return its address. Raises HubError, in one line, when the hub refuses."""
     from huggingface_hub import CommitOperationAdd, HfApi
 
     names = ", ".join(PurePosixPath(path).stem for path in plan.files if path != CARD)

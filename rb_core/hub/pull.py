@@ -1,4 +1,4 @@
-"""Pulling results: one commit, checked, and swapped in as a whole."""
+"""Pull results of one commit, check them, and exchange the local folder as a whole."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rb_core.errors import HubError, ResultError, ScoreTableError
 from rb_core.files import write_atomically
 from rb_core.hub.client import retrying
 from rb_core.hub.folders import exchange
-from rb_core.hub.repository import ResultsRepo, State
+from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import parse_result
 from rb_core.results.score_table import check_score_file
@@ -27,8 +27,11 @@ from rb_core.results.storage import read_results, why_not_replace
 
 @dataclass(frozen=True)
 class Pulled:
-    """What came with a pull. refused: a message for each file that was not taken; kept: results here that stay, each
-    with the reason; results: how many the commit has; written: how many files are new or other than before."""
+    """A finished pull.
+
+    results: number of results in the commit; written: number of new or changed files; refused: a message for each
+    invalid file; kept: local results that were not replaced, with the reason.
+    """
 
     commit: str
     date: datetime | None
@@ -40,9 +43,9 @@ class Pulled:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files of a commit that are what they have to be, by path, and a message for each that is not."""
+    """The valid files of a commit by path, and a message for each invalid one."""
 
-    state: State
+    state: RepositoryState
     results: Mapping[str, bytes]
     scores: Mapping[str, bytes]
     derived: Mapping[str, bytes]
@@ -52,73 +55,74 @@ class Snapshot:
 def pull(
     name: str, root: Path, *, revision: str | None = None, overwrite: bool = False, repo: ResultsRepo | None = None
 ) -> Pulled:
-    """Bring the results of a dataset repository, with their scores and derived files, into the folder `root`.
+    """Pull the results of a dataset repository, with their scores and derived files, into the folder `root`.
 
-    Everything comes from one commit and is checked before anything is written; then the folder is exchanged as a whole,
-    so that it holds either the old set or the new one. Files here that the repository does not have stay, and so does a
-    result that is newer or has more than the one there, unless `overwrite` says otherwise. Raises HubError when the
-    repository cannot be read, ResultError when the folder cannot be written; a bad file in the repository is refused by
-    name and the rest stands.
+    Everything comes from one commit and is checked before anything is written. Then the folder is exchanged as a whole,
+    so that it holds either the old set or the new one. Local files that the repository does not have stay. A local
+    result that is newer or has more examples stays unless `overwrite` is set. An invalid file in the repository is
+    refused by name and the others are pulled.
+
+    Raises HubError when the repository cannot be read, ResultError when the folder cannot be written.
     """
     repo = repo or ResultsRepo(name)
     root = root.resolve()
     root.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(root):
+    with _pull_lock(root):
         _remove_leftovers(root)
         snapshot = read_snapshot(repo, root, revision)
         kept = {} if overwrite else _kept(snapshot, root)
-        left_out = {*kept, *map(_scores_of, kept)}
+        left_out = {*kept, *map(_scores_path, kept)}
         files = {path: c for path, c in {**snapshot.results, **snapshot.scores}.items() if path not in left_out}
-        files |= _derived(repo, snapshot, {**_results_here(root), **files})
+        files |= _derived_files(repo, snapshot, {**_local_results(root), **files})
         written = {path: content for path, content in files.items() if _content(root / path) != content}
         if written:
             try:
                 _swap_in(root, written)
             except OSError as error:
-                raise ResultError(f"{root}: cannot be exchanged for the new set: {error}") from error
+                raise ResultError(f"{root}: cannot be replaced by the new set: {error}") from error
     state = snapshot.state
     return Pulled(state.commit, state.date, len(snapshot.results), len(written), snapshot.refused, kept)
 
 
 def check_out(repo: ResultsRepo, folder: Path, revision: str | None = None) -> Snapshot:
-    """Put what a commit has, its derived files as they are, into an empty folder. Raises and refuses as `pull`."""
+    """Write the valid files of a commit, derived files unchanged, into an empty folder. Raises as `pull`."""
     snapshot = read_snapshot(repo, revision=revision)
     for path, content in {**snapshot.results, **snapshot.scores, **snapshot.derived}.items():
         write_atomically(folder / path, content)
     return snapshot
 
 
-def read_snapshot(repo: ResultsRepo, here: Path | None = None, revision: str | None = None) -> Snapshot:
-    """Fetch a commit and check every file of it. What lies unchanged below `here` is not fetched again."""
+def read_snapshot(repo: ResultsRepo, root: Path | None = None, revision: str | None = None) -> Snapshot:
+    """Fetch a commit and check each of its files. Files that are unchanged below `root` are not fetched again."""
     state = retrying(lambda: repo.state(revision), f"reading {repo.name}")
-    contents, unread = repo.read(state, state.files, lambda path: _content(here / path) if here else None)
+    contents, unread = repo.read(state, state.files, lambda path: _content(root / path) if root else None)
     refused = [*state.refused, *unread]
     results: dict[str, bytes] = {}
     scores: dict[str, bytes] = {}
     for path in sorted(path for path in contents if path.startswith("results/")):
         try:
-            of_result = _check(path, contents)
+            scores_path = _check(path, contents)
         except (ResultError, ScoreTableError) as error:
             refused.append(str(error))
             continue
         results[path] = contents[path]
-        if of_result is not None:
-            scores[of_result] = contents[of_result]
+        if scores_path is not None:
+            scores[scores_path] = contents[scores_path]
     refused += [f"{path!r}: no result was derived from it" for path in _orphans(contents)]
-    theirs = {path: content for path, content in contents.items() if derived_files.is_derived(path)}
-    return Snapshot(state, results, scores, theirs, tuple(refused))
+    derived = {path: content for path, content in contents.items() if derived_files.is_derived(path)}
+    return Snapshot(state, results, scores, derived, tuple(refused))
 
 
 def _check(path: str, contents: Mapping[str, bytes]) -> str | None:
-    """The path of a result's score file, None where it has none. Raises for a result that is not to be relied on."""
+    """Return the path of a result's score file, None if it has none. Raises for an invalid result or score file."""
     result = parse_result(contents[path], repr(path))
     if result.path().as_posix() != path:
-        raise ResultError(f"{path!r}: says it is {result.path()}")
+        raise ResultError(f"{path!r}: its content belongs to {result.path()}")
     if result.scores is None:
         return None
     scores = result.scores_path().as_posix()
     if scores not in contents:
-        raise ScoreTableError(f"{path!r}: its score file {scores} is not there or was refused")
+        raise ScoreTableError(f"{path!r}: its score file {scores} is missing or was refused")
     if hashlib.sha256(contents[scores]).hexdigest() != result.scores.sha256:
         raise ScoreTableError(f"{path!r}: was derived from another score file than the one at {scores}")
     check_score_file(contents[scores], repr(scores))
@@ -126,54 +130,53 @@ def _check(path: str, contents: Mapping[str, bytes]) -> str | None:
 
 
 def _orphans(contents: Mapping[str, bytes]) -> list[str]:
-    """Score files without a result file; those whose result was refused are named with it."""
-    of_results = {_scores_of(path) for path in contents if path.startswith("results/")}
-    return sorted(path for path in contents if path.startswith("scores/") and path not in of_results)
+    """Return the score files without a result file. Score files of a refused result are reported with that result."""
+    with_result = {_scores_path(path) for path in contents if path.startswith("results/")}
+    return sorted(path for path in contents if path.startswith("scores/") and path not in with_result)
 
 
-def _derived(repo: ResultsRepo, snapshot: Snapshot, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
-    """The derived files for a set of result files: the repository's own where they come from just these, else ours."""
+def _derived_files(repo: ResultsRepo, snapshot: Snapshot, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+    """Return the derived files of a set of results: the repository's if they come from exactly these, else new ones."""
     results = {path: content for path, content in files.items() if path.startswith("results/")}
-    theirs = snapshot.derived
     try:
-        boards, there = derived_files.read_leaderboard(theirs.get(derived_files.LEADERBOARD, b""))
+        boards, derived_from = derived_files.read_leaderboard(snapshot.derived.get(derived_files.LEADERBOARD, b""))
     except ResultError:
-        boards, there = {}, ""
-    complete = {derived_files.CARD, *map(derived_files.table_path, boards)} <= theirs.keys()
+        boards, derived_from = {}, ""
+    complete = {derived_files.CARD, *map(derived_files.table_path, boards)} <= snapshot.derived.keys()
     digest = derived_files.digest({path: derived_files.git_oid(content) for path, content in results.items()})
-    if complete and there == digest:
-        return theirs
+    if complete and derived_from == digest:
+        return snapshot.derived
     return derived_files.derive(results, repo.name) if results else {}
 
 
-def _results_here(root: Path) -> dict[str, bytes]:
-    """The content of the result files below a root, by path, but for those that are no results."""
-    found, _ = read_results(root)
-    return {result.path().as_posix(): (root / result.path()).read_bytes() for result in found}
+def _local_results(root: Path) -> dict[str, bytes]:
+    """Return the content of the valid result files below a root, by path."""
+    results, _ = read_results(root)
+    return {result.path().as_posix(): (root / result.path()).read_bytes() for result in results}
 
 
 def _kept(snapshot: Snapshot, root: Path) -> dict[str, str]:
-    """The results below the root that are not replaced, each with the reason."""
+    """Return the local results that are not replaced, with the reason."""
     kept: dict[str, str] = {}
     for path, content in snapshot.results.items():
-        here = _content(root / path)
-        if here is None or here == content:
+        local = _content(root / path)
+        if local is None or local == content:
             continue
-        if reason := _reason(content, here, path):
+        if reason := _reason_to_keep_local(content, local, path):
             kept[path] = reason
     return kept
 
 
-def _reason(content: bytes, here: bytes, path: str) -> str | None:
+def _reason_to_keep_local(content: bytes, local: bytes, path: str) -> str | None:
     try:
-        mine = parse_result(here, path)
+        mine = parse_result(local, path)
     except ResultError:
-        return None  # what is no result is not worth keeping
+        return None  # an unreadable file is replaced
     reason = why_not_replace(parse_result(content, path), mine)
     return f"the one on the hub is {reason}" if reason else None
 
 
-def _scores_of(path: str) -> str:
+def _scores_path(path: str) -> str:
     return "scores/" + path.removeprefix("results/").removesuffix(".json") + ".parquet"
 
 
@@ -185,12 +188,11 @@ def _content(path: Path) -> bytes | None:
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# The folder
 
 
 @contextlib.contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Keep a second pull into the same folder out."""
+def _pull_lock(root: Path) -> Iterator[None]:
+    """Refuse a second pull into the same folder."""
     lock = FileLock(root.with_name(f".{root.name}.pull.lock"), timeout=0)
     try:
         lock.acquire()
@@ -207,13 +209,13 @@ def _prefix(root: Path) -> str:
 
 
 def _remove_leftovers(root: Path) -> None:
-    """What a killed pull left beside the folder: a set that was not complete, or the one it had replaced."""
+    """Remove what a killed pull left beside the folder: an incomplete set, or the set that it had replaced."""
     for path in root.parent.glob(f"{_prefix(root)}*"):
         shutil.rmtree(path)
 
 
 def _swap_in(root: Path, files: Mapping[str, bytes]) -> None:
-    """Build the new set beside the folder, from links to what stays and the new files, and exchange the two."""
+    """Build the new set beside the folder, from links to unchanged files and from new files, and exchange the two."""
     staging = Path(tempfile.mkdtemp(dir=root.parent, prefix=_prefix(root)))
     try:
         staging.chmod(0o755)
@@ -222,7 +224,7 @@ def _swap_in(root: Path, files: Mapping[str, bytes]) -> None:
         for path, content in files.items():
             place = staging / path
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)  # not written through: it may be linked to the old set's file
+            place.unlink(missing_ok=True)  # it may be a hard link to the old set's file
             with place.open("wb") as file:
                 file.write(content)
                 os.fsync(file.fileno())

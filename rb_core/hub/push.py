@@ -1,4 +1,4 @@
-"""Pushing results: one commit on top of what lies there, or none."""
+"""Push results to a dataset repository in one commit."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from pathlib import Path
 
 from rb_core.errors import HubError, ResultError, ScoreTableError
 from rb_core.hub.client import TRIES, client_errors, explained, is_missing, is_passing, retrying, status_of, wait
-from rb_core.hub.repository import ResultsRepo, State
+from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import Result, parse_result
 from rb_core.results.storage import read_results, why_not_replace
 
-EMPTY = State("", None, {})
-
 
 @dataclass(frozen=True)
 class LocalResult:
-    """A result here: its file's content, and its score file where it has one."""
+    """A result to push, with the content of its file and the path of its score file (None for published results)."""
 
     result: Result
     content: bytes
@@ -28,10 +26,10 @@ class LocalResult:
 
 @dataclass(frozen=True)
 class PushPlan:
-    """What a push would do to a repository at a commit, by path.
+    """The changes that a push makes to a repository at `commit`. All keys are paths in the repository.
 
-    kept: results there that stay, each with the reason; unchanged: how many are there already; files: everything that
-    goes into the commit, derived files included; a path stands for a file that is read when it is sent.
+    kept: results in the repository that stay, with the reason; unchanged: number of results that are there already;
+    files: everything that the commit adds, derived files included; a `Path` is read when the file is sent.
     """
 
     commit: str
@@ -42,33 +40,34 @@ class PushPlan:
     files: Mapping[str, bytes | Path]
 
     def lines(self) -> list[str]:
-        """The plan for people: replaced and kept results by name, added ones by number for each benchmark."""
+        """Return the plan as text: replaced and kept results by name, added ones as counts by benchmark."""
         counts: dict[str, int] = {}
         for path in self.added:
-            counts[path.split("/")[1]] = counts.get(path.split("/")[1], 0) + 1
+            benchmark = path.split("/")[1]
+            counts[benchmark] = counts.get(benchmark, 0) + 1
         lines = [f"add {count} results of {benchmark}" for benchmark, count in counts.items()]
         lines += [f"replace {path}" for path in self.replaced]
         lines += [f"keep {path}: {reason}; replace it with --overwrite" for path, reason in self.kept.items()]
-        scores = sum(path.startswith("scores/") for path in self.files)
-        others = sorted(path for path in self.files if derived_files.is_derived(path))
-        lines += [f"send {scores} score files"] if scores else []
-        lines += [f"derive {', '.join(others)}"] if others else []
+        num_scores = sum(path.startswith("scores/") for path in self.files)
+        derived = sorted(path for path in self.files if derived_files.is_derived(path))
+        lines += [f"send {num_scores} score files"] if num_scores else []
+        lines += [f"derive {', '.join(derived)}"] if derived else []
         return [*lines, f"{self.unchanged} results are there already"]
 
     def title(self) -> str:
-        """The commit's title. It ends with a mark of the content, by which a pull request is known again."""
-        mark = hashlib.sha256()
+        """Return the commit's title. It ends with a digest of the content, by which a pull request is recognised."""
+        digest = hashlib.sha256()
         for path in sorted(path for path in self.files if not derived_files.is_derived(path)):
             content = self.files[path]
-            mark.update(path.encode() + hashlib.sha256(content if isinstance(content, bytes) else b"").digest())
+            digest.update(path.encode() + hashlib.sha256(content if isinstance(content, bytes) else b"").digest())
         number = len(self.added) + len(self.replaced)
-        what = f"{number} result{'s' * (number != 1)}" if number else "Derived files"
-        return f"{what} ({mark.hexdigest()[:8]})"
+        subject = f"{number} result{'s' * (number != 1)}" if number else "Derived files"
+        return f"{subject} ({digest.hexdigest()[:8]})"
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of a push: the plan, and the address of the commit or pull request; None when nothing was to do."""
+    """A finished push: its plan, and the address of the commit or pull request (None when nothing was sent)."""
 
     plan: PushPlan
     url: str | None
@@ -86,96 +85,97 @@ def push(
     show: Callable[[PushPlan], None] = lambda plan: None,
     repo: ResultsRepo | None = None,
 ) -> Pushed:
-    """Bring the results below `root`, their scores and what is derived from them to a dataset repository.
+    """Push the results below `root`, their scores and the files derived from them to a dataset repository.
 
-    One commit on top of the one that was read; when somebody else pushed in between, everything is read and derived
-    anew. Nothing is deleted, and no result replaced by an older or a lesser one unless `overwrite` says so. `show` gets
-    each plan before it is carried out. Raises ResultError or ScoreTableError for a file here that is not valid,
-    HubError when the hub refuses or stays out of reach.
+    Makes one commit on top of the one it read. If somebody else pushes in between, everything is read and derived
+    again. Nothing is deleted, and no result is replaced by an older or lesser one unless `overwrite` is set. `show` is
+    called with each plan before it is carried out.
+
+    Raises ResultError or ScoreTableError for an invalid local file, HubError when the hub refuses or does not answer.
     """
     repo = repo or ResultsRepo(name)
     local = read_local(root)
     if create and not dry_run:
         retrying(lambda: _create(repo, private), f"creating {name}")
     shown: PushPlan | None = None
-    for number in range(1, TRIES + 1):
-        state = retrying(lambda: _state(repo, missing_ok=create and dry_run), f"reading {name}")
+    for attempt in range(1, TRIES + 1):
+        state = retrying(lambda: _read_state(repo, missing_ok=create and dry_run), f"reading {name}")
         plan = plan_push(repo, state, local, overwrite=overwrite)
         if plan != shown:
             show(plan)
             shown = plan
         if not plan.files or dry_run:
-            return Pushed(plan, _landed(repo, state) if number > 1 and not plan.files else None)
+            # An earlier attempt arrived although its answer was lost.
+            arrived = attempt > 1 and not plan.files
+            return Pushed(plan, repo.commit_url(state.commit) if arrived else None)
         try:
             return Pushed(plan, _open_pull_request(repo, plan) if pr else _commit(repo, plan))
         except client_errors() as error:
-            if number == TRIES or not is_passing(error):
+            if attempt == TRIES or not is_passing(error):
                 outcome = "nothing was changed there" if status_of(error) else "push again to see whether it arrived"
                 raise HubError(f"pushing to {name}: {explained(error)}; {outcome}") from None
-            wait(number, error)
-    raise AssertionError("unreachable: the last try returns or raises")
+            wait(attempt, error)
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def read_local(root: Path) -> dict[str, LocalResult]:
-    """The results below a root by path, with their score files. Raises for the first that is not valid."""
+    """Read the results below a root by path, with their score files. Raises for the first invalid file."""
     results, refused = read_results(root)
     if refused:
-        raise ResultError(f"{len(refused)} of the files to push are no results; the first: {refused[0]}")
+        raise ResultError(f"{len(refused)} of the files to push are not valid results; the first: {refused[0]}")
     if not results:
-        raise ResultError(f"{root}: there are no results below it")
-    found: dict[str, LocalResult] = {}
+        raise ResultError(f"{root}: no results found below this folder")
+    local: dict[str, LocalResult] = {}
     for result in results:
         path = result.path().as_posix()
         content = (root / path).read_bytes()
-        found[path] = LocalResult(parse_result(content, path), content, _score_file(root, result))
-    return found
+        local[path] = LocalResult(parse_result(content, path), content, _checked_score_file(root, result))
+    return local
 
 
-def _score_file(root: Path, result: Result) -> Path | None:
+def _checked_score_file(root: Path, result: Result) -> Path | None:
     if result.scores is None:
         return None
     path = root / result.scores_path()
     if not path.is_file():
-        raise ScoreTableError(f"{path}: {result.path()} says it was derived from this file, which is not there")
+        raise ScoreTableError(f"{path}: missing; {result.path()} was derived from it")
     if hashlib.sha256(path.read_bytes()).hexdigest() != result.scores.sha256:
-        raise ScoreTableError(f"{path}: is not the file that {result.path()} was derived from; aggregate it again")
+        raise ScoreTableError(f"{path}: is not the file that {result.path()} was derived from; run aggregate again")
     return path
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# The plan
-
-
-def plan_push(repo: ResultsRepo, state: State, local: Mapping[str, LocalResult], *, overwrite: bool) -> PushPlan:
-    """Compare by content hash, decide for each result, and derive what follows from the whole."""
-    there = read_remote(repo, state, local)
+def plan_push(
+    repo: ResultsRepo, state: RepositoryState, local: Mapping[str, LocalResult], *, overwrite: bool
+) -> PushPlan:
+    """Compare results by content, decide for each whether to send it, and derive the files that follow from all."""
+    remote = read_remote(repo, state, local)
     added, replaced, kept, unchanged = [], [], {}, 0
     files: dict[str, bytes | Path] = {}
     for path, mine in local.items():
         if path not in state.files:
             added.append(path)
-        elif there.get(path) == mine.content:
+        elif remote.get(path) == mine.content:
             unchanged += 1
-        elif reason := None if overwrite else _reason_to_keep(mine.result, there.get(path), path):
+        elif reason := None if overwrite else _reason_to_keep(mine.result, remote.get(path), path):
             kept[path] = reason
             continue
         else:
             replaced.append(path)
-        if there.get(path) != mine.content:
+        if remote.get(path) != mine.content:
             files[path] = mine.content
         if mine.scores is not None and not _has_scores(state, mine.result):
             files[mine.result.scores_path().as_posix()] = mine.scores
-    merged = {**there, **{path: content for path, content in files.items() if isinstance(content, bytes)}}
-    files |= _derived(repo, state, merged)
+    merged = {**remote, **{path: content for path, content in files.items() if isinstance(content, bytes)}}
+    files |= _outdated_derived_files(repo, state, merged)
     return PushPlan(state.commit, tuple(added), tuple(replaced), kept, unchanged, files)
 
 
-def read_remote(repo: ResultsRepo, state: State, local: Mapping[str, LocalResult]) -> dict[str, bytes]:
-    """The result files of a state by path, those that are results. Raises HubError when one cannot be fetched."""
-    found, refused = repo.read(state, state.results(), lambda path: local[path].content if path in local else None)
+def read_remote(repo: ResultsRepo, state: RepositoryState, local: Mapping[str, LocalResult]) -> dict[str, bytes]:
+    """Return the valid result files of a repository by path. Raises HubError when one cannot be fetched."""
+    contents, refused = repo.read(state, state.results(), lambda path: local[path].content if path in local else None)
     if refused:
         raise HubError(f"{repo.name}: {len(refused)} of its results cannot be read; the first: {refused[0]}")
-    return {path: content for path, content in found.items() if _is_result(content, path)}
+    return {path: content for path, content in contents.items() if _is_result(content, path)}
 
 
 def _is_result(content: bytes, path: str) -> bool:
@@ -185,31 +185,33 @@ def _is_result(content: bytes, path: str) -> bool:
         return False
 
 
-def _reason_to_keep(mine: Result, there: bytes | None, path: str) -> str | None:
-    if there is None:
-        return "what lies there is no result that this version can read"
-    return why_not_replace(mine, parse_result(there, path))
+def _reason_to_keep(mine: Result, remote: bytes | None, path: str) -> str | None:
+    if remote is None:
+        return "the file there is not a result that this version can read"
+    return why_not_replace(mine, parse_result(remote, path))
 
 
-def _has_scores(state: State, result: Result) -> bool:
+def _has_scores(state: RepositoryState, result: Result) -> bool:
     entry = state.files.get(result.scores_path().as_posix())
     return entry is not None and result.scores is not None and entry.sha256 == result.scores.sha256
 
 
-def _derived(repo: ResultsRepo, state: State, merged: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The derived files that the commit has to bring: none where those there come from the very same results."""
-    oids = {path: derived_files.git_oid(content) for path, content in merged.items()}
+def _outdated_derived_files(
+    repo: ResultsRepo, state: RepositoryState, results: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Return the derived files to send; none if those in the repository were derived from exactly these results."""
+    oids = {path: derived_files.git_oid(content) for path, content in results.items()}
     if _derived_from(repo, state) == derived_files.digest(oids):
         return {}
     return {
         path: content
-        for path, content in derived_files.derive(merged, repo.name).items()
+        for path, content in derived_files.derive(results, repo.name).items()
         if path not in state.files or not state.files[path].holds(content)
     }
 
 
-def _derived_from(repo: ResultsRepo, state: State) -> str | None:
-    """The digest of the results that the repository's derived files come from; None where another version made them."""
+def _derived_from(repo: ResultsRepo, state: RepositoryState) -> str | None:
+    """Return the digest of the results that the repository's derived files come from; None if it cannot be read."""
     entry = state.files.get(derived_files.LEADERBOARD)
     if entry is None:
         return None
@@ -218,26 +220,22 @@ def _derived_from(repo: ResultsRepo, state: State) -> str | None:
         raise content
     try:
         return derived_files.read_leaderboard(content)[1]
-    except ResultError:
+    except ResultError:  # made by another version of this package
         return None
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Carrying it out
 
 
 def _create(repo: ResultsRepo, private: bool) -> None:
     repo.api.create_repo(repo.name, repo_type="dataset", private=private, exist_ok=True)
 
 
-def _state(repo: ResultsRepo, *, missing_ok: bool) -> State:
+def _read_state(repo: ResultsRepo, *, missing_ok: bool) -> RepositoryState:
     try:
         return repo.state()
     except client_errors() as error:
         if not is_missing(error):
             raise
         if missing_ok:
-            return EMPTY
+            return RepositoryState("", None, {})
         raise HubError(
             f"{repo.name}: there is no such dataset repository, or the token cannot see it; make it with --create"
         ) from None
@@ -258,13 +256,9 @@ def _commit(repo: ResultsRepo, plan: PushPlan, *, pr: bool = False) -> str:
 
 
 def _open_pull_request(repo: ResultsRepo, plan: PushPlan) -> str:
-    """The address of the pull request with this plan: an open one, else a new one."""
-    for each in repo.api.get_repo_discussions(repo.name, repo_type="dataset"):
-        if each.is_pull_request and each.status in ("open", "draft") and each.title == plan.title():
-            return str(each.url)
+    """Return the address of the pull request with this plan: an open one, else a new one."""
+    for discussion in repo.api.get_repo_discussions(repo.name, repo_type="dataset"):
+        is_open = discussion.is_pull_request and discussion.status in ("open", "draft")
+        if is_open and discussion.title == plan.title():
+            return str(discussion.url)
     return _commit(repo, plan, pr=True)
-
-
-def _landed(repo: ResultsRepo, state: State) -> str:
-    """The address of the commit that has all of it, after an answer was lost on its way here."""
-    return f"{repo.api.endpoint}/datasets/{repo.name}/commit/{state.commit}"

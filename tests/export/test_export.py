@@ -199,7 +199,6 @@ def exported(tmp_path: Path, *results: Result) -> export.Exported:
 
 
 def test_a_published_result_becomes_an_entry_with_unit_error_and_source(tmp_path: Path) -> None:
-    """The file is a list of the hub's entries: percent, the day it was retrieved, a link, and what there is to know."""
     files = export.hub_files(exported(tmp_path, published()), {})
     assert yaml.safe_load(files[".eval_results/rewardbench-2.yaml"]) == [
         {
@@ -216,7 +215,6 @@ def test_a_published_result_becomes_an_entry_with_unit_error_and_source(tmp_path
 
 
 def test_a_run_becomes_an_entry_with_the_revisions_it_is_about(tmp_path: Path) -> None:
-    """A run says when it began, at which commits of dataset and model, and how many examples have no score."""
     write_result(tmp_path, run())
     chosen = export.for_the_hub(tmp_path, MODEL, source_url="https://example.org/scores")
     (entry,) = parse_eval_result_entries(
@@ -239,7 +237,6 @@ def test_a_run_becomes_an_entry_with_the_revisions_it_is_about(tmp_path: Path) -
     ],
 )
 def test_what_is_not_complete_is_left_out_and_named(tmp_path: Path, result: Result, why: str) -> None:
-    """A limited run, one without a headline and one on other rows are not exported; alone they are an error."""
     with pytest.raises(ResultError, match=why):
         exported(tmp_path, result)
     (left_out,) = exported(tmp_path, published("rewardbench")).left_out
@@ -248,7 +245,6 @@ def test_what_is_not_complete_is_left_out_and_named(tmp_path: Path, result: Resu
 
 @pytest.mark.parametrize("name", ["judge", "builtin/tiny-rm", "baseline/longest", "./org/judge", "org/judge/x", ""])
 def test_a_name_that_nobody_can_look_up_is_refused(tmp_path: Path, name: str) -> None:
-    """Names without an organisation, paths, and the models of this package are errors in both formats."""
     with pytest.raises(ResultError):
         export.for_the_hub(tmp_path, name)
     with pytest.raises(ResultError):
@@ -256,7 +252,6 @@ def test_a_name_that_nobody_can_look_up_is_refused(tmp_path: Path, name: str) ->
 
 
 def test_a_client_without_entries_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a huggingface_hub before 1.4 the error says which version is needed."""
     chosen = exported(tmp_path, published())
     old = ModuleType("huggingface_hub")
     old.__dict__["__version__"] = "1.3.7"
@@ -266,7 +261,6 @@ def test_a_client_without_entries_is_named(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_entries_of_others_in_the_same_file_are_kept(tmp_path: Path) -> None:
-    """An entry for the same dataset and task is replaced, any other kept; the same content keeps its bytes."""
     chosen, path = exported(tmp_path, published()), ".eval_results/rewardbench-2.yaml"
     other = {"dataset": {"id": "allenai/reward-bench-2", "task_id": "ties"}, "value": 1}
     stale = {"dataset": {"id": "allenai/reward-bench-2", "task_id": "default"}, "value": 2}
@@ -278,7 +272,6 @@ def test_entries_of_others_in_the_same_file_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"a: 1", b"- 1", b"- [", b"\xff"])
 def test_a_file_that_is_no_list_of_entries_is_an_error(tmp_path: Path, content: bytes) -> None:
-    """What stands in the file's place and cannot be understood is not overwritten."""
     with pytest.raises(ResultError, match=r"rewardbench-2\.yaml"):
         export.hub_files(exported(tmp_path, published()), {".eval_results/rewardbench-2.yaml": content})
 
@@ -294,7 +287,6 @@ def test_a_file_that_is_no_list_of_entries_is_an_error(tmp_path: Path, content: 
     ],
 )
 def test_a_source_on_the_web_is_a_link(source: str, address: str | None) -> None:
-    """A file at a commit, an address and a paper become links; anything else is told in words."""
     assert export.source_link(source) == address
 
 
@@ -303,7 +295,6 @@ def test_a_source_on_the_web_is_a_link(source: str, address: str | None) -> None
 
 
 def test_the_index_has_headline_and_sections_in_percent(tmp_path: Path) -> None:
-    """The hub's own reader finds each metric with its name and unit."""
     name, results = model_index_to_eval_results(
         export.model_index(exported(tmp_path, published(), published("rewardbench")))
     )
@@ -319,7 +310,6 @@ def test_the_index_has_headline_and_sections_in_percent(tmp_path: Path) -> None:
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 def test_a_card_keeps_every_character_but_its_index(tmp_path: Path, newline: str, mark: str) -> None:
-    """Body, comments, quoting, order and others' evaluations stay; ours are added; doing it again changes nothing."""
     index = export.model_index(exported(tmp_path, published()))
     card = mark + CARD.replace("\n", newline)
     edited = export.edited_card(card, index)
@@ -349,7 +339,6 @@ def test_a_card_keeps_every_character_but_its_index(tmp_path: Path, newline: str
     ],
 )
 def test_a_card_without_an_index_gets_one(tmp_path: Path, card: str) -> None:
-    """Metadata is added where there is none, and the text stays."""
     edited = export.edited_card(card, export.model_index(exported(tmp_path, published())))
     assert len(ModelCard(edited.removeprefix("\ufeff")).data.eval_results or []) == 2
     assert edited.endswith(card.removeprefix("\ufeff").rpartition("---")[2])
@@ -357,7 +346,6 @@ def test_a_card_without_an_index_gets_one(tmp_path: Path, card: str) -> None:
 
 
 def test_the_body_s_line_breaks_say_nothing_of_the_metadata_s(tmp_path: Path) -> None:
-    """A card whose metadata and body end lines differently keeps both, and gets no second index."""
     index = export.model_index(exported(tmp_path, published()))
     edited = export.edited_card(CARD + "a\r\nb", index)
     assert edited.endswith("a\r\nb")
@@ -366,7 +354,6 @@ def test_the_body_s_line_breaks_say_nothing_of_the_metadata_s(tmp_path: Path) ->
 
 @given(body=st.text())
 def test_any_body_stays_as_it_is(body: str) -> None:
-    """Whatever follows the metadata comes out the same."""
     start = "---\nlicense: mit\n---\n"
     edited = export.edited_card(start + body, [{"name": "x", "results": []}])
     assert edited.endswith("---\n" + body)
@@ -385,7 +372,6 @@ def test_any_body_stays_as_it_is(body: str) -> None:
     ],
 )
 def test_a_card_that_cannot_be_edited_is_an_error(tmp_path: Path, metadata: str) -> None:
-    """Metadata of another form is never rewritten."""
     with pytest.raises(ResultError, match=r"metadata|model-index"):
         export.edited_card(f"---\n{metadata}\n---\n", export.model_index(exported(tmp_path, published())))
 
@@ -418,7 +404,6 @@ def push(server: Server, root: Path, *options: str, token: str | None = SUGGESTS
 
 
 def test_one_pull_request_with_files_and_card(server: Server, tmp_path: Path) -> None:
-    """The pull request adds files and edits the index; asked again it is found, and once merged nothing is to do."""
     repo = server.repo(f"models/{MODEL}")
     first = push(server, tmp_path)
     assert first.returncode == 0, first.stderr
@@ -439,14 +424,12 @@ def test_one_pull_request_with_files_and_card(server: Server, tmp_path: Path) ->
 
 
 def test_a_model_without_a_card_gets_no_card(server: Server, tmp_path: Path) -> None:
-    """Without a README the pull request has the files alone."""
     server.commit(f"models/{MODEL}", {"README.md": None})
     assert push(server, tmp_path).returncode == 0
     assert "README.md" not in server.repo(f"models/{MODEL}").files("refs/pr/1")
 
 
 def test_a_dry_run_prints_and_changes_nothing(server: Server, tmp_path: Path) -> None:
-    """--dry-run shows each file that would be sent, opens nothing and writes nothing."""
     done = push(server, tmp_path, "--dry-run")
     assert done.returncode == 0, done.stderr
     for text in (
@@ -461,7 +444,6 @@ def test_a_dry_run_prints_and_changes_nothing(server: Server, tmp_path: Path) ->
 
 
 def test_a_lost_answer_does_not_lead_to_a_second_pull_request(server: Server, tmp_path: Path) -> None:
-    """When the pull request was made and its answer never came, doing it again finds it."""
     server.fail(Fault("lost-answer", match="POST .*/commit/main"))
     lost = push(server, tmp_path)
     assert lost.returncode == 2
@@ -471,7 +453,6 @@ def test_a_lost_answer_does_not_lead_to_a_second_pull_request(server: Server, tm
 
 
 def test_a_push_in_between_is_not_overwritten(server: Server, tmp_path: Path) -> None:
-    """When the card changes between reading and sending, nothing is opened; the next attempt builds on the new card."""
     pushed = []
 
     def somebody(key: str) -> None:
@@ -496,7 +477,6 @@ def test_a_push_in_between_is_not_overwritten(server: Server, tmp_path: Path) ->
 def test_what_the_hub_refuses_is_one_line(
     server: Server, tmp_path: Path, options: list[str], token: str | None, message: str
 ) -> None:
-    """A missing model and a token that may not are errors of one line that say what to do, without the token."""
     done = push(server, tmp_path, *options, token=token)
     assert done.returncode == 2
     assert message in done.stderr
@@ -508,10 +488,9 @@ def test_what_the_hub_refuses_is_one_line(
 
 @pytest.mark.parametrize(
     ("result", "message"),
-    [(run(None, "sha256:1"), "local folder"), (run("org/other"), "say --repo org/other")],
+    [(run(None, "sha256:1"), "local folder"), (run("org/other"), "pass --repo org/other")],
 )
 def test_only_results_of_the_hub_s_weights_are_pushed(tmp_path: Path, result: Result, message: str) -> None:
-    """A folder's results are not pushed; those of another repository only when it is named."""
     chosen = exported(tmp_path, result)
     with pytest.raises(ResultError, match=message):
         export.target_repository(chosen, None)
@@ -524,7 +503,6 @@ def test_only_results_of_the_hub_s_weights_are_pushed(tmp_path: Path, result: Re
 
 
 def test_every_bundled_result_is_a_record_or_named() -> None:
-    """All records fit the format, lie where it wants them, and have scores inside of their bounds."""
     records, left_out = export.every_eval_ever(BUNDLED, [])
     assert len(records) + len(left_out) == len(list((BUNDLED / "results").rglob("*.json")))
     assert len(records) > 350
@@ -541,13 +519,12 @@ def test_every_bundled_result_is_a_record_or_named() -> None:
         "it is part of this package",
         "it has no headline",
         "it has no date",
-        "its organisation is not known",
-        "its name cannot be a folder's there",
+        "its organisation is unknown",
+        "its name cannot be a folder name there",
     }
 
 
 def test_a_run_s_record_says_how_sure_and_by_whom(tmp_path: Path) -> None:
-    """Uncertainty, library, reporter, revisions and the open weights of a run are in its record."""
     write_result(tmp_path, run())
     records, _ = export.every_eval_ever(tmp_path, [MODEL], reporter=export.Reporter("Our Lab", "first_party"))
     (record,) = [json.loads(content) for content in records.values()]
@@ -573,7 +550,6 @@ def test_a_run_s_record_says_how_sure_and_by_whom(tmp_path: Path) -> None:
 
 
 def test_the_same_result_is_the_same_file(tmp_path: Path) -> None:
-    """Exporting twice gives the same name and bytes; another score gives another name."""
     write_result(tmp_path, run())
     once, _ = export.every_eval_ever(tmp_path, [])
     assert export.every_eval_ever(tmp_path, [])[0] == once
@@ -582,7 +558,6 @@ def test_the_same_result_is_the_same_file(tmp_path: Path) -> None:
 
 
 def test_a_run_on_rows_of_one_s_own_has_another_kind_of_source(tmp_path: Path) -> None:
-    """A benchmark that is a file has no dataset on the hub, and its one score is an accuracy."""
     write_result(tmp_path, run(id="mine", title="mine", source="mine.jsonl", revision=None, subsets={}))
     (content,) = export.every_eval_ever(tmp_path, [])[0].values()
     record = json.loads(content)
@@ -592,7 +567,6 @@ def test_a_run_on_rows_of_one_s_own_has_another_kind_of_source(tmp_path: Path) -
 
 
 def test_what_is_asked_for_and_not_there_is_an_error(tmp_path: Path) -> None:
-    """A named model without a result, and a relationship the format has no word for."""
     with pytest.raises(ResultError, match="no result below"):
         export.every_eval_ever(tmp_path, [MODEL])
     with pytest.raises(DataError, match="first_party"):
@@ -613,7 +587,6 @@ def rb(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
 def test_the_files_are_written_below_a_folder_named_after_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`export eval-results` writes the entries and the block to paste, and nothing on a dry run."""
     write_result(tmp_path, published())
     monkeypatch.chdir(tmp_path)
     assert rb(monkeypatch, "eval-results", MODEL, "--root", ".", "--dry-run") == 0

@@ -65,7 +65,6 @@ def refused(server: Server, folder: Path, command: str, token: str) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_token_that_cannot_be_sent_is_said_and_not_shown(server: Server, tmp_path: Path, command: str) -> None:
-    """The client quotes the header that it cannot send; every command says what is wrong with it, at once."""
     server.add_repo(KEY)
     server.add_repo(f"models/{MODEL}")
     line = refused(server, tmp_path, command, "hf_abcdefghijklmnopqrst\x0buvwxyz\n")
@@ -75,7 +74,6 @@ def test_a_token_that_cannot_be_sent_is_said_and_not_shown(server: Server, tmp_p
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_token_with_a_space_in_it_is_not_shown(server: Server, tmp_path: Path, command: str) -> None:
-    """It can be sent, and the hub does not know it: one line, whatever of the token would stand after the space."""
     server.add_repo(KEY)
     server.add_repo(f"models/{MODEL}")
     line = refused(server, tmp_path, command, "hf_abcdefghijklmnopqrst uvwxyz\nhf_abcdefghijklmnopqrst\n")
@@ -83,7 +81,6 @@ def test_a_token_with_a_space_in_it_is_not_shown(server: Server, tmp_path: Path,
 
 
 def test_a_token_that_is_no_ascii_cannot_be_sent(server: Server) -> None:
-    """What the client then raises says only where the character is; the line says that it is the token's."""
     server.add_repo(KEY)
     with pytest.raises(HubError, match="the token has a character") as caught, asking("reading"):
         HfApi(endpoint=server.url, token="hf_abcdefghijklmnopé").dataset_info(REPO)  # noqa: S106
@@ -102,14 +99,12 @@ def test_a_token_that_is_no_ascii_cannot_be_sent(server: Server) -> None:
     ],
 )
 def test_a_token_in_a_message_is_not_repeated(text: str) -> None:
-    """Whatever follows `Bearer`, and whatever looks like a token of the hub, is taken out of every first line."""
     line = first_line(ValueError(text))
     assert "secret" not in line
     assert "[token]" in line
 
 
 def test_what_is_no_token_stays_as_it_is() -> None:
-    """Names of the client's functions begin like a token; a secret of another form is taken out where it is known."""
     text = "hf_hub_download() and hf_raise_for_status() of HF_HUB_DISABLE_TELEMETRY: xyz"
     assert first_line(ValueError(text)) == text
     assert first_line(ValueError(text), "xyz").endswith(": [token]")
@@ -118,7 +113,6 @@ def test_what_is_no_token_stays_as_it_is() -> None:
 
 @pytest.mark.parametrize("status", ["401", "403", "409", "412", "429", "500"])
 def test_a_status_is_explained_without_headers(server: Server, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
-    """The line has the status and what the hub says in the body; headers, such as the request's number, stay out."""
 
     def with_headers(fault: Fault) -> Answer:
         answer = failed(fault)
@@ -138,13 +132,11 @@ def test_a_status_is_explained_without_headers(server: Server, monkeypatch: pyte
 
 
 def test_a_caller_says_what_to_do_where_that_is_something_else() -> None:
-    """Its advice stands in for the usual one, also where there was no answer."""
     assert explained(ConnectionError("gone")).endswith("(ConnectionError: gone); check the connection")
     assert explained(ConnectionError("gone"), {None: "wait"}).endswith("(ConnectionError: gone); wait")
 
 
 def test_offline_mode_is_named_and_not_waited_for() -> None:
-    """It is a setting of one's own: no later try goes better."""
     error = OfflineModeIsEnabled("Cannot reach the hub")
     assert "unset HF_HUB_OFFLINE" in explained(error)
     assert not is_passing(error)
@@ -152,5 +144,4 @@ def test_offline_mode_is_named_and_not_waited_for() -> None:
 
 
 def test_a_line_holds_nothing_that_a_terminal_obeys() -> None:
-    """Whoever wrote a message, it comes out as text."""
     assert explained(ValueError("a\x1b[2Jb")) == "a?[2Jb"

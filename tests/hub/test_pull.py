@@ -56,7 +56,6 @@ def fetch(repo: ResultsRepo, root: Path, **options: bool) -> Pulled:
 
 
 def test_what_was_pushed_comes_back_byte_for_byte(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """Pulled into an empty folder, all bundled results and scores are the files that were pushed, and nothing else."""
     push(REPO, BUNDLED, create=True, repo=repo)
     done = fetch(repo, tmp_path / "pulled")
     there = {path: c for path, c in server.repo(KEY).files().items() if not path.startswith(".git")}
@@ -67,7 +66,6 @@ def test_what_was_pushed_comes_back_byte_for_byte(server: Server, repo: ResultsR
 
 
 def test_the_tables_load_as_datasets(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """load_dataset reads each table of the pulled folder and of the repository, and pandas the JSON on the hub."""
     push(REPO, BUNDLED, create=True, repo=repo)
     fetch(repo, tmp_path / "pulled")
     code = f"""
@@ -90,7 +88,6 @@ assert one["model"]["name"] == "baseline/longest"
 def test_a_second_pull_fetches_nothing_and_a_third_what_is_new(
     server: Server, repo: ResultsRepo, tmp_path: Path
 ) -> None:
-    """What lies here unchanged is not fetched again; a new commit brings what it changed."""
     push(REPO, BUNDLED, create=True, repo=repo)
     fetch(repo, tmp_path / "pulled")
     before = server.count("/resolve/")
@@ -103,7 +100,6 @@ def test_a_second_pull_fetches_nothing_and_a_third_what_is_new(
 
 
 def test_a_revision_can_be_pulled(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """An older commit gives the files of that commit."""
     first = server.add_repo(KEY, as_files(published("a/one"))).head
     server.commit(KEY, as_files(published("a/one"), published("b/two")))
     done = pull(REPO, tmp_path / "old", revision=first, repo=repo)
@@ -115,7 +111,6 @@ def test_a_revision_can_be_pulled(server: Server, repo: ResultsRepo, tmp_path: P
 
 
 def test_everything_comes_from_one_commit(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """A push while a pull is under way does not mix two commits."""
     first = as_files(*[published(f"org/model-{i}", 0.1) for i in range(5)])
     server.add_repo(KEY, first)
     original = repo.state
@@ -135,7 +130,6 @@ def test_everything_comes_from_one_commit(server: Server, repo: ResultsRepo, tmp
 
 
 def test_results_of_ones_own_stay_and_are_in_what_is_derived(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """A pull into a folder with other results and files keeps them, and derives the tables from all results."""
     server.add_repo(KEY, as_files(published("a/one")))
     root = add_run(write_set(tmp_path / "mine", published("b/own")))
     (root / "scores/starter/baseline/other.journal").write_bytes(b"half a run")
@@ -148,7 +142,6 @@ def test_results_of_ones_own_stay_and_are_in_what_is_derived(server: Server, rep
 
 
 def test_a_newer_result_here_stays(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """A result here that is newer or has more than the hub's stays, with the reason; overwrite takes the hub's."""
     path = "results/rewardbench/a/one.json"
     server.add_repo(KEY, as_files(published("a/one", 0.1, "2026-01-01"), published("b/two")))
     root = write_set(tmp_path / "mine", published("a/one", 0.2, "2026-03-01"))
@@ -162,7 +155,6 @@ def test_a_newer_result_here_stays(server: Server, repo: ResultsRepo, tmp_path: 
 
 
 def test_an_older_result_here_is_replaced(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """The hub's newer result takes the place of the one here, and the old file is not written through its links."""
     server.add_repo(KEY, as_files(published("a/one", 0.9, "2026-05-01")))
     root = write_set(tmp_path / "mine", published("a/one", 0.2, "2026-03-01"))
     link = tmp_path / "kept.json"
@@ -173,7 +165,6 @@ def test_an_older_result_here_is_replaced(server: Server, repo: ResultsRepo, tmp
 
 
 def test_two_pulls_into_one_folder_do_not_meet(repo: ResultsRepo, tmp_path: Path) -> None:
-    """A second pull into the same folder is refused while the first is under way."""
     with FileLock(tmp_path / ".mine.pull.lock"), pytest.raises(HubError, match="another pull"):
         fetch(repo, tmp_path / "mine")
 
@@ -181,7 +172,6 @@ def test_two_pulls_into_one_folder_do_not_meet(repo: ResultsRepo, tmp_path: Path
 def test_the_folder_is_exchanged_in_two_steps_where_one_is_not_to_be_had(
     server: Server, repo: ResultsRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a file system that cannot exchange two folders the pull gives the same files."""
     monkeypatch.setattr(folders, "_exchange_at_once", lambda left, right: False)
     server.add_repo(KEY, as_files(published("a/one")))
     root = write_set(tmp_path / "mine", published("b/own"))
@@ -262,7 +252,7 @@ HOSTILE: dict[str, tuple[Callable[[Repo], None], str]] = {
     "no object": (forged(BAD, b"[1, 2]"), "schema version None"),
     "deep nesting": (forged(BAD, b"[" * 200_000 + b"]" * 200_000), BAD),
     "a huge number": (forged(BAD, text_of(limit=0).replace(b'"limit": 0', b'"limit": ' + b"9" * 5000)), BAD),
-    "another model's result": (forged(BAD, to_json(published("good/one", 1.0))), "says it is"),
+    "another model's result": (forged(BAD, to_json(published("good/one", 1.0))), "belongs to"),
     "a name with a path": (forged(BAD, text_of(model={"name": "../../x", "kind": "classifier"})), "model.name"),
     "wrong hash": (forged(BAD, text_of(), etag="0" * 40), "another hash"),
     "scores with a wrong hash": (with_scores(parquet(a=[1]), b"other"), "another score file"),
@@ -270,14 +260,13 @@ HOSTILE: dict[str, tuple[Callable[[Repo], None], str]] = {
     "scores of other columns": (with_scores(parquet(a=[1])), "lacks the columns"),
     "scores that claim 2 GB": (with_scores(parquet(a=[1]), size=2 * 1024**3), "2147483648 bytes"),
     "scores without a result": (forged(SCORES, parquet(a=[1]), lfs=True), "no result was derived from it"),
-    "scores missing": (forged(BAD, run_text()), "is not there or was refused"),
-    "scores elsewhere": (forged(BAD, run_text(path="/etc/passwd")), "is not there"),
+    "scores missing": (forged(BAD, run_text()), "is missing or was refused"),
+    "scores elsewhere": (forged(BAD, run_text(path="/etc/passwd")), "is missing"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_file_is_refused_by_name(server: Server, repo: ResultsRepo, tmp_path: Path, name: str) -> None:
-    """Whatever a repository holds: the bad file is named, nothing is written outside, and the good results come."""
     place, said = HOSTILE[name]
     place(server.add_repo(KEY, GOOD))
     outside = tmp_path / "a/b/c"
@@ -293,7 +282,6 @@ def test_a_hostile_file_is_refused_by_name(server: Server, repo: ResultsRepo, tm
 
 
 def test_several_bad_files_are_all_named(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """With many bad files at once each is named, and the good results come all the same."""
     there = server.add_repo(KEY, GOOD)
     for i in range(20):
         there.forge(f"results/rewardbench/bad/file-{i}.json", b"{")
@@ -304,7 +292,6 @@ def test_several_bad_files_are_all_named(server: Server, repo: ResultsRepo, tmp_
 
 
 def test_derived_files_that_lie_are_replaced_by_our_own(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """Boards that were not made from the results that came are made anew."""
     lie = as_files(published("good/one", 0.1))
     server.add_repo(KEY, GOOD | {path: text for path, text in lie.items() if derived_files.is_derived(path)})
     fetch(repo, tmp_path / "pulled")
@@ -313,7 +300,6 @@ def test_derived_files_that_lie_are_replaced_by_our_own(server: Server, repo: Re
 
 @pytest.mark.parametrize("kind", ["500", "503", "429", "cut-down", "wrong-hash", "stall"])
 def test_a_fault_on_the_way_down_passes(server: Server, repo: ResultsRepo, tmp_path: Path, kind: str) -> None:
-    """A busy hub, a cut connection or a damaged answer is asked again, and everything comes."""
     server.add_repo(KEY, GOOD)
     for at in (1, 3, 4):
         server.fail(Fault(kind, at=at, seconds=3 if kind == "stall" else 0.1))
@@ -323,7 +309,6 @@ def test_a_fault_on_the_way_down_passes(server: Server, repo: ResultsRepo, tmp_p
 
 
 def test_a_hub_that_is_gone_leaves_the_folder_as_it_was(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """When the hub stays out of reach, one line says so and the folder is what it was."""
     server.add_repo(KEY, GOOD)
     root = write_set(tmp_path / "mine", published("b/own"))
     before = content(root)
@@ -337,7 +322,6 @@ def test_a_hub_that_is_gone_leaves_the_folder_as_it_was(server: Server, repo: Re
 def test_a_disk_that_is_full_leaves_the_folder_as_it_was(
     server: Server, repo: ResultsRepo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When the new set cannot be written, one line says why, the old set stands and nothing is left beside it."""
     server.add_repo(KEY, GOOD)
     root = write_set(tmp_path / "mine", published("b/own"))
     before = content(root)
@@ -360,7 +344,6 @@ def test_a_disk_that_is_full_leaves_the_folder_as_it_was(
 def test_a_killed_pull_leaves_the_old_set_or_the_new(
     server: Server, repo: ResultsRepo, tmp_path: Path, number: int
 ) -> None:
-    """SIGKILL at a random moment of a pull: the folder holds either set whole, and the next pull completes it."""
     dice = random.Random(number)
     sets = [
         as_files(*[published(f"org/model-{j}", (i + 1) / 10, f"2026-01-{i + 1:02}") for j in range(60)]) for i in (0, 1)
@@ -400,7 +383,6 @@ def test_a_killed_pull_leaves_the_old_set_or_the_new(
 
 
 def test_a_reader_sees_one_set_at_any_time(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """While pulls go back and forth between two sets, what opens the folder once reads all files of one set."""
     sets = [as_files(*[published(f"org/model-{j}", (i + 1) / 10) for j in range(20)]) for i in (0, 1)]
     there = server.add_repo(KEY, sets[0])
     commits = [there.head, server.commit(KEY, sets[1]).oid]
@@ -425,7 +407,6 @@ def test_a_reader_sees_one_set_at_any_time(server: Server, repo: ResultsRepo, tm
 
 
 def test_the_command_names_commit_and_refusals(server: Server, tmp_path: Path) -> None:
-    """`rb sync pull` prints the commit and what was written; refused files go to the error output, with exit code 1."""
     there = server.add_repo(KEY, GOOD)
     command = [sys.executable, "-m", "rb_core", "sync", "pull", "--repo", REPO, "--out", str(tmp_path / "pulled")]
     environment = server.environment(tmp_path / "home", TOKEN, COLUMNS="200")
