@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import HubError
 from rb_core.evaluation.provenance import git
-from rb_core.hub.client import client_errors, explained, status_of
+from rb_core.hub.client import client_errors, explain, status_of
 from rb_core.models.registry import RECORDS
 from rb_core.results.schema import Segment
 
@@ -272,7 +272,7 @@ def submit_job(job: Job, api: HfApi | None = None) -> JobStatus:
     except _errors() as error:
         status = status_of(error)
         unsure = "" if status is not None and status < 500 else "; it may have been started all the same: see rb jobs"
-        raise HubError(f"the job was not accepted: {explained(error, _ADVICE, token)}{unsure}") from None
+        raise HubError(f"the job was not accepted: {explain(error, _ADVICE, token)}{unsure}") from None
 
 
 def list_jobs(namespace: str | None = None, *, ended: bool = False, api: HfApi | None = None) -> list[JobStatus]:
@@ -309,7 +309,7 @@ def _asking(what: str, token: str) -> Iterator[None]:
     try:
         yield
     except _errors() as error:
-        raise HubError(f"{what}: {explained(error, _ADVICE, token)}") from None
+        raise HubError(f"{what}: {explain(error, _ADVICE, token)}") from None
 
 
 def _api() -> HfApi:

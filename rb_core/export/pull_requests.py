@@ -10,7 +10,7 @@ from rb_core.errors import ResultError, first_line
 from rb_core.export.hub_formats import Exported, entry_paths, hub_files, model_index
 from rb_core.export.model_cards import CARD, edited_card
 from rb_core.export.selection import check_exportable
-from rb_core.hub.client import asking
+from rb_core.hub.client import explaining_errors
 
 PULL_REQUEST = "Add evaluation results on preference benchmarks"
 _ADVICE: Mapping[int | None, str] = {
@@ -59,7 +59,7 @@ def plan_pull_request(exported: Exported, repo: str) -> PullRequestPlan:
 
     Raises HubError, in one line, when the hub refuses or does not answer.
     """
-    with asking(repo, _ADVICE):
+    with explaining_errors(repo, _ADVICE):
         base, current = _contents(repo, "main", [CARD, *entry_paths(exported)])
     wanted = hub_files(exported, current)
     if CARD in current:
@@ -67,7 +67,7 @@ def plan_pull_request(exported: Exported, repo: str) -> PullRequestPlan:
     files = {path: content for path, content in wanted.items() if current.get(path) != content}
     existing = None
     if files:
-        with asking(repo, _ADVICE):
+        with explaining_errors(repo, _ADVICE):
             existing = _existing_pull_request(repo, files)
     return PullRequestPlan(repo, base, files, existing)
 
@@ -109,7 +109,7 @@ def open_pull_request(plan: PullRequestPlan) -> str:
     from huggingface_hub import CommitOperationAdd, HfApi
 
     names = ", ".join(PurePosixPath(path).stem for path in plan.files if path != CARD)
-    with asking(plan.repo, _ADVICE):
+    with explaining_errors(plan.repo, _ADVICE):
         done = HfApi().create_commit(
             plan.repo,
             [CommitOperationAdd(path, content) for path, content in sorted(plan.files.items())],

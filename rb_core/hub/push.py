@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rb_core.errors import HubError, ResultError, ScoreTableError
-from rb_core.hub.client import TRIES, client_errors, explained, is_missing, is_passing, retrying, status_of, wait
+from rb_core.hub.client import TRIES, can_retry, client_errors, explain, is_missing, retrying, status_of, wait
 from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import Result, parse_result
@@ -111,9 +111,9 @@ def push(
         try:
             return Pushed(plan, _open_pull_request(repo, plan) if pr else _commit(repo, plan))
         except client_errors() as error:
-            if attempt == TRIES or not is_passing(error):
+            if attempt == TRIES or not can_retry(error):
                 outcome = "nothing was changed there" if status_of(error) else "push again to see whether it arrived"
-                raise HubError(f"pushing to {name}: {explained(error)}; {outcome}") from None
+                raise HubError(f"pushing to {name}: {explain(error)}; {outcome}") from None
             wait(attempt, error)
     raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rb_core.errors import HubError, ResultError
-from rb_core.hub.client import bound_waiting, retrying, timeout
+from rb_core.hub.client import retrying, set_request_timeout, timeout
 from rb_core.leaderboard.derived_files import git_oid, is_derived, results_in_table, table_path
 from rb_core.results.schema import MAX_RESULT_BYTES, Segment
 
@@ -72,7 +72,7 @@ class ResultsRepo:
 
     def head(self, revision: str | None = None) -> tuple[str, datetime | None]:
         """Return the commit of a revision, and its date."""
-        bound_waiting()
+        set_request_timeout()
         info = self.api.repo_info(self.name, repo_type="dataset", revision=revision, timeout=timeout())
         if info.sha is None:
             raise HubError(f"{self.name}: the hub names no commit for {revision or 'main'}")

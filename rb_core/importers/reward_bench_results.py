@@ -39,7 +39,7 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ResultError, RewardBenchError, first_line
 from rb_core.evaluation.aggregate import write_aggregate
 from rb_core.evaluation.journal import unfinished_runs
-from rb_core.hub.client import asking
+from rb_core.hub.client import explaining_errors
 from rb_core.importers.published_tables import KINDS, check_place, plain_name
 from rb_core.results.paths import scores_path
 from rb_core.results.schema import BenchmarkRef, ModelKind, ModelRef, Published, Result
@@ -128,7 +128,7 @@ def _locate(source: str, revision: str | None) -> tuple[Path, str]:
         return path, path.resolve().name
     from huggingface_hub import HfApi, snapshot_download
 
-    with asking(f"dataset {source} is no folder here and cannot be read from the hub"):
+    with explaining_errors(f"dataset {source} is no folder here and cannot be read from the hub"):
         commit = HfApi().dataset_info(source, revision=revision).sha
         patterns = [f"{name}/*" for name in (*ACCURACIES, *SCORES)]
         folder = snapshot_download(source, repo_type="dataset", revision=commit, allow_patterns=patterns)

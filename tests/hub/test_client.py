@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from rb_core.errors import HubError, first_line
-from rb_core.hub.client import asking, explained, is_passing
+from rb_core.hub.client import can_retry, explain, explaining_errors
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
 from rb_core.results.storage import write_result
@@ -82,7 +82,7 @@ def test_a_token_with_a_space_in_it_is_not_shown(server: Server, tmp_path: Path,
 
 def test_a_token_that_is_no_ascii_cannot_be_sent(server: Server) -> None:
     server.add_repo(KEY)
-    with pytest.raises(HubError, match="the token has a character") as caught, asking("reading"):
+    with pytest.raises(HubError, match="the token has a character") as caught, explaining_errors("reading"):
         HfApi(endpoint=server.url, token="hf_abcdefghijklmnopé").dataset_info(REPO)  # noqa: S106
     assert "hf_" not in str(caught.value)
 
@@ -122,7 +122,7 @@ def test_a_status_is_explained_without_headers(server: Server, monkeypatch: pyte
     monkeypatch.setattr("tests.fakes.hub_server.failed", with_headers)
     server.add_repo(KEY)
     server.fail(Fault(status, match="GET", times=50))
-    with pytest.raises(HubError) as caught, asking("reading"):
+    with pytest.raises(HubError) as caught, explaining_errors("reading"):
         HfApi(endpoint=server.url, token=READER).dataset_info(REPO)
     line = str(caught.value)
     assert line.startswith("reading: ")
@@ -132,16 +132,16 @@ def test_a_status_is_explained_without_headers(server: Server, monkeypatch: pyte
 
 
 def test_a_caller_says_what_to_do_where_that_is_something_else() -> None:
-    assert explained(ConnectionError("gone")).endswith("(ConnectionError: gone); check the connection")
-    assert explained(ConnectionError("gone"), {None: "wait"}).endswith("(ConnectionError: gone); wait")
+    assert explain(ConnectionError("gone")).endswith("(ConnectionError: gone); check the connection")
+    assert explain(ConnectionError("gone"), {None: "wait"}).endswith("(ConnectionError: gone); wait")
 
 
 def test_offline_mode_is_named_and_not_waited_for() -> None:
     error = OfflineModeIsEnabled("Cannot reach the hub")
-    assert "unset HF_HUB_OFFLINE" in explained(error)
-    assert not is_passing(error)
-    assert is_passing(ConnectionError("gone"))
+    assert "unset HF_HUB_OFFLINE" in explain(error)
+    assert not can_retry(error)
+    assert can_retry(ConnectionError("gone"))
 
 
 def test_a_line_holds_nothing_that_a_terminal_obeys() -> None:
-    assert explained(ValueError("a\x1b[2Jb")) == "a?[2Jb"
+    assert explain(ValueError("a\x1b[2Jb")) == "a?[2Jb"
