@@ -22,7 +22,8 @@ from rb_core.space.model.tab import build_model
 from rb_core.space.plot.tab import build_plot
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.theme import head, theme
-from rb_core.space.try_a_pair.tab import GpuDecorator, build_try_pair
+from rb_core.space.try_a_pair.service import GpuDecorator
+from rb_core.space.try_a_pair.tab import build_try_pair
 
 TITLE = "RewardBench"
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,12 +14,8 @@ import gradio as gr
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
 
-from rb_core.space.limits import Limits
 from rb_core.space.page import build, launch_options
 from rb_core.space.results_source import ResultsFolder
-from rb_core.space.try_a_pair.available_models import ALWAYS, Offer
-from rb_core.space.try_a_pair.question import ask
-from rb_core.space.try_a_pair.scoring import Live, Outcome
 from tests.paths import ROOT
 
 FLAGS = [
@@ -34,17 +29,6 @@ OWN_HOSTS = {"127.0.0.1", "localhost"}
 
 OpenPage = Callable[..., Page]
 Serve = Callable[[gr.Blocks], str]
-
-
-@cache
-def live_here() -> Live:
-    """The built-in model and the baselines, for tests that score beside the page."""
-    return Live(Offer((), lambda name: False), Limits())
-
-
-def score_text(model: str, prompt: str, completions: Sequence[str], system: str = "") -> Outcome:
-    """What one of them makes of completions of a prompt."""
-    return live_here().score(ask(model, prompt, completions, system, offered=ALWAYS))[0]
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +58,11 @@ def launched(demo: gr.Blocks) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def url(results_root: Path) -> Iterator[str]:
-    with launched(build(ResultsFolder(results_root))) as address:
+    """The address of the page, which lets one visitor ask as often as the tests do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RB_LIVE_PER_MINUTE", "100000")
+        page = build(ResultsFolder(results_root))
+    with launched(page) as address:
         yield address
 
 

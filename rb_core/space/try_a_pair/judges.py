@@ -1,6 +1,6 @@
-"""Generative judges in *Try a pair*: how much one question may ask of them, and what they said. No gradio, no torch.
+"""Ask generative judges within the host's limits. No gradio, no torch.
 
-Nothing that is typed outlives its question: the transcript is in memory, and a new one takes its place at the end.
+Nothing of a question is kept: its transcript is in memory, and is replaced at the end.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import RewardBenchError
@@ -27,119 +28,120 @@ from rb_core.space.try_a_pair.available_models import ListedJudge
 
 log = logging.getLogger(__name__)
 
+RETRY_PERIOD = 60.0  # seconds before a server that did not answer is asked again
+MAX_REPLY_SHOWN = 6_000  # characters; the middle of a longer reply is left out, because its end has the verdict
 
-RETRY = 60.0  # seconds for which a server that did not answer is not asked again
+# A server's error message may repeat the request.
+_SERVER_MESSAGE = re.compile(r"\((HTTP \d+): .*\)", re.DOTALL)
 
 
-MOST_SHOWN = 6_000  # characters of one reply: its beginning, and its end, where a verdict stands
+class RecordGroup(NamedTuple):
+    """The records of the same completions in different orders."""
 
+    records: list[JudgeRecord]
 
-# What a server says of a request may repeat the request.
-_SERVER_SAYS = re.compile(r"\((HTTP \d+): .*\)", re.DOTALL)
+    @property
+    def consistent(self) -> bool | None:
+        """True if every order has the same winner, None unless several orders have a verdict."""
+        if len(self.records) < 2 or any(record.error for record in self.records):
+            return None
+        winners = {record.winner for record in self.records}
+        return len(winners) == 1 and None not in winners
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The records of a judge about one question. injections: how many of the completions address the judge."""
+class JudgeResult:
+    """The records of a judge about one question."""
 
     mode: Mode
     records: tuple[JudgeRecord, ...]
-    injections: int
+    injections: int  # completions that address the judge
 
     @property
-    def groups(self) -> list[list[JudgeRecord]]:
-        """Records grouped by the completions shown, whatever their order."""
+    def groups(self) -> list[RecordGroup]:
         groups: dict[frozenset[int], list[JudgeRecord]] = {}
         for record in self.records:
             groups.setdefault(frozenset(record.order), []).append(record)
-        return list(groups.values())
+        return list(map(RecordGroup, groups.values()))
 
     @property
-    def agreeing(self) -> tuple[int, int]:
-        """In how many groups every order has the same verdict, and in how many every order has one."""
-        found = [agrees(group) for group in self.groups]
-        return found.count(True), len(found) - found.count(None)
+    def agreement(self) -> tuple[int, int]:
+        """The numbers (consistent, comparable) of groups: the same verdict in all orders, and a verdict in all."""
+        consistent = [group.consistent for group in self.groups]
+        return consistent.count(True), len(consistent) - consistent.count(None)
 
 
-def agrees(group: Sequence[JudgeRecord]) -> bool | None:
-    """Whether the same completion was named in every order; None where not every order has a verdict."""
-    if len(group) < 2 or any(record.error for record in group):
-        return None
-    return group[0].winner is not None and len({record.winner for record in group}) == 1
-
-
-def options_of(judge: ListedJudge, bounds: Limits) -> ModelOptions:
-    """How a judge is asked on the page."""
-    asked = JudgeOptions(mode=judge.mode, max_new_tokens=bounds.judge_reply)
+def judge_options(judge: ListedJudge, limits: Limits) -> ModelOptions:
+    """Return the options with which the page asks a judge."""
+    options = JudgeOptions(mode=judge.mode, max_new_tokens=limits.judge_reply)
     if judge.base_url is not None:
-        asked = replace(
-            asked,
+        options = replace(
+            options,
             base_url=judge.base_url,
-            deadline=bounds.judge_seconds,
-            concurrency=bounds.judge_requests,
-            max_tokens_total=bounds.judge_total,
+            deadline=limits.judge_seconds,
+            concurrency=limits.judge_requests,
+            max_tokens_total=limits.judge_total,
         )
-    return ModelOptions(name=judge.name, kind="generative", judge=asked)
+    return ModelOptions(name=judge.name, kind="generative", judge=options)
 
 
-class Judges:
-    """Asks judges within bounds, and remembers for a minute which servers did not answer. One question at a time."""
+class LimitedJudges:
+    """Asks judges one question at a time, and does not ask a server again soon after it did not answer."""
 
-    def __init__(self, bounds: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._bounds = bounds
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits = limits
         self._clock = clock
-        self._away: dict[str, float] = {}
+        self._failed_at: dict[str, float] = {}
 
-    def ask(self, scorer: JudgeScorer, candidates: CompletionSet) -> tuple[list[Score], Judged]:
-        """A score a completion, and what was said. Raises InputError where it is too much, or nobody answers."""
+    def ask(self, scorer: JudgeScorer, completions: CompletionSet) -> tuple[list[Score], JudgeResult]:
+        """Return a score per completion, and the records. Raises InputError beyond a limit or without an answer."""
         name = scorer.name
-        if self._clock() - self._away.get(name, -RETRY) < RETRY:
+        if self._clock() - self._failed_at.get(name, -RETRY_PERIOD) < RETRY_PERIOD:
             raise InputError(_no_answer(name))
-        self._check(scorer, candidates)
+        self._check_limits(scorer, completions)
         scorer.record(Transcript())
         try:
-            (scores,) = score_completion_sets(scorer, [candidates])
-            records = scorer.records(candidates)
+            (scores,) = score_completion_sets(scorer, [completions])
+            records = scorer.records(completions)
         except BudgetSpent as error:
             log.warning("%s: %s", name, error)
-            raise InputError(f"{name} has answered as much as this page lets it. Choose another model.") from error
+            raise InputError(f"{name} has used up its token budget on this page. Choose another model.") from error
         except RewardBenchError as error:
-            log.warning("%s cannot be asked: %s", name, _SERVER_SAYS.sub(r"(\1)", str(error)))
-            raise InputError(f"{name} could not be asked: ask the host to look. Choose another model.") from error
+            log.warning("%s cannot be asked: %s", name, _SERVER_MESSAGE.sub(r"(\1)", str(error)))
+            raise InputError(
+                f"{name} could not be asked; the reason is in this page's log. Choose another model."
+            ) from error
         finally:
             scorer.record(Transcript())
         if all(record.reply.error == SERVER_ERROR for record in records):
-            self._away[name] = self._clock()
-            log.warning("%s did not answer within %g s", name, self._bounds.judge_seconds)
+            self._failed_at[name] = self._clock()
+            log.warning("%s did not answer within %g s", name, self._limits.judge_seconds)
             raise InputError(_no_answer(name))
-        speaking = sum(map(is_injection, candidates.completions))
-        return scores, Judged(scorer.mode, tuple(map(_shortened, records)), speaking)
+        injections = sum(map(is_injection, completions.completions))
+        return scores, JudgeResult(scorer.mode, tuple(map(_shortened, records)), injections)
 
-    def _check(self, scorer: JudgeScorer, candidates: CompletionSet) -> None:
-        """Raises InputError for more requests, or longer ones, than one question may make."""
-        queries = scorer.queries(candidates)
-        most, count = self._bounds.judge_requests, len(candidates.completions)
-        if len(queries) > most:
-            fewer = [n for n in range(2, count) if _requests(scorer.mode, candidates, n) <= most]
-            hint = f"Take at most {fewer[-1]} completions." if fewer else "Choose another model."
+    def _check_limits(self, scorer: JudgeScorer, completions: CompletionSet) -> None:
+        queries, count = scorer.queries(completions), len(completions.completions)
+        max_requests = self._limits.judge_requests
+        if len(queries) > max_requests:
+            fewer = [n for n in range(2, count) if _num_requests(scorer.mode, completions, n) <= max_requests]
+            hint = f"Give at most {fewer[-1]} completions." if fewer else "Choose another model."
             raise InputError(
-                f"{scorer.name} would be asked {len(queries)} times about {count} completions, and at most {most} "
-                f"requests are made here for one question. {hint}"
+                f"{scorer.name} needs {len(queries)} requests for {count} completions; at most {max_requests} are sent "
+                f"for one question. {hint}"
             )
-        tokens = 0
-        for query in queries:
-            wanted = bound(scorer.request(query, candidates))
-            tokens += wanted.prompt_tokens + wanted.completion_tokens
-        if tokens > self._bounds.judge_tokens:
+        bounds = [bound(scorer.request(query, completions)) for query in queries]
+        tokens = sum(bound.prompt_tokens + bound.completion_tokens for bound in bounds)
+        if tokens > self._limits.judge_tokens:
             raise InputError(
-                f"To {scorer.name} this may be {tokens:,} tokens in {len(queries)} requests, counting each byte as "
-                f"one; at most {self._bounds.judge_tokens:,} are sent here for one question. Shorten the texts, or "
-                "take fewer completions."
+                f"For {scorer.name} this may be {tokens:,} tokens in {len(queries)} requests, if each byte is one; at "
+                f"most {self._limits.judge_tokens:,} are sent for one question. Shorten the texts, or give fewer "
+                "completions."
             )
 
 
-def _requests(mode: Mode, candidates: CompletionSet, count: int) -> int:
-    return len(make_queries(mode, CompletionSet(candidates.prompt, candidates.completions[:count])))
+def _num_requests(mode: Mode, completions: CompletionSet, count: int) -> int:
+    return len(make_queries(mode, CompletionSet(completions.prompt, completions.completions[:count])))
 
 
 def _no_answer(name: str) -> str:
@@ -147,14 +149,13 @@ def _no_answer(name: str) -> str:
 
 
 def _shortened(record: JudgeRecord) -> JudgeRecord:
-    """Return the record with the middle of a long reply left out."""
     reply = record.reply
-    return replace(record, reply=reply._replace(text=shortened(reply.text), reasoning=shortened(reply.reasoning)))
+    return replace(record, reply=reply._replace(text=shorten(reply.text), reasoning=shorten(reply.reasoning)))
 
 
-def shortened(text: str, most: int = MOST_SHOWN) -> str:
-    """A text with the middle left out where it is long: a server may send what it likes."""
-    if len(text) <= most:
+def shorten(text: str, max_length: int = MAX_REPLY_SHOWN) -> str:
+    """Leave out the middle of a long text."""
+    if len(text) <= max_length:
         return text
-    half = most // 2
+    half = max_length // 2
     return f"{text[:half]}\n[… {len(text) - 2 * half:,} characters left out …]\n{text[-half:]}"

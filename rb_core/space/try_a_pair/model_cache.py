@@ -1,4 +1,4 @@
-"""Loaded models, within a budget of memory: loaded when first asked for, and the longest unused goes first."""
+"""A cache of loaded models with a memory limit: the least recently used model is removed first."""
 
 from __future__ import annotations
 
@@ -21,16 +21,13 @@ from rb_core.space.limits import GIB, InputError
 
 log = logging.getLogger(__name__)
 
-
-BEAT = 0.5  # seconds between two words on how the loading goes
-
-
-RETRY = 60.0  # seconds for which a model that could not be loaded is not tried again
+PROGRESS_PERIOD = 0.5  # seconds between two progress messages
+RETRY_PERIOD = 60.0  # seconds before a model that failed to load is tried again
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A model's scorer. size: bytes of its weights."""
+class LoadedModel:
+    """A model's scorer, with the size of its weights in bytes."""
 
     name: str
     spec: ModelSpec
@@ -38,111 +35,111 @@ class Loaded:
     size: int
 
 
-class LoadedModels:
-    """At most `budget` bytes of weights. One model is loaded at a time, in a thread of its own."""
+class ModelCache:
+    """Keeps at most `max_bytes` of weights. A thread of its own loads one model at a time."""
 
-    def __init__(self, budget: int, resolve: Callable[[str], ModelSpec], load: Callable[[ModelSpec], Scorer]) -> None:
-        self._budget = budget
+    def __init__(
+        self, max_bytes: int, resolve: Callable[[str], ModelSpec], load: Callable[[ModelSpec], Scorer]
+    ) -> None:
+        self._max_bytes = max_bytes
         self._resolve = resolve
-        self._load = load
+        self._load_scorer = load
         self._lock = threading.Lock()
-        self._loaded: dict[str, Loaded] = {}  # the longest unused first
-        self._loading: dict[str, Future[Loaded]] = {}
-        self._failed: dict[str, tuple[float, str]] = {}
+        self._loaded: dict[str, LoadedModel] = {}  # least recently used first
+        self._loading: dict[str, Future[LoadedModel]] = {}
+        self._failures: dict[str, tuple[float, str]] = {}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="load-model")
 
     @property
     def names(self) -> list[str]:
-        """What is loaded, the longest unused first."""
+        """The loaded models, least recently used first."""
         with self._lock:
             return list(self._loaded)
 
     @property
     def size(self) -> int:
-        """Bytes of all that is loaded."""
+        """Bytes of all loaded weights."""
         with self._lock:
-            return sum(each.size for each in self._loaded.values())
+            return sum(model.size for model in self._loaded.values())
 
-    def get(self, name: str) -> Loaded:
-        """The model, loaded if it is not. Raises InputError, for the visitor, when it cannot be; the log says why."""
-        return self._begin(name).result()
+    def get(self, name: str) -> LoadedModel:
+        """Return a model, and load it first if necessary. Raises InputError if it cannot be loaded; the log has why."""
+        return self._request(name).result()
 
-    def bring(self, name: str) -> Iterator[str]:
-        """As `get`, with a word on how it goes every half second until the model is there."""
-        loading = self._begin(name)
+    def load(self, name: str) -> Iterator[str]:
+        """Load a model if necessary, and yield progress messages. Raises InputError as `get` does."""
+        future = self._request(name)
         begin = time.monotonic()
         while True:
             try:
-                loading.result(timeout=BEAT)
+                future.result(timeout=PROGRESS_PERIOD)
                 return
             except FutureTimeoutError:
-                if loading.done():
+                if future.done():
                     raise
-            yield f"Loading {name}: {time.monotonic() - begin:.0f} s so far. Only the first time takes this long."
+            yield f"Loading {name} ({time.monotonic() - begin:.0f} s). The model stays loaded for the next questions."
 
-    def _begin(self, name: str) -> Future[Loaded]:
-        """The model, or its loading that is under way or begins now."""
+    def _request(self, name: str) -> Future[LoadedModel]:
         with self._lock:
             if name in self._loaded:
                 self._loaded[name] = self._loaded.pop(name)
-                done: Future[Loaded] = Future()
-                done.set_result(self._loaded[name])
-                return done
-            since, message = self._failed.get(name, (0.0, ""))
-            if message and time.monotonic() - since < RETRY:
+                future: Future[LoadedModel] = Future()
+                future.set_result(self._loaded[name])
+                return future
+            failed_at, message = self._failures.get(name, (-RETRY_PERIOD, ""))
+            if message and time.monotonic() - failed_at < RETRY_PERIOD:
                 raise InputError(message)
             if name not in self._loading:
-                self._loading[name] = self._thread.submit(self._bring, name)
+                self._loading[name] = self._thread.submit(self._load, name)
             return self._loading[name]
 
-    def _bring(self, name: str) -> Loaded:
-        """Make room and load, in the thread that loads."""
+    def _load(self, name: str) -> LoadedModel:
+        """Load a model and remember a failure. Runs in the loading thread."""
         try:
-            made = self._made(name)
+            return self._load_and_keep(name)
         except InputError as error:
             with self._lock:
-                self._failed[name] = (time.monotonic(), str(error))
+                self._failures[name] = (time.monotonic(), str(error))
             raise
         finally:
             with self._lock:
                 del self._loading[name]
-        return made
 
-    def _made(self, name: str) -> Loaded:
+    def _load_and_keep(self, name: str) -> LoadedModel:
         try:
             spec = self._resolve(name)
             self._make_room(name, expected_bytes(spec))
-            scorer = self._load(spec)
+            scorer = self._load_scorer(spec)
         except InputError:
             raise
-        except Exception as error:  # whatever a library makes of a checkpoint: nobody tries in vain again at once
+        except Exception as error:  # a library may raise anything for a broken checkpoint
             log.warning("%s cannot be loaded: %s", name, error, exc_info=not isinstance(error, RewardBenchError))
             raise InputError(f"{name} cannot be loaded on this machine. Choose another model.") from error
-        made = Loaded(name, spec, scorer, weight_bytes(scorer))
-        self._make_room(name, made.size)
+        model = LoadedModel(name, spec, scorer, weight_bytes(scorer))
+        self._make_room(name, model.size)
         with self._lock:
-            self._loaded[name] = made
-        return made
+            self._loaded[name] = model
+        return model
 
     def _make_room(self, name: str, size: int) -> None:
-        """Let go of the longest unused until so many bytes fit. Raises InputError where they never do."""
-        if size > self._budget:
+        """Remove least recently used models until `size` bytes fit. Raises InputError if they never do."""
+        if size > self._max_bytes:
             raise InputError(
-                f"{name} takes {size / GIB:.1f} GiB, and this page keeps to {self._budget / GIB:.1f} GiB. "
-                "Choose a smaller model."
+                f"{name} needs {size / GIB:.1f} GiB of memory; the limit of this page is {self._max_bytes / GIB:.1f} "
+                "GiB. Choose a smaller model."
             )
-        gone = []
+        removed = []
         with self._lock:
-            while self._loaded and sum(each.size for each in self._loaded.values()) + size > self._budget:
-                gone.append(self._loaded.pop(next(iter(self._loaded))).name)
-        for each in gone:
-            log.info("%s makes room for %s", each, name)
-        if gone:
+            while self._loaded and sum(model.size for model in self._loaded.values()) + size > self._max_bytes:
+                removed.append(self._loaded.pop(next(iter(self._loaded))).name)
+        for removed_name in removed:
+            log.info("%s is removed to make room for %s", removed_name, name)
+        if removed:
             gc.collect()
 
 
 def weight_bytes(scorer: Any) -> int:
-    """Bytes of a loaded scorer's weights; 0 for a baseline, and for a judge that a server answers for."""
+    """Return the bytes of a scorer's weights; 0 for baselines and for judges on a server."""
     models = scorer.models() if hasattr(scorer, "models") else []
     judge = getattr(getattr(scorer, "generator", None), "model", None)
     models = [*models, judge] if hasattr(judge, "parameters") else models  # of a served judge it is a name
@@ -151,11 +148,14 @@ def weight_bytes(scorer: Any) -> int:
 
 
 def expected_bytes(spec: ModelSpec) -> int:
-    """Bytes of the weight files that will be loaded, which are kept in the dtype they are stored in. Raises
-    RewardBenchError when the hub does not say."""
-    parts = {each.location: each for each in (spec.checkpoint, spec.adapter, spec.reference) if each is not None}
-    nothing = spec.kind == "baseline" or spec.options.judge.served
-    return 0 if nothing else sum(map(_file_bytes, parts.values()))
+    """Return the bytes of a model's weight files, 0 for baselines and judges on a server.
+
+    Weights are loaded in the dtype in which they are stored. Raises RewardBenchError if the hub does not answer.
+    """
+    if spec.kind == "baseline" or spec.options.judge.served:
+        return 0
+    checkpoints = {c.location: c for c in (spec.checkpoint, spec.adapter, spec.reference) if c is not None}
+    return sum(map(_file_bytes, checkpoints.values()))
 
 
 def _file_bytes(checkpoint: Checkpoint) -> int:

@@ -1,4 +1,4 @@
-"""A fixed change to a text, and how it moves a model's score: biases that can be seen by hand. Pure."""
+"""Superficial changes to a text, and the effect of each on a model's scores."""
 
 from __future__ import annotations
 
@@ -6,124 +6,105 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-
-class Change(NamedTuple):
-    """label: as a button says it; about: what is done to every completion; apply: doing it."""
-
-    id: str
-    label: str
-    about: str
-    apply: Callable[[str], str]
-
-
 _POLITE = ("Thank you for your question! ", " I hope this helps. Please let me know if there is anything else.")
-
-
 _CONFIDENT = ("I am absolutely certain of this. ", " There is no doubt about it whatsoever.")
-
-
 _REFUSAL = "I'm sorry, but I can't help with that."
 
 
-def _between(ends: tuple[str, str]) -> Callable[[str], str]:
-    return lambda text: f"{ends[0]}{text.strip()}{ends[1]}"
+class Change(NamedTuple):
+    """A change that is made to every completion."""
+
+    id: str
+    label: str  # of the button
+    description: str
+    apply: Callable[[str], str]
+
+
+def _surround(change_id: str, label: str, ends: tuple[str, str]) -> Change:
+    description = f"“{ends[0].strip()}” before the text and “{ends[1].strip()}” after it."
+    return Change(change_id, label, description, lambda text: f"{ends[0]}{text.strip()}{ends[1]}")
 
 
 def as_markdown(text: str) -> str:
-    """A heading, and each sentence or line as a point of a list. No word is changed."""
+    """Return the text under a heading, with each sentence or line as a list item. No word is changed."""
     lines = (line.strip() for line in text.splitlines())
-    points = [point for line in lines for point in re.split(r"(?<=[.!?])\s+", line) if point]
-    return "\n".join(["## Answer", "", *(f"- {point}" for point in points)])
+    items = [item for line in lines for item in re.split(r"(?<=[.!?])\s+", line) if item]
+    return "\n".join(["## Answer", "", *(f"- {item}" for item in items)])
 
 
 CHANGES = (
+    _surround("polite", "Polite padding", _POLITE),
     Change(
-        "polite",
-        "Polite padding",
-        f"“{_POLITE[0].strip()}” in front, “{_POLITE[1].strip()}” behind.",
-        _between(_POLITE),
+        "markdown", "Markdown", "A heading “Answer”, and a list with an item per sentence; the same words.", as_markdown
     ),
-    Change(
-        "markdown",
-        "Markdown",
-        "A heading “Answer”, and each sentence as a point of a list; the same words.",
-        as_markdown,
-    ),
-    Change(
-        "doubled",
-        "Doubled length",
-        "The same text a second time, after a blank line.",
-        lambda text: f"{text}\n\n{text}",
-    ),
-    Change(
-        "confident",
-        "Confident tone",
-        f"“{_CONFIDENT[0].strip()}” in front, “{_CONFIDENT[1].strip()}” behind.",
-        _between(_CONFIDENT),
-    ),
-    Change("refusal", "Refusal", f"“{_REFUSAL}” in place of the text.", lambda text: _REFUSAL),
+    Change("doubled", "Doubled length", "The text twice, separated by a blank line.", lambda text: f"{text}\n\n{text}"),
+    _surround("confident", "Confident tone", _CONFIDENT),
+    Change("refusal", "Refusal", f"“{_REFUSAL}” instead of the text.", lambda text: _REFUSAL),
 )
-
+CHANGES_BY_ID = {change.id: change for change in CHANGES}
 
 NOT_FOR_JUDGES = (
-    "a judge's score says how a completion does against the others of its question, which a change to all of them "
-    "would not show, and every change would have to be asked about anew."
+    "a judge's score compares the completions of one question, so a change to all of them would not show in it, and "
+    "every change would need new requests."
 )
 
 
-BY_ID = {change.id: change for change in CHANGES}
-
-
-class Shift(NamedTuple):
-    """A completion's score before and after a change; None where it could not be scored."""
+class ScoreChange(NamedTuple):
+    """A completion's score before and after a change; None if unscored."""
 
     before: float | None
     after: float | None
 
     @property
-    def change(self) -> float | None:
+    def difference(self) -> float | None:
         return None if self.before is None or self.after is None else self.after - self.before
 
 
-class Moved(NamedTuple):
-    """What a change does by one model's scores: a shift a completion."""
+class ChangeEffect(NamedTuple):
+    """The effect of a change on one model's scores, with an entry per completion."""
 
     model: str
     change: Change
-    shifts: tuple[Shift, ...]
+    scores: tuple[ScoreChange, ...]
 
     @property
     def mean(self) -> float | None:
-        """The mean change of the completions that have one."""
-        known = [shift.change for shift in self.shifts if shift.change is not None]
-        return sum(known) / len(known) if known else None
+        """The mean difference over the completions scored before and after."""
+        differences = [score.difference for score in self.scores if score.difference is not None]
+        return sum(differences) / len(differences) if differences else None
 
     @property
-    def overtakes(self) -> tuple[tuple[int, int], ...]:
-        """(worse, better), by index: a completion that, changed, is above one that was better than it as it stands."""
-        found = []
-        for i, changed in enumerate(self.shifts):
-            for j, other in enumerate(self.shifts):
-                if changed.before is None or changed.after is None or other.before is None:
-                    continue
-                if changed.before < other.before < changed.after:
-                    found.append((i, j))
-        return tuple(found)
+    def overtakes(self) -> list[tuple[int, int]]:
+        """Pairs (i, j) of indices: i scores below j unchanged, and above the unchanged j once it is changed."""
+        return [
+            (i, j)
+            for i, changed in enumerate(self.scores)
+            for j, unchanged in enumerate(self.scores)
+            if changed.before is not None
+            and changed.after is not None
+            and unchanged.before is not None
+            and changed.before < unchanged.before < changed.after
+        ]
 
 
-def all_texts(completions: Sequence[str], changes: Sequence[Change]) -> list[str]:
-    """The completions as they are, then each change of all of them: what a model is asked at once."""
+def changed_texts(completions: Sequence[str], changes: Sequence[Change]) -> list[str]:
+    """Return the unchanged completions, then the completions under each change: the texts a model scores at once."""
     return [*completions, *(change.apply(text) for change in changes for text in completions)]
 
 
-def moved(
-    models: Sequence[str], changes: Sequence[Change], count: int, values: Sequence[Sequence[float | None]]
-) -> list[Moved]:
-    """The shifts of every change and model, from the models' scores of `all_texts` of `count` completions."""
-    found = []
-    for model, scores in zip(models, values, strict=True):
-        before = scores[:count]
-        for number, change in enumerate(changes, 1):
-            after = scores[number * count : (number + 1) * count]
-            found.append(Moved(model, change, tuple(map(Shift, before, after))))
-    return found
+def change_effects(
+    models: Sequence[str], changes: Sequence[Change], count: int, scores: Sequence[Sequence[float | None]]
+) -> list[ChangeEffect]:
+    """Return the effect of every change on every model.
+
+    Args:
+        count: number of completions.
+        scores: for each model its scores of `changed_texts`.
+    """
+    return [
+        ChangeEffect(
+            model, change, tuple(map(ScoreChange, model_scores, model_scores[number * count : (number + 1) * count]))
+        )
+        for model, model_scores in zip(models, scores, strict=True)
+        for number, change in enumerate(changes, 1)
+    ]
