@@ -23,6 +23,7 @@ from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import HubError
 from rb_core.evaluation.provenance import git
 from rb_core.hub.client import client_errors, explain, status_of
+from rb_core.models.options import JudgeOptions, flag, option_specs
 from rb_core.models.registry import RECORDS
 from rb_core.results.schema import Segment
 
@@ -41,7 +42,7 @@ MODEL_VARIABLE, BENCHMARK_VARIABLE = "RB_MODEL", "RB_BENCHMARK"
 MAX_LABEL = 100
 
 # With these options one process does all the work: one model over all GPUs, or a judge.
-_ONE_PROCESS = frozenset({"--device-map", "generative", "--mode", "--template", "--base-url", "--provider", "--judges"})
+_ONE_PROCESS = frozenset({"--device-map", "generative", *map(flag, option_specs(JudgeOptions))})
 
 _NEEDED_PARAMETERS: Mapping[str, frozenset[str]] = {
     "run_job": frozenset({"image", "command", "env", "secrets", "flavor", "timeout", "labels", "namespace"}),

@@ -1,94 +1,122 @@
-"""What the user says of a generative judge, as far as it can be checked before anything is known of the model."""
+"""Options of a model and of a generative judge.
+
+One field is one option. `option(...)` gives it a help text, a panel of the help page, the models that it applies to and
+its allowed values. The command line, the checks below and `submit` are derived from the fields: to add an option, add a
+field.
+"""
+
+# ruff: noqa: RUF009 - `option` returns a dataclass field
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from rb_core.errors import ModelError
 
-# How a generative judge is asked: about each completion alone; about two, in both orders; about all, in rotation; about
-# two for the probabilities of its one-letter answer.
+Kind = Literal["classifier", "implicit", "generative", "baseline"]
+KINDS: tuple[Kind, ...] = ("classifier", "implicit", "generative", "baseline")
+# A judge is asked about each completion alone; about two, in both orders; about all, in rotation; or about two, for the
+# probabilities of its one-letter answer.
 Mode = Literal["ratings", "pairwise", "listwise", "logprob"]
-
-
 MODES: tuple[Mode, ...] = ("ratings", "pairwise", "listwise", "logprob")
-
-
-# How the judges of a panel become one score: by the majority of their verdicts on each pair, or the mean of scores.
+# A panel takes the majority of its judges' verdicts on each pair, or the mean of their scores.
 Vote = Literal["majority", "mean"]
-
-
 VOTES: tuple[Vote, ...] = ("majority", "mean")
+# Ways to turn the log-probabilities of a completion's tokens into a score without a reference model.
+ReferenceFree = Literal["sum", "mean", "norm"]
+REFERENCE_FREE: tuple[ReferenceFree, ...] = ("sum", "mean", "norm")
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+DEFAULT_BETA = 0.1
+
+# Models that an option can apply to: their kinds, with judges split by the place where replies are generated.
+Target = Literal["classifier", "implicit-reward model", "local judge", "served judge", "baseline"]
+CHECKPOINTS: tuple[Target, ...] = ("classifier", "implicit-reward model", "local judge")
+JUDGES: tuple[Target, ...] = ("local judge", "served judge")
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """Declaration of an option: everything but its name, type and default, which the field has."""
+
+    help: str
+    panel: str
+    applies_to: tuple[Target, ...]
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    above: float | None = None  # exclusive minimum
+    parse: Callable[[str], Any] | None = None  # value of the text on the command line; raises ValueError
+    is_file: bool = False  # the text on the command line is a path
+    is_model: bool = False  # the value names a model, which has to exist where the evaluation runs
+
+
+def option(default: Any, help: str, *, panel: str = "Model", applies_to: tuple[Target, ...], **rules: Any) -> Any:
+    """Return a dataclass field that is an option. rules: further fields of OptionSpec."""
+    return field(default=default, metadata={"spec": OptionSpec(help, panel, applies_to, **rules)})
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("expected numbers separated by commas") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _file_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot be read: {error}") from error
+
+
+_loaded = partial(option, applies_to=CHECKPOINTS)
+_computed = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
+_head = partial(option, applies_to=("classifier",))
+_implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
+_judge = partial(option, panel="Generative judge", applies_to=JUDGES)
+_served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
 
 
 @dataclass(frozen=True)
 class JudgeOptions:
-    """What the user said of a generative judge.
+    """Options of a generative judge. Those of its server and budget, from `concurrency` on, change no score."""
 
-    mode: how it is asked; template: a built-in template's name or a file's path, None for the mode's own; base_url: an
-    OpenAI-compatible server, provider: an inference provider of the hub, neither: generated in this process; judges: of
-    a panel, each NAME or NAME@BASE_URL; vote: how they become one; temperature, max_new_tokens: of the decoding;
-    structured: ask the server for JSON by a schema; expected: read ratings from the probabilities of all ratings;
-    author: the judge's name among the completions' authors.
-
-    What follows changes no score. concurrency: requests in flight; deadline: seconds for one request, all tries
-    included; prices: US dollars for a million tokens, of prompts and of replies; max_cost: US dollars.
-    """
-
-    mode: Mode | None = None
-    template: str | None = None
-    base_url: str | None = None
-    provider: str | None = None
-    judges: tuple[str, ...] = ()
-    vote: Vote | None = None
-    temperature: float | None = None
-    max_new_tokens: int | None = None
-    structured: bool = False
-    expected: bool = False
-    author: str | None = None
-    concurrency: int | None = None
-    deadline: float | None = None
-    price_prompt: float | None = None
-    price_completion: float | None = None
-    max_cost: float | None = None
-    max_tokens_total: int | None = None
+    mode: Mode | None = _judge(None, "way to ask the judge; pairwise by default", choices=MODES)
+    template: str | None = _judge(None, "name of a built-in prompt template, or path of a file")
+    base_url: str | None = _judge(None, "address of an OpenAI-compatible server; its key in RB_JUDGE_API_KEY")
+    provider: str | None = _judge(None, "inference provider of the hub, with your own login")
+    judges: tuple[str, ...] = _judge((), "panel of judges: A,B,... each MODEL or MODEL@BASE_URL", parse=_names)
+    vote: Vote | None = _judge(None, "way to combine a panel; majority by default", choices=VOTES)
+    temperature: float | None = _judge(None, "sampling temperature of replies; 0 by default", minimum=0)
+    max_new_tokens: int | None = _judge(None, "maximum tokens of a reply; 1024 by default", minimum=1)
+    structured: bool = _served(False, "ask the server for JSON that follows a schema", panel="Generative judge")
+    expected: bool = _judge(False, "compute ratings from the probabilities of all ratings")
+    author: str | None = _judge(None, "name of the judge among the completions' authors")
+    concurrency: int | None = _served(None, "requests in flight; 64 by default", minimum=1)
+    deadline: float | None = _served(None, "seconds for a request with all its attempts; 600 by default", minimum=1)
+    price_prompt: float | None = _served(None, "US dollars per million tokens of prompts", minimum=0)
+    price_completion: float | None = _served(None, "US dollars per million tokens of replies", minimum=0)
+    max_cost: float | None = _served(None, "stop before more US dollars than this are spent", minimum=0)
+    max_tokens_total: int | None = _served(None, "stop before more tokens than this are used", minimum=0)
 
     @property
     def served(self) -> bool:
-        """Whether replies come from elsewhere than this process."""
+        """True if replies come from a server and not from this process."""
         return self.base_url is not None or self.provider is not None
-
-
-NOTHING_SAID = JudgeOptions()
-
-Kind = Literal["classifier", "implicit", "generative", "baseline"]
-
-
-KINDS: tuple[Kind, ...] = ("classifier", "implicit", "generative", "baseline")
-
-
-# How the log-probabilities of a completion's tokens become a score where there is no reference model.
-ReferenceFree = Literal["sum", "mean", "norm"]
-
-
-REFERENCE_FREE: tuple[ReferenceFree, ...] = ("sum", "mean", "norm")
-
-
-DEFAULT_BETA = 0.1
-
-
-DTYPES = ("auto", "float32", "bfloat16", "float16")
-
-
-DEVICES = ("auto", "cuda", "mps", "cpu")
 
 
 @dataclass(frozen=True)
 class Output:
-    """How the outputs of a head become one score: the sum of output x weight. None: the head has exactly one."""
+    """Weights that add up the outputs of a reward head to one score; None for a head with exactly one output."""
 
     weights: tuple[float, ...] | None = None
 
@@ -101,104 +129,146 @@ SINGLE_OUTPUT = Output()
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the user said; None leaves it to the record and the checkpoint.
+    """Options of a model. None leaves a choice to the model's record and to its checkpoint."""
 
-    output_index, output_weights, lower_is_better declare how several outputs, or a cost, become one score.
-    reference, reference_revision, beta, reference_free say what an implicit reward is measured against.
-    batch_tokens: None finds it from the memory that is free; device_map: "auto" spreads a model over all GPUs; judge:
-    how a generative judge is asked, and where.
-    """
+    name: str | None = option(
+        None, "name of the model in the result", applies_to=(*CHECKPOINTS, "served judge", "baseline")
+    )
+    kind: Kind | None = option(
+        None,
+        "kind of model; by its record or config by default",
+        applies_to=(*CHECKPOINTS, "served judge"),
+        choices=("classifier", "implicit", "generative"),  # a baseline's name says that it is one
+    )
+    revision: str | None = _loaded(None, "commit, branch or tag of the model on the hub")
+    dtype: str = _computed("auto", "dtype of the weights; auto is the checkpoint's", choices=DTYPES)
+    device: str = _computed("auto", f"device to score on: {', '.join(DEVICES)} or cuda:N")
+    device_map: Literal["auto"] | None = _loaded(
+        None, "auto spreads a model over all GPUs of the machine", choices=("auto",)
+    )
+    max_length: int | None = _loaded(None, "maximum tokens of a conversation; the model's by default", minimum=1)
+    chat_template: str | None = _loaded(
+        None, "file with the Jinja chat template to use", parse=_file_text, is_file=True
+    )
+    fold_system: bool = _loaded(False, "move system messages into the first user turn")
+    batch_tokens: int | None = _computed(
+        None, "tokens per forward pass; chosen by the free memory by default", minimum=1
+    )
+    output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
+    output_weights: tuple[float, ...] | None = _head(
+        None, "weights that add up several outputs: A,B,...", parse=_numbers
+    )
+    lower_is_better: bool = _head(False, "the model's output is a cost")
+    reference: str | None = _implicit(None, "model that training started from", is_model=True)
+    reference_revision: str | None = _implicit(None, "commit, branch or tag of the reference on the hub")
+    beta: float | None = _implicit(None, f"factor of the log-ratio; {DEFAULT_BETA:g} by default", above=0)
+    reference_free: ReferenceFree | None = _implicit(
+        None, "score by log-probabilities alone, without a reference", choices=REFERENCE_FREE
+    )
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
 
-    name: str | None = None
-    kind: Kind | None = None
-    revision: str | None = None
-    dtype: str = "auto"
-    device: str = "auto"
-    max_length: int | None = None
-    chat_template: str | None = None
-    fold_system: bool = False
-    output_index: int | None = None
-    output_weights: tuple[float, ...] | None = None
-    lower_is_better: bool = False
-    reference: str | None = None
-    reference_revision: str | None = None
-    beta: float | None = None
-    reference_free: ReferenceFree | None = None
-    batch_tokens: int | None = None
-    device_map: Literal["auto"] | None = None
-    judge: JudgeOptions = NOTHING_SAID
+
+class Setting(NamedTuple):
+    """An option with a value that is not its default."""
+
+    name: str
+    value: Any
+    spec: OptionSpec
 
 
-NO_OPTIONS = ModelOptions()
+def option_specs(options: type[ModelOptions | JudgeOptions]) -> dict[str, OptionSpec]:
+    """Return the declarations of a class's options by field name."""
+    return {f.name: f.metadata["spec"] for f in fields(options) if "spec" in f.metadata}
+
+
+def changed_options(options: ModelOptions | JudgeOptions) -> Iterator[Setting]:
+    """Yield the options that differ from their defaults, those of a judge last."""
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if isinstance(value, JudgeOptions):
+            yield from changed_options(value)
+        elif value != f.default:
+            yield Setting(f.name, value, f.metadata["spec"])
+
+
+def command_line_options(options: ModelOptions | JudgeOptions) -> list[str]:
+    """Return the options that differ from their defaults as typed on the command line, without a file's text."""
+    words: list[str] = []
+    for name, value, spec in changed_options(options):
+        if not spec.is_file:
+            words += [flag(name)] if value is True else [flag(name), _as_text(value)]
+    return words
+
+
+def flag(name: str) -> str:
+    """Return the command-line flag of an option."""
+    return "--" + name.replace("_", "-")
 
 
 def check_options(options: ModelOptions) -> None:
-    """Raise ModelError for the first option whose value makes no sense by itself or beside another."""
-    _check_numbers(options)
-    check_judge(options.judge)
-    choices = (
-        ("dtype", options.dtype, DTYPES),
-        ("device", options.device.partition(":")[0], DEVICES),
-        ("kind", options.kind, (None, *KINDS)),
-        ("reference-free", options.reference_free, (None, *REFERENCE_FREE)),
-        ("device-map", options.device_map, (None, "auto")),
-    )
-    for what, value, allowed in choices:
-        check_choice(what, value, allowed)
-    _, colon, number = options.device.partition(":")
+    """Raise ModelError for the first value that is not allowed by itself or in combination with another."""
+    for name, value, spec in changed_options(options):
+        _check_value(name, value, spec)
+    device, colon, number = options.device.partition(":")
+    if device not in DEVICES:
+        raise ModelError(f"unknown device {options.device!r}: choose one of {', '.join(DEVICES)}")
     if colon and not number.isdecimal():
         raise ModelError(f"unknown device {options.device!r}: a number follows the colon, as in cuda:0")
     if options.output_index is not None and options.output_weights is not None:
         raise ModelError("give either --output-index or --output-weights, not both")
     if options.device_map is not None and options.device != "auto":
-        raise ModelError("--device-map auto places the model by itself: leave --device out")
+        raise ModelError("--device-map auto chooses the devices: leave --device out")
+    for name in ("reference", "reference_revision", "beta"):
+        if options.reference_free is not None and getattr(options, name) is not None:
+            raise ModelError(f"{flag(name)} has no effect without a reference model: give it or --reference-free")
+    _check_judge(options.judge)
 
 
-def _check_numbers(options: ModelOptions) -> None:
-    if options.output_weights is not None and not all(map(math.isfinite, options.output_weights)):
-        raise ModelError("--output-weights has a number that is not finite")
-    if options.max_length is not None and options.max_length < 1:
-        raise ModelError(f"--max-length is {options.max_length}; it must be at least 1")
-    if options.batch_tokens is not None and options.batch_tokens < 1:
-        raise ModelError(f"--batch-tokens is {options.batch_tokens}; it must be at least 1")
-    if options.output_index is not None and options.output_index < 0:
-        raise ModelError(f"--output-index is {options.output_index}; outputs are counted from 0")
-    if options.beta is not None and not (math.isfinite(options.beta) and options.beta > 0):
-        raise ModelError(f"--beta is {options.beta:g}; it must be a positive number")
+def check_applicable(options: ModelOptions, target: Target) -> None:
+    """Raise ModelError for the first option that has no effect on such a model."""
+    for name, _, spec in changed_options(options):
+        if target not in spec.applies_to:
+            names = " and ".join(f"{other}s" for other in spec.applies_to)
+            names = names.replace("local judges and served judges", "judges")
+            if spec.applies_to == ("served judge",):
+                names = "judges with --base-url or --provider"
+            article = "an" if target[0] in "aeiou" else "a"
+            raise ModelError(f"{flag(name)} applies only to {names} (this is {article} {target})")
 
 
-def check_judge(judge: JudgeOptions) -> None:
-    """Raise ModelError for the first option whose value makes no sense by itself or beside another."""
-    _check_judge_numbers(judge)
-    check_choice("mode", judge.mode, (None, *MODES))
-    check_choice("vote", judge.vote, (None, *VOTES))
+def _check_value(name: str, value: Any, spec: OptionSpec) -> None:
+    if spec.choices and value not in spec.choices:
+        raise ModelError(f"unknown {flag(name)[2:]} {value!r}: choose one of {', '.join(spec.choices)}")
+    numbers = value if isinstance(value, tuple) else (value,)
+    rule = None
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        rule = "finite"
+    elif spec.minimum is not None and value < spec.minimum:
+        rule = f"at least {spec.minimum:g}"
+    elif spec.above is not None and value <= spec.above:
+        rule = f"greater than {spec.above:g}"
+    if rule is not None:
+        raise ModelError(f"{flag(name)} is {_as_text(value)}; it must be {rule}")
+
+
+def _check_judge(judge: JudgeOptions) -> None:
     if judge.vote is not None and not judge.judges:
-        raise ModelError("--vote says something of a panel: name its members with --judges")
+        raise ModelError("--vote applies only to a panel: name its members with --judges")
+    if judge.base_url is not None and judge.provider is not None:
+        raise ModelError("give either --base-url or --provider, not both")
     if judge.base_url is not None and not judge.base_url.startswith(("http://", "https://")):
         raise ModelError("--base-url: expected the address of a server, such as http://127.0.0.1:8000/v1")
-
-
-def check_choice(what: str, value: str | None, allowed: Collection[str | None]) -> None:
-    """Raise ModelError for a value that is none of those allowed."""
-    if value not in allowed:
-        known = ", ".join(filter(None, allowed))
-        raise ModelError(f"unknown {what} {value!r}: choose one of {known}")
-
-
-def flag(option: str) -> str:
-    """An option as it is typed."""
-    return "--" + option.replace("_", "-")
-
-
-def _check_judge_numbers(judge: JudgeOptions) -> None:
-    least = {"temperature": 0.0, "max_new_tokens": 1, "concurrency": 1, "deadline": 1.0}
-    least |= dict.fromkeys(("price_prompt", "price_completion", "max_cost", "max_tokens_total"), 0)
-    for name, smallest in least.items():
-        value = getattr(judge, name)
-        if value is not None and not (math.isfinite(value) and value >= smallest):
-            raise ModelError(f"{flag(name)} is {value:g}; it must be a number from {smallest:g} on")
     prices = (judge.price_prompt, judge.price_completion)
     if None in prices and prices != (None, None):
-        raise ModelError("--price-prompt and --price-completion say together what a reply costs: give both, or neither")
+        raise ModelError("--price-prompt and --price-completion are needed together: give both, or neither")
     if judge.max_cost is not None and None in prices:
-        raise ModelError("--max-cost needs to know what tokens cost: give --price-prompt and --price-completion")
+        raise ModelError("--max-cost needs the price of tokens: give --price-prompt and --price-completion")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(_as_text, value))
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value or math.isnan(value) else repr(value)
+    return str(value)

@@ -71,7 +71,7 @@ def test_exit_codes(tiny_copy: TinyModel, monkeypatch: pytest.MonkeyPatch, capsy
         (["--model", folder, "--dtype", "int4"], "unknown dtype"),
         (["--model", folder, "--device", "cuda:99"], "not available"),
         (["--model", folder, "--reference-free", "max"], "unknown reference-free"),
-        (["--model", folder, "--beta", "0.1"], "kind classifier"),
+        (["--model", folder, "--beta", "0.1"], "this is a classifier"),
     ):
         assert rb(["doctor", *arguments], monkeypatch) == 2
         assert message in capsys.readouterr().err

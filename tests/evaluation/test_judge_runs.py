@@ -740,7 +740,7 @@ def test_money_is_worked_out_where_prices_are_given(tmp_path: Path) -> None:
     [
         (["--model", "a/b", "--base-url", "ftp://x"], "--base-url: expected the address"),
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--provider", "together"], "not both"),
-        (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--dtype", "float32"], "--dtype says nothing"),
+        (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--dtype", "float32"], "(this is a served judge)"),
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--mode", "votes"], "unknown mode 'votes'"),
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--max-cost", "1"], "--price-prompt"),
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--vote", "mean"], "--judges"),
@@ -751,17 +751,17 @@ def test_money_is_worked_out_where_prices_are_given(tmp_path: Path) -> None:
         (["--judges", "a/b@http://127.0.0.1:9/v1,@http://127.0.0.1:8/v1"], "a server without a model"),
         (
             ["--judges", "a/b@http://127.0.0.1:9/v1,c@http://127.0.0.1:8/v1", "--author", "x"],
-            "--author is of one model",
+            "--author applies to a single model",
         ),
-        (["--judges", "a/b,c/d", "--revision", "main"], "--revision is of one model"),
+        (["--judges", "a/b,c/d", "--revision", "main"], "--revision applies to a single model"),
         (["--model", "gpt-4o:free", "--base-url", "http://127.0.0.1:9/v1"], "choose one with --name"),
         (["--model", "./x", "--base-url", "http://127.0.0.1:9/v1"], "choose one with --name"),
-        (["--model", "baseline/longest", "--base-url", "http://127.0.0.1:9/v1"], "a name of this package's own"),
+        (["--model", "baseline/longest", "--base-url", "http://127.0.0.1:9/v1"], "the name of a model of this package"),
         (["--model", "a/b", "--base-url", "http://127.0.0.1:9/v1", "--price-prompt", "1"], "give both, or neither"),
-        (["--model", "builtin/tiny-rm", "--structured"], "--structured says how a generative judge"),
+        (["--model", "builtin/tiny-rm", "--structured"], "--structured applies only to judges with"),
         ([], "give --model"),
-        (["--model", "baseline/longest", "--mode", "pairwise"], "--mode says how a generative judge"),
-        (["--model", "builtin/tiny-rm", "--max-tokens-total", "5"], "--max-tokens-total says how a generative"),
+        (["--model", "baseline/longest", "--mode", "pairwise"], "--mode applies only to judges (this is a baseline)"),
+        (["--model", "builtin/tiny-rm", "--max-tokens-total", "5"], "--max-tokens-total applies only to judges with"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

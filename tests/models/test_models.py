@@ -190,7 +190,7 @@ def test_a_revision_does_not_go_with_a_folder(tiny_model: TinyModel) -> None:
 @pytest.mark.usefixtures("no_hub")
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no config.json"), (b"{", "not readable JSON"), (b"[]", "expected an object"), (b"\xff", "not readable")],
+    [(None, "no config.json"), (b"{", "not readable JSON"), (b"[]", "a JSON object"), (b"\xff", "not readable")],
 )
 def test_a_folder_without_a_config_is_no_model(tmp_path: Path, content: bytes | None, message: str) -> None:
     """The message says which file is missing or bad."""
@@ -304,12 +304,12 @@ def test_the_hubs_commit_becomes_the_revision(monkeypatch: pytest.MonkeyPatch, t
         ({"batch_tokens": 0}, "--batch-tokens is 0"),
         ({"kind": "oracle"}, "unknown kind 'oracle'.*classifier"),
         ({"output_index": 0, "output_weights": (1.0,)}, "either --output-index or --output-weights"),
-        ({"output_index": -1}, "--output-index is -1.*counted from 0"),
+        ({"output_index": -1}, "--output-index is -1; it must be at least 0"),
         ({"output_weights": (1.0, float("nan"))}, "--output-weights"),
         ({"reference_free": "max"}, "unknown reference-free 'max'.*sum, mean, norm"),
         ({"device_map": "balanced"}, "unknown device-map 'balanced'.*auto"),
         ({"device_map": "auto", "device": "cuda:1"}, "--device-map auto.*leave --device out"),
-        ({"beta": 0.0}, "--beta is 0; it must be a positive number"),
+        ({"beta": 0.0}, "--beta is 0; it must be greater than 0"),
         ({"beta": -0.1}, "--beta is -0.1"),
         ({"beta": float("nan")}, "--beta is nan"),
         ({"beta": float("inf")}, "--beta is inf"),
@@ -412,7 +412,7 @@ def test_an_option_for_a_reward_head_is_refused_for_a_language_model(options: di
     """A log-ratio has one output and a direction; what says otherwise is not ignored."""
     given = {"output_index": 0, "output_weights": (1.0,), "lower_is_better": True}[option]
     options = options or {"reference_free": "sum"}
-    with pytest.raises(ModelError, match=f"--{option.replace('_', '-')} says nothing of a model of kind implicit"):
+    with pytest.raises(ModelError, match=f"--{option.replace('_', '-')} applies only to classifiers"):
         resolve("me/policy-lm", ModelOptions(**options, **{option: given}))
 
 
@@ -423,7 +423,7 @@ def test_an_option_for_a_reward_head_is_refused_for_a_language_model(options: di
 def test_an_option_for_a_language_model_is_refused_for_a_classifier(options: dict[str, Any]) -> None:
     """A classifier has neither a reference nor a beta."""
     (option,) = options
-    with pytest.raises(ModelError, match=f"--{option.replace('_', '-')} says nothing of a model of kind classifier"):
+    with pytest.raises(ModelError, match=f"--{option.replace('_', '-')} .*this is a classifier"):
         resolve("me/model", ModelOptions(**options))
 
 
@@ -551,7 +551,7 @@ def test_a_model_may_be_spread_over_the_devices_that_are_there(tiny_model: TinyM
     for name, extra in (("llama", {}), ("llama-lm", {"reference": str(tiny_model("mistral-lm"))})):
         spec = resolve(str(tiny_model(name)), ModelOptions(device_map="auto", **extra))
         spread: Any = load_scorer(spec)
-        plain = load_scorer(resolve(str(tiny_model(name)), ModelOptions(**options)))
+        plain = load_scorer(resolve(str(tiny_model(name)), ModelOptions(**extra)))
         found, wanted = score_completion_sets(spread, asked)[0], score_completion_sets(plain, asked)[0]
         assert [s.value for s in found] == pytest.approx([s.value for s in wanted], rel=1e-4)
         assert spread.device == spread.model.get_input_embeddings().weight.device

@@ -1,0 +1,69 @@
+"""The command `evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rb_core.cli.console import DEFAULT_ROOT, console
+from rb_core.cli.model_options import takes_model_options
+from rb_core.cli.tables import print_result
+from rb_core.evaluation import evaluate as evaluation
+from rb_core.evaluation.distributed import this_process
+from rb_core.models.options import ModelOptions
+
+app = typer.Typer()
+
+
+@app.command()
+@takes_model_options()
+def evaluate(
+    *,
+    benchmark: Annotated[str, typer.Option(help="a benchmark's id, or the path of a preference file")],
+    model: Annotated[
+        str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, a hub id ORG/NAME, or a server's model")
+    ] = "",
+    out: Annotated[Path, typer.Option(help="folder for results and scores")] = DEFAULT_ROOT,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing result")] = False,
+    limit: Annotated[int | None, typer.Option(help="score only this many examples")] = None,
+    seed: Annotated[int, typer.Option(help="seed of completion order, bootstrap and the random baseline")] = 0,
+    data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
+    data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
+    prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,
+    options: ModelOptions,
+) -> None:
+    """Score a benchmark with a model and aggregate the result. A killed run resumes when started again.
+
+    `accelerate launch --num_processes 8 -m rb_core evaluate ...` shares the work among eight GPUs.
+    """
+    if not model.startswith("baseline/") and not options.judge.served:
+        hide_loading_bar()
+    finished = evaluation.evaluate(
+        model,
+        benchmark,
+        options=options,
+        data=data,
+        data_revision=data_revision,
+        prior=prior,
+        limit=limit,
+        seed=seed,
+        out=out,
+        overwrite=overwrite,
+        progress=True,
+    )
+    if this_process().is_main:
+        print_result(finished.result)
+        console.print(f"written to {finished.path}", soft_wrap=True)
+
+
+def hide_loading_bar() -> None:
+    """Turn off transformers' progress bar for weights, which would mix with ours; downloads keep theirs."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils.logging import disable_progress_bar
+
+    downloads_shown = not are_progress_bars_disabled()
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    if downloads_shown:
+        enable_progress_bars()

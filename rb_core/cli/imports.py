@@ -1,0 +1,59 @@
+"""The commands `import published-tables` and `import rewardbench-results`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rb_core.cli.console import DEFAULT_ROOT, console, print_line
+from rb_core.importers import published_tables, reward_bench_results
+
+app = typer.Typer(help="Convert results in other layouts into results of this project.", no_args_is_help=True)
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing published results")]
+
+
+@app.command("published-tables")
+def import_published_tables(
+    tables: Annotated[Path, typer.Argument(help="folder with the published tables (see rb_core/importers/README.md)")],
+    out: Annotated[Path, typer.Option(help="folder for the results")] = DEFAULT_ROOT,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert the public RewardBench leaderboards' tables into published results."""
+    for name, count in published_tables.import_tables(tables, out, overwrite=overwrite).items():
+        print_line(f"{name}: {count} results")
+
+
+@app.command("rewardbench-results")
+def import_rewardbench_results(
+    source: Annotated[str, typer.Argument(help="a folder, or a dataset on the hub: allenai/reward-bench-results")],
+    revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
+    out: Annotated[Path, typer.Option(help="folder for results and scores")] = DEFAULT_ROOT,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert results and scores in RewardBench's public layout into results and score tables.
+
+    Exit code 1 when a file was refused, 2 when nothing could be imported.
+    """
+    report = reward_bench_results.import_results(source, out, revision=revision, overwrite=overwrite)
+    if report.differences:
+        table = Table(
+            "model", "subset", "published", "recomputed", title="Published numbers that the scores do not give"
+        )
+        for difference in report.differences:
+            published, recomputed = f"{difference.published:.4f}", f"{difference.recomputed:.4f}"
+            table.add_row(difference.model, difference.subset, published, recomputed)
+        console.print(table)
+    for line in report.refused:
+        print(f"refused: {line}", file=sys.stderr)
+    for name, count in report.written.items():
+        print_line(f"{name}: {count} results")
+    print_line(
+        f"{report.tables} recomputed from scores, {len(report.differences)} differences, {len(report.refused)} refused"
+    )
+    if report.refused:
+        raise typer.Exit(1 if report.written else 2)

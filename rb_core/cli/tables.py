@@ -1,0 +1,182 @@
+"""Tables that commands print: boards of results, and one result in detail."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from rb_core.cli.console import console, print_line
+from rb_core.leaderboard.board import Board, BoardRow
+from rb_core.leaderboard.board_table import Cell, Column, ColumnRole, board_columns, board_to_json
+from rb_core.results.estimate import Estimate, Matrix
+from rb_core.results.judge_records import Judging
+from rb_core.results.schema import Result
+
+
+class Format(StrEnum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+    md = "md"
+
+
+# Boards
+
+_ALWAYS_SHOWN: tuple[ColumnRole, ...] = ("rank", "model", "headline", "low", "high", "coverage")
+
+
+def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False, subsets: bool = False) -> None:
+    """Print boards in a format. wide: in a table, all columns and not only those that fit; subsets: theirs as well."""
+    if format is Format.json:
+        print(json.dumps([board_to_json(board) for board in boards], indent=1))
+        return
+    for board in boards:
+        columns = [column for column in board_columns(board) if subsets or column.role != "subset"]
+        if format is Format.csv:
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(["Benchmark", *(column.label for column in columns)])
+            writer.writerows([board.id, *(column.cell(row) for column in columns)] for row in board.rows)
+            continue
+        text_columns = [_text_column(column, board.rows) for column in columns]
+        if format is Format.md:
+            _print_markdown(board.title, text_columns)
+        else:
+            _print_table(board.title, text_columns, wide)
+
+
+class TextColumn(NamedTuple):
+    """A column of a board as text."""
+
+    role: ColumnRole
+    label: str
+    cells: list[str]
+
+    @property
+    def width(self) -> int:
+        """Characters on a terminal, with a margin of two and a line."""
+        return max(map(len, (self.label, *self.cells))) + 3
+
+
+def _text_column(column: Column, rows: Sequence[BoardRow]) -> TextColumn:
+    as_text = _size if column.role == "parameters" else _percent
+    return TextColumn(column.role, column.label, [as_text(column.cell(row)) for row in rows])
+
+
+def _print_markdown(title: str, columns: Sequence[TextColumn]) -> None:
+    print(f"## {title}\n")
+    labels = [column.label for column in columns]
+    for row in (labels, ["---"] * len(columns), *zip(*(column.cells for column in columns), strict=True)):
+        print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
+    print()
+
+
+def _print_table(title: str, columns: Sequence[TextColumn], wide: bool) -> None:
+    """Print the model's name, score, interval and coverage, and of the other columns those that fit."""
+    rank, model, score, low, high, coverage = (
+        next(column for column in columns if column.role == role) for role in _ALWAYS_SHOWN
+    )
+    intervals = ["-" if "-" in ends else " to ".join(ends) for ends in zip(low.cells, high.cells, strict=True)]
+    shown = [rank, model, score, TextColumn("low", "95% interval", intervals), coverage]
+    left_out = [column for column in columns if column.role not in _ALWAYS_SHOWN]
+    width = 1 + sum(column.width for column in shown)
+    while left_out and (wide or width + left_out[0].width <= console.width):
+        width += left_out[0].width
+        shown.append(left_out.pop(0))
+    table = Table(title=title)
+    for column in shown:
+        is_text = column.role in ("model", "kind", "status")
+        justify: Literal["left", "right"] = "left" if is_text else "right"
+        table.add_column(column.label, justify=justify, no_wrap=column is not model, overflow="fold")
+    for row in zip(*(column.cells for column in shown), strict=True):
+        table.add_row(*row)
+    Console(width=max(console.width, width) if wide else console.width).print(table)
+    if left_out:
+        print_line(f"{len(left_out)} more columns with --wide")
+
+
+def _percent(cell: Cell) -> str:
+    """Return a fraction in percent with one digit, anything else as it is; a dash for missing values."""
+    if cell is None or (isinstance(cell, float) and math.isnan(cell)):
+        return "-"
+    return f"{100 * cell:.1f}" if isinstance(cell, float) else str(cell)
+
+
+def _size(cell: Cell) -> str:
+    """Return a number of parameters as in models' names, 8B or 600M; a dash for missing values."""
+    if not isinstance(cell, int):
+        return "-"
+    return f"{cell / 1e9:.3g}B" if cell >= 1e9 else f"{cell / 1e6:.3g}M"
+
+
+# One result
+
+
+def print_result(result: Result) -> None:
+    """Print the sections of a result with their intervals, then matrices, counts and a judge's reliability."""
+    limited = f" (limited to {result.benchmark.limit} examples)" if result.benchmark.limit else ""
+    title = f"{result.model.name} on {result.benchmark.title}{limited}"
+    table = Table("", "score", "95% interval", "scored", "unscored", "ties", title=title)
+    headline = {"Score": result.headline} if result.headline else {}
+    for name, estimate in {**headline, **(result.sections or result.subsets)}.items():
+        table.add_row(name, *_estimate_cells(estimate))
+    console.print(table)
+    for name, matrix in result.matrices.items():
+        console.print(_matrix_table(name, matrix))
+    for name, reason in result.absent.items():
+        console.print(f"{name} is absent: {reason}", style="dim", soft_wrap=True)
+    if result.counts is not None:
+        counts = result.counts
+        print_line(
+            f"{counts.examples} examples, {counts.completions} completions: {counts.unscored} examples unscored, "
+            f"{counts.ties} tied, {counts.truncated_completions} completions truncated"
+        )
+        for reason, number in counts.reasons.items():
+            print_line(f"{number} completions unscored: {reason}")
+    if result.judging is not None:
+        console.print(_judging_table(result.judging))
+
+
+def _estimate_cells(estimate: Estimate) -> list[str]:
+    interval = "-" if estimate.low is None else f"{_percent(estimate.low)} to {_percent(estimate.high)}"
+    counts = (estimate.scored, estimate.unscored, estimate.ties)
+    return [_percent(estimate.value), interval, *map(_percent, counts)]
+
+
+def _matrix_table(name: str, matrix: Matrix) -> Table:
+    parts = {"easy": matrix.easy, "normal": matrix.normal, "hard": matrix.hard}
+    caption = ", ".join(f"{part} {_percent(estimate.value)}" for part, estimate in parts.items())
+    table = Table("", *matrix.levels, title=f"{name}: chosen (rows) over rejected (columns)", caption=caption)
+    for level, row in zip(matrix.levels, matrix.cells, strict=True):
+        table.add_row(level, *(_percent(cell.value) for cell in row))
+    return table
+
+
+def _judging_table(judging: Judging) -> Table:
+    """Return a table of a judge's reliability, with a column for each member of a panel."""
+    columns = judging.members or {"": judging}
+    table = Table("Judging", *columns)
+    for name in ("position_consistency", "first_position", "length_preference", "self_preference", "self_deserved"):
+        estimates = [getattr(column, name) for column in columns.values()]
+        if any(estimates):
+            cells = (_percent(estimate.value if estimate else None) for estimate in estimates)
+            table.add_row(name.replace("_", " "), *cells)
+    for name in ("requests", "prompt_tokens", "completion_tokens", "flips", "injections"):
+        table.add_row(name.replace("_", " "), *(_percent(getattr(column, name)) for column in columns.values()))
+    costs = [column.cost for column in columns.values()]
+    if any(cost is not None for cost in costs):
+        table.add_row("cost", *("-" if cost is None else f"${cost:.4f}" for cost in costs))
+    if judging.agreement is not None:
+        kappa, alpha = (
+            "-" if value is None else f"{value:.2f}"
+            for value in (judging.agreement.fleiss_kappa, judging.agreement.krippendorff_alpha)
+        )
+        table.caption = f"agreement: Fleiss' kappa {kappa}, Krippendorff's alpha {alpha}"
+    return table
