@@ -1,4 +1,4 @@
-"""Write files atomically: whole or not at all; tables and append-only journals."""
+"""Write files atomically; read and write parquet tables with metadata; keep append-only journals."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rb_core.errors import ScoreTableError
+from rb_core.errors import RewardBenchError, ScoreTableError
 
-METADATA = b"rewardbench"
+METADATA = b"rewardbench"  # key of the package's own entry in a parquet file's metadata
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none: into a temporary file beside it, flushed to disk, then renamed."""
+    """Write a whole file or none: to a temporary file beside it, flushed to disk, then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -35,6 +35,9 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+# Parquet tables
+
+
 def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: dict[str, Any]) -> str:
     """Write the schema's columns of a frame as parquet, with metadata; returns the file's SHA-256."""
     table = pa.Table.from_pandas(frame[schema.names], schema=schema, preserve_index=False)
@@ -45,8 +48,44 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: di
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
+def read_table(
+    path: Path, kind: str, schema: pa.Schema | None = None, *, error: type[RewardBenchError] = ScoreTableError
+) -> tuple[pa.Table, dict[str, Any]]:
+    """Read a parquet table that this package wrote, and its metadata.
+
+    kind: the kind of file, for messages; schema: columns to return, cast to their types, instead of all as stored.
+    Raises `error` when the file is missing or not parquet, lacks a column or metadata, or a column has another type.
+    """
+    try:
+        with path.open("rb") as file:  # a path would also accept a folder, as a dataset of many files
+            # On one thread: a process that ends right after a read with several is sometimes aborted.
+            table = pq.read_table(file, use_threads=False, pre_buffer=False)
+        columns = table.column_names
+    except FileNotFoundError:
+        raise error(f"{path}: no such {kind}") from None
+    except (pa.ArrowException, OSError, ValueError) as cause:
+        raise error(f"{path}: not a {kind}: not a readable parquet file: {cause}") from cause
+    if schema is not None and (missing := [name for name in schema.names if name not in columns]):
+        raise error(f"{path}: not a {kind}: it lacks the columns {', '.join(missing)}")
+    try:
+        metadata = json.loads((table.schema.metadata or {})[METADATA])
+        if not isinstance(metadata, dict):
+            raise ValueError("not a JSON object")
+    except KeyError:
+        raise error(f"{path}: not a {kind}: it has no metadata, it was not written by this package") from None
+    except ValueError as cause:
+        raise error(f"{path}: not a {kind}: its metadata is not readable: {cause}") from cause
+    try:
+        return table if schema is None else table.select(schema.names).cast(schema), metadata
+    except (pa.ArrowException, ValueError) as cause:
+        raise error(f"{path}: not a {kind}: a column has another type: {cause}") from cause
+
+
+# Journals: a header line, then a line per entry
+
+
 def whole_lines(path: Path) -> bytes:
-    """A journal's content up to where a kill may have cut it short; empty where there is none."""
+    """Return a journal's content up to its last whole line, which a kill may have cut; empty without a journal."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -55,7 +94,7 @@ def whole_lines(path: Path) -> bytes:
 
 
 def open_journal(path: Path, header: str) -> BinaryIO:
-    """Open a journal to append to it, after its last whole line; a new one begins with the header."""
+    """Open a journal to append after its last whole line; a new one begins with the header."""
     whole = whole_lines(path)
     if not whole:
         whole = header.encode() + b"\n"
@@ -67,12 +106,12 @@ def open_journal(path: Path, header: str) -> BinaryIO:
 
 
 def close_journal(file: BinaryIO, path: Path) -> bool:
-    """Close a journal, and delete it where nothing was ever appended; whether it did."""
+    """Close a journal and delete it if nothing was ever appended; returns whether it was deleted."""
     file.close()
     try:
         with path.open("rb") as written:
             header, entry = written.readline(), written.readline()
-    except FileNotFoundError:  # another process removed it: its content stands in the score file by now
+    except FileNotFoundError:  # another process removed it: its content is in the score file by now
         return False
     empty = header.endswith(b"\n") and not entry.endswith(b"\n")
     if empty:
@@ -80,11 +119,11 @@ def close_journal(file: BinaryIO, path: Path) -> bool:
     return empty
 
 
-def check_same_run(path: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises ScoreTableError unless the run that left a journal was like this one."""
-    if differ := differing_keys(then, now):
+def check_same_run(path: Path, journal_run: dict[str, Any], run: dict[str, Any]) -> None:
+    """Raise ScoreTableError unless a journal's run had the same settings as this one."""
+    if differing := differing_keys(journal_run, run):
         raise ScoreTableError(
-            f"{path}: an unfinished run with a different {', '.join(differ)} stands here; "
+            f"{path}: this unfinished run has a different {', '.join(differing)}; "
             "finish it with the same settings, or discard it with --overwrite"
         )
 

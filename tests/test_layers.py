@@ -17,6 +17,7 @@ LAYERS = (
         "errors; tables, journals; retry policy",
     ),
     (("rb_core.hub.client",), "the hub's client"),
+    (("rb_core.stats.item_outcomes", "rb_core.stats.metrics"), "item outcomes as arrays; a class per metric"),
     (("rb_core.benchmarks",), "examples, benchmarks, reading rows"),
     (("rb_core.models",), "options, records, checkpoints, chat format"),
     (("rb_core.results",), "result schema, score table, paths"),

@@ -10,6 +10,7 @@ from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_id, read_prompt, read_text
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset
 from rb_core.errors import DataError
+from rb_core.stats.metrics import METRICS
 
 
 def read_custom(row: Row, location: RowLocation) -> Example:
@@ -54,7 +55,9 @@ def spec_from_json(content: Mapping[str, Any]) -> BenchmarkSpec:
     """Return the record that `spec_to_json` wrote. Raises DataError for any other content."""
     try:
         fields = dict(content)
-        sections = tuple(Section(**section) for section in fields.pop("sections"))
+        sections = tuple(
+            Section(**section | {"metric": METRICS[section["metric"]]}) for section in fields.pop("sections")
+        )
         subsets = tuple(Subset(**subset) for subset in fields.pop("subsets"))
         levels = tuple(fields.pop("style_levels"))
         return BenchmarkSpec(read=read_custom, sections=sections, subsets=subsets, style_levels=levels, **fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rb_core.benchmarks.rows import read_preference_or_ties
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
+from rb_core.stats.metrics import ACCURACY, TIES
 
 _DOMAINS = (
     Subset("Factuality", 475, "An answer without against three with factual errors"),
@@ -24,7 +25,7 @@ REWARDBENCH_2 = BenchmarkSpec(
         Section(
             subset.name,
             {subset.name: 1.0},
-            metric="ties" if subset.name == "Ties" else "accuracy",
+            metric=TIES if subset.name == "Ties" else ACCURACY,
             description=subset.description,
         )
         for subset in _DOMAINS

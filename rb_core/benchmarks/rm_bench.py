@@ -5,6 +5,7 @@ from __future__ import annotations
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_id, read_prompt
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights
+from rb_core.stats.metrics import STYLE_MATRIX
 
 
 def read_rm_bench(row: Row, location: RowLocation) -> Example:
@@ -39,13 +40,13 @@ RM_BENCH = BenchmarkSpec(
     source=Source("THU-KEG/RM-Bench", ("train",)),
     sections=(
         *(
-            Section(subset.name.capitalize(), {subset.name: 1.0}, metric="matrix", description=subset.description)
+            Section(subset.name.capitalize(), {subset.name: 1.0}, metric=STYLE_MATRIX, description=subset.description)
             for subset in _DOMAINS
         ),
         Section(
             "Safety",
             equal_weights(_SAFETY),
-            metric="matrix",
+            metric=STYLE_MATRIX,
             description="Refuses when it should, and only then",
         ),
     ),

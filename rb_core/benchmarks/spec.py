@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import Row, RowLocation
+from rb_core.stats.metrics import ACCURACY
+from rb_core.stats.metrics.base import Metric, TieCredit
 
-Metric = Literal["accuracy", "ties", "matrix"]
-TieCredit = Literal["none", "split"]
 RowReader = Callable[[Row, RowLocation], Example]
 
 
@@ -30,15 +30,14 @@ class Section:
     """Subsets averaged into one number.
 
     weights: subset -> weight of its score in the section's score.
-    metric: how a subset is scored ("accuracy": mean credit; "ties": the Ties composite of RewardBench 2; "matrix":
-        every chosen against every rejected completion).
+    metric: the rule for a subset's score.
     headline_weight: weight of the section in the headline.
     required: without this section there is no headline.
     """
 
     name: str
     weights: Mapping[str, float]
-    metric: Metric = "accuracy"
+    metric: Metric = ACCURACY
     headline_weight: float = 1.0
     required: bool = True
     description: str = ""
@@ -65,7 +64,7 @@ class BenchmarkSpec:
     prior, read_prior: second dataset, read only with `prior=True`, and the reader of its rows (default: `read`).
     tie_credit: credit of an example whose best chosen and best rejected completion tie ("none": 0, as in RewardBench;
         "split": 1/k for k completions that share the top score, as in RewardBench 2).
-    style_levels: names of the rows and columns of a "matrix" metric.
+    style_levels: names of the rows and columns of a style matrix.
     """
 
     id: str
@@ -93,7 +92,7 @@ class BenchmarkSpec:
 
     def metric_of(self, subset: str) -> Metric:
         section = self.section_of(subset)
-        return section.metric if section else "accuracy"
+        return section.metric if section else ACCURACY
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,9 @@ class Benchmark:
 def spec_to_json(spec: BenchmarkSpec) -> dict[str, Any]:
     """Return the fields that aggregation needs, to be stored with results of benchmarks that are not registered."""
     dropped = ("read", "source", "prior", "read_prior")
-    return {key: value for key, value in asdict(spec).items() if key not in dropped}
+    record = {key: value for key, value in asdict(spec).items() if key not in dropped}
+    record["sections"] = [{**asdict(section), "metric": section.metric.name} for section in spec.sections]
+    return record
 
 
 def examples_digest(examples: Iterable[Example]) -> str:

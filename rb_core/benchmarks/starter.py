@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rb_core.benchmarks.rows import read_preference_or_ties
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset, equal_weights
+from rb_core.stats.metrics import TIES
 
 _SECTIONS = {
     "Chat": (
@@ -37,7 +38,7 @@ STARTER = BenchmarkSpec(
     read=read_preference_or_ties,
     sections=(
         *(Section(name, equal_weights(subsets)) for name, subsets in _SECTIONS.items()),
-        Section("Ties", equal_weights([_TIES]), metric="ties"),
+        Section("Ties", equal_weights([_TIES]), metric=TIES),
     ),
     subsets=(*(subset for subsets in _SECTIONS.values() for subset in subsets), _TIES),
     tie_credit="split",

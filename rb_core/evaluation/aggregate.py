@@ -11,9 +11,8 @@ from rb_core.files import write_atomically
 from rb_core.results import paths, storage
 from rb_core.results.judge_records import Judging
 from rb_core.results.schema import BenchmarkRef, ModelRef, Notes, Published, Result, Run, ScoreFile, from_json
-from rb_core.results.score_table import read_scores
+from rb_core.results.score_table import check_rows, read_scores, spec_of_scores
 from rb_core.stats import published, summary
-from rb_core.stats.item_outcomes import check_rows, spec_of
 
 
 class WrittenResult(NamedTuple):
@@ -39,10 +38,10 @@ def aggregate_scores(scores_file: Path) -> Result:
         accuracies = {str(name): float(value) for name, value in metadata.get("accuracies", {}).items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{scores_file}: the metadata of the run is incomplete: {error}") from error
-    spec = spec_of(benchmark.id, metadata, frame, scores_file)
-    computed = summary.compute(frame, spec, run.seed if run else 0)
+    spec = spec_of_scores(benchmark.id, metadata, frame, scores_file)
+    computed = summary.summarize(frame, spec, run.seed if run else 0)
     if accuracies:
-        headline, sections, subsets, absent = published.estimates_from(spec, accuracies, computed)
+        headline, sections, subsets, absent = published.estimates_from_accuracies(spec, accuracies, computed)
         computed = computed._replace(headline=headline, sections=sections, subsets=subsets, absent=absent)
     return Result(
         status="run" if run else "published",

@@ -120,7 +120,7 @@ def evaluate_scorer(
 def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list[int]]]:
     """Return each example's completion set without labels, and the order that its completions were put in."""
     spec = benchmark.spec
-    return [blind(each, seed, graded=spec.metric_of(each.subset) == "ties") for each in benchmark.examples]
+    return [blind(each, seed, graded=spec.metric_of(each.subset).needs_ratings) for each in benchmark.examples]
 
 
 def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:

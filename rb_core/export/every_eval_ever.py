@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rb_core.benchmarks.spec import BenchmarkSpec, Metric, Section
+from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.errors import DataError, ResultError
 from rb_core.export.selection import (
     PACKAGE_ORGANISATIONS,
@@ -28,11 +28,10 @@ from rb_core.files import write_atomically
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
 from rb_core.results.storage import read_results
+from rb_core.stats.metrics.base import Metric
 
 EEE_VERSION = "0.3.0"
 RELATIONSHIPS = ("first_party", "third_party", "collaborative", "other")
-# Where scores lie. Ties adds 0.01 x tanh to its weights of 1 (rb_core.stats.metrics).
-BOUNDS: Mapping[Metric, tuple[float, float]] = {"accuracy": (0.0, 1.0), "matrix": (0.0, 1.0), "ties": (-0.01, 1.01)}
 _RESERVED = re.compile(r"(?i)data|(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?|.*\.")
 
 
@@ -198,10 +197,10 @@ def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
     """Yield headline, sections, and the subsets that are not a whole section."""
     spec = result_spec(result)
     whole = "The benchmark's score: the weighted mean of its sections" if spec.sections else "Accuracy"
-    yield _eee_entry(result, "overall", (), result.headline, "overall", _headline_bounds(spec), whole)
+    yield _eee_entry(result, "overall", (), result.headline, None, _headline_bounds(spec), whole)
     for section in spec.sections:
         if estimate := result.sections.get(section.name):
-            bounds = BOUNDS[section.metric]
+            bounds = section.metric.bounds
             yield _eee_entry(result, "section", (section.name,), estimate, section.metric, bounds, section.description)
     for name, estimate in result.subsets.items():
         section_of = spec.section_of(name)
@@ -209,14 +208,14 @@ def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
             path = (section_of.name, name) if section_of else (name,)
             metric = spec.metric_of(name)
             text = next((subset.description for subset in spec.subsets if subset.name == name), "")
-            yield _eee_entry(result, "subset", path, estimate, metric, BOUNDS[metric], text)
+            yield _eee_entry(result, "subset", path, estimate, metric, metric.bounds, text)
 
 
 def _headline_bounds(spec: BenchmarkSpec) -> tuple[float, float]:
     """Return the smallest and largest possible headline."""
     sections = spec.sections or (Section("all", {}),)
     total = sum(section.headline_weight for section in sections)
-    low, high = (sum(s.headline_weight * BOUNDS[s.metric][end] for s in sections) / total for end in (0, 1))
+    low, high = (sum(s.headline_weight * s.metric.bounds[end] for s in sections) / total for end in (0, 1))
     return low, high
 
 
@@ -225,18 +224,18 @@ def _eee_entry(
     level: str,
     path: tuple[str, ...],
     estimate: Estimate | None,
-    metric: str,
+    metric: Metric | None,
     bounds: tuple[float, float],
     description: str,
 ) -> dict[str, Any]:
     name = ".".join([result.benchmark.id, *(part.lower().replace(" ", "-") for part in path or (level,))])
-    accuracy = metric == "accuracy"
+    accuracy = metric is not None and metric.is_accuracy
     return {
         "evaluation_name": name,
         "source_data": _eee_dataset(result),
         "metric_config": {
             "evaluation_description": description or name,
-            "metric_id": "accuracy" if accuracy else f"{result.benchmark.id}.{metric}",
+            "metric_id": "accuracy" if accuracy else f"{result.benchmark.id}.{metric.name if metric else level}",
             "metric_name": "Accuracy" if accuracy else "Score",
             "metric_kind": "accuracy" if accuracy else "score",
             "metric_unit": "proportion",

@@ -158,7 +158,7 @@ def _card_metrics(result: Result, source_url: str | None) -> Iterator[EvalResult
 
     spec = result_spec(result)
     url, name = _source(result, source_url)
-    types = {section.name: "accuracy" if section.metric == "accuracy" else "score" for section in spec.sections}
+    types = {section.name: "accuracy" if section.metric.is_accuracy else "score" for section in spec.sections}
     for title, estimate in {"Score": result.headline, **result.sections}.items():
         if estimate is None or estimate.value is None:
             continue

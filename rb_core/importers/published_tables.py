@@ -39,8 +39,8 @@ from rb_core.errors import DataError, ResultError
 from rb_core.results.paths import result_path
 from rb_core.results.schema import BenchmarkRef, ModelKind, ModelRef, Published, Result
 from rb_core.results.storage import check_free, read_result, write_result
-from rb_core.stats.intervals import Floats
-from rb_core.stats.item_outcomes import items_path, write_items
+from rb_core.stats.item_outcomes import Floats
+from rb_core.stats.outcome_files import items_path, write_items
 from rb_core.stats.published import headline_estimate, section_estimate, subset_estimate
 
 Row = Mapping[str, str]

@@ -45,8 +45,8 @@ from rb_core.results.paths import scores_path
 from rb_core.results.schema import BenchmarkRef, ModelKind, ModelRef, Published, Result
 from rb_core.results.score_table import SCHEMA, read_scores, write_scores
 from rb_core.results.storage import check_model_name, write_result
-from rb_core.stats.published import estimates_from
-from rb_core.stats.summary import subset_values
+from rb_core.stats.published import estimates_from_accuracies
+from rb_core.stats.summary import subset_scores
 
 ACCURACIES = ("eval-set", "pref-sets")
 
@@ -221,7 +221,7 @@ def _together(
     frame = _frame([item for item in items if item.subset in scored], files) if scored else None
     if frame is not None:
         notes += _coverage(frame, spec)
-    recomputed = {} if frame is None else subset_values(frame, spec)
+    recomputed = {} if frame is None else subset_scores(frame, spec)
     accuracies = {name: value for name, value in stated.items() if math.isnan(recomputed.get(name, math.nan))}
     outcomes = _outcomes([item for item in items if item.subset not in scored], spec)
     if outcomes:
@@ -343,8 +343,8 @@ def _accuracies(
         if name is None:
             others += [key] if _is_number(value) and key not in DROPPED else []
             continue
-        slack = 0.01 if spec.metric_of(name) == "ties" else 0.0  # the composite can leave [0, 1] by its hundredth
-        if not _is_number(value) or not -slack <= value <= 1.0 + slack:
+        low, high = spec.metric_of(name).bounds
+        if not _is_number(value) or not low <= value <= high:
             raise DataError(f"{place}: field {key!r}: is {value!r}; expected a fraction from 0 to 1")
         accuracies[name] = float(value)
     if others:
@@ -424,7 +424,7 @@ def _items(spec: BenchmarkSpec, columns: Mapping[str, list[Any]], place: str) ->
         if listed.lower() not in known:
             raise DataError(f"{where}: field 'subset': is {listed!r}, which {spec.id} does not have")
         subset = known[listed.lower()]
-        scores, num_chosen = _scores_of(columns, row, where, ties=spec.metric_of(subset) == "ties")
+        scores, num_chosen = _scores_of(columns, row, where, ties=spec.metric_of(subset).needs_ratings)
         group, text = _prompt_and_text(texts[row] if texts else None)
         outcome, identity = _outcome(column("results")[row], where), _identity(column("id")[row], where)
         items.append(_Item(subset, scores, num_chosen, outcome, identity, group, text))
@@ -536,7 +536,7 @@ def _named(
             identity = str(number) if prior and sizes[item.subset] == counts[item.subset] else f"row-{number}"
         if prior or item.identity is None:
             identity = f"{item.subset}/{identity}"
-        if item.scored and spec.metric_of(item.subset) == "ties":
+        if item.scored and spec.metric_of(item.subset).examples_per_trial > 1:
             group = _ties_group(item, place)
         named.append(replace(item, identity=identity, group=group))
     if any("/row-" in (item.identity or "") for item in named):
@@ -597,7 +597,7 @@ def _outcomes(items: Sequence[_Item], spec: BenchmarkSpec) -> dict[str, float]:
     """The mean outcome of each subset whose examples all have one; the Ties composite is no mean of outcomes."""
     by_subset: dict[str, list[float | None]] = {}
     for item in items:
-        if spec.metric_of(item.subset) != "ties":
+        if spec.metric_of(item.subset).averages_credits:
             by_subset.setdefault(item.subset, []).append(item.outcome)
     return {
         name: sum(found) / len(found)
@@ -620,7 +620,7 @@ def _write(found: _Found, origin: str, out: Path, *, overwrite: bool) -> None:
     )
     benchmark = BenchmarkRef(id=spec.id, title=spec.title, source=spec.source.repo if spec.source else spec.id)
     if found.frame is None:
-        estimates = estimates_from(spec, found.accuracies)
+        estimates = estimates_from_accuracies(spec, found.accuracies)
         result = Result(
             status="published", benchmark=benchmark, model=found.model, published=published, **estimates._asdict()
         )

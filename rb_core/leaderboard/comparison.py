@@ -19,9 +19,9 @@ from rb_core.errors import RewardBenchError, quoted
 from rb_core.leaderboard.board import spec_of_results
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Result
-from rb_core.stats import calibration, length, paired, rank_intervals
-from rb_core.stats.intervals import Z95, Floats
-from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats import calibration, length, paired, significance
+from rb_core.stats.intervals import Z95
+from rb_core.stats.item_outcomes import Floats, ItemOutcomes
 
 LEAST, MOST = 2, 4
 
@@ -151,7 +151,7 @@ class _Model:
         """The subset's value by the result file, or else the mean of its credits where that is the subset's score."""
         if found := self.result.subsets.get(name):
             return found
-        if self.items is None or self.spec.metric_of(name) == "ties":
+        if self.items is None or not self.spec.metric_of(name).averages_credits:
             return Estimate(value=None)
         earned = self.items.credits[(self.items.subsets == name) & ~np.isnan(self.items.credits)]
         return Estimate(value=float(earned.mean()) if len(earned) else None)
@@ -177,7 +177,7 @@ class _Pair:
 
     a: _Model
     b: _Model
-    found: paired.Comparison | None
+    found: paired.PairedComparison | None
     sections: tuple[str, ...] = ()
 
 
@@ -204,11 +204,11 @@ def _pairs(models: Sequence[_Model], spec: BenchmarkSpec) -> list[_Pair]:
     return shown
 
 
-def _paired(a: _Model, b: _Model, spec: BenchmarkSpec) -> paired.Comparison | None:
+def _paired(a: _Model, b: _Model, spec: BenchmarkSpec) -> paired.PairedComparison | None:
     """The paired comparison; None where there are no outcomes, or none of the same examples."""
     if a.items is None or b.items is None or not np.isin(a.items.example_ids, b.items.example_ids).any():
         return None
-    found = paired.compare(a.items, b.items, spec)
+    found = paired.compare_models(a.items, b.items, spec)
     return found if found.common else None
 
 
@@ -244,7 +244,7 @@ def _row(
 ) -> dict[str, Any]:
     """A row as JSON. p is adjusted over the row's differences (Holm 1979); better: who is shown to be, if anybody."""
     known = [cell.p for cell in cells if cell.p is not None]
-    adjusted = iter(rank_intervals.holm(known))
+    adjusted = iter(significance.holm(known))
     found = []
     for cell in cells:
         p = None if cell.p is None else float(next(adjusted))
@@ -290,7 +290,7 @@ def _subset_cell(pair: _Pair, name: str, spec: BenchmarkSpec) -> _Cell:
     found = pair.found.subsets[name]
     # McNemar's test is about examples that are right or wrong. Other scores than accuracies are not made of these, nor
     # are accuracies in which a tie earned a share: there it may even be the other model that is right more often.
-    by_counts = spec.metric_of(name) == "accuracy" and not found.shares
+    by_counts = spec.metric_of(name).is_accuracy and not found.has_partial_credit
     p = found.mcnemar if by_counts else _normal_p(found.difference)
     return _Cell(pair, found.difference, p, _agreement(found))
 
@@ -318,7 +318,7 @@ def _normal_p(difference: Estimate) -> float | None:
     return 2 * NormalDist().cdf(-abs(difference.value) / difference.stderr)
 
 
-def _agreement(found: paired.Difference) -> dict[str, Any]:
+def _agreement(found: paired.PairedDifference) -> dict[str, Any]:
     return {
         "both": found.both,
         "only_a": found.only_a,
@@ -350,7 +350,7 @@ def _pair(pair: _Pair, cell: Mapping[str, Any], count: int) -> dict[str, Any]:
     if found:
         names = ("both", "only_a", "only_b", "neither")
         agreement = {name: sum(getattr(each, name) for each in found.subsets.values()) for name in names}
-        agreement["p"] = paired.mcnemar_mid_p(agreement["only_a"], agreement["only_b"])
+        agreement["p"] = significance.mcnemar_mid_p(agreement["only_a"], agreement["only_b"])
     return {
         "a": pair.a.name,
         "b": pair.b.name,
@@ -419,7 +419,7 @@ def _score_views(model: _Model) -> dict[str, Any]:
     margins = None if items is None or items.margins is None else items.margins[np.isfinite(items.margins)]
     if margins is None or not len(margins):
         margins = None
-    sure = None if margins is None or kind in NO_LOG_ODDS else calibration.calibration(margins)
+    sure = None if margins is None or kind in NO_LOG_ODDS else calibration.measure_calibration(margins)
     lengths = length.accuracy_by_length(items, model.spec) if items else {}
     return {
         "model": model.name,

@@ -21,9 +21,10 @@ from rb_core.leaderboard.board import Board, BoardRow, build_board, group_by_ben
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
 from rb_core.results.storage import read_results
+from rb_core.stats.composition import outcomes_match_sections
 from rb_core.stats.intervals import Z95
-from rb_core.stats.item_outcomes import ItemOutcomes, from_scores, items_path, read_items
-from rb_core.stats.paired import agrees
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.outcome_files import items_path, outcomes_of_scores, read_items
 from rb_core.stats.rank_intervals import Standing, rank_intervals
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class ResultsStore:
                 log.warning("published outcomes left out: %s", error)
                 by_benchmark[benchmark] = {}
         outcomes, spec = by_benchmark[benchmark].get(model), BENCHMARKS.get(benchmark)
-        if outcomes is None or spec is None or not agrees(outcomes, spec, sections):
+        if outcomes is None or spec is None or not outcomes_match_sections(outcomes, spec, sections):
             return None
         return outcomes
 
@@ -130,7 +131,7 @@ def read_outcomes(path: Path, sha256: str, state: FileState) -> ItemOutcomes:
     """
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise ScoreTableError(f"{path}: is not the score file that its result was computed from")
-    return from_scores(path)
+    return outcomes_of_scores(path)
 
 
 def with_rank_intervals(board: Board, find_outcomes: FindOutcomes, spec: BenchmarkSpec | None = None) -> Board:
@@ -144,7 +145,7 @@ def with_rank_intervals(board: Board, find_outcomes: FindOutcomes, spec: Benchma
     standings = []
     for row in board.ranked():
         outcomes = find_outcomes(board.id, row.model)
-        if outcomes is not None and not agrees(outcomes, spec, row.sections):
+        if outcomes is not None and not outcomes_match_sections(outcomes, spec, row.sections):
             outcomes = None
         standings.append(Standing(row.model, _with_stderr(row), frozenset(row.sections), outcomes))
     intervals = iter(rank_intervals(standings, spec))

@@ -1,15 +1,13 @@
-"""The score table, one row a completion: the border between the GPU and the statistics.
+"""The score table, one row per completion: the border between the GPU and the statistics.
 
-A run appends to a journal, one line a batch and one part a process, and what a killed run has written stands. When
-every batch is there the journal becomes one parquet file, whose metadata says how it came about, so that every
-published number can be derived again from this file alone.
+One parquet file, whose metadata describes the run, so that every published number can be recomputed from it alone.
 """
 
 from __future__ import annotations
 
 import io
-import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +15,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rb_core.errors import ScoreTableError
-from rb_core.files import METADATA, write_table
+from rb_core.benchmarks.custom import spec_from_json
+from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.benchmarks.spec import BenchmarkSpec
+from rb_core.errors import DataError, ScoreTableError
+from rb_core.files import read_table, write_table
 
 SCHEMA = pa.schema(
     [
@@ -34,20 +35,16 @@ SCHEMA = pa.schema(
         pa.field("reason", pa.string(), nullable=False),
     ]
 )
-
-
 COLUMNS = SCHEMA.names
-
-
 MAX_ROWS = 20_000_000
 
 
 class Score(NamedTuple):
-    """What a scorer says of one completion: a float32 value, NaN when unscored, then with a reason.
+    """A scorer's output for one completion: a float32 value, NaN when unscored, then with a reason.
 
-    num_tokens: the length of what was scored (words and punctuation marks where no tokenizer is involved);
-    truncated: prompt tokens were dropped to fit the maximum length; num_completion_tokens: tokens of the completion,
-    the template's closing tokens included, for length-normalised variants.
+    num_tokens: length of the scored text (words and punctuation marks where no tokenizer is involved); truncated:
+    prompt tokens were dropped to fit the maximum length; num_completion_tokens: tokens of the completion, the
+    template's closing tokens included, for length-normalised variants.
     """
 
     value: float
@@ -64,50 +61,49 @@ class Score(NamedTuple):
 
 
 def write_scores(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> str:
-    """Write the score table with its metadata; returns the file's SHA-256."""
+    """Write a score table with its metadata; returns the file's SHA-256."""
     return write_table(path, frame, SCHEMA, metadata)
 
 
 def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The score table and its metadata.
-
-    Raises ScoreTableError when the file is missing, is no parquet, lacks a column, or was not written by this package.
-    """
-    try:
-        with path.open("rb") as file:  # one file: a folder would be read as a dataset
-            # On one thread: a process that ends right after a read with several is sometimes aborted.
-            table = pq.read_table(file, use_threads=False, pre_buffer=False)
-        missing = [name for name in COLUMNS if name not in table.column_names]
-    except FileNotFoundError:
-        raise ScoreTableError(f"{path}: no such score file") from None
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ScoreTableError(f"{path}: not a readable parquet file: {error}") from error
-    if missing:
-        raise ScoreTableError(f"{path}: not a score table: it lacks the columns {', '.join(missing)}")
-    stored = (table.schema.metadata or {}).get(METADATA)
-    if stored is None:
-        raise ScoreTableError(f"{path}: says nothing of its benchmark and model; it was not written by this package")
-    try:
-        table = table.select(COLUMNS).cast(SCHEMA)
-    except (pa.ArrowException, ValueError) as error:
-        raise ScoreTableError(f"{path}: a column is not of its type: {error}") from error
-    try:
-        about = json.loads(stored)
-    except ValueError as error:
-        raise ScoreTableError(f"{path}: its description of the run is not readable: {error}") from error
-    if not isinstance(about, dict):
-        raise ScoreTableError(f"{path}: its description of the run is not an object")
-    return table.to_pandas(), about
+    """Return a score table and its metadata. Raises ScoreTableError when the file is missing or not a score file."""
+    table, metadata = read_table(path, "score file", SCHEMA)
+    return table.to_pandas(), metadata
 
 
 def check_score_file(content: bytes, name: str) -> None:
-    """Check, without decoding its rows, that a score file's content is one. Raises ScoreTableError, naming it."""
+    """Raise ScoreTableError, naming the file, unless content is a score file; its rows are not decoded."""
     try:
-        about = pq.read_metadata(io.BytesIO(content))
-        schema = about.schema.to_arrow_schema()
+        metadata = pq.read_metadata(io.BytesIO(content))
+        schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ScoreTableError(f"{name}: not a readable parquet file: {error}") from error
     if missing := [column for column in COLUMNS if column not in schema.names]:
-        raise ScoreTableError(f"{name}: not a score table: it lacks the columns {', '.join(missing)}")
-    if about.num_rows > MAX_ROWS:
-        raise ScoreTableError(f"{name}: {about.num_rows} rows; no benchmark has more than {MAX_ROWS} completions")
+        raise ScoreTableError(f"{name}: not a score file: it lacks the columns {', '.join(missing)}")
+    if metadata.num_rows > MAX_ROWS:
+        raise ScoreTableError(f"{name}: {metadata.num_rows} rows; no benchmark has more than {MAX_ROWS} completions")
+
+
+def check_rows(frame: pd.DataFrame, path: Path) -> None:
+    """Raise ScoreTableError unless each example has its completions in order, at least one chosen and one rejected."""
+    examples = frame.groupby("example_id", sort=False)
+    if len(gaps := frame["example_id"][frame["completion"] != examples.cumcount()]):
+        raise ScoreTableError(f"{path}: example {gaps.iloc[0]!r} lacks a completion, or has one twice")
+    chosen = examples["is_chosen"].agg(["any", "all"])
+    for kind, lacking in (("chosen", ~chosen["any"]), ("rejected", chosen["all"])):
+        if lacking.any():
+            raise ScoreTableError(f"{path}: example {lacking.idxmax()!r} has no {kind} completion")
+
+
+def spec_of_scores(benchmark: str, metadata: Mapping[str, Any], frame: pd.DataFrame, path: Path) -> BenchmarkSpec:
+    """Return the spec of a score table's benchmark: a registered one, or the record in the table's metadata.
+
+    Raises ScoreTableError when there is neither, and for subsets that the benchmark does not have.
+    """
+    try:
+        spec = BENCHMARKS.get(benchmark) or spec_from_json(metadata.get("record") or {})
+    except DataError as error:
+        raise ScoreTableError(f"{path}: benchmark {benchmark} is unknown, and {error}") from error
+    if unknown := sorted(set(frame["subset"]) - spec.subset_names):
+        raise ScoreTableError(f"{path}: {spec.id} has no subset {', '.join(unknown)}")
+    return spec

@@ -29,7 +29,8 @@ from rb_core.leaderboard.store import FindOutcomes, with_rank_intervals
 from rb_core.results.schema import Result, parse_result
 from rb_core.space.html import render
 from rb_core.space.results_source import ResultsFolder, ResultsSource
-from rb_core.stats.item_outcomes import ItemOutcomes, from_scores
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.outcome_files import outcomes_of_scores
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class HubFiles:
             with TemporaryDirectory() as folder:
                 file = Path(folder, "scores.parquet")
                 file.write_bytes(content)
-                return from_scores(file)
+                return outcomes_of_scores(file)
 
         return self._get(path, commit, read)
 

@@ -2,41 +2,45 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.results.estimate import Estimate
-from rb_core.stats.intervals import Measure, bootstrap, wilson
-from rb_core.stats.item_outcomes import ItemOutcomes
-from rb_core.stats.paired import _estimate
+from rb_core.stats.intervals import bootstrap, bootstrap_estimate, wilson_estimate
+from rb_core.stats.item_outcomes import Flags, ItemOutcomes
+from rb_core.stats.metrics.base import Measure
 
 LENGTHS: Mapping[str, int] = {"chosen longer": 1, "chosen shorter": -1, "same length": 0}
 
 
-def accuracy_by_length(found: ItemOutcomes, spec: BenchmarkSpec, seed: int = 0) -> dict[str, Estimate]:
-    """Mean credit where the chosen completions are longer than the rejected, shorter, and as long; Ties left out.
+def rows_by_length(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, Flags]:
+    """Return a mask of the examples of each length class, of subsets whose score is the mean credit.
 
-    A model that prefers long answers has the first above the second. Empty where lengths are not known.
+    Empty when lengths are not known.
     """
-    if found.longer is None:
+    if outcomes.longer is None:
         return {}
-    pairs = np.array([spec.metric_of(name) != "ties" for name in found.subsets.tolist()], dtype=bool)
+    names, codes = np.unique(outcomes.subsets, return_inverse=True)
+    averaged = np.array([spec.metric_of(name).averages_credits for name in names.tolist()], dtype=bool)[codes]
+    return {label: averaged & (outcomes.longer == sign) for label, sign in LENGTHS.items()}
+
+
+def accuracy_by_length(outcomes: ItemOutcomes, spec: BenchmarkSpec, seed: int = 0) -> dict[str, Estimate]:
+    """Return the mean credit where the chosen completions are longer, shorter, and as long as the rejected ones.
+
+    A model that prefers long answers has a higher first than second value. Empty when lengths are not known.
+    """
     estimates = {}
-    for label, sign in LENGTHS.items():
-        rows = found.take(pairs & (found.longer == sign) & ~np.isnan(found.credits))
+    for label, mask in rows_by_length(outcomes, spec).items():
+        rows = outcomes.take(mask & outcomes.scored)
         if not len(rows):
             continue
-        whole = bool(np.isin(rows.credits, (0.0, 1.0)).all()) and len(set(rows.groups.tolist())) == len(rows)
-        measure = Measure(rows.credits, tuple(rows.groups.tolist()))
-        if whole:
-            low, high = wilson(measure.mean, len(rows))
-            spread = math.sqrt(measure.mean * (1 - measure.mean) / len(rows))
-            estimates[label] = Estimate(
-                value=measure.mean, stderr=spread, low=low, high=high, method="wilson", scored=len(rows)
-            )
+        measure = Measure(rows.credits, rows.groups)
+        if np.isin(rows.credits, (0.0, 1.0)).all() and measure.independent:
+            estimates[label] = wilson_estimate(measure.mean, len(rows), scored=len(rows))
         else:
-            estimates[label] = _estimate(measure.mean, bootstrap({label: measure}, seed)[label], len(rows))
+            draws = bootstrap({label: measure}, seed)[label]
+            estimates[label] = bootstrap_estimate(measure.mean, draws, len(rows))
     return estimates

@@ -8,24 +8,34 @@ from typing import NamedTuple
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.results.estimate import Estimate
-from rb_core.stats.intervals import Z95, wilson
-from rb_core.stats.summary import Metrics
-
-# Intervals from numbers of examples alone
+from rb_core.stats.intervals import Z95, wilson, wilson_estimate
+from rb_core.stats.summary import Summary
 
 
-def section_estimate(spec: BenchmarkSpec, section: Section, value: float, known: Mapping[str, float]) -> Estimate:
-    """A published section. Its variance: weights squared x p(1 - p) / n, with the subsets' own p where all are known,
-    else the section's. A Ties question is one trial with both its versions."""
+def subset_estimate(spec: BenchmarkSpec, name: str, value: float) -> Estimate:
+    """Return a published subset score with its interval; without one when the subset's size is not known."""
+    section = spec.section_of(name)
+    if section is not None and not section.metric.averages_credits:  # not a share of examples
+        return section_estimate(spec, section, value, {})
+    size = subset_size(spec, name)
+    return Estimate(value=value) if size is None else wilson_estimate(value, size)
+
+
+def section_estimate(spec: BenchmarkSpec, section: Section, value: float, subsets: Mapping[str, float]) -> Estimate:
+    """Return a published section score with its interval; without one when a subset's size is not known.
+
+    Its variance is the sum of weight^2 p (1 - p) / n over the subsets, with their own p when `subsets` has all of
+    them, else with the section's. n counts independent trials: a Ties question is one, with both its versions.
+    """
     total = sum(section.weights.values())
-    trials = 2 if section.metric == "ties" else 1
     variance = 0.0
     for name, weight in section.weights.items():
         size = subset_size(spec, name)
         if size is None:
             return Estimate(value=value)
-        p = known[name] if section.weights.keys() <= known.keys() else value
-        variance += (weight / total) ** 2 * max(p * (1 - p), 0.0) / (size / trials)
+        p = subsets[name] if section.weights.keys() <= subsets.keys() else value
+        trials = size / section.metric.examples_per_trial
+        variance += (weight / total) ** 2 * max(p * (1 - p), 0.0) / trials
     if variance == 0.0:
         return Estimate(value=value)
     share = min(max(value, 0.0), 1.0)
@@ -34,7 +44,7 @@ def section_estimate(spec: BenchmarkSpec, section: Section, value: float, known:
 
 
 def headline_estimate(spec: BenchmarkSpec, value: float, sections: Mapping[str, Estimate]) -> Estimate:
-    """The published headline; its variance from the sections', taken as independent."""
+    """Return a published headline with its interval; its variance is the sections', taken as independent."""
     weights = {s.name: s.headline_weight for s in spec.sections if s.name in sections}
     errors = [sections[name].stderr for name in weights]
     total = sum(weights.values())
@@ -45,17 +55,13 @@ def headline_estimate(spec: BenchmarkSpec, value: float, sections: Mapping[str, 
     return Estimate(value=value, stderr=half / Z95, low=value - half, high=value + half, method="binomial")
 
 
-def accuracy_estimate(value: float, size: int | None) -> Estimate:
-    """A published accuracy over `size` pairs, with Wilson's interval; without one where the size is not known."""
-    if size is None:
-        return Estimate(value=value)
-    low, high = wilson(value, size)
-    stderr = math.sqrt(value * (1 - value) / size)
-    return Estimate(value=value, stderr=stderr, low=low, high=high, method="wilson")
+def subset_size(spec: BenchmarkSpec, subset: str) -> int | None:
+    """Return the number of examples that a subset is published with; None when not known."""
+    return next(s.count for s in spec.subsets if s.name == subset)
 
 
-class Estimates(NamedTuple):
-    """The part of a result that accuracies alone can give."""
+class PublishedEstimates(NamedTuple):
+    """The numbers of a result that accuracies alone can give."""
 
     headline: Estimate | None
     sections: dict[str, Estimate]
@@ -63,48 +69,39 @@ class Estimates(NamedTuple):
     absent: dict[str, str]
 
 
-def estimates_from(spec: BenchmarkSpec, accuracies: Mapping[str, float], computed: Metrics | None = None) -> Estimates:
-    """Sections and headline by the benchmark's record from accuracies of subsets, with intervals as above.
+def estimates_from_accuracies(
+    spec: BenchmarkSpec, accuracies: Mapping[str, float], computed: Summary | None = None
+) -> PublishedEstimates:
+    """Return sections and headline by the benchmark's spec from accuracies of subsets.
 
-    computed: what is known from scores of the other subsets; it stands, and is completed by the accuracies.
+    computed: estimates from scores of the other subsets, which the accuracies complete.
     """
-    known = dict(computed.subsets) if computed else {}
-    known |= {name: subset_estimate(spec, name, value) for name, value in accuracies.items()}
-    values = {name: estimate.value for name, estimate in known.items() if estimate.value is not None}
+    subsets = dict(computed.subsets) if computed else {}
+    subsets |= {name: subset_estimate(spec, name, value) for name, value in accuracies.items()}
+    values = {name: estimate.value for name, estimate in subsets.items() if estimate.value is not None}
     sections = dict(computed.sections) if computed else {}
     absent = {}
     for section in spec.sections:
         if section.name in sections:
             continue
-        if lacking := [name for name in section.weights if name not in values]:
-            absent[section.name] = f"no scores and no accuracy of {', '.join(lacking)}"
+        if missing := [name for name in section.weights if name not in values]:
+            absent[section.name] = f"no scores and no accuracy of {', '.join(missing)}"
         else:
-            total = sum(section.weights.values())
-            mean = sum(weight * values[name] for name, weight in section.weights.items()) / total
-            sections[section.name] = section_estimate(spec, section, mean, values)
-    ordered = {s.name: sections[s.name] for s in spec.sections if s.name in sections}
+            value = _weighted_mean(section.weights, values)
+            sections[section.name] = section_estimate(spec, section, value, values)
+    sections = {s.name: sections[s.name] for s in spec.sections if s.name in sections}
+    section_values = {name: e.value for name, e in sections.items() if e.value is not None}
     headline = computed.headline if computed else None
-    if without := [s.name for s in spec.sections if s.required and _value(ordered, s.name) is None]:
-        absent["headline"] = f"without {', '.join(without)}"
-    elif computed is None or len(ordered) > len(computed.sections):
-        weights = {s.name: s.headline_weight for s in spec.sections if _value(ordered, s.name) is not None}
-        mean = sum(weight * (_value(ordered, name) or 0.0) for name, weight in weights.items()) / sum(weights.values())
-        headline = headline_estimate(spec, mean, {name: ordered[name] for name in weights})
-    return Estimates(headline, ordered, {s.name: known[s.name] for s in spec.subsets if s.name in known}, absent)
+    if missing := [s.name for s in spec.sections if s.required and s.name not in section_values]:
+        absent["headline"] = f"without {', '.join(missing)}"
+    elif computed is None or len(sections) > len(computed.sections):
+        weights = {s.name: s.headline_weight for s in spec.sections if s.name in section_values}
+        value = _weighted_mean(weights, section_values)
+        headline = headline_estimate(spec, value, {name: sections[name] for name in weights})
+    return PublishedEstimates(
+        headline, sections, {s.name: subsets[s.name] for s in spec.subsets if s.name in subsets}, absent
+    )
 
 
-def _value(estimates: Mapping[str, Estimate], name: str) -> float | None:
-    return estimates[name].value if name in estimates else None
-
-
-def subset_estimate(spec: BenchmarkSpec, name: str, value: float) -> Estimate:
-    """A published score of a subset: an accuracy, or the Ties composite."""
-    section = spec.section_of(name)
-    if section is not None and section.metric == "ties":  # the composite is no share of examples
-        return section_estimate(spec, section, value, {})
-    return accuracy_estimate(value, subset_size(spec, name))
-
-
-def subset_size(spec: BenchmarkSpec, subset: str) -> int | None:
-    """The number of examples that a subset of the record is published with; None where unknown."""
-    return next(s.count for s in spec.subsets if s.name == subset)
+def _weighted_mean(weights: Mapping[str, float], values: Mapping[str, float]) -> float:
+    return sum(weight * values[name] for name, weight in weights.items()) / sum(weights.values())

@@ -1,4 +1,4 @@
-"""Rank intervals of a whole board."""
+"""Rank intervals of all models on a board."""
 
 from __future__ import annotations
 
@@ -11,32 +11,25 @@ from scipy.stats import norm
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.results.estimate import Estimate
-from rb_core.stats.intervals import Combination, Floats
-from rb_core.stats.item_outcomes import ItemOutcomes, Strings
-from rb_core.stats.paired import ALPHA, Flags, _composed, _Parts, _parts
+from rb_core.stats.composition import Composition, compose
+from rb_core.stats.intervals import group_codes, group_strata
+from rb_core.stats.item_outcomes import Codes, Flags, Floats, ItemOutcomes
+from rb_core.stats.metrics.base import Combination
+from rb_core.stats.significance import ALPHA, holm
 
 RankIntervalMethod = Literal["items", "intervals"]
 
 
-RankInterval = tuple[int, int, RankIntervalMethod]
+class RankInterval(NamedTuple):
+    """Best and worst rank that are not ruled out, and what they were computed from."""
 
-
-# A whole board
-
-
-def holm(p_values: Sequence[float] | Floats) -> Floats:
-    """Adjusted p-values, in the same order (Holm 1979): significant at a level where at most the level, for any number
-    of them at once."""
-    p = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted
+    best: int
+    worst: int
+    method: RankIntervalMethod
 
 
 class Standing(NamedTuple):
-    """A ranked model: its headline as shown, the sections that it is made of, and its outcomes where they are known."""
+    """A ranked model: its headline as shown, the sections it is composed of, and its item outcomes where known."""
 
     model: str
     headline: Estimate
@@ -47,23 +40,22 @@ class Standing(NamedTuple):
 def rank_intervals(
     standings: Sequence[Standing], spec: BenchmarkSpec, alpha: float = ALPHA
 ) -> list[RankInterval | None]:
-    """For each model its best and worst rank: 1 + the models significantly better, all less those significantly worse.
+    """Return each model's rank interval: from 1 + (models significantly better) to n - (models significantly worse).
 
-    The family is every pair of the board, by Holm's correction, so that with probability 1 - alpha all ranges hold at
-    once. A pair is a z-test of the difference of the headlines. Where the outcomes of both are known ("items"), its
-    standard error is the one that the paired bootstrap over groups tends to, in closed form: the smallest of thousands
-    of p-values are far below what replicates can tell, and nothing depends on a seed. What a headline has beyond the
-    outcomes (Prior Sets) adds its own variance. Otherwise ("intervals") it comes from the two standard errors, which
-    forgets that both models had the same examples and so finds less. Models without an error get None, and narrow no
-    other range.
+    All pairs of the board are one family under Holm's correction, so that with probability 1 - alpha all intervals hold
+    at once. A pair is a z test of the difference of the headlines. When the outcomes of both are known ("items"), its
+    standard error is the limit of the paired bootstrap over groups, in closed form: replicates cannot resolve the
+    smallest of thousands of p values, and nothing depends on a seed. Sections beyond the outcomes (Prior Sets) add
+    their own variance. Otherwise ("intervals") the variance is the sum of both models', which ignores that they had the
+    same examples and so finds less. A model without a standard error gets None, and narrows no other interval.
     """
     values = np.array([np.nan if s.headline.value is None else s.headline.value for s in standings])
-    covered, variances = _pair_variances(standings, spec)
+    by_items, variances = pair_variances(standings, spec)
     n = len(standings)
-    known = ~np.isnan(variances.diagonal()) & ~np.isnan(values)
+    has_error = ~np.isnan(variances.diagonal()) & ~np.isnan(values)
     first, second = np.triu_indices(n, 1)
-    kept = known[first] & known[second]
-    first, second = first[kept], second[kept]
+    tested = has_error[first] & has_error[second]
+    first, second = first[tested], second[tested]
     difference, variance = values[first] - values[second], variances[first, second]
     with np.errstate(divide="ignore", invalid="ignore"):
         z = np.where(variance > 0, np.abs(difference) / np.sqrt(variance), 0.0)
@@ -73,19 +65,23 @@ def rank_intervals(
         np.add.at(better, loser[significant & rows], 1)
         np.add.at(worse, winner[significant & rows], 1)
     return [
-        (1 + int(better[i]), n - int(worse[i]), "items" if covered[i] else "intervals") if known[i] else None
+        RankInterval(1 + int(better[i]), n - int(worse[i]), "items" if by_items[i] else "intervals")
+        if has_error[i]
+        else None
         for i in range(n)
     ]
 
 
-def _pair_variances(standings: Sequence[Standing], spec: BenchmarkSpec) -> tuple[Flags, Floats]:
-    """Whose outcomes are known; and the (models, models) variances of the differences of headlines, each model's own
-    on the diagonal, NaN where not known."""
-    influence, covered, whole = _influences(standings, spec)
+def pair_variances(standings: Sequence[Standing], spec: BenchmarkSpec) -> tuple[Flags, Floats]:
+    """Return which models have outcomes, and the (models, models) variances of the differences of headlines.
+
+    The diagonal holds each model's own variance; NaN where not known.
+    """
+    influence, covered, complete = _influences(standings, spec)
     explained = (influence**2).sum(axis=1)
     stated = np.array([np.nan if s.headline.stderr is None else s.headline.stderr**2 for s in standings])
-    stated = np.where(np.isnan(stated) & whole, explained, stated)
-    rest = np.where(whole, 0.0, np.maximum(stated - explained, 0.0))
+    stated = np.where(np.isnan(stated) & complete, explained, stated)
+    rest = np.where(complete, 0.0, np.maximum(stated - explained, 0.0))
     products = influence @ influence.T
     paired = explained[:, None] + explained[None, :] - 2 * products + rest[:, None] + rest[None, :]
     variances = np.where(covered[:, None] & covered[None, :], np.maximum(paired, 0.0), stated[:, None] + stated)
@@ -95,67 +91,65 @@ def _pair_variances(standings: Sequence[Standing], spec: BenchmarkSpec) -> tuple
 
 
 def _influences(standings: Sequence[Standing], spec: BenchmarkSpec) -> tuple[Floats, Flags, Flags]:
-    """(models, groups): what each group of examples adds to a headline beyond its mean; and for each model whether its
-    outcomes make up some of its headline, and whether the whole.
+    """Return (models, groups) deviations, and for each model whether outcomes give some, or all, of its headline.
 
-    The sum of squares of a row is the variance of a stratified bootstrap over groups, for means in first order.
+    A deviation is what a group of examples adds to a headline beyond its mean. The sum of squares of a row is the
+    variance of a stratified bootstrap over groups, to first order for means.
     """
-    groups = _common_groups([s.outcomes for s in standings if s.outcomes is not None])
-    index: dict[str, int] = {}
-    touched: dict[int, set[str]] = {}
-    entries: list[tuple[int, list[int], Floats]] = []
-    covered: Flags = np.zeros(len(standings), dtype=np.bool_)
-    whole: Flags = np.zeros(len(standings), dtype=np.bool_)
+    groups_of = _known_groups([s.outcomes for s in standings if s.outcomes is not None])
+    covered, complete = np.zeros((2, len(standings)), dtype=np.bool_)
+    entries: list[tuple[int, str, Floats]] = []
+    groups = []
     for number, standing in enumerate(standings):
         if standing.outcomes is None:
             continue
-        found = replace(standing.outcomes, groups=groups[id(standing.outcomes)])
-        parts = _parts(found, spec)
-        weights, whole[number] = _headline_weights(standing, parts, spec)
-        covered[number] = bool(weights)
-        for name, weight in weights.items():
-            measure = parts.measures[name]
-            rows = [index.setdefault(group, len(index)) for group in measure.groups]
-            for row in set(rows):
-                touched.setdefault(row, set()).add(name)
-            share = np.nan_to_num(measure.values - measure.mean) * weight / max(1, measure.scored)
-            entries.append((number, rows, share))
-    influence = np.zeros((len(standings), len(index)))
-    for number, rows, share in entries:
-        influence[number] += np.bincount(rows, weights=share, minlength=len(index))
-    return _centred(influence, touched), covered, whole
+        composition = compose(_with_groups(standing.outcomes, groups_of), spec)
+        coefficients, complete[number] = _headline_coefficients(standing, composition, spec)
+        covered[number] = bool(coefficients)
+        for name, coefficient in coefficients.items():
+            measure = composition.measures[name]
+            deviations = np.nan_to_num(measure.values - measure.mean) * coefficient / max(1, measure.scored)
+            entries.append((number, name, deviations))
+            groups.append(measure.groups)
+    if not entries:
+        return np.zeros((len(standings), 0)), covered, complete
+    codes, num_groups = group_codes(groups)
+    influence = np.zeros((len(standings), num_groups))
+    codes_by_measure: dict[str, list[Codes]] = {}
+    for (number, name, deviations), rows in zip(entries, codes, strict=True):
+        influence[number] += np.bincount(rows, weights=deviations, minlength=num_groups)
+        codes_by_measure.setdefault(name, []).append(rows)
+    # The bootstrap draws within strata, so that each stratum's mean adds no variance.
+    for members in group_strata([np.concatenate(rows) for rows in codes_by_measure.values()], num_groups):
+        influence[:, members] -= influence[:, members].mean(axis=1, keepdims=True)
+    return influence, covered, complete
 
 
-def _headline_weights(standing: Standing, parts: _Parts, spec: BenchmarkSpec) -> tuple[Combination, bool]:
-    """The weights in the headline of the measures that outcomes give, and whether these are the whole headline."""
-    sections, _ = _composed(parts.combinations, spec)
-    made_of = [s for s in spec.sections if s.name in standing.sections]
-    total = sum(s.headline_weight for s in made_of)
+def _headline_coefficients(
+    standing: Standing, composition: Composition, spec: BenchmarkSpec
+) -> tuple[Combination, bool]:
+    """Return the coefficients in the headline of the measures in the outcomes, and whether they are all of it."""
+    sections = [s for s in spec.sections if s.name in standing.sections]
+    total = sum(s.headline_weight for s in sections)
     combined: dict[str, float] = {}
-    for section in made_of:
-        for name, weight in sections.get(section.name, {}).items():
-            combined[name] = combined.get(name, 0.0) + weight * section.headline_weight / total
-    return combined, bool(made_of) and all(s.name in sections for s in made_of)
+    for section in sections:
+        for name, coefficient in composition.sections.get(section.name, {}).items():
+            combined[name] = combined.get(name, 0.0) + coefficient * section.headline_weight / total
+    return combined, bool(sections) and all(s.name in composition.sections for s in sections)
 
 
-def _common_groups(found: Sequence[ItemOutcomes]) -> dict[int, Strings]:
-    """For each of them (by id()) the groups of its examples, from any that knows the prompts."""
-    known: dict[str, str] = {}
-    for each in found:
-        if each.prompts_known:
-            for example, group in zip(each.example_ids.tolist(), each.groups.tolist(), strict=True):
-                known.setdefault(example, group)
-    if not known:
-        return {id(each): each.groups for each in found}
-    return {id(each): np.array([known.get(i, i) for i in each.example_ids.tolist()], dtype=np.str_) for each in found}
+def _known_groups(outcomes: Sequence[ItemOutcomes]) -> dict[str, str]:
+    """Return the group of each example, from outcomes whose prompts are known."""
+    groups: dict[str, str] = {}
+    for item_outcomes in outcomes:
+        if item_outcomes.prompts_known:
+            for example, group in zip(item_outcomes.example_ids.tolist(), item_outcomes.groups.tolist(), strict=True):
+                groups.setdefault(example, group)
+    return groups
 
 
-def _centred(influence: Floats, touched: Mapping[int, set[str]]) -> Floats:
-    """Less the mean of each stratum: groups that add to the same measures, which the bootstrap draws by themselves."""
-    strata: dict[frozenset[str], list[int]] = {}
-    for row in range(influence.shape[1]):
-        strata.setdefault(frozenset(touched[row]), []).append(row)
-    centred = influence.copy()
-    for members in strata.values():
-        centred[:, members] -= centred[:, members].mean(axis=1, keepdims=True)
-    return centred
+def _with_groups(outcomes: ItemOutcomes, groups_of: Mapping[str, str]) -> ItemOutcomes:
+    if not groups_of:
+        return outcomes
+    groups = [groups_of.get(example, example) for example in outcomes.example_ids.tolist()]
+    return replace(outcomes, groups=np.array(groups, dtype=np.str_))

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
-from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, Method
-from rb_core.stats.intervals import Combination, Floats, Measure, bootstrap, compose, wilson
-from rb_core.stats.metrics import TIES_WEIGHTS, Outcome, credit_measure, outcomes, ties_measures, wins_matrix
+from rb_core.results.estimate import Counts, Estimate, Margins, Matrix
+from rb_core.stats.composition import Composition, compose, weighted_mean
+from rb_core.stats.intervals import Estimator, bootstrap
+from rb_core.stats.item_outcomes import Flags, Floats, ItemOutcomes
+from rb_core.stats.length import LENGTHS, rows_by_length
+from rb_core.stats.metrics.base import Measure
+from rb_core.stats.outcome_files import outcomes_of_table
+
+MARGIN_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+Cells = Mapping[str, Mapping[tuple[int, int], Measure]]  # subset -> (row, column) -> wins
 
 
-class Metrics(NamedTuple):
-    """Everything a score table says about a model on a benchmark."""
+class Summary(NamedTuple):
+    """All numbers of a result that a score table gives."""
 
     headline: Estimate | None
     sections: dict[str, Estimate]
@@ -29,203 +35,98 @@ class Metrics(NamedTuple):
     counts: Counts
 
 
-@dataclass(frozen=True)
-class Estimator:
-    """Turns combinations of measures into estimates, all from the same bootstrap draws."""
+def summarize(scores: pd.DataFrame, spec: BenchmarkSpec, seed: int = 0) -> Summary:
+    """Compute every estimate of a score table by the benchmark's spec. `seed` fixes the bootstrap's draws."""
+    outcomes = outcomes_of_table(scores, spec)
+    composition = compose(outcomes, spec)
+    cells = _style_cells(outcomes, spec)
+    cell_measures = {_cell(name, cell): m for name, matrix in cells.items() for cell, m in matrix.items()}
+    by_length = rows_by_length(outcomes, spec)
+    by_length = {label: rows for label, rows in by_length.items() if LENGTHS[label] and rows.any()}
+    length_measures = {
+        label: Measure(outcomes.credits[rows], outcomes.groups[rows], is_proportion=True)
+        for label, rows in by_length.items()
+    }
+    # Lengths have a bootstrap of their own: strata that split a subset by length would hold fixed what the subset's
+    # interval is about.
+    draws = {**bootstrap({**composition.measures, **cell_measures}, seed), **bootstrap(length_measures, seed)}
+    estimator = Estimator(outcomes, {**composition.measures, **cell_measures, **length_measures}, draws)
 
-    measures: Mapping[str, Measure]
-    draws: Mapping[str, Floats]
+    def rows_of(sections: Sequence[Section]) -> Flags:
+        return np.isin(outcomes.subsets, [name for section in sections for name in section.weights])
 
-    def __call__(self, combination: Combination, *, examples: Sequence[Outcome]) -> Estimate:
-        """The weighted sum of means, with counts over `examples`."""
-        scored = sum(e.scored for e in examples)
-        parts = [(self.measures[name], weight) for name, weight in combination.items()]
-        value = sum(weight * measure.mean for measure, weight in parts)
-        stderr, low, high, method = self._interval(combination, value)
-        return Estimate(
-            value=number_or_none(value),
-            stderr=number_or_none(stderr),
-            low=number_or_none(low),
-            high=number_or_none(high),
-            method=method,
-            scored=scored,
-            unscored=len(examples) - scored,
-            ties=sum(e.tied for e in examples),
-            floor=sum(weight * measure.bound(measure.lowest) for measure, weight in parts),
-            ceiling=sum(weight * measure.bound(1.0) for measure, weight in parts),
-        )
-
-    def _interval(self, combination: Combination, value: float) -> tuple[float, float, float, Method]:
-        if math.isnan(value):
-            return math.nan, math.nan, math.nan, "none"
-        first = self.measures[next(iter(combination))]
-        if len(combination) == 1 and first.simple:
-            n = first.scored
-            spread = float(np.nanstd(first.values, ddof=1)) if n > 1 else math.nan
-            return spread / math.sqrt(n), *wilson(value, n), "wilson"
-        draws = sum((weight * self.draws[name] for name, weight in combination.items()), np.zeros(()))
-        draws = draws[~np.isnan(draws)]
-        if len(draws) < 2:
-            return math.nan, math.nan, math.nan, "none"
-        low, high = np.percentile(draws, (2.5, 97.5))
-        return float(draws.std(ddof=1)), float(low), float(high), "bootstrap"
-
-
-def number_or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
-# The whole
-
-
-def compute(scores: pd.DataFrame, spec: BenchmarkSpec, seed: int = 0) -> Metrics:
-    """Every estimate of a score table by the benchmark's record. `seed` fixes the bootstrap's draws."""
-    found = outcomes(scores, spec)
-    by_subset: dict[str, list[Outcome]] = {s.name: [] for s in spec.subsets}
-    for outcome in found:
-        by_subset[outcome.subset].append(outcome)
-    by_subset = {name: examples for name, examples in by_subset.items() if examples}
-    measures, combinations = _subset_measures(by_subset, spec)
-    present, absent = _present(by_subset, spec, combinations)
-    cells = _cell_measures(by_subset, spec)
-    length = _length_measures(found, spec)
-    # The strata of one bootstrap follow from its measures. Lengths get their own: strata that split a subset by length
-    # would hold fixed what the subset's interval is about.
-    draws = {**bootstrap({**measures, **cells}, seed), **bootstrap(length, seed)}
-    estimator = Estimator({**measures, **cells, **length}, draws)
-    sections = {section.name: compose(section.weights, combinations) for section in present}
-    headline = None
-    if "headline" not in absent:
-        weights = {section.name: section.headline_weight for section in present}
-        counted = [e for section in present for name in section.weights for e in by_subset[name]]
-        headline = estimator(compose(weights, sections), examples=counted)
-    members = {s.name: [e for name in s.weights for e in by_subset[name]] for s in present}
-    return Metrics(
-        headline=headline,
-        sections={name: estimator(c, examples=members[name]) for name, c in sections.items()},
-        subsets={name: estimator(c, examples=by_subset[name]) for name, c in combinations.items()},
-        absent=absent,
-        length={
-            name: estimator({name: 1.0}, examples=_of_length(found, spec, sign))
-            for name, sign in _LENGTHS.items()
-            if name in length
-        },
-        matrices=_matrices(estimator, present, by_subset, spec, complete="headline" not in absent),
-        margins=_margins(found),
-        counts=_counts(scores, found),
+    present = [section for section in spec.sections if section.name in composition.sections]
+    with_matrix = [section for section in present if section.weights.keys() <= cells.keys()]
+    blocks = {section.name: [section] for section in with_matrix}
+    if with_matrix and composition.headline is not None:
+        blocks["All"] = with_matrix
+    return Summary(
+        headline=None if composition.headline is None else estimator.estimate(composition.headline, rows_of(present)),
+        sections={s.name: estimator.estimate(composition.sections[s.name], rows_of([s])) for s in present},
+        subsets={name: estimator.estimate(c, outcomes.subsets == name) for name, c in composition.subsets.items()},
+        absent=_absent(composition, outcomes, spec),
+        length={label: estimator.estimate({label: 1.0}, rows) for label, rows in by_length.items()},
+        matrices={name: _matrix(estimator, block, rows_of(block), spec.style_levels) for name, block in blocks.items()},
+        margins=_margins(outcomes),
+        counts=_counts(scores, outcomes),
     )
 
 
-def subset_values(scores: pd.DataFrame, spec: BenchmarkSpec) -> dict[str, float]:
-    """The subsets' scores alone, without intervals; NaN where nothing was scored."""
-    by_subset: dict[str, list[Outcome]] = {}
-    for outcome in outcomes(scores, spec):
-        by_subset.setdefault(outcome.subset, []).append(outcome)
-    measures, combinations = _subset_measures(by_subset, spec)
-    return {
-        name: sum(weight * measures[part].mean for part, weight in combination.items())
-        for name, combination in combinations.items()
-    }
+def subset_scores(scores: pd.DataFrame, spec: BenchmarkSpec) -> dict[str, float]:
+    """Return the scores of a score table's subsets without intervals; NaN when nothing was scored."""
+    composition = compose(outcomes_of_table(scores, spec), spec)
+    return {name: composition.value(combination) for name, combination in composition.subsets.items()}
 
 
-def _subset_measures(
-    by_subset: Mapping[str, list[Outcome]], spec: BenchmarkSpec
-) -> tuple[dict[str, Measure], dict[str, Combination]]:
-    measures: dict[str, Measure] = {}
-    combinations: dict[str, Combination] = {}
-    for name, examples in by_subset.items():
-        metric = spec.metric_of(name)
-        if metric == "ties":
-            parts = {f"{name}/{part}": measure for part, measure in ties_measures(examples).items()}
-            if any(len(measure.values) == 0 for measure in parts.values()):
-                continue  # one of the two versions is not in the data: there is no composite
-            measures |= parts
-            combinations[name] = {f"{name}/{part}": weight for part, weight in TIES_WEIGHTS.items()}
-        else:
-            measures[name] = credit_measure(examples, simple=metric == "accuracy")
-            combinations[name] = {name: 1.0}
-    return measures, combinations
-
-
-def _present(
-    by_subset: Mapping[str, list[Outcome]], spec: BenchmarkSpec, combinations: Mapping[str, Combination]
-) -> tuple[list[Section], dict[str, str]]:
-    """The sections whose every subset has a score, and why the others, and the headline, are absent."""
-    present, absent = [], {}
+def _absent(composition: Composition, outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, str]:
+    """Return why sections, and the headline, have no score."""
+    absent = {}
+    with_examples = set(outcomes.subsets.tolist())
     for section in spec.sections:
-        if missing := [name for name in section.weights if name not in by_subset]:
+        if missing := [name for name in section.weights if name not in with_examples]:
             absent[section.name] = f"no examples of {', '.join(missing)}"
-        elif incomplete := [name for name in section.weights if name not in combinations]:
-            absent[section.name] = f"{', '.join(incomplete)} lacks the ref or the tied versions"
-        else:
-            present.append(section)
+        elif incomplete := [name for name in section.weights if name not in composition.subsets]:
+            absent[section.name] = f"{', '.join(incomplete)} {section.metric.incomplete}"
     if required := [s.name for s in spec.sections if s.required and s.name in absent]:
         absent["headline"] = f"without {', '.join(required)}"
-    return present, absent
+    return absent
 
 
-_LENGTHS = {"chosen longer": 1, "chosen shorter": -1}
+# Matrices
 
 
-def _of_length(found: Sequence[Outcome], spec: BenchmarkSpec, sign: int) -> list[Outcome]:
-    return [e for e in found if e.longer == sign and spec.metric_of(e.subset) != "ties"]
+def _style_cells(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> Cells:
+    by_subset = {}
+    for subset in spec.subsets:
+        rows = outcomes.subsets == subset.name
+        cells = spec.metric_of(subset.name).style_cells(outcomes.take(rows), spec.tie_credit) if rows.any() else {}
+        if cells:
+            by_subset[subset.name] = cells
+    return by_subset
 
 
-def _length_measures(found: Sequence[Outcome], spec: BenchmarkSpec) -> dict[str, Measure]:
-    """Accuracy where the chosen completions are longer, and where they are shorter: a model that counts words shows."""
-    return {
-        name: credit_measure(examples) for name, sign in _LENGTHS.items() if (examples := _of_length(found, spec, sign))
-    }
-
-
-def _cell_measures(by_subset: Mapping[str, list[Outcome]], spec: BenchmarkSpec) -> dict[str, Measure]:
-    measures: dict[str, Measure] = {}
-    size = range(len(spec.style_levels))
-    for name, examples in by_subset.items():
-        if spec.metric_of(name) != "matrix":
-            continue
-        wins = np.stack([wins_matrix(e.chosen, e.rejected, spec.tie_credit) for e in examples])
-        groups = tuple(e.group for e in examples)
-        measures |= {_cell(name, i, j): Measure(wins[:, i, j], groups) for i in size for j in size}
-    return measures
-
-
-def _cell(subset: str, i: int, j: int) -> str:
-    return f"{subset}/{i}>{j}"
-
-
-def _matrices(
-    estimator: Estimator,
-    present: Sequence[Section],
-    by_subset: Mapping[str, list[Outcome]],
-    spec: BenchmarkSpec,
-    *,
-    complete: bool,
-) -> dict[str, Matrix]:
-    """The matrix of each section and, where every section is there, their mean under "All"."""
-    sections = [s for s in present if s.metric == "matrix"]
-    blocks = {s.name: [s] for s in sections}
-    if sections and complete:
-        blocks["All"] = sections
-    return {name: _matrix(estimator, block, by_subset, spec) for name, block in blocks.items()}
+def _cell(subset: str, cell: tuple[int, int]) -> str:
+    return f"{subset}/{cell[0]}>{cell[1]}"
 
 
 def _matrix(
-    estimator: Estimator, block: Sequence[Section], by_subset: Mapping[str, list[Outcome]], spec: BenchmarkSpec
+    estimator: Estimator,
+    sections: Sequence[Section],
+    rows: Flags,
+    levels: tuple[str, ...],
 ) -> Matrix:
-    size = range(len(spec.style_levels))
-    examples = [e for section in block for name in section.weights for e in by_subset[name]]
+    size = range(len(levels))
 
-    def mean_of(places: Sequence[tuple[int, int]]) -> Estimate:
+    def mean_of(cells: Sequence[tuple[int, int]]) -> Estimate:
         parts = {}
-        for section in block:
-            cells = {n: {_cell(n, i, j): 1.0 / len(places) for i, j in places} for n in section.weights}
-            parts[section.name] = compose(section.weights, cells)
-        weights = {section.name: section.headline_weight for section in block}
-        return estimator(compose(weights, parts), examples=examples)
+        for section in sections:
+            subsets = {name: {_cell(name, cell): 1.0 / len(cells) for cell in cells} for name in section.weights}
+            parts[section.name] = weighted_mean(section.weights, subsets)
+        weights = {section.name: section.headline_weight for section in sections}
+        return estimator.estimate(weighted_mean(weights, parts), rows)
 
     return Matrix(
-        levels=spec.style_levels,
+        levels=levels,
         cells=tuple(tuple(mean_of([(i, j)]) for j in size) for i in size),
         easy=mean_of([(i, j) for i in size for j in size if i > j]),
         normal=mean_of([(i, i) for i in size]),
@@ -233,24 +134,30 @@ def _matrix(
     )
 
 
-def _margins(found: Sequence[Outcome]) -> Margins | None:
-    margins = np.array([e.margin for e in found if e.scored])
+# Margins and counts
+
+
+def _margins(outcomes: ItemOutcomes) -> Margins | None:
+    margins: Floats = np.empty(0) if outcomes.margins is None else outcomes.margins[outcomes.scored]
     if not len(margins):
         return None
-    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
-    quantiles = {f"{level:g}": float(q) for level, q in zip(levels, np.quantile(margins, levels), strict=True)}
-    return Margins(mean=float(margins.mean()), std=float(margins.std()), quantiles=quantiles)
+    quantiles = np.quantile(margins, MARGIN_QUANTILES)
+    return Margins(
+        mean=float(margins.mean()),
+        std=float(margins.std()),
+        quantiles={f"{level:g}": float(q) for level, q in zip(MARGIN_QUANTILES, quantiles, strict=True)},
+    )
 
 
-def _counts(scores: pd.DataFrame, found: Sequence[Outcome]) -> Counts:
-    scored = sum(e.scored for e in found)
+def _counts(scores: pd.DataFrame, outcomes: ItemOutcomes) -> Counts:
+    scored = int(outcomes.scored.sum())
     missing = scores[scores["score"].isna()]
     return Counts(
-        examples=len(found),
+        examples=len(outcomes),
         completions=len(scores),
         scored=scored,
-        unscored=len(found) - scored,
-        ties=sum(e.tied for e in found),
+        unscored=len(outcomes) - scored,
+        ties=0 if outcomes.tied is None else int(outcomes.tied.sum()),
         unscored_completions=len(missing),
         truncated_completions=int(scores["truncated"].sum()),
         reasons={str(reason): int(n) for reason, n in missing["reason"].value_counts().sort_index().items()},

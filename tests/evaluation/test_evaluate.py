@@ -31,7 +31,7 @@ from rb_core.scorers.base import Batch, split_words
 from rb_core.scorers.baseline import BaselineScorer
 from rb_core.scorers.function import BATCH, FunctionScorer
 from rb_core.scorers.load import load_scorer
-from rb_core.stats.summary import compute
+from rb_core.stats.summary import summarize
 from tests.paths import ROOT
 
 # threads of a small model that wait for each other take minutes where other programs want the same cores
@@ -327,7 +327,7 @@ def test_the_seed_changes_order_and_not_the_numbers(starter: Benchmark, tmp_path
     )
     assert {k: e.value for k, e in first.subsets.items()} == {k: e.value for k, e in second.subsets.items()}
     frame, _ = read_scores(tmp_path / "0/scores/starter/baseline/longest.parquet")
-    assert compute(frame, starter.spec, seed=0).headline == first.headline
+    assert summarize(frame, starter.spec, seed=0).headline == first.headline
 
 
 # ---- along a completion

@@ -11,7 +11,7 @@ from rb_core.errors import DataError, ResultError
 from rb_core.evaluation import evaluate
 from rb_core.importers import published_tables
 from rb_core.results.storage import read_result
-from rb_core.stats.item_outcomes import read_items
+from rb_core.stats.outcome_files import read_items
 from tests.cli.command_line import rb
 
 V1 = """model,model_type,score,chat,chat_hard,safety,reasoning,prior_sets,retrieved_timestamp,source

@@ -21,7 +21,7 @@ from rb_core.results.schema import Result
 from rb_core.results.score_table import read_scores
 from rb_core.results.storage import read_result
 from rb_core.scorers.function import FunctionScorer
-from rb_core.stats.metrics import TIES_WEIGHTS
+from rb_core.stats.metrics.ties import TIES_WEIGHTS
 from tests.fakes.hub_server import COMMIT, hub
 from tests.paths import ROOT
 

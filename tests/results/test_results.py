@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -269,5 +270,5 @@ def test_a_recorded_command_keeps_no_secret_of_an_address(
     typed: str, kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """User, password and query of an address are left out, everything else stays as it was typed."""
-    monkeypatch.setattr(schema.sys, "argv", ["rb", "evaluate", "--base-url", typed])
+    monkeypatch.setattr(sys, "argv", ["rb", "evaluate", "--base-url", typed])
     assert provenance.command_line() == f"rb evaluate --base-url {kept}"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.example import CompletionSet, Conversation, Example, Message, blind, completion_order
 from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.spec import Benchmark, TieCredit
+from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ModelError
 from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.evaluation.score import score_completion_sets
@@ -25,6 +25,7 @@ from rb_core.scorers.base import Plan, split_words
 from rb_core.scorers.baseline import BASELINES, BaselineScorer
 from rb_core.scorers.function import BATCH, NOT_FINITE, FunctionScorer
 from rb_core.scorers.load import load_scorer
+from rb_core.stats.metrics.base import TieCredit
 
 ASK: Conversation = (Message(role="user", content="What is the capital of France?"),)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

@@ -14,7 +14,7 @@ from rb_core.space.about.tab import about_html
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.labels import JUDGE_SHARES
 from rb_core.stats.intervals import REPLICATES
-from rb_core.stats.metrics import TIES_WEIGHTS
+from rb_core.stats.metrics.ties import TIES_WEIGHTS
 from tests.space.conftest import OpenPage, compact
 
 

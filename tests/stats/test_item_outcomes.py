@@ -17,9 +17,9 @@ from rb_core.results.schema import Result
 from rb_core.results.score_table import read_scores, write_scores
 from rb_core.results.storage import read_results
 from rb_core.scorers.baseline import BaselineScorer
-from rb_core.stats import metrics
-from rb_core.stats.item_outcomes import ItemOutcomes, from_scores, read_items, write_items
-from rb_core.stats.paired import section_values
+from rb_core.stats.composition import section_scores
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.outcome_files import outcomes_of_scores, read_items, write_items
 from tests.paths import BUNDLED
 
 ITEMS = BUNDLED / "items" / "rewardbench.parquet"
@@ -40,26 +40,12 @@ def results() -> dict[tuple[str, str], Result]:
 @pytest.mark.parametrize("path", SCORES, ids=lambda path: path.stem)
 def test_a_score_table_gives_its_results_sections(path: Path, results: dict[tuple[str, str], Result]) -> None:
     """The outcomes of every bundled run give each section of its result again, the Ties composite included."""
-    found = from_scores(path)
+    found = outcomes_of_scores(path)
     result = results["starter", found.model]
-    given = section_values(found, BENCHMARKS["starter"])
+    given = section_scores(found, BENCHMARKS["starter"])
     assert given.keys() == result.sections.keys()
     for name, value in given.items():
         assert value == pytest.approx(result.sections[name].value, abs=1e-12)
-
-
-def test_a_score_table_gives_what_metrics_make_of_it() -> None:
-    """Ids, subsets, groups, credits, margins, lengths and spreads are those of the metrics, in the table's order."""
-    path = SCORES[-1]
-    found = from_scores(path)
-    expected = metrics.outcomes(read_scores(path)[0], BENCHMARKS["starter"])
-    assert found.margins is not None
-    assert found.longer is not None
-    assert found.spreads is not None
-    assert len(found) == len(expected) == 162
-    rows = zip(found.example_ids, found.subsets, found.groups, found.credits, found.margins, found.longer, strict=True)
-    assert [tuple(row) for row in rows] == [(*tuple(each)[:5], each.longer) for each in expected]
-    assert found.spreads.tolist() == [max(e.chosen) - min(e.chosen) for e in expected]
 
 
 def test_unscored_examples_and_unknown_lengths(tmp_path: Path) -> None:
@@ -70,7 +56,7 @@ def test_unscored_examples_and_unknown_lengths(tmp_path: Path) -> None:
     frame.loc[0, "reason"] = "too long"
     frame["num_tokens"] = 0
     write_scores(tmp_path / "t.parquet", frame, about)
-    found = from_scores(tmp_path / "t.parquet")
+    found = outcomes_of_scores(tmp_path / "t.parquet")
     assert found.margins is not None
     assert np.isnan(found.credits[0])
     assert np.isnan(found.margins[0])
@@ -84,7 +70,7 @@ def test_a_table_that_lacks_a_completion_is_refused(tmp_path: Path) -> None:
     keep = ~((frame["example_id"] == frame["example_id"][0]) & ~frame["is_chosen"])
     write_scores(tmp_path / "t.parquet", frame[keep], about)
     with pytest.raises(ScoreTableError, match="has no rejected completion"):
-        from_scores(tmp_path / "t.parquet")
+        outcomes_of_scores(tmp_path / "t.parquet")
 
 
 def test_a_benchmark_of_ones_own_brings_its_record(tmp_path: Path) -> None:
@@ -94,7 +80,7 @@ def test_a_benchmark_of_ones_own_brings_its_record(tmp_path: Path) -> None:
     done = evaluate.evaluate_scorer(
         BaselineScorer("longest"), "baseline/longest", load_benchmark(str(data)), out=tmp_path
     )
-    found = from_scores(tmp_path / done.result.scores_path())
+    found = outcomes_of_scores(tmp_path / done.result.scores_path())
     assert found.credits.tolist() == [1.0, 0.0]
     assert len(set(found.groups.tolist())) == 1
     assert found.prompts_known
@@ -169,12 +155,12 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, columns: dict[str, list[
     if len(columns) > 2 or columns.get("example_id") != ["x"] or columns["subset"] == [None]:
         table = table.replace_schema_metadata({"rewardbench": '{"benchmark": "b", "source": "s"}'})
     pq.write_table(table, tmp_path / "bad.parquet")
-    with pytest.raises(DataError, match=r"bad\.parquet: no file of item outcomes"):
+    with pytest.raises(DataError, match=r"bad\.parquet: not a file of item outcomes"):
         read_items(tmp_path / "bad.parquet")
 
 
 def test_text_is_no_file_of_outcomes(tmp_path: Path) -> None:
     """A file that is no parquet is the same error."""
     (tmp_path / "bad.parquet").write_text("nonsense")
-    with pytest.raises(DataError, match="no file of item outcomes"):
+    with pytest.raises(DataError, match="not a file of item outcomes"):
         read_items(tmp_path / "bad.parquet")

@@ -20,11 +20,14 @@ from rb_core.errors import DataError
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
 from rb_core.results.storage import read_results
-from rb_core.stats.calibration import calibration
-from rb_core.stats.item_outcomes import ItemOutcomes, from_scores, read_items
+from rb_core.stats.calibration import measure_calibration
+from rb_core.stats.composition import section_scores
+from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.length import accuracy_by_length
-from rb_core.stats.paired import Comparison, align, compare, mcnemar_mid_p, section_values
-from rb_core.stats.rank_intervals import RankInterval, Standing, holm, rank_intervals
+from rb_core.stats.outcome_files import outcomes_of_scores, read_items
+from rb_core.stats.paired import PairedComparison, align, compare_models
+from rb_core.stats.rank_intervals import RankInterval, Standing, pair_variances, rank_intervals
+from rb_core.stats.significance import holm, mcnemar_mid_p
 from tests.paths import BUNDLED
 
 V1, STARTER = BENCHMARKS["rewardbench"], BENCHMARKS["starter"]
@@ -43,7 +46,7 @@ def items() -> dict[str, ItemOutcomes]:
 
 @pytest.fixture(scope="module")
 def runs() -> dict[str, ItemOutcomes]:
-    found = [from_scores(path) for path in sorted((BUNDLED / "scores" / "starter").rglob("*.parquet"))]
+    found = [outcomes_of_scores(path) for path in sorted((BUNDLED / "scores" / "starter").rglob("*.parquet"))]
     return {each.model: each for each in found}
 
 
@@ -92,7 +95,7 @@ def test_what_cannot_be_paired_is_an_error() -> None:
     """Outcomes of two benchmarks, and ids that mean different examples, are errors that say so."""
     with pytest.raises(DataError, match="nothing to pair"):
         align(made("a", [1]), made("b", [1], benchmark="other"))
-    with pytest.raises(DataError, match="example e1 is of different subsets"):
+    with pytest.raises(DataError, match="example e1 is in different subsets"):
         align(made("a", [1, 1], subsets=["s", "s"]), made("b", [1, 1], subsets=["s", "t"]))
 
 
@@ -127,11 +130,11 @@ def test_holm_is_the_textbooks() -> None:
 
 
 @pytest.fixture(scope="module")
-def pair(runs: dict[str, ItemOutcomes]) -> Comparison:
-    return compare(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
+def pair(runs: dict[str, ItemOutcomes]) -> PairedComparison:
+    return compare_models(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
 
 
-def test_differences_are_those_of_the_results(pair: Comparison, results: dict[tuple[str, str], Result]) -> None:
+def test_differences_are_those_of_the_results(pair: PairedComparison, results: dict[tuple[str, str], Result]) -> None:
     """Headline, sections and subsets differ by what the two results differ, the Ties composite included."""
     a, b = results["starter", pair.a], results["starter", pair.b]
     assert pair.difference is not None
@@ -149,11 +152,11 @@ def test_differences_are_those_of_the_results(pair: Comparison, results: dict[tu
     assert (pair.common, pair.left_out) == (162, 0)
 
 
-def test_a_comparison_is_the_same_each_time_and_mirrored(runs: dict[str, ItemOutcomes], pair: Comparison) -> None:
+def test_a_comparison_is_the_same_each_time_and_mirrored(runs: dict[str, ItemOutcomes], pair: PairedComparison) -> None:
     """The same seed gives the same numbers; exchanging the models changes signs and counts only."""
-    again = compare(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
+    again = compare_models(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
     assert again == pair
-    other = compare(runs["baseline/longest"], runs["builtin/tiny-rm"], STARTER)
+    other = compare_models(runs["baseline/longest"], runs["builtin/tiny-rm"], STARTER)
     assert other.p == pair.p
     assert other.difference is not None
     assert pair.difference is not None
@@ -163,7 +166,7 @@ def test_a_comparison_is_the_same_each_time_and_mirrored(runs: dict[str, ItemOut
 
 def test_a_model_is_no_better_than_itself(runs: dict[str, ItemOutcomes]) -> None:
     """Compared with itself: no difference, p of 1, and no interval, since no draw of examples would show one."""
-    found = compare(runs["builtin/tiny-rm"], runs["builtin/tiny-rm"], STARTER)
+    found = compare_models(runs["builtin/tiny-rm"], runs["builtin/tiny-rm"], STARTER)
     assert found.p == 1.0
     assert found.difference == Estimate(value=0.0, scored=162)
 
@@ -172,11 +175,11 @@ def test_unscored_and_missing_examples_are_left_out_and_counted() -> None:
     """Only examples that both scored are compared; a required section without any leaves no headline."""
     a = made("a", [1, 1, math.nan, 0], ids=["p", "q", "r", "s"])
     b = made("b", [0, math.nan, 1, 0, 1], ids=["p", "q", "r", "s", "t"])
-    found = compare(a, b, PLAIN)
+    found = compare_models(a, b, PLAIN)
     assert (found.common, found.left_out) == (2, 5)
     assert found.difference is not None
     assert found.difference.value == 0.5
-    nothing = compare(a, made("b", [1], ids=["other"]), PLAIN)
+    nothing = compare_models(a, made("b", [1], ids=["other"]), PLAIN)
     assert (nothing.difference, nothing.p, nothing.common, nothing.sections) == (None, None, 0, {})
 
 
@@ -185,8 +188,8 @@ def test_examples_of_one_prompt_are_resampled_together() -> None:
     rng = np.random.default_rng(1)
     a, b = (rng.integers(0, 2, 60).astype(float) for _ in "ab")
     groups = [f"g{n}" for n in range(60) for _ in range(10)]
-    single = compare(made("a", a.tolist()), made("b", b.tolist()), PLAIN)
-    copied = compare(made("a", a.repeat(10).tolist(), groups=groups), made("b", b.repeat(10).tolist()), PLAIN)
+    single = compare_models(made("a", a.tolist()), made("b", b.tolist()), PLAIN)
+    copied = compare_models(made("a", a.repeat(10).tolist(), groups=groups), made("b", b.repeat(10).tolist()), PLAIN)
     assert single.difference is not None
     assert copied.difference is not None
     assert copied.difference.value == pytest.approx(single.difference.value)
@@ -198,7 +201,7 @@ def test_pairing_takes_out_what_is_hard_for_both() -> None:
     base = np.tile([1.0, 0.0], 200)
     better = base.copy()
     better[1:21:2] = 1.0
-    found = compare(made("better", better.tolist()), made("base", base.tolist()), PLAIN)
+    found = compare_models(made("better", better.tolist()), made("base", base.tolist()), PLAIN)
     assert found.difference is not None
     assert found.difference.stderr is not None
     assert found.difference.stderr < 0.3 * math.sqrt(2 * 0.25 / 400)
@@ -283,8 +286,6 @@ def test_ranges_are_quick(results: dict[tuple[str, str], Result], items: dict[st
 @pytest.mark.parametrize("clustered", [False, True])
 def test_the_error_in_closed_form_is_the_bootstraps(runs: dict[str, ItemOutcomes], clustered: bool) -> None:
     """The standard error behind the ranges is the paired bootstrap's within 6%, with shared prompts and Ties too."""
-    from rb_core.stats.rank_intervals import _pair_variances
-
     names = ["builtin/tiny-rm", "baseline/longest", "baseline/random"]
     found = [runs[name] for name in names]
     if clustered:  # every two neighbours share a prompt, but for Ties, whose two versions do already
@@ -293,10 +294,10 @@ def test_the_error_in_closed_form_is_the_bootstraps(runs: dict[str, ItemOutcomes
         groups[plain[1::2]] = groups[plain[: len(plain) - len(plain) % 2 : 2]]
         found = [replace(each, groups=groups) for each in found]
     sections = frozenset(s.name for s in STARTER.sections)
-    _, variances = _pair_variances([Standing(e.model, Estimate(value=0.5), sections, e) for e in found], STARTER)
+    _, variances = pair_variances([Standing(e.model, Estimate(value=0.5), sections, e) for e in found], STARTER)
     for i, a in enumerate(found):
         for j, b in enumerate(found[:i]):
-            drawn = compare(a, b, STARTER, replicates=4000).difference
+            drawn = compare_models(a, b, STARTER, replicates=4000).difference
             assert drawn is not None
             assert math.sqrt(variances[i, j]) == pytest.approx(drawn.stderr, rel=0.06)
 
@@ -375,8 +376,8 @@ def rates(repetitions: int, seed: int) -> tuple[float, float, float]:
     truth = float(EASE.mean() - (EASE**1.5).mean())
     for _ in range(repetitions):
         a, b, c = simulated(rng, (1.0, 1.0, 1.5))
-        equal = compare(a, b, SIMULATED, seed=int(rng.integers(2**32)), replicates=400)
-        unequal = compare(a, c, SIMULATED, seed=int(rng.integers(2**32)), replicates=400).difference
+        equal = compare_models(a, b, SIMULATED, seed=int(rng.integers(2**32)), replicates=400)
+        unequal = compare_models(a, c, SIMULATED, seed=int(rng.integers(2**32)), replicates=400).difference
         assert equal.p is not None
         assert unequal is not None
         assert unequal.low is not None
@@ -413,7 +414,7 @@ def test_a_board_of_equal_models_is_left_open() -> None:
     for _ in range(400):
         found = []
         for each in simulated(rng, [1.0] * 8):
-            values = section_values(each, SIMULATED)
+            values = section_scores(each, SIMULATED)
             headline = (values["S"] + 0.5 * values["T"]) / 1.5
             found.append(Standing(each.model, Estimate(value=headline, stderr=0.03), frozenset(values), each))
         for method in narrowed:
@@ -431,7 +432,7 @@ def test_margins_that_are_log_odds_are_calibrated() -> None:
     rng = np.random.default_rng(4)
     size = np.abs(rng.normal(0, 2, 40_000))
     margins = np.where(rng.random(40_000) < 1 / (1 + np.exp(-size)), size, -size)
-    true, sure = calibration(margins), calibration(3 * margins)
+    true, sure = measure_calibration(margins), measure_calibration(3 * margins)
     assert true is not None
     assert sure is not None
     assert true.ece < 0.01
@@ -444,7 +445,7 @@ def test_margins_that_are_log_odds_are_calibrated() -> None:
 
 def test_calibration_is_what_it_is_by_hand() -> None:
     """Four margins, one of them unscored, in two bins."""
-    found = calibration(np.array([0.0, math.log(9), -math.log(9), math.nan]), bins=2)
+    found = measure_calibration(np.array([0.0, math.log(9), -math.log(9), math.nan]), bins=2)
     assert found is not None
     assert [(b.start, b.end, b.examples) for b in found.bins] == [(0.5, 0.75, 1), (0.75, 1.0, 2)]
     assert [b.confidence for b in found.bins] == pytest.approx([0.5, 0.9])
@@ -452,12 +453,12 @@ def test_calibration_is_what_it_is_by_hand() -> None:
     assert found.ece == pytest.approx(2 / 3 * 0.4)
     assert found.brier == pytest.approx((0.25 + 0.01 + 0.81) / 3)
     assert found.examples == 3
-    assert calibration(np.array([math.nan])) is None
+    assert measure_calibration(np.array([math.nan])) is None
 
 
 def test_a_margin_beyond_floats_is_in_the_last_bin() -> None:
     """A margin of which the probability is 1 in floating point counts like any other."""
-    found = calibration(np.array([1e6, -1e6]))
+    found = measure_calibration(np.array([1e6, -1e6]))
     assert found is not None
     assert [(b.examples, b.accuracy) for b in found.bins] == [(2, 0.5)]
     assert (found.ece, found.brier) == (0.5, 0.5)

@@ -19,7 +19,7 @@ from rb_core.scorers.judge.report import JudgedRun
 from rb_core.scorers.judge.scorer import JudgeScorer, QueryStream
 from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.types import JudgeRecord
-from rb_core.stats.intervals import Floats
+from rb_core.stats.item_outcomes import Floats
 
 
 class PanelScorer(Scorer):

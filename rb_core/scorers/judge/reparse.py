@@ -14,7 +14,7 @@ from rb_core.errors import ScoreTableError
 from rb_core.results.judge_records import JudgeRef
 from rb_core.results.paths import result_path, scores_path, transcript_path
 from rb_core.results.schema import BenchmarkRef, ModelRef, from_json
-from rb_core.results.score_table import read_scores, write_scores
+from rb_core.results.score_table import check_rows, read_scores, spec_of_scores, write_scores
 from rb_core.results.storage import check_free
 from rb_core.scorers.judge.panel import combine_reasons, combine_scores
 from rb_core.scorers.judge.parsing import PARSER_VERSION
@@ -22,7 +22,6 @@ from rb_core.scorers.judge.protocols import with_verdict
 from rb_core.scorers.judge.report import Accounting, compute_judging, score_cells
 from rb_core.scorers.judge.transcript import read_transcript, write_transcript
 from rb_core.scorers.judge.types import JudgeRecord
-from rb_core.stats.item_outcomes import check_rows, spec_of
 
 
 class Reparsed(NamedTuple):
@@ -67,7 +66,7 @@ def reparse_transcript(path: Path) -> Reparsed:
     check_rows(scores, scores_file)
     if scores_metadata.get("run") != metadata.get("run"):
         raise ScoreTableError(f"{path}: not of the run that {scores_file} is of")
-    spec = spec_of(benchmark, scores_metadata, scores, scores_file)
+    spec = spec_of_scores(benchmark, scores_metadata, scores, scores_file)
     try:
         records = [with_verdict(record, structured=judge.structured) for record in records]
         scores = _score_table(records, scores, judge, spec)
@@ -88,7 +87,7 @@ def _score_table(
     for example, rows in scores.groupby("example_id", sort=False):
         cells = [(str(example), int(completion)) for completion in rows["completion"]]
         table = np.array([[by_cell[cell][0] for cell in cells] for by_cell in cells_by_judge])
-        graded = spec.metric_of(str(rows["subset"].iloc[0])) == "ties"
+        graded = spec.metric_of(str(rows["subset"].iloc[0])).needs_ratings
         combined = combine_scores(judge.vote or "mean", graded, table) if judge.panel else table[0]
         values += combined.tolist()
         reasons += combine_reasons(combined, [[by_cell[cell][1] for by_cell in cells_by_judge] for cell in cells])

@@ -92,7 +92,7 @@ class JudgedRun(RunTranscript):
 def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:
     """Raise ModelError if an option does not apply to the benchmark, or listwise cannot be asked about an example."""
     first, spec = judge.judges[0], benchmark.spec
-    rates = first.mode == "ratings" or any(section.metric == "ties" for section in spec.sections)
+    rates = first.mode == "ratings" or any(section.metric.needs_ratings for section in spec.sections)
     if first.config.expected and not rates:
         raise ModelError(f"--expected applies to ratings: --mode {first.mode} rates nothing in {spec.id}")
     if first.config.structured and first.mode == "logprob" and not rates:
@@ -101,7 +101,7 @@ def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:
         return
     for example in benchmark.examples:
         count = len(example.completions)
-        if spec.metric_of(example.subset) != "ties" and (example.num_chosen > 1 or count > len(LETTERS)):
+        if not spec.metric_of(example.subset).needs_ratings and (example.num_chosen > 1 or count > len(LETTERS)):
             what = f"{count} completions" if count > len(LETTERS) else f"{example.num_chosen} chosen completions"
             raise ModelError(
                 f"--mode listwise finds the best of at most {len(LETTERS)} completions, and example {example.id} of "

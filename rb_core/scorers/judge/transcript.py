@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rb_core.errors import ScoreTableError
-from rb_core.files import METADATA, check_same_run, close_journal, open_journal, whole_lines, write_table
+from rb_core.files import check_same_run, close_journal, open_journal, read_table, whole_lines, write_table
 from rb_core.scorers.judge.types import SERVER_ERROR, JudgeRecord, Reply, Token
 
 SCHEMA = pa.schema(
@@ -195,18 +195,11 @@ def write_transcript(path: Path, records: Iterable[JudgeRecord], metadata: dict[
 
 def read_transcript(path: Path) -> tuple[list[JudgeRecord], dict[str, Any]]:
     """Return the records and the description of the run. Raises ScoreTableError for a file that is not a transcript."""
+    table, metadata = read_table(path, "transcript", SCHEMA)
     try:
-        with path.open("rb") as file:  # on one thread: see read_scores
-            table = pq.read_table(file, use_threads=False, pre_buffer=False)
-        metadata = json.loads((table.schema.metadata or {})[METADATA])
-        records = [record_from_row(row) for row in table.select(SCHEMA.names).cast(SCHEMA).to_pylist()]
-    except FileNotFoundError:
-        raise ScoreTableError(f"{path}: no such transcript") from None
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise ScoreTableError(f"{path}: not a transcript of a judge: {error}") from error
-    if not isinstance(metadata, dict):
-        raise ScoreTableError(f"{path}: its description of the run is not an object")
-    return records, metadata
+        return [record_from_row(row) for row in table.to_pylist()], metadata
+    except (KeyError, TypeError, ValueError) as error:
+        raise ScoreTableError(f"{path}: not a transcript: {error}") from error
 
 
 def is_transcript(path: Path) -> bool:

@@ -23,8 +23,8 @@ from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.labels import JUDGE_SHARES
 from rb_core.space.results_source import ResultsSource
 from rb_core.stats.intervals import REPLICATES
-from rb_core.stats.metrics import TIES_WEIGHTS
-from rb_core.stats.paired import ALPHA
+from rb_core.stats.metrics.ties import TIES_WEIGHTS
+from rb_core.stats.significance import ALPHA
 
 CITATION = re.compile(r"(?P<author>.+?) et al\. (?P<year>\d{4}), (?P<title>.+), arXiv:(?P<number>\d{4}\.\d{5})")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.try_a_pair.result import PairResult
-from rb_core.stats.intervals import Floats
+from rb_core.stats.item_outcomes import Floats
 
 
 class MarginPercentile(NamedTuple):

@@ -1,0 +1,77 @@
+"""Compose scores of subsets, sections and the headline from means of item outcomes.
+
+Every score is a weighted sum of means: a metric composes a subset's score, a section weighs subsets, the headline
+weighs sections. One bootstrap over prompts draws all means, so that every score has its interval from the same draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rb_core.benchmarks.spec import BenchmarkSpec
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.metrics.base import Combination, Measure
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The means that a benchmark's scores are composed of, and the combination that gives each score."""
+
+    measures: Mapping[str, Measure]
+    subsets: Mapping[str, Combination]
+    sections: Mapping[str, Combination]
+    headline: Combination | None
+
+    def value(self, combination: Combination) -> float:
+        """Return a weighted sum of means; NaN when nothing was scored."""
+        return sum(weight * self.measures[name].mean for name, weight in combination.items())
+
+
+def compose(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> Composition:
+    """Return the scores that outcomes give, by the benchmark's spec; a subset without examples or parts is left out."""
+    measures: dict[str, Measure] = {}
+    subsets: dict[str, Combination] = {}
+    for subset in spec.subsets:
+        rows = outcomes.subsets == subset.name
+        parts = spec.metric_of(subset.name).parts(outcomes.take(rows)) if rows.any() else None
+        if parts is not None:
+            measures |= {f"{subset.name}/{part}": measure for part, measure in parts.measures.items()}
+            subsets[subset.name] = {f"{subset.name}/{part}": c for part, c in parts.coefficients.items()}
+    return Composition(measures, subsets, *compose_sections(subsets, spec))
+
+
+def compose_sections(
+    subsets: Mapping[str, Combination], spec: BenchmarkSpec
+) -> tuple[dict[str, Combination], Combination | None]:
+    """Return the sections whose subsets all have scores, and the headline unless a required section is missing."""
+    present = [section for section in spec.sections if section.weights.keys() <= subsets.keys()]
+    sections = {section.name: weighted_mean(section.weights, subsets) for section in present}
+    if not sections or any(section.required and section.name not in sections for section in spec.sections):
+        return sections, None
+    return sections, weighted_mean({section.name: section.headline_weight for section in present}, sections)
+
+
+def weighted_mean(weights: Mapping[str, float], parts: Mapping[str, Combination]) -> Combination:
+    """Return the weighted mean of combinations, as one combination."""
+    total = sum(weights.values())
+    combined: dict[str, float] = {}
+    for name, weight in weights.items():
+        for measure, coefficient in parts[name].items():
+            combined[measure] = combined.get(measure, 0.0) + weight / total * coefficient
+    return combined
+
+
+def section_scores(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, float]:
+    """Return the scores of the sections whose subsets are all in the outcomes; NaN when nothing was scored."""
+    composition = compose(outcomes, spec)
+    return {name: composition.value(combination) for name, combination in composition.sections.items()}
+
+
+def outcomes_match_sections(
+    outcomes: ItemOutcomes, spec: BenchmarkSpec, sections: Mapping[str, float | None], tolerance: float = 1e-3
+) -> bool:
+    """Return whether outcomes give a result's sections: all that both have are equal up to rounding, at least one."""
+    scores = section_scores(outcomes, spec)
+    differences = [abs(scores[name] - v) for name, v in sections.items() if name in scores and v is not None]
+    return bool(differences) and all(difference <= tolerance for difference in differences)

@@ -1,0 +1,98 @@
+"""The base class of metrics, and the means that a metric composes a score of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes, Strings
+
+TieCredit = Literal["none", "split"]
+Combination = Mapping[str, float]  # measure -> coefficient
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """Values per example whose mean is a part of a score; NaN when unscored.
+
+    groups: examples of one group are resampled together; lowest: the smallest possible value (the largest is 1);
+    is_proportion: values are right or wrong answers, so that their mean is a proportion.
+    """
+
+    values: Floats
+    groups: Strings
+    lowest: float = 0.0
+    is_proportion: bool = False
+
+    @property
+    def scored(self) -> int:
+        return int((~np.isnan(self.values)).sum())
+
+    @property
+    def mean(self) -> float:
+        return float(np.nanmean(self.values)) if self.scored else math.nan
+
+    @property
+    def independent(self) -> bool:
+        """Return whether no two examples share a group."""
+        return len(np.unique(self.groups)) == len(self.groups)
+
+    def bound(self, value: float) -> float:
+        """Return the mean if every unscored example had this value."""
+        return float(np.where(np.isnan(self.values), value, self.values).mean())
+
+
+class Parts(NamedTuple):
+    """Means that a subset's score is composed of, and their coefficients, both by the part's name."""
+
+    measures: Mapping[str, Measure]
+    coefficients: Combination
+
+
+class Metric:
+    """A rule that turns the outcomes of a subset's examples into its score.
+
+    By default an example earns 1 when every chosen completion scores above every rejected one, and the subset's score
+    is the mean credit. A subclass states its formula and overrides what differs.
+
+    name: the word in benchmark records and exports; label: a few words for people; citation: the formula's source;
+    bounds: smallest and largest possible score; needs_ratings: a judge has to rate completions, choosing the best is
+    not enough; is_accuracy: credits are 0 or 1 but for ties; averages_credits: the score is the mean credit;
+    examples_per_trial: examples that form one independent trial; incomplete: the reason for a missing score.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    citation: ClassVar[str] = ""
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    needs_ratings: ClassVar[bool] = False
+    is_accuracy: ClassVar[bool] = False
+    averages_credits: ClassVar[bool] = True
+    examples_per_trial: ClassVar[int] = 1
+    incomplete: ClassVar[str] = ""
+
+    def item_credits(self, scores: CompletionScores, tie_credit: TieCredit) -> tuple[Floats, Flags]:
+        """Return each example's credit (NaN when a completion is unscored) and whether it is tied.
+
+        A tie between the worst chosen and the best rejected completion earns 0 ("none"), or 1/k for k completions at
+        the top ("split": best-of-four accuracy in the RewardBench 2 paper, arXiv:2506.01937).
+        """
+        margins, best = scores.margins(), scores.best_rejected()
+        is_best = ~scores.is_chosen & (scores.values == np.repeat(best, scores.sizes))
+        split = 1.0 / (1 + np.add.reduceat(is_best.astype(np.int64), scores.starts))
+        tied = margins == 0
+        earned = np.where(tied, split if tie_credit == "split" else 0.0, margins > 0)
+        return np.where(np.isnan(margins), np.nan, earned), tied
+
+    def parts(self, outcomes: ItemOutcomes) -> Parts | None:
+        """Return the parts of a subset's score; None when the outcomes lack what the score needs."""
+        measure = Measure(outcomes.credits, outcomes.groups, is_proportion=self.is_accuracy)
+        return Parts({"credit": measure}, {"credit": 1.0})
+
+    def style_cells(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Mapping[tuple[int, int], Measure]:
+        """Return wins by (style of the chosen, style of the rejected completion); empty unless the metric has them."""
+        return {}

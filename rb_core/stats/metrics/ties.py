@@ -1,0 +1,69 @@
+"""The Ties composite of RewardBench 2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from rb_core.errors import DataError
+from rb_core.stats.item_outcomes import Floats, ItemOutcomes
+from rb_core.stats.metrics.base import Measure, Metric, Parts
+
+TIES_WEIGHTS: Mapping[str, float] = {"tied": 0.30, "ref": 0.30, "margin": 0.20, "margin_hard": 0.20, "tanh": 0.01}
+
+
+class Ties(Metric):
+    """0.30 tied + 0.30 ref + 0.20 margin + 0.20 margin_hard + 0.01 tanh, each the mean over its questions.
+
+    A question has two versions, examples `tied:N` with several right answers and `ref:N` with one.
+    tied, ref: every right answer of that version scores above every wrong one. With gap = worst right minus best wrong
+    score and spread = best minus worst right score of the tied version, margin: gap of the tied version > spread;
+    margin_hard: smaller gap of the two versions > spread; tanh: tanh(smaller gap / spread - 1), where 0/0 counts as 0.
+    """
+
+    name: ClassVar[str] = "ties"
+    label: ClassVar[str] = "Ties score"
+    citation: ClassVar[str] = "Malik et al. 2025, arXiv:2506.01937, appendix on Ties, as in its published evaluation"
+    bounds: ClassVar[tuple[float, float]] = (-0.01, 1.01)
+    needs_ratings: ClassVar[bool] = True
+    averages_credits: ClassVar[bool] = False
+    examples_per_trial: ClassVar[int] = 2
+    incomplete: ClassVar[str] = "lacks the ref or the tied versions"
+
+    def parts(self, outcomes: ItemOutcomes) -> Parts | None:
+        margins, spreads = outcomes.margins, outcomes.spreads
+        if margins is None or spreads is None:  # published outcomes alone do not give the composite
+            return None
+        rows: dict[str, dict[str, int]] = {"ref": {}, "tied": {}}
+        for row, name in enumerate(outcomes.example_ids.tolist()):
+            version, _, number = name.partition(":")
+            if version not in rows:
+                raise DataError(f"example {name!r}: an example of the Ties metric is named ref:N or tied:N")
+            rows[version][number] = row
+        both = [number for number in rows["tied"] if number in rows["ref"]]
+        if not both:
+            return None
+        tied, ref = (np.array([rows[version][number] for number in both]) for version in ("tied", "ref"))
+        spread, gap = spreads[tied], margins[tied]
+        smaller = np.minimum(gap, margins[ref])
+        groups = outcomes.groups[tied]
+        measures = {}
+        for version, members in rows.items():
+            members_rows = np.array(list(members.values()))
+            measures[version] = Measure(_exceeds(margins[members_rows], 0.0), outcomes.groups[members_rows])
+        measures["margin"] = Measure(_exceeds(gap, spread), groups)
+        measures["margin_hard"] = Measure(_exceeds(smaller, spread), groups)
+        measures["tanh"] = Measure(_squashed(smaller, spread), groups, lowest=-1.0)
+        return Parts(measures, TIES_WEIGHTS)
+
+
+def _exceeds(gap: Floats, limit: Floats | float) -> Floats:
+    return np.where(np.isnan(gap) | np.isnan(limit), np.nan, gap > limit)
+
+
+def _squashed(gap: Floats, spread: Floats) -> Floats:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values = np.tanh(gap / spread - 1.0)
+    return np.where((gap == 0) & (spread == 0), 0.0, values)
