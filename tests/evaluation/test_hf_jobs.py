@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +18,7 @@ from huggingface_hub import HfApi
 
 from rb_core.errors import HubError
 from rb_core.evaluation import hf_jobs
+from tests.fakes.commands import run_command
 from tests.paths import ROOT
 
 TOKEN = "hf_averysecrettokenofmine"  # noqa: S105
@@ -129,10 +129,8 @@ def planned(**changes: Any) -> hf_jobs.Job:
 
 
 def rb(arguments: Sequence[str], service: Service) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, whose hub is the local server."""
     environment = {**os.environ, "HF_ENDPOINT": service.endpoint, "HF_TOKEN": TOKEN, "HF_HOME": str(service.home)}
-    command = [sys.executable, "-m", "rb_core", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    return run_command(arguments, environment)
 
 
 SUBMIT = ("submit", "--model", MODEL, "--benchmark", "rewardbench-2", "--flavor", "a10g-large", "--package", PACKAGE)

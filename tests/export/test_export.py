@@ -25,6 +25,7 @@ from rb_core.errors import DataError, ResultError
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Published, Result
 from rb_core.results.storage import read_result, write_result
+from tests.fakes.commands import run_command
 from tests.fakes.hub_faults import Fault
 from tests.fakes.hub_server import Server, serve
 from tests.paths import ROOT
@@ -391,16 +392,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def push(server: Server, root: Path, *options: str, token: str | None = SUGGESTS) -> subprocess.CompletedProcess[str]:
-    """Run the command in a fresh interpreter, since the client reads its endpoint when it is imported."""
-    command = [sys.executable, "-m", "rb_core", "export", "eval-results", MODEL, "--push", "--root", str(root)]
-    return subprocess.run(
-        [*command, "--out", str(root / "out"), *options],
-        cwd=ROOT,
-        env=server.environment(root / "home", token),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    arguments = ["export", "eval-results", MODEL, "--push", "--root", str(root), "--out", str(root / "out"), *options]
+    return run_command(arguments, server.environment(root / "home", token))
 
 
 def test_one_pull_request_with_files_and_card(server: Server, tmp_path: Path) -> None:

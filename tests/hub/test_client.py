@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,12 +13,12 @@ from rb_core.hub.client import can_retry, explain, explaining_errors
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
 from rb_core.results.storage import write_result
+from tests.fakes.commands import run_command
 from tests.fakes.hub_faults import Fault
 from tests.fakes.hub_messages import Answer
 from tests.fakes.hub_server import Server, failed
 from tests.fakes.result_sets import KEY, REPO
 from tests.hub.conftest import READER
-from tests.paths import ROOT
 
 MODEL = "org/judge"
 SECRET = "hf_secretsecretsecretsecret"  # noqa: S105
@@ -45,15 +43,8 @@ def refused(server: Server, folder: Path, command: str, token: str) -> str:
         published=Published(source="somewhere", retrieved="2026-01-01"),
     )
     write_result(folder, result)
-    done = subprocess.run(
-        [sys.executable, "-m", "rb_core", *COMMANDS[command]],
-        cwd=folder,
-        env=server.environment(folder / "home", token, PYTHONPATH=str(ROOT), RB_HUB_TIMEOUT="2"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    environment = server.environment(folder / "home", token, RB_HUB_TIMEOUT="2")
+    done = run_command(COMMANDS[command], environment, cwd=folder)
     assert done.returncode == 2, done.stderr
     assert done.stdout == "" or command == "export"
     said = [line for line in done.stderr.splitlines() if not line.startswith("left out: ")]

@@ -27,6 +27,7 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import MAX_RESULT_BYTES, to_json
 from rb_core.results.storage import read_result
+from tests.fakes.commands import run_command
 from tests.fakes.hub_faults import Fault
 from tests.fakes.hub_server import Server
 from tests.fakes.hub_store import Repo
@@ -408,12 +409,12 @@ def test_a_reader_sees_one_set_at_any_time(server: Server, repo: ResultsRepo, tm
 
 def test_the_command_names_commit_and_refusals(server: Server, tmp_path: Path) -> None:
     there = server.add_repo(KEY, GOOD)
-    command = [sys.executable, "-m", "rb_core", "sync", "pull", "--repo", REPO, "--out", str(tmp_path / "pulled")]
+    command = ["sync", "pull", "--repo", REPO, "--out", str(tmp_path / "pulled")]
     environment = server.environment(tmp_path / "home", TOKEN, COLUMNS="200")
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = run_command(command, environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{REPO} at {there.head[:10]}" in done.stdout
     there.forge(BAD, b"{")
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = run_command(command, environment)
     assert done.returncode == 1
     assert done.stderr.startswith(f"refused: '{BAD}': not readable JSON")

@@ -22,6 +22,7 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import Result, to_json
 from rb_core.results.storage import read_result
+from tests.fakes.commands import run_command
 from tests.fakes.hub_faults import Fault
 from tests.fakes.hub_server import Server
 from tests.fakes.result_sets import (
@@ -385,11 +386,11 @@ def start(server: Server, home: Path, *arguments: str, token: str = TOKEN, **mor
 
 def test_the_command_shows_the_plan_and_the_commit(server: Server, tmp_path: Path) -> None:
     add_run(tmp_path / "set")
-    arguments = ("push", "--root", str(tmp_path / "set"), "--create")
-    output, errors = start(server, tmp_path, *arguments).communicate(timeout=60)
-    assert re.search(r"add 1 results of starter\n.*pushed: http\S+/commit/[0-9a-f]{40}", output, re.DOTALL), errors
-    output, _ = start(server, tmp_path, *arguments).communicate(timeout=60)
-    assert "nothing to push" in output
+    arguments = ("sync", "push", "--repo", REPO, "--root", str(tmp_path / "set"), "--create")
+    environment = server.environment(tmp_path / "home", TOKEN, COLUMNS="200")
+    first, second = (run_command(arguments, environment) for _ in range(2))
+    assert re.search(r"add 1 results of starter\n.*pushed: http\S+/commit/[0-9a-f]{40}", first.stdout, re.DOTALL), first
+    assert "nothing to push" in second.stdout
 
 
 @pytest.mark.parametrize("fault", [None, "401", "403", "500", "cut-up"])
@@ -399,20 +400,9 @@ def test_the_token_appears_nowhere(server: Server, tmp_path: Path, fault: str | 
         server.fail(Fault(fault, match="POST", times=50))
     root = add_run(tmp_path / "set")
     more = {"HF_DEBUG": "1", "HF_HUB_VERBOSITY": "debug", "RB_HUB_TIMEOUT": "2", "PYTHONFAULTHANDLER": "1"}
-    code = (
-        "import logging, sys; logging.basicConfig(level=logging.DEBUG)\n"
-        "import rb_core.retries; rb_core.retries.FIRST_WAIT = 0.01\n"
-        f"sys.argv = ['rb', 'sync', 'push', '--repo', {REPO!r}, '--root', {str(root)!r}]\n"
-        "from rb_core.cli.main import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", code],
-        cwd=ROOT,
-        env=server.environment(tmp_path / "home", TOKEN, **more),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    logs = "import logging; logging.basicConfig(level=logging.DEBUG); import rb_core.retries as r; r.FIRST_WAIT = 0.01"
+    environment = server.environment(tmp_path / "home", TOKEN, **more)
+    done = run_command(["sync", "push", "--repo", REPO, "--root", str(root)], environment, before=logs)
     assert any(logged.token == TOKEN for logged in server.requests)  # it was used
     assert "DEBUG" in done.stderr
     assert TOKEN not in done.stdout + done.stderr
