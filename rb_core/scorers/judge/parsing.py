@@ -1,8 +1,9 @@
-"""What a judge's reply says, or that it says nothing. Pure: text in, a verdict out; never raises, in linear time.
+"""Parse the verdict of a judge's reply, or find that it has none.
 
-A reply is read right or it is unscored; whatever could be read in two ways is unscored.
+A reply is read right or it is unscored; a reply that can be read in two ways is unscored. Parsing takes linear time
+and never raises.
 
-    reply -> outside its thinking blocks -> outside what it quotes -> lines of its own -> the one verdict they agree on
+    reply -> text after the reasoning -> lines that are not quoted -> the one verdict on which they agree
 
 A verdict is a line of its own (case does not matter, runs of spaces count as one, full-width forms count as ASCII):
 
@@ -14,84 +15,50 @@ A verdict is a line of its own (case does not matter, runs of spaces count as on
     and * or _, as many of each as make pairs, around the word, the value or both
 
 Anything else on the line makes it malformed ("Verdict: A because", "Verdict: tie", "Rating: 7.5"). Two well-formed
-lines that differ, or a malformed one after the last well-formed one, leave the reply unreadable.
+lines that differ, or a malformed one after the last well-formed one, leave the reply without a verdict.
 
-What is quoted is not the judge's own: the fences that a request puts around every text (with or without their mark),
-fenced code, block quotes with the lines that continue them, lines indented as code, and lines between quotation marks
-that opened on an earlier line and close on a later one. An unclosed fence of a request quotes all that follows it; with
-an unclosed code fence it cannot be known which fences open and which close, and all from the first one on is quoted.
+Quoted text is not the judge's own: text between the fences of a request, fenced code, block quotes with the lines that
+continue them, lines indented as code, and quotations of several lines. A fence of either kind that is not closed leaves
+the reply without a verdict.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import string
-from bisect import bisect_right
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from rb_core.scorers.judge.types import KEPT_TOKENS, REFUSED, UNREADABLE, Token
+from rb_core.scorers.judge.types import REFUSED, UNREADABLE
 
-# Goes up when the same text would be read otherwise.
-PARSER_VERSION = 1
-
+# Raised by one when any reply is read differently.
+PARSER_VERSION = 2
 
 Asked = Literal["choice", "rating"]
-
-
 Span = tuple[int, int]
 
-
-# Answers are named by letters; there are no more answers in one request than letters.
-LETTERS = string.ascii_uppercase
-
-
+LETTERS = string.ascii_uppercase  # names of the answers, so a request has no more answers than letters
 LOWEST, HIGHEST = 1, 10
+KEYS: dict[Asked, str] = {"choice": "verdict", "rating": "rating"}  # key of a structured reply, word of a verdict line
 
-
-# The key of a structured reply, and the word of a verdict line.
-KEYS: dict[Asked, str] = {"choice": "verdict", "rating": "rating"}
-
-
-# The fence that stands around a text in a request, and the same without the mark, as a judge may quote it.
+# The fences around the texts of a request; a judge may quote them without their mark.
 FENCE_MARKER = re.compile(
     r"\[(?P<side>begin|end) (?P<label>answer(?: [A-Z])?|(?:system|user|assistant) message)"
     r"(?: ?#(?P<mark>[0-9a-f]{8,64}))?\]",
     re.IGNORECASE | re.ASCII,
 )
 
-
-# Tags of thinking blocks. One that is itself in quotation marks or backticks is spoken about, not used.
+# Tags around reasoning. A tag in quotation marks or backticks is mentioned, not used.
 _TAG_NAME = r"(?:think|thinking|reasoning|thought)"
-
-
 _TAG = re.compile(
-    rf"[`\"'“]</?{_TAG_NAME}>[`\"'”]"
-    rf"|<(?P<close>/?)(?P<name>{_TAG_NAME})>"
-    r"|(?-i:\[(?P<close2>/?)(?P<name2>THINK)\])"
-    r"|◁(?P<close3>/?)(?P<name3>think)▷",
-    re.IGNORECASE | re.ASCII,
+    rf"[`\"'“]</?{_TAG_NAME}>[`\"'”]|</?{_TAG_NAME}>|(?-i:\[/?THINK\])|◁/?think▷", re.IGNORECASE | re.ASCII
 )
 
-
-_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-
-
-# No well-formed line is longer; what stands further right in a line is never looked at.
-_LONGEST_LINE = 200
-
-
-_QUOTED = "\ufffc"  # stands for quoted text, so that no line with some of it is well-formed
-
-
+FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # to ASCII, for str.translate
+_LONGEST_LINE = 200  # characters of a line that are searched; no well-formed line is longer
+_QUOTED = "\ufffc"  # replaces quoted text, so that a line with a quotation is not well-formed
 _EM = r"[*_]{0,3}"
-
-
-def _wrapped(value: str) -> str:
-    return rf"(?P<value>\[\[{value}\]\]|\[{value}\]|\({value}\)|`{value}`|{value})"
 
 
 def _line(word: str, value: str) -> re.Pattern[str]:
@@ -99,13 +66,16 @@ def _line(word: str, value: str) -> re.Pattern[str]:
     return re.compile(rf"{named} ?{_EM} ?: ?{_EM} ?{_EM}{value} ?{_EM}\.?{_EM}", re.IGNORECASE | re.ASCII)
 
 
+def _bracketed(value: str) -> str:
+    return rf"(?P<value>\[\[{value}\]\]|\[{value}\]|\({value}\)|`{value}`|{value})"
+
+
 _WELL_FORMED: dict[Asked, re.Pattern[str]] = {
-    "choice": _line("verdict", rf"(?:(?:answer|response|option) {_EM})?{_wrapped('[A-Z]')}"),
-    "rating": _line("rating", rf"{_wrapped('(?:10|[1-9])')}{_EM}(?: ?/ ?10| out of 10)?"),
+    "choice": _line("verdict", rf"(?:(?:answer|response|option) {_EM})?{_bracketed('[A-Z]')}"),
+    "rating": _line("rating", rf"{_bracketed('(?:10|[1-9])')}{_EM}(?: ?/ ?10| out of 10)?"),
 }
 
-
-# A line that sets out to give a verdict, in whichever way it goes on.
+# The beginning of a line that gives a verdict, in whichever form.
 _STARTED: dict[Asked, re.Pattern[str]] = {
     asked: re.compile(
         r"(?:[-*+•] |[0-9]{1,3}[.)] |#{1,6} )*[*_]{0,3} ?"
@@ -116,279 +86,185 @@ _STARTED: dict[Asked, re.Pattern[str]] = {
     for asked, word in KEYS.items()
 }
 
-
 _REFUSAL = re.compile(
     r"[\s*_#\"]*(?:unfortunately,? |sorry,? (?:but )?)?"
     r"(?:I(?: can(?:'t|not| not)(?! help but)|(?:'m| am) (?:sorry|unable|not able)| (?:won't|will not|must decline)"
     r"| (?:apologi[sz]e|do not feel comfortable|don't feel comfortable))|as an AI|my apologies|sorry, but)\b",
     re.IGNORECASE | re.ASCII,
 )
-
-
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "＇": "'", "\u00a0": " "})
 
 
 class Verdict(NamedTuple):
-    """What a reply says.
-
-    value: for a choice the index of the answer named (0 is A), for a rating 1 to 10, None with an error; error:
-    types.REFUSED or types.UNREADABLE, "" with a value.
-    """
+    """The index of the answer named (0 is A) or a rating from 1 to 10; None with REFUSED or UNREADABLE as `error`."""
 
     value: int | None
     error: str = ""
 
 
 def read_verdict(text: str, asked: Asked, num_options: int = 2, *, structured: bool = False) -> Verdict:
-    """What a reply says.
+    """Return the verdict of a reply.
 
-    num_options: how many answers there were to choose from; structured: the reply was to be a JSON object with the key
-    "verdict" (a letter) or "rating" (an integer from 1 to 10). Never raises.
+    Args:
+        num_options: number of answers to choose from.
+        structured: the reply has to be a JSON object with the key "verdict" (a letter) or "rating" (an integer).
     """
-    values = _from_json(text, asked) if structured else _from_lines(text, asked)
+    answer = strip_reasoning(text)
+    values = _json_verdicts((text, answer), asked) if structured else _line_verdicts(answer, asked)
     if len(values) == 1:
         value = values.pop()
-        inside = value is not None and (asked == "rating" or value < num_options)
-        return Verdict(value) if inside else Verdict(None, UNREADABLE)
-    opening = without_reasoning(text).lstrip()[:_LONGEST_LINE].translate(_APOSTROPHES)
-    return Verdict(None, UNREADABLE if values or not _REFUSAL.match(opening) else REFUSED)
+        is_option = value is not None and (asked == "rating" or value < num_options)
+        return Verdict(value) if is_option else Verdict(None, UNREADABLE)
+    refused = not values and _REFUSAL.match(answer.lstrip()[:_LONGEST_LINE].translate(_APOSTROPHES))
+    return Verdict(None, REFUSED if refused else UNREADABLE)
 
 
-def without_reasoning(text: str) -> str:
-    """What stands outside the model's thinking blocks.
+def is_verdict_line(line: str, kinds: Iterable[Asked] = ("choice", "rating")) -> bool:
+    """Return True if a line by itself is a well-formed verdict of one of the kinds."""
+    return any(_line_value(line, asked) is not None for asked in kinds)
 
-    An unclosed block takes all that follows it. Where a block is closed that was never opened (chat templates of
-    reasoning models open it in the prompt), everything before is reasoning. Tags inside a closed quotation are text.
+
+def strip_reasoning(text: str) -> str:
+    """Return the text after the model's reasoning, with text in closed fences of a request masked.
+
+    Reasoning is a block at the beginning, or everything before a closing tag at the start of a line (templates of
+    reasoning models open the block in the prompt). A block that is not closed, and a tag anywhere else, leave no text.
     """
-    tags = [tag for tag in _TAG.finditer(text) if tag["name"] or tag["name2"] or tag["name3"]]
-    quotes = _closed_quotes(text) if tags else []
-    kept: list[str] = []
-    start, inside = 0, ""
-    at, until = 0, 0
-    for tag in tags:
-        # with its bracket: [THINK] is not closed by </think>
-        name = tag[0][0] + (tag["name"] or tag["name2"] or tag["name3"]).lower()
-        closes = bool(tag["close"] or tag["close2"] or tag["close3"])
-        if inside:
-            if closes and name == inside:
-                start, inside = tag.end(), ""
-            continue
-        while at < len(quotes) and quotes[at][0] <= tag.start():
-            if quotes[at][0] >= max(start, until):  # one that began in the reasoning ended with it
-                until = quotes[at][1]
-            at += 1
-        if tag.start() < until:
-            continue
-        if closes:
-            kept.clear()
-            start = tag.end()
-        else:
-            kept.append(text[start : tag.start()])
-            inside = name
-    return "".join(kept if inside else [*kept, text[start:]])
+    text = _mask(text, _closed_fences(text))
+    tags = [tag for tag in _TAG.finditer(text) if tag[0][0] in "<[◁"]
+    if not tags:
+        return text
+    before = text[: tags[0].start()]
+    if "/" not in tags[0][0]:
+        closing = tags[0][0].replace(tags[0][0][0], f"{tags[0][0][0]}/").lower()
+        end = next((i for i, tag in enumerate(tags) if tag[0].lower() == closing), None)
+        if before.strip() or end is None:
+            return ""
+    else:
+        end = 0
+        if before.rpartition("\n")[2].strip() or _lines_outside_code(before) is None:
+            return ""
+    return text[tags[end].end() :] if end == len(tags) - 1 else ""
 
 
-def _from_lines(text: str, asked: Asked) -> set[int | None]:
-    """The verdicts of a free text; None among them for a malformed one after the last well-formed one."""
+def _closed_fences(text: str) -> list[Span]:
+    """Return the spans from each beginning of a request's fence to the last end with the same label and mark.
+
+    The last, since a text that is quoted without its mark may imitate an end.
+    """
+    markers = [
+        (m, m["side"].lower(), (m["label"].lower(), (m["mark"] or "").lower())) for m in FENCE_MARKER.finditer(text)
+    ]
+    last_ends = {key: marker.end() for marker, side, key in markers if side == "end"}
+    last_ends |= {(label, ""): marker.end() for marker, side, (label, _) in markers if side == "end"}
+    spans = [(marker.start(), last_ends.get(key, 0)) for marker, side, key in markers if side == "begin"]
+    return [span for span in spans if span[0] < span[1]]
+
+
+def _mask(text: str, spans: Iterable[Span]) -> str:
+    """Replace the text in spans, which are sorted by their starts and may overlap."""
+    parts, done = [], 0
+    for start, stop in spans:
+        if stop > done:
+            parts += [text[done:start], _QUOTED]
+            done = stop
+    return "".join([*parts, text[done:]])
+
+
+def _line_verdicts(text: str, asked: Asked) -> set[int | None]:
+    """Return the verdicts of all lines; None stands for a malformed one after the last well-formed one."""
     values: set[int | None] = set()
     malformed = False
-    for line in _own_lines(without_reasoning(text)):
+    for line in _own_lines(text):
         value = _line_value(line, asked)
         if value is not None:
             values.add(value)
             malformed = False
-        elif values and _STARTED[asked].match(_plain(line[:_LONGEST_LINE])):
+        elif values and _STARTED[asked].match(_normalized(line[:_LONGEST_LINE])):
             malformed = True
     return values | {None} if malformed else values
 
 
 def _line_value(line: str, asked: Asked) -> int | None:
-    """What a well-formed verdict line says; None for any other line."""
     if len(line) > _LONGEST_LINE:
         return None
-    line = _plain(line)
-    found = _WELL_FORMED[asked].fullmatch(line)
-    if not found or line.count("*") % 2 or line.count("_") % 2:
+    line = _normalized(line)
+    match = _WELL_FORMED[asked].fullmatch(line)
+    if not match or line.count("*") % 2 or line.count("_") % 2:
         return None
-    value = found["value"].strip("[]()`")
+    value = match["value"].strip("[]()`")
     return LETTERS.index(value.upper()) if asked == "choice" else int(value)
 
 
-def is_verdict_line(line: str) -> bool:
-    """Whether a line, read by itself, is a well-formed verdict of either kind."""
-    return any(_line_value(line, asked) is not None for asked in KEYS)
-
-
-def _plain(line: str) -> str:
-    """A line with single spaces, full-width forms as ASCII."""
-    return " ".join(line.translate(_FULL_WIDTH).split())
+def _normalized(line: str) -> str:
+    return " ".join(line.translate(FULL_WIDTH).split())
 
 
 def _own_lines(text: str) -> list[str]:
-    """The lines of a reply that are the judge's own words."""
-    echoes = _echoes(text)
-    lines = _masked(text, echoes.closed)[echoes.orphan : echoes.unclosed].splitlines()
-    code, unclosed = _code_blocks(lines)
-    lines = lines[:unclosed]
-    own = [True] * len(lines)
-    for first, last in code if unclosed is None else ():
-        own[first : last + 1] = [False] * (last + 1 - first)
-    lazy = False
-    for index, line in enumerate(lines):
+    """Return the lines that are not quoted; none if a fence is not closed."""
+    lines = None if FENCE_MARKER.search(text) else _lines_outside_code(text)
+    own, in_quote = [], False
+    for line in lines or ():
         bare = line.lstrip()
         # Markdown counts the lines of a paragraph to the block quote that its first line is in
-        lazy = own[index] and (bare.startswith(">") or (lazy and bool(bare) and not bare.startswith("#")))
+        in_quote = bare.startswith(">") or (in_quote and bool(bare) and not bare.startswith("#"))
         indent = line[: len(line) - len(bare)]
-        if lazy or len(indent) > 3 or "\t" in indent:
-            own[index] = False
-    kept = [line for line, mine in zip(lines, own, strict=True) if mine]
-    return [line for line, quoted in zip(kept, _in_quotation(kept), strict=True) if not quoted]
+        if not in_quote and len(indent) <= 3 and "\t" not in indent:
+            own.append(line)
+    text = "\n".join(own)
+    return _mask(text, _quotations(text)).splitlines()
 
 
-class _Echoes(NamedTuple):
-    """Where a text quotes a request's fences: closed ones; where the first one opens that is not closed (None when all
-    are); where the last one ends that was never opened (0 when all were)."""
-
-    closed: list[Span]
-    unclosed: int | None
-    orphan: int
-
-
-def _echoes(text: str) -> _Echoes:
-    closed: list[Span] = []
-    unclosed, orphan, done = None, 0, 0
-    begins = dict(_echo_ends(text))
-    for marker in FENCE_MARKER.finditer(text):
-        if marker.start() < done:
-            continue
-        end = begins.get(marker.start())
-        if end is not None:
-            closed.append((marker.start(), end))
-            done = end
-        elif marker.start() not in begins:
-            orphan = marker.end()
-        elif unclosed is None:
-            unclosed = marker.start()
-    return _Echoes(closed, unclosed, orphan)
-
-
-def _echo_ends(text: str) -> list[tuple[int, int | None]]:
-    """Of each beginning of a request's fence: its place, and where the fence ends that it opens."""
-    ends: dict[tuple[str, str], list[int]] = {}
-    begins: list[tuple[int, tuple[str, str]]] = []
-    for marker in FENCE_MARKER.finditer(text):
-        label, mark = marker["label"].lower(), (marker["mark"] or "").lower()
-        if marker["side"].lower() == "begin":
-            begins.append((marker.start(), (label, mark)))
-            continue
-        for key in {(label, mark), (label, "")}:
-            ends.setdefault(key, []).append(marker.end())
-    found: list[tuple[int, int | None]] = []
-    for place, key in begins:
-        candidates = ends.get(key, [])
-        after = bisect_right(candidates, place)
-        # no text holds its own mark, so the first end with it is the end; without a mark the text may pretend to end
-        choice = after if key[1] else -1
-        found.append((place, candidates[choice] if after < len(candidates) else None))
-    return found
-
-
-def _masked(text: str, spans: Sequence[Span]) -> str:
-    """The text, as long as before, without what stands in the spans."""
-    parts, done = [], 0
-    for start, stop in spans:
-        parts += [text[done:start], _QUOTED * (stop - start)]
-        done = stop
-    return "".join([*parts, text[done:]])
-
-
-def _code_fences(lines: Sequence[str]) -> list[tuple[int, int | None]]:
-    """Of each line that is a fence of code: its index, and that of the next fence that would close it."""
-    fences: list[tuple[int, str, int, bool]] = []  # line, character, length, whether it can close one
-    for index, line in enumerate(lines):
+def _lines_outside_code(text: str) -> list[str] | None:
+    """Return the lines outside fenced code, an empty one for each block; None if the last block is not closed."""
+    outside, opened = [], ""
+    for line in text.splitlines():
         bare = line.strip()
-        if bare.startswith(("```", "~~~")):
-            rest = bare.lstrip(bare[0])
-            if bare[0] not in rest:  # ```such``` is code within a line
-                fences.append((index, bare[0], len(bare) - len(rest), not rest))
-    found: list[tuple[int, int | None]] = []
-    # of the fences further down that can close one, by falling length, each nearer than all that are longer
-    closers: dict[str, list[tuple[int, int]]] = {"`": [], "~": []}
-    for index, character, length, closes in reversed(fences):
-        nearer = closers[character]
-        place = bisect_right(nearer, -length, key=lambda closer: closer[0])
-        found.append((index, nearer[place - 1][1] if place else None))
-        if closes:
-            while nearer and nearer[-1][0] >= -length:
-                nearer.pop()
-            nearer.append((-length, index))
-    return found[::-1]
+        fence = bare[: len(bare) - len(bare.lstrip(bare[0]))] if bare.startswith(("```", "~~~")) else ""
+        if opened:
+            if fence == bare and fence.startswith(opened):
+                opened = ""
+        elif fence and fence[0] not in bare[len(fence) :]:  # ```x``` is code within a line
+            opened = fence
+            outside.append("")
+        else:
+            outside.append(line)
+    return None if opened else outside
 
 
-def _code_blocks(lines: Sequence[str]) -> tuple[list[Span], int | None]:
-    """The first and last line of each block of fenced code; and the first fence of all, if one is not closed."""
-    fences = _code_fences(lines)
-    blocks: list[Span] = []
-    all_closed, done = True, -1
-    for first, last in fences:
-        if first > done and last is None:
-            all_closed = False
-        elif first > done and last is not None:
-            blocks.append((first, last))
-            done = last
-    return blocks, None if all_closed else fences[0][0]
-
-
-def _closed_quotes(text: str) -> list[Span]:
-    """Where a text quotes in a way that has an end: fences of a request, fenced code, lines of a block quote.
-
-    In order of their beginnings. Each is one only where its beginning is not inside another, or in a thinking block.
-    """
-    echoes = _echo_ends(text)
-    lines = _masked(text, _echoes(text).closed).splitlines(keepends=True)
-    starts = [0, *accumulate(map(len, lines))]
-    spans = [(begin, end) for begin, end in echoes if end is not None]
-    spans += [(starts[first], starts[last + 1]) for first, last in _code_fences(lines) if last is not None]
-    spans += [(starts[i], starts[i + 1]) for i, line in enumerate(lines) if line.lstrip().startswith(">")]
+def _quotations(text: str) -> list[Span]:
+    """Return the spans of quotations that extend over several lines."""
+    spans = []
+    opened: dict[str, re.Match[str]] = {}
+    for mark in re.finditer('["`“”„«»「」『』]', text):
+        kind = mark[0] if mark[0] in '"`' else "directional"
+        start = opened.pop(kind, None)
+        if start is None:
+            if mark[0] not in "”»」』":
+                opened[kind] = mark
+        elif mark[0] in '"`”»」』' or (mark[0] == "“" and start[0] == "„"):
+            if len(text[start.start() : mark.end()].splitlines()) > 1:
+                spans.append((start.start(), mark.end()))
+        else:
+            opened[kind] = start
     return sorted(spans)
 
 
-def _in_quotation(lines: Sequence[str]) -> list[bool]:
-    """Of each line, whether it begins inside quotation marks that close on a later line."""
-    inside = [False] * len(lines)
-    for mark in ('"', "`"):  # the same to open and to close
-        counts = [line.count(mark) for line in lines]
-        total, seen = sum(counts), 0
-        for index, count in enumerate(counts):
-            inside[index] |= seen % 2 == 1 and total > seen + count
-            seen += count
-    last_close = max((i for i, line in enumerate(lines) if re.search("[”“»」』]", line)), default=-1)
-    opened = ""
-    for index, line in enumerate(lines):
-        inside[index] |= bool(opened) and last_close > index
-        for mark in re.findall("[“”„«»「」『』]", line):
-            closes = mark in "”»」』" or (mark == "“" and opened == "„")
-            opened = "" if closes else mark
-    return inside
-
-
-def _from_json(text: str, asked: Asked) -> set[int | None]:
-    """The verdicts of a structured reply, one for each different value of the key; None for a value that is none."""
-    # as it is first: a string inside the object may speak of thinking tags
-    pairs = _object(text) or _object(without_reasoning(text)) or ()
+def _json_verdicts(texts: Sequence[str], asked: Asked) -> set[int | None]:
+    """Return the verdicts in the first text that is a JSON object: several if a key is repeated, None if invalid."""
+    pairs = next(filter(None, map(_json_object, texts)), ())
     return {_json_value(value, asked) for key, value in pairs if key == KEYS[asked]}
 
 
 def _json_value(value: object, asked: Asked) -> int | None:
     if asked == "choice":
-        letter = value.upper() if isinstance(value, str) and value.isascii() and len(value) == 1 else ""
-        return LETTERS.index(letter) if letter and letter in LETTERS else None
-    rating = value if isinstance(value, int) and not isinstance(value, bool) else 0
-    return rating if LOWEST <= rating <= HIGHEST else None
+        is_letter = isinstance(value, str) and value.isascii() and len(value) == 1 and value.upper() in LETTERS
+        return LETTERS.index(str(value).upper()) if is_letter else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and LOWEST <= value <= HIGHEST else None
 
 
-def _object(text: str) -> tuple[tuple[str, object], ...] | None:
-    """The keys and values of a JSON object, repeated ones too; None when the text is anything else."""
+def _json_object(text: str) -> tuple[tuple[str, object], ...] | None:
+    """Return the (key, value) pairs of a JSON object, repeated ones too; None for anything else."""
     text = text.strip()
     if text.startswith("```") and text.endswith("```"):
         opening, _, body = text.partition("\n")
@@ -397,97 +273,7 @@ def _object(text: str) -> tuple[tuple[str, object], ...] | None:
         text = body.removesuffix("```")
     try:
         # objects become tuples of pairs, which nothing else in JSON becomes
-        found = json.loads(text, object_pairs_hook=tuple)
+        pairs = json.loads(text, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, tuple) else None
-
-
-def rating_from_tokens(tokens: Sequence[Token]) -> float | None:
-    """The expected rating, 1 to 10, under the log-probabilities of the rating's token in the last verdict line.
-
-    tokens: the last ones of a reply with a rating. The probabilities of the tokens that are ratings are
-    made to add up to one. A tokenizer may have no token for 10: then the token 1 stands for 1 and for the beginning of
-    10, and the position after it says how much for which; where that is not known and more than a hundredth is at
-    stake, there is no rating. None too when no token holds just the number.
-    """
-    number, at = _rating_token(tokens)
-    if at is None:
-        return None
-    masses = _masses(tokens[at])
-    ratings = {value: masses.get(str(value), 0.0) for value in range(LOWEST, HIGHEST + 1)}
-    total = sum(ratings.values())
-    if number == "1" and at + 1 < len(tokens):
-        following = _masses(tokens[at + 1], strip=False)
-        to_ten = min(1.0, sum(mass for text, mass in following.items() if text.startswith("0")))
-        ratings[10] += ratings[1] * to_ten
-        ratings[1] *= 1 - to_ten
-    elif not ratings[10]:
-        if ratings[1] > 0.01 * total:
-            return None
-        ratings[1] = 0.0
-    total = sum(ratings.values())
-    return sum(value * mass for value, mass in ratings.items()) / total if total > 0 else None
-
-
-def _rating_token(tokens: Sequence[Token]) -> tuple[str, int | None]:
-    """What the token with the last rating says ("1" also where "0" follows), and its index; None when there is none."""
-    text = "".join(token.text for token in tokens)
-    where = _rating_position(text, whole=len(tokens) < KEPT_TOKENS)
-    if where is None:
-        return "", None
-    starts = [0, *accumulate(len(token.text) for token in tokens)]
-    at = bisect_right(starts, where[0]) - 1
-    said = _stripped(tokens[at].text)
-    number = text[where[0] : where[1]].translate(_FULL_WIDTH)
-    split = number == "10" and said == "1" and at + 1 < len(tokens) and _stripped(tokens[at + 1].text) == "0"
-    return (said, at) if said == number or split else ("", None)
-
-
-def _rating_position(text: str, *, whole: bool) -> Span | None:
-    """Where the number of the last rating stands. whole: the text begins where the reply does, else within a line."""
-    found = None
-    start = 0
-    for index, line in enumerate(text.splitlines(keepends=True)):
-        if (whole or index) and _line_value(line, "rating") is not None:
-            number = re.search("[:：][^0-9０-９]*([0-9０-９]+)", line)
-            found = (start + number.start(1), start + number.end(1)) if number else found
-        start += len(line)
-    if found is None and (structured := re.search(r'"rating"\s*:\s*(10|[1-9])\s*\}[\s`]*\Z', text, re.ASCII)):
-        found = structured.span(1)
-    return found
-
-
-def choice_from_tokens(tokens: Sequence[Token], num_options: int = 2) -> tuple[float, ...] | None:
-    """The probability of each answer's letter at the first token that is not blank; they add up to one.
-
-    Tokens that are the same letter (with a space, in lower case) count together. None when no letter is among the
-    alternatives.
-    """
-    first = next((token for token in tokens if token.text.strip()), None)
-    if first is None:
-        return None
-    masses = [0.0] * num_options
-    for text, mass in _masses(first).items():
-        index = LETTERS.find(text.upper()) if len(text) == 1 else -1
-        if 0 <= index < num_options:
-            masses[index] += mass
-    total = sum(masses)
-    return tuple(mass / total for mass in masses) if total > 0 else None
-
-
-def _masses(token: Token, *, strip: bool = True) -> dict[str, float]:
-    """The probability of each text at a token's place, the sampled one's too; with strip, without spaces around it."""
-    alternatives = list(token.top)
-    if token.text not in {text for text, _ in alternatives}:
-        alternatives.append((token.text, token.logprob))
-    masses: dict[str, float] = {}
-    for text, logprob in alternatives:
-        key = _stripped(text) if strip else text
-        # servers write -9999 for what they do not know, and a rounding error above 0; NaN is no probability
-        masses[key] = masses.get(key, 0.0) + (0.0 if math.isnan(logprob) else math.exp(min(logprob, 0.0)))
-    return masses
-
-
-def _stripped(text: str) -> str:
-    return text.strip().translate(_FULL_WIDTH)
+    return pairs if isinstance(pairs, tuple) else None

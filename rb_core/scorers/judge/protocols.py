@@ -16,7 +16,8 @@ from rb_core.benchmarks.example import CompletionSet
 from rb_core.models.options import Mode
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import split_words
-from rb_core.scorers.judge.parsing import choice_from_tokens, rating_from_tokens, read_verdict
+from rb_core.scorers.judge.logprobs import choice_from_tokens, rating_from_tokens
+from rb_core.scorers.judge.parsing import read_verdict
 from rb_core.scorers.judge.prompt_templates import Template, render_messages, reply_schema
 from rb_core.scorers.judge.types import NO_LOGPROBS, TOP_LOGPROBS, Decoding, JudgeQuery, JudgeRecord, Request
 
