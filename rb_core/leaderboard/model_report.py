@@ -13,9 +13,10 @@ from typing import Any, NamedTuple, Protocol
 from rb_core.errors import ResultError, quoted
 from rb_core.leaderboard.board import Board, BoardRow, BoardSection, BoardSubset
 from rb_core.leaderboard.weak_spots import WeakSpot, find_weak_spots, rank_of
+from rb_core.models.options import JudgeOptions, ModelOptions, command_line_options
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import JudgeRef
-from rb_core.results.schema import KIND_LABELS, ModelRef, Result
+from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.scorers.judge.prompt_templates import load_template
 
 Payload = dict[str, Any]
@@ -262,44 +263,39 @@ def _words(command: str) -> list[str]:
 
 
 def _recorded_options(result: Result) -> list[str]:
-    model = result.model
-    options = [*_named(model), "--benchmark", result.benchmark.id]
-    if model.judge is not None:
-        options += _judge_options(model.judge)
-    if model.kind == "implicit":
-        options += ["--kind", "implicit"]
-        options += ["--reference", model.reference] if model.reference else []
-        options += ["--reference-revision", model.reference_revision] if model.reference_revision else []
-        options += ["--beta", f"{model.beta:g}"] if model.beta is not None else []
-    options += ["--dtype", model.dtype] if model.dtype else []
-    options += ["--max-length", str(model.max_length)] if model.max_length else []
-    options += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
-    return options + (["--seed", str(result.run.seed)] if result.run else [])
+    model, judge = result.model, result.model.judge
+    options = ModelOptions(
+        kind="generative" if judge else "implicit" if model.kind == "implicit" else None,
+        dtype=model.dtype or "auto",
+        max_length=model.max_length,
+        reference=model.reference,
+        reference_revision=model.reference_revision,
+        beta=model.beta,
+        judge=_judge_options(judge) if judge else JudgeOptions(),
+    )
+    words = [] if options.judge.judges else ["--model", model.name]
+    words += ["--benchmark", result.benchmark.id, *command_line_options(options)]
+    words += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
+    return words + (["--seed", str(result.run.seed)] if result.run else [])
 
 
-def _named(model: ModelRef) -> list[str]:
-    """The model, or the judges of a panel; those that a server answers for with a place for its address."""
-    judge = model.judge
-    if judge is None or not judge.panel:
-        return ["--model", model.name]
-    at = f"@{SERVER}" if "served" in judge.backend.split(", ") else ""
-    members = ",".join(f"{name}{at}" for name in judge.panel)
-    return ["--judges", members, *(["--vote", judge.vote] if judge.vote else [])]
-
-
-def _judge_options(judge: JudgeRef) -> list[str]:
-    """How a judge was asked."""
-    options = ["--kind", "generative", "--mode", judge.mode]
+def _judge_options(judge: JudgeRef) -> JudgeOptions:
+    """Return the options of a judge or a panel, with placeholders for paths and for the address of a server."""
+    backends = judge.backend.split(", ")
     template = judge.templates.get(judge.mode)
-    if template is not None and template.sha256 != load_template(judge.mode).sha256:
-        options += ["--template", f"PATH/TO/{template.name}.md"]
-    if judge.backend == "served":
-        options += [] if judge.panel else ["--base-url", SERVER]
-    elif judge.backend not in ("local", "local, served"):
-        options += ["--provider", judge.backend]
-    options += ["--structured"] if judge.structured else []
-    options += ["--expected"] if judge.expected else []
-    return [*options, "--temperature", f"{judge.temperature:g}", "--max-new-tokens", str(judge.max_new_tokens)]
+    own_template = template is not None and template.sha256 != load_template(judge.mode).sha256
+    return JudgeOptions(
+        mode=judge.mode,
+        template=f"PATH/TO/{template.name}.md" if template and own_template else None,
+        base_url=SERVER if judge.backend == "served" and not judge.panel else None,
+        provider=None if {"local", "served"} & set(backends) else judge.backend,
+        judges=tuple(f"{name}@{SERVER}" if "served" in backends else name for name in judge.panel),
+        vote=judge.vote,
+        temperature=judge.temperature,
+        max_new_tokens=judge.max_new_tokens,
+        structured=judge.structured,
+        expected=judge.expected,
+    )
 
 
 def _at_a_server(options: Sequence[str]) -> list[str]:
