@@ -1,4 +1,4 @@
-"""Records of known models: what their checkpoints do not say of themselves."""
+"""Records of models: settings that their checkpoints do not declare."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rb_core.models.chat_format import SystemRole
-from rb_core.models.options import (
-    SINGLE_OUTPUT,
-    Kind,
-    Output,
-)
+from rb_core.models.options import SINGLE_OUTPUT, Kind, Output
 
-# A prompt and an answer as a sentence pair, the way the DeBERTa reward models were trained; the turns of a longer
-# prompt are joined by blank lines.
+# Prompt and completion as a sentence pair, as the DeBERTa reward models were trained; the turns of a longer prompt are
+# joined by blank lines.
 _PAIR_TEMPLATE = (
     "{{ cls_token }}"
     "{%- for message in messages %}"
@@ -27,7 +23,7 @@ _PAIR_TEMPLATE = (
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What is known of a model beyond its checkpoint."""
+    """Settings of a model beyond its checkpoint."""
 
     name: str
     kind: Kind
@@ -36,21 +32,21 @@ class ModelRecord:
     system_role: SystemRole = "native"
     output: Output = SINGLE_OUTPUT
     max_length: int | None = None
-    folder: str | None = None  # a package that holds the checkpoint
+    folder: str | None = None  # PACKAGE/FOLDER of a checkpoint that is installed with this package
 
 
 _RECORDS = (
     ModelRecord(
         "builtin/tiny-rm",
         "classifier",
-        "A toy-size reward model that comes with this package: for demonstration and tests",
+        "A tiny reward model of this package, for demonstration and tests",
         folder="rb_core.builtin/tiny_rm",
     ),
     ModelRecord("baseline/longest", "baseline", "Prefers the completion with the most characters"),
     ModelRecord("baseline/shortest", "baseline", "Prefers the completion with the fewest characters"),
-    ModelRecord("baseline/random", "baseline", "A number from the hash of seed, prompt and completion"),
-    ModelRecord("baseline/constant", "baseline", "The same score for every completion: ties everywhere"),
-    ModelRecord("baseline/prompt-overlap", "baseline", "The share of the completion's words that the prompt has"),
+    ModelRecord("baseline/random", "baseline", "A random score, from a hash of seed, prompt and completion"),
+    ModelRecord("baseline/constant", "baseline", "The same score for every completion: only ties"),
+    ModelRecord("baseline/prompt-overlap", "baseline", "Share of the completion's words that are in the prompt"),
     ModelRecord(
         "Skywork/Skywork-Reward-V2-Qwen3-0.6B", "classifier", "A small, strong classifier on Qwen3", max_length=16384
     ),
@@ -66,12 +62,10 @@ _RECORDS = (
     ModelRecord(
         "OpenAssistant/reward-model-deberta-v3-large-v2",
         "classifier",
-        "An encoder that reads prompt and answer as a sentence pair",
+        "An encoder that reads prompt and completion as a sentence pair",
         chat_template=_PAIR_TEMPLATE,
         system_role="fold",
         max_length=512,
     ),
 )
-
-
 RECORDS: Mapping[str, ModelRecord] = {record.name: record for record in _RECORDS}

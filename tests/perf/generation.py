@@ -49,7 +49,7 @@ def prompts(number: int) -> list[Request]:
 def one_at_a_time(generator: LocalGenerator, asked: list[Request]) -> list[str]:
     found = []
     for request in asked:
-        (ids,) = generator.chat.prompts([request.messages])
+        (ids,) = generator.chat.encode_prompts([request.messages])
         row = torch.tensor([ids], device=generator.device)
         config = generation.generation_config(
             generator.model.generation_config, request.max_tokens, generator.ends, generator.ends[0]

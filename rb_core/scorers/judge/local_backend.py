@@ -160,7 +160,7 @@ class LocalGenerator:
         if has_system and self.chat.system_role != "fold" and not self._checked_system_role:
             self.chat.check_system_role()
             self._checked_system_role = True
-        every = self.chat.prompts(conversations)
+        every = self.chat.encode_prompts(conversations)
         return [Asked(place, request, ids) for (place, request), ids in zip(placed, every, strict=True)]
 
     def _too_long(self, asked: Asked) -> Reply | None:
@@ -421,7 +421,9 @@ class LocalGenerator:
         """Measure what padding does to the logits of a few probes, and take the best way that leaves them as they are
         for one prompt at a time, but for rounding."""
         rows = [
-            ids for ids in self.chat.prompts([e.prompt for e in probe_candidates()]) if len(ids) < self.chat.max_length
+            ids
+            for ids in self.chat.encode_prompts([e.prompt for e in probe_candidates()])
+            if len(ids) < self.chat.max_length
         ]
         if not rows:  # a model too short for any probe: nothing to judge a batch by
             self.batching = "single"

@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_not_truncated(tiny_model: TinyModel) -> None:
     """A prompt with room for its reply to the last token gets one; a token more and it is too long."""
     generator = load(tiny_model("llama-lm"), max_length=100)
     asked = ask("0 1 2 3 4 5 6 7 8 9 " * 2)
-    length = len(generator.chat.prompts([asked])[0])
+    length = len(generator.chat.encode_prompts([asked])[0])
     fits, beyond = replies(generator, [Request(asked, 100 - length), Request(asked, 101 - length)])
     assert fits.problem != TOO_LONG
     assert fits.text
@@ -516,7 +516,7 @@ def test_a_missing_weight_is_fatal(tiny_copy: Callable[[str], Path]) -> None:
 def test_control_tokens_in_a_text_are_text(tiny_model: TinyModel, sanitizing_transformers: None) -> None:
     """A completion that spells out the end of a turn does not end the judge's prompt."""
     generator = load(tiny_model("llama-lm"))
-    plain, spelled = generator.chat.prompts([ask("ab"), ask("a<|eot_id|>b")])
+    plain, spelled = generator.chat.encode_prompts([ask("ab"), ask("a<|eot_id|>b")])
     assert spelled.count(1) == plain.count(1)
     assert len(spelled) > len(plain)
 
