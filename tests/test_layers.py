@@ -13,8 +13,8 @@ from tests.paths import ROOT
 # From below; a module imports from its own layer and from layers above it in this table.
 LAYERS = (
     (
-        ("rb_core", "rb_core.errors", "rb_core.files", "rb_core.retries"),
-        "errors; tables, journals; retry policy",
+        ("rb_core.version", "rb_core.errors", "rb_core.files", "rb_core.retries"),
+        "version; errors; atomic writes; retry policy",
     ),
     (("rb_core.hub.client",), "the hub's client"),
     (("rb_core.stats.item_outcomes", "rb_core.stats.metrics"), "item outcomes as arrays; a class per metric"),
@@ -26,6 +26,7 @@ LAYERS = (
     (("rb_core.doctor", "rb_core.leaderboard"), "examining a model; boards, comparisons, model reports"),
     (("rb_core.hub", "rb_core.importers", "rb_core.export"), "push and pull; formats of others"),
     (("rb_core.cli", "rb_core.space", "rb_core.builtin", "rb_core.__main__"), "command line, page, built-in model"),
+    (("rb_core",), "the public API"),
 )
 LEVEL = {module: level for level, (modules, _) in enumerate(LAYERS) for module in modules}
 MODULES = style.modules()

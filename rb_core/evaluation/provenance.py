@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from rb_core import __version__
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.results.schema import BenchmarkRef, Run
+from rb_core.version import __version__
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "datasets", "huggingface_hub", "accelerate", "numpy", "pandas")
 

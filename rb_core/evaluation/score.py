@@ -8,12 +8,22 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 from tqdm import tqdm
 
-from rb_core.benchmarks.example import CompletionSet
+from rb_core.benchmarks.example import CompletionSet, Conversation, Message
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.evaluation.distributed import Process, deal
 from rb_core.evaluation.journal import BatchScores, Journal
 from rb_core.results.score_table import COLUMNS, Score
 from rb_core.scorers.base import Cell, Plan, Scorer, scores_by_cell
+
+
+def score(scorer: Scorer, prompt: str | Conversation, completions: Sequence[str]) -> list[float]:
+    """Return the score of each completion of a prompt, in float32 precision; NaN for an unscored one.
+
+    prompt: one user message, or a conversation of messages with `role` and `content`.
+    """
+    messages = (Message(role="user", content=prompt),) if isinstance(prompt, str) else tuple(prompt)
+    (scores,) = score_completion_sets(scorer, [CompletionSet(messages, tuple(completions))])
+    return [each.value for each in scores]
 
 
 def score_completion_sets(scorer: Scorer, completion_sets: Sequence[CompletionSet]) -> list[list[Score]]:

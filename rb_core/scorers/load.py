@@ -1,13 +1,22 @@
-"""Load the scorer of a model that `rb_core.models.resolve` has resolved."""
+"""Load the scorer of a model, by name or as resolved."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from rb_core.benchmarks.example import CompletionSet
-from rb_core.models.resolve import ModelSpec
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.scorers.base import Scorer
 from rb_core.scorers.baseline import BaselineScorer
+
+
+def load_model(name: str, options: ModelOptions | None = None, *, seed: int = 0) -> Scorer:
+    """Load the scorer of a model: `builtin/tiny-rm`, `baseline/NAME`, a folder, or a hub id ORG/NAME.
+
+    seed: of the random baseline, and of a judge's sampling. Raises ModelError when the model cannot be found or loaded.
+    """
+    return load_scorer(resolve(name, options or ModelOptions()), seed)
 
 
 def load_scorer(spec: ModelSpec, seed: int = 0, upcoming: Sequence[CompletionSet] = ()) -> Scorer:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from rb_core import __version__
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_to_json
@@ -16,6 +15,7 @@ from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import Result
 from rb_core.space.html import render
 from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.version import __version__
 
 
 class ResultsSource(Protocol):

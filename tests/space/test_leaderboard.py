@@ -17,7 +17,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from rb_core import __version__
 from rb_core.evaluation.evaluate import evaluate
 from rb_core.leaderboard.board import Board, BoardRow, BoardSection
 from rb_core.leaderboard.model_report import hub_page
@@ -26,6 +25,7 @@ from rb_core.space.leaderboard.tab import leaderboard_table
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder, page_json
 from rb_core.stats.rank_intervals import RankInterval
+from rb_core.version import __version__
 from tests.space.conftest import OpenPage, Serve
 
 MISSING = "–"
