@@ -33,8 +33,8 @@ from rb_core.scorers.loading import (
     check_weights,
     load_model,
     load_tokenizer,
+    max_length_of,
     move_to_device,
-    own_max_length,
     pick_device,
 )
 
@@ -267,7 +267,7 @@ def _choose_output(model: InspectedModel) -> None:
 
 
 def _set_max_length(model: InspectedModel) -> None:
-    model.max_length = own_max_length(model.spec, model.network.config, model.tokenizer)
+    model.max_length = max_length_of(model.spec, model.network.config, model.tokenizer)
 
 
 def _set_template(model: InspectedModel) -> None:

@@ -1,1 +1,1 @@
-"""Scorers: each turns unlabelled candidates into one score a completion."""
+"""Scorers: each turns completion sets without labels into one score per completion."""

@@ -1,4 +1,4 @@
-"""Scorers without a model. One that does not beat the best of them has shown nothing."""
+"""Scorers without a model. A reward model that does not beat the best of them has shown nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rb_core.scorers.function import FunctionScorer, ScoreFunction
 
 
 class BaselineScorer(FunctionScorer):
-    """One of the baselines by name. Raises ModelError for an unknown one."""
+    """One of the baselines by name. Raises ModelError for an unknown name."""
 
     kind = "baseline"
 
@@ -25,15 +25,18 @@ class BaselineScorer(FunctionScorer):
 
 
 def prompt_overlap(prompt: Conversation, completion: str) -> float:
-    """The share of the completion's words that the prompt has as well; 0 for an empty completion."""
-    known = {word for message in prompt for word in split_words(message["content"])}
+    """Return the share of the completion's words that the prompt has as well; 0 for an empty completion."""
+    prompt_words = {word for message in prompt for word in split_words(message["content"])}
     counts = Counter(split_words(completion))
-    return sum(n for word, n in counts.items() if word in known) / (counts.total() or 1)
+    return sum(n for word, n in counts.items() if word in prompt_words) / (counts.total() or 1)
 
 
 def length(completion: str) -> float:
-    """Characters, plus pieces per character: of two texts with equally many characters the one that a tokenizer would
-    cut into more pieces (runs of small letters, of capitals, of digits; single marks) is the longer one."""
+    """Return the number of characters, plus a fraction that grows with the pieces that a tokenizer would cut.
+
+    Pieces are runs of lower-case letters, of capitals, of digits, and single marks; of two texts with equally many
+    characters the one with more pieces is longer.
+    """
     pieces = len(re.findall(r"[a-z]+|[A-Z]+|\d+|[^\W\da-zA-Z]+|[^\w\s]", completion))
     return len(completion) + pieces / (len(completion) + 1)
 

@@ -1,4 +1,4 @@
-"""Sequence classifiers: one number, read at one token of one rendered conversation."""
+"""Score with a sequence classifier: one number, read at one token of one rendered conversation."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ from rb_core.scorers.loading import (
     load_config,
     load_model,
     load_tokenizer,
+    max_length_of,
     move_to_device,
-    own_max_length,
 )
 
 
 @dataclass
 class ClassifierScorer(ConversationScorer):
-    """A loaded classifier. Made by `load`.
+    """A loaded classifier; create it with `load`.
 
-    output, lower_is_better: how its outputs become one score; reads_a_token: its own forward pass puts its head on the
-    token that `reads` says, and scored_token is the probe's.
+    output, lower_is_better: how its outputs become one score; reads_a_token: its own forward pass puts the head on the
+    token that `reads` returns; scored_token: that token of the first probe.
     """
+
+    kind = "classifier"
 
     output: Output = SINGLE_OUTPUT
     lower_is_better: bool = False
@@ -43,18 +45,18 @@ class ClassifierScorer(ConversationScorer):
 
     @classmethod
     def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ClassifierScorer:
-        """Load model and tokenizer, and find out how the model may be batched.
+        """Load model and tokenizer, and check how the model may be batched.
 
-        upcoming: what is going to be scored; it is tokenised while the weights are loaded.
+        upcoming: input that is going to be scored; it is tokenised while the weights are loaded.
 
-        Raises ModelError when a weight is missing or left over, the pad tokens of config and tokenizer differ, there is
-        no chat template, or the head has several outputs and nothing says which counts.
+        Raises ModelError when a weight is missing or unexpected, the pad tokens of config and tokenizer differ, there
+        is no chat template, or the head has several outputs and none is declared.
         """
-        with ThreadPoolExecutor(1) as beside:
-            weights = beside.submit(load_model, spec)
+        with ThreadPoolExecutor(1) as executor:
+            weights = executor.submit(load_model, spec)
             config = load_config(spec.name, spec.checkpoint)
             tokenizer = load_tokenizer(spec.name, spec.checkpoint)
-            max_length = own_max_length(spec, config, tokenizer)
+            max_length = max_length_of(spec, config, tokenizer)
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
             prefetched = Prefetched(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
             model, loading = weights.result()
@@ -63,25 +65,22 @@ class ClassifierScorer(ConversationScorer):
         output = check_output(spec, config.num_labels)
         head_in_float32(model)
         device = move_to_device(model, spec)
-        budget = spec.options.batch_tokens or batch_budget([model], device)
         scorer = cls(
             model,
             chat,
             device,
-            budget,
+            spec.options.batch_tokens or batch_budget([model], device),
             prefetched=prefetched,
+            spec=spec,
             output=output,
             lower_is_better=spec.lower_is_better,
-            spec=spec,
         )
         scorer.choose_batching()
         return scorer
 
-    # ---- the number
-
     def reads(self, encoded: Encoded) -> range:
-        """Where transformers' classifiers read: the rightmost token that is not the config's pad token; without a pad
-        token, the last one. (transformers 5, modeling_layers.GenericForSequenceClassification.)"""
+        """Return the token that transformers' classifiers read: the rightmost that is not the config's pad token; the
+        last one if there is no pad token. (transformers 5, modeling_layers.GenericForSequenceClassification.)"""
         pad, ids = self.pad_token_id(), encoded.ids
         last = len(ids) - 1
         if pad is not None:
@@ -95,57 +94,54 @@ class ClassifierScorer(ConversationScorer):
         return self._reduce(self.model(input_ids=inputs.ids, attention_mask=inputs.mask).logits)
 
     def _reduce(self, logits: Tensor) -> Tensor:
-        """(conversations, outputs) raw logits to (conversations,) float32 scores."""
+        """Reduce (conversations, outputs) raw logits to (conversations,) float32 scores."""
         logits = logits.float()
         sign = -1.0 if self.lower_is_better else 1.0
         if self.output.weights is None:
             return sign * logits[:, 0]
-        # outputs of no weight are left out rather than multiplied by 0: they may be infinite
-        parts = [weight * logits[:, i] for i, weight in enumerate(self.output.weights) if weight]
-        return sign * (torch.stack(parts).sum(dim=0) if parts else torch.zeros(len(logits), device=logits.device))
+        # outputs of weight 0 are left out instead of multiplied: they may be infinite
+        terms = [weight * logits[:, i] for i, weight in enumerate(self.output.weights) if weight]
+        return sign * (torch.stack(terms).sum(dim=0) if terms else torch.zeros(len(logits), device=logits.device))
 
     @torch.inference_mode()
     def token_rewards(self, encoded: Encoded) -> list[float]:
-        """The head's score after each token of the completion, by one forward pass.
+        """Return the head's score after each token of the completion, by one forward pass.
 
         The value at the token that is read is the score. Raises ModelError for a model that does not read one token.
         """
         if not self.reads_a_token:
             raise ModelError(f"{type(self.model).__name__} reads a conversation as a whole: it has no reward per token")
-        one = self.inputs([encoded], [(0, 0)], "bucketed")
-        tokens = torch.arange(encoded.start, len(encoded.ids), device=one.ids.device)
-        hidden = self.hidden(self.model.base_model, one._replace(reads=tokens))
+        inputs = self.inputs([encoded], [(0, 0)], "bucketed")
+        tokens = torch.arange(encoded.start, len(encoded.ids), device=inputs.ids.device)
+        hidden = self.hidden(self.model.base_model, inputs._replace(reads=tokens))
         return self._reduce(self.model.score(hidden)).cpu().tolist()
 
-    # ---- load
-
-    def possible_batchings(self, works: Sequence[Encoded], own: Sequence[float]) -> list[str]:
-        """Reading the head at one token is possible if on single conversations it is what the model does itself."""
+    def possible_batchings(self, sequences: Sequence[Encoded], own: Sequence[float]) -> list[str]:
+        """The head can be applied at one token if on single conversations that gives the model's own scores."""
         if not isinstance(getattr(self.model, "score", None), nn.Linear):
             return ["bucketed-own-forward"]
-        if self._difference_alone(works, own) > 1e-5 * self.scale(own):
+        if self._difference_alone(sequences, own) > 1e-5 * self.scale(own):
             return ["bucketed-own-forward"]
         self.reads_a_token = True
-        token = works[0].ids[self.reads(works[0])[0]]
+        token = sequences[0].ids[self.reads(sequences[0])[0]]
         self.scored_token = str(self.chat.tokenizer.convert_ids_to_tokens(token))
         return ["packed", "bucketed", "bucketed-own-forward"]
 
     def describe(self) -> dict[str, Any]:
-        return self.describe_model(self.spec) | {
-            "kind": "classifier",
+        return super().describe() | {
             "scored_token": self.scored_token or None,
             "output": f"{self.output}{', lower is better' if self.lower_is_better else ''}",
         }
 
 
 def check_output(spec: ModelSpec, num_outputs: int) -> Output:
-    """The declared output. Raises ModelError when the head has several and none is declared, or they do not fit."""
+    """Return the declared output. Raises ModelError if the head has several and none is declared, or too few."""
     weights = spec.output.weights
     if weights is None:
         if num_outputs != 1:
             raise ModelError(
-                f"{spec.name}: its head has {num_outputs} outputs; say which one is the reward with --output-index I, "
-                "or how they add up with --output-weights A,B,...; and --lower-is-better if it is a cost"
+                f"{spec.name}: its head has {num_outputs} outputs; declare the reward with --output-index I, or a "
+                "weighted sum with --output-weights A,B,...; and --lower-is-better if it is a cost"
             )
         return spec.output
     if len(weights) > num_outputs or (spec.options.output_weights is not None and len(weights) != num_outputs):
@@ -154,7 +150,7 @@ def check_output(spec: ModelSpec, num_outputs: int) -> Output:
 
 
 def head_in_float32(model: Any) -> None:
-    """Let everything outside the backbone run in float32: bfloat16 has steps of 0.125 at 16, and invents ties."""
+    """Run everything outside the backbone in float32: bfloat16 has steps of 0.125 at 16, which creates false ties."""
     if model.dtype == torch.float32 or model.base_model is model:
         return
     for child in model.children():
@@ -164,9 +160,9 @@ def head_in_float32(model: Any) -> None:
 
 
 def _cast_to_float32(
-    module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]
+    module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     def cast(value: Any) -> Any:
         return value.float() if isinstance(value, Tensor) and value.is_floating_point() else value
 
-    return tuple(map(cast, arguments)), {name: cast(value) for name, value in named.items()}
+    return tuple(map(cast, arguments)), {name: cast(value) for name, value in keywords.items()}

@@ -1,12 +1,12 @@
-"""What all scorers share that put whole conversations through a model: encoding, planning, batching, and a check.
+"""Score whole conversations with a transformers model: encode, plan, batch, and check the batching at load time.
 
-A score is the model's own forward pass on the single unpadded conversation. There are faster ways to the same number;
-when a model is loaded they are tried on a few probes, and the first that gives the model's own scores is taken:
+A score is the model's own forward pass on the single unpadded conversation. There are faster ways to the same number.
+When a model is loaded they are tried on a few probes, and the first that reproduces the model's own scores is used:
 
 - *packed*: rows without padding in which the tokens that completions of one prompt share stand once;
-- *bucketed*: batches of like length, padded on the right, with the head only at the tokens that are read;
+- *bucketed*: batches of similar length, padded on the right, with the head only at the tokens that are read;
 - *bucketed-own-forward*: the same batches through the model's own forward pass;
-- *single*: that pass on one conversation at a time, which is what the others are measured against.
+- *single*: that pass on one conversation at a time, which the others are compared with.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 
 from rb_core.benchmarks.example import CompletionSet, Conversation, Message
@@ -29,50 +28,46 @@ from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.resolve import ModelSpec
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Cell, Plan, Scorer, TokenReward
+from rb_core.scorers.batch_limit import BatchLimit, is_out_of_memory
 from rb_core.scorers.function import NOT_FINITE
-from rb_core.scorers.loading import describe_checkpoint, turning_points
+from rb_core.scorers.loading import describe_checkpoint, rope_switch_lengths
 from rb_core.scorers.packed_attention import PACKED, packed_row
 from rb_core.scorers.packing import Segment, pack, plan_batches, plan_rows, unique_tokens
 
 log = logging.getLogger(__name__)
 
-
-# The largest difference between batched and single scores that rounding explains, relative to the scores' size.
+# The largest difference between batched and single scores that rounding explains, relative to the size of the scores.
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-
-
 DEFAULT_BATCH_TOKENS = 4096
 
-
-_PROBES = (
-    ("Hi", ("Hello.",)),
-    ("What is the tallest mountain?", ("Measured from sea level it is Mount Everest, at about 8,849 metres.", "K2")),
-    ("Name two rivers.", ("The Nile and the Amazon. " * 6, "The Nile.", "The Nile and the Rhine.")),
-    ("Say nothing.", ("A",)),
+# A few short conversations of different lengths, on which a model is checked when it is loaded.
+PROBES = tuple(
+    CompletionSet((Message(role="user", content=prompt),), completions)
+    for prompt, completions in (
+        ("Hi", ("Hello.",)),
+        (
+            "What is the tallest mountain?",
+            ("Measured from sea level it is Mount Everest, at about 8,849 metres.", "K2"),
+        ),
+        ("Name two rivers.", ("The Nile and the Amazon. " * 6, "The Nile.", "The Nile and the Rhine.")),
+        ("Say nothing.", ("A",)),
+    )
 )
 
-
-def probe_candidates() -> list[CompletionSet]:
-    """A few short conversations of different lengths, to check a model with when it is loaded."""
-    return [CompletionSet((Message(role="user", content=prompt),), answers) for prompt, answers in _PROBES]
-
-
-# What completions share the tokens of: see `_family`.
+# Completions of one prompt share its tokens if as many were dropped: (index of the completion set, dropped tokens).
 Family = tuple[int, int]
-
-
-# What is one conversation to a model: its token ids, and where the completion starts.
+# The same to the model: token ids, and the index of the first completion token.
 SequenceKey = tuple[tuple[int, ...], int]
 
 
 class Inputs(NamedTuple):
     """Conversations as tensors on the device.
 
-    works: the conversations; ids, positions, mask: (rows, width), mask 0 at padding; reads: indices into the flattened
-    rows x width of the tokens whose hidden states are wanted, conversation by conversation; segments: of a packed row.
+    ids, positions, mask: (rows, width), mask 0 at padding; reads: indices into the flattened rows x width of the tokens
+    whose hidden states are used, conversation by conversation; segments: of a packed row, else None.
     """
 
-    works: tuple[Encoded, ...]
+    sequences: tuple[Encoded, ...]
     ids: Tensor
     positions: Tensor
     mask: Tensor
@@ -88,28 +83,35 @@ class Prefetched(NamedTuple):
     encoded: list[list[Encoded]]
 
 
+class Part(NamedTuple):
+    """Sequences of a batch that go through the model at once, by their indices, and as tensors."""
+
+    indices: list[int]
+    inputs: Inputs
+
+
 class Prepared(NamedTuple):
-    """A batch with its different conversations, their families, and the parts that go through the model at once."""
+    """A batch with its distinct sequences, and the parts that they go through the model in."""
 
     batch: Batch
-    works: tuple[Encoded, ...]
+    sequences: tuple[Encoded, ...]
     families: tuple[Family, ...]
-    parts: tuple[tuple[list[int], Inputs], ...]
+    parts: tuple[Part, ...]
 
 
 class InFlight(NamedTuple):
-    """A batch whose scores are on their way: for each part the conversations and their values on the device."""
+    """A batch that the device is computing: for each part its values, on the device."""
 
     prepared: Prepared
-    values: tuple[tuple[list[int], Tensor], ...]
+    values: tuple[tuple[Part, Tensor], ...]
 
 
 @dataclass
 class ConversationScorer(Scorer):
-    """Scores conversations one number each. The subclasses say which tokens are read and what is made of them.
+    """A scorer that computes one number per conversation. Subclasses say which tokens are read, and what follows.
 
     batch_tokens: how many tokens go through the model at once; batching, probe: see `choose_batching`; prefetched:
-    input that was encoded while the weights were loaded.
+    input that was encoded while the weights were loaded; spec: what was loaded.
     """
 
     model: Any
@@ -120,34 +122,52 @@ class ConversationScorer(Scorer):
     probe: float = 0.0
     prefetched: Prefetched | None = None
     spec: ModelSpec | None = None
-    limit: int | None = field(default=None, init=False)  # what memory turned out to hold, in tokens
+    limit: BatchLimit = field(init=False)
     _checked_system_role: bool = field(default=False, init=False)
 
-    # ---- what a kind of model says of itself
+    def __post_init__(self) -> None:
+        self.limit = BatchLimit(self.device)
+
+    # ---- to be implemented by a kind of model
 
     @abstractmethod
     def reads(self, encoded: Encoded) -> range:
-        """The tokens of a conversation whose hidden states the score is made of."""
+        """Return the tokens of a conversation whose hidden states make the score."""
 
     @abstractmethod
     def values(self, inputs: Inputs) -> Tensor:
-        """(conversations,) float32 scores from hidden states at the tokens that are read."""
+        """Return (conversations,) float32 scores from the hidden states at the tokens that are read."""
 
     @abstractmethod
     def own_values(self, inputs: Inputs) -> Tensor:
-        """(conversations,) float32 scores by the model's own forward pass, right-padded where there are several."""
+        """Return (conversations,) float32 scores by the model's own forward pass, right-padded if there are several."""
 
     @abstractmethod
-    def possible_batchings(self, works: Sequence[Encoded], own: Sequence[float]) -> list[str]:
-        """The ways of batching to try, best first, given probes and their own scores."""
+    def possible_batchings(self, sequences: Sequence[Encoded], own: Sequence[float]) -> list[str]:
+        """Return the ways of batching to try, best first, given probes and the model's own scores for them."""
 
     @abstractmethod
     def token_rewards(self, encoded: Encoded) -> list[float]:
         """Return the reward at each token of the completion, by one forward pass."""
 
+    def models(self) -> list[Any]:
+        """Return every model that reads the conversations."""
+        return [self.model]
+
+    def scale(self, own: Sequence[float]) -> float:
+        """Return the size that a rounding error of the probes' scores is relative to."""
+        return max(map(abs, own))
+
+    # ---- the contract of a scorer
+
     @property
     def measures_memory(self) -> bool:
         return self.spec is not None and self.spec.options.batch_tokens is None
+
+    def describe(self) -> dict[str, Any]:
+        described = describe_checkpoint(self.model, self.chat, self.spec)
+        described |= {"kind": self.kind, "batching": self.batching, "probe": self.probe}
+        return described | ({"attention": PACKED} if self.batching == "packed" else {})
 
     def trace(self, prompt: Conversation, completion: str) -> list[TokenReward]:
         """Return the reward at each token of a completion, its closing tokens included, by one forward pass.
@@ -159,224 +179,186 @@ class ConversationScorer(Scorer):
             raise ModelError(f"the completion cannot be scored: {encoded.reason}")
         rewards = self.token_rewards(encoded)
         tokens = encoded.ids[len(encoded.ids) - len(rewards) :]
-        texts = (self.chat.tokenizer.decode([token]) for token in tokens)
-        return [TokenReward(*each) for each in zip(texts, rewards, strict=True)]
-
-    def scale(self, own: Sequence[float]) -> float:
-        """The size that a rounding error of the probes' scores is measured against."""
-        return max(map(abs, own))
-
-    # ---- plan
+        return [
+            TokenReward(self.chat.tokenizer.decode([token]), reward)
+            for token, reward in zip(tokens, rewards, strict=True)
+        ]
 
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
-        """Encode everything and deal it out to batches; what cannot be scored comes in a last batch of its own."""
+        """Encode everything and distribute it over batches; what cannot be scored makes a last batch of its own."""
         self._check_system_role(completion_sets)
         encoded = self.encode_all(completion_sets)
         notes = {"empty_completions": 0, "control_token_examples": 0, "rewritten_completions": 0}
-        for each, works in zip(completion_sets, encoded, strict=True):
-            texts = [message["content"] for message in each.prompt]
-            notes["control_token_examples"] += bool(self.chat.control_tokens(*texts, *each.completions))
-            notes["empty_completions"] += sum(not text for text in each.completions)
-            notes["rewritten_completions"] += sum(e.rewritten for e in works)
+        for completion_set, sequences in zip(completion_sets, encoded, strict=True):
+            texts = [message["content"] for message in completion_set.prompt]
+            notes["control_token_examples"] += bool(self.chat.control_tokens(*texts, *completion_set.completions))
+            notes["empty_completions"] += sum(not text for text in completion_set.completions)
+            notes["rewritten_completions"] += sum(sequence.rewritten for sequence in sequences)
         return Plan(self.batches(encoded), notes)
-
-    def encode(self, candidates: CompletionSet) -> list[Encoded]:
-        """The conversation of each completion as the model is fed it."""
-        return self.encode_all([candidates])[0]
-
-    def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
-        """As `encode`, for many."""
-        prefetched = self.prefetched
-        if (
-            prefetched is not None
-            and prefetched.chat is self.chat
-            and list(completion_sets) == list(prefetched.completion_sets)
-        ):
-            return prefetched.encoded
-        return self.chat.encode_all([each[:2] for each in completion_sets])
-
-    def batches(self, encoded: Sequence[Sequence[Encoded]]) -> tuple[Batch, ...]:
-        """Deal conversations out to batches; those of one candidates share their beginning.
-
-        What is the same to the model goes through it once: two rows of a batch may differ in their last bit, and that
-        would break a tie that is one.
-        """
-        entries = [(Cell(i, j), e) for i, works in enumerate(encoded) for j, e in enumerate(works)]
-        impossible = [entry for entry in entries if entry[1].reason]
-        alike: dict[SequenceKey, list[tuple[Cell, Encoded]]] = {}
-        for entry in entries:
-            if not entry[1].reason:
-                alike.setdefault(_alike(entry[1]), []).append(entry)
-        same = list(alike.values())
-        rows = [copies[0][1].ids for copies in same]
-        families = [_family(*copies[0]) for copies in same]
-        made = []
-        for group in self._groups(rows, families, self.batch_tokens):
-            cells, inputs = zip(*(entry for i in group for entry in same[i]), strict=True)
-            made.append(Batch(cells, inputs, self._tokens([rows[i] for i in group], [families[i] for i in group])))
-        if impossible:
-            cells, inputs = zip(*impossible, strict=True)
-            made.append(Batch(cells, inputs))
-        return tuple(made)
-
-    def _groups(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family], budget: int) -> list[list[int]]:
-        """What goes through the model at once, as indices. Conversations that a model reads at different paces never
-        do: it would take the pace of the longest for all."""
-        turns = turning_points(self.models())
-        paces = [sum(len(row) > turn for turn in turns) for row in rows]
-        groups: list[list[int]] = []
-        for pace in sorted(set(paces), reverse=True):
-            some = [i for i, own in enumerate(paces) if own == pace]
-            if self.batching == "packed":
-                # On a processor rows of half the budget are faster by 7%: what they need comes from its caches, not in
-                # fresh pages. The whole budget is for families that would otherwise be read in parts.
-                enough = budget // 2 if self.device.type == "cpu" else None
-                planned = plan_rows([rows[i] for i in some], [families[i] for i in some], budget, enough)
-            else:
-                planned = plan_batches([len(rows[i]) for i in some], budget)
-            groups += [[some[i] for i in group] for group in planned]
-        return groups
-
-    def models(self) -> list[Any]:
-        """Every model that reads the conversations."""
-        return [self.model]
-
-    def _tokens(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family]) -> int:
-        """Tokens through the model, padding included."""
-        if self.batching == "packed":
-            return unique_tokens(rows, families)
-        return len(rows) * max(map(len, rows))
-
-    def _check_system_role(self, candidates: Sequence[CompletionSet]) -> None:
-        if self._checked_system_role or self.chat.system_role == "fold":
-            return
-        if any(message["role"] == "system" for each in candidates for message in each.prompt):
-            self.chat.check_system_role()
-            self._checked_system_role = True
-
-    # ---- score
 
     def score(self, batch: Batch) -> list[Score]:
         return next(self.stream([batch]))
 
     def stream(self, batches: Iterable[Batch]) -> Iterator[list[Score]]:
-        """The scores of each batch. While the model reads one, the next is made ready and brought to the device, and
-        on a device that works by itself the scores before it are taken in."""
-        ahead = self._ahead(batches)
-        running: InFlight | None = None
+        """Yield the scores of each batch. The next batch is prepared meanwhile, and on an asynchronous device it is
+        launched before the scores of the one before are fetched."""
+        prepared_batches = self._prepare_ahead(batches)
+        in_flight: InFlight | None = None
         while True:
             try:
-                prepared = next(ahead, None)
+                prepared = next(prepared_batches, None)
                 launched = None if prepared is None else self._launch(prepared)
             except BaseException:
-                if running is not None:  # what is scored already is not lost with what fails
-                    yield self._collect(running)
+                if in_flight is not None:  # scores that are computed already are not lost with what fails
+                    yield self._collect(in_flight)
                 raise
-            if running is not None:
-                yield self._collect(running)
+            if in_flight is not None:
+                yield self._collect(in_flight)
             if launched is None:
                 return
-            running = launched
+            in_flight = launched
             if self.device.type == "cpu":
-                running = None
+                in_flight = None
                 yield self._collect(launched)
 
-    def _ahead(self, batches: Iterable[Batch]) -> Iterator[Prepared]:
-        """Each batch prepared, the next one under way in a thread of its own."""
-        with ThreadPoolExecutor(1) as beside:
+    # ---- plan
+
+    def encode(self, completion_set: CompletionSet) -> list[Encoded]:
+        """Return the conversation of each completion as the model reads it."""
+        return self.encode_all([completion_set])[0]
+
+    def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
+        """Encode many completion sets at once, or take over what was encoded while the weights were loaded."""
+        ready = self.prefetched
+        if ready is not None and ready.chat is self.chat and list(completion_sets) == list(ready.completion_sets):
+            return ready.encoded
+        return self.chat.encode_all([completion_set[:2] for completion_set in completion_sets])
+
+    def batches(self, encoded: Sequence[Sequence[Encoded]]) -> tuple[Batch, ...]:
+        """Distribute conversations over batches; those of one completion set share their beginning.
+
+        Equal sequences go through the model once: two rows of a batch may differ in their last bit, and that would
+        break a tie.
+        """
+        entries = [(Cell(i, j), sequence) for i, row in enumerate(encoded) for j, sequence in enumerate(row)]
+        copies: dict[SequenceKey, list[tuple[Cell, Encoded]]] = {}
+        for cell, sequence in entries:
+            if not sequence.reason:
+                copies.setdefault(_key(sequence), []).append((cell, sequence))
+        distinct = list(copies.values())
+        rows = [sequence.ids for (_, sequence), *_ in distinct]
+        families = [_family(*first) for first, *_ in distinct]
+        batches = []
+        for group in self._groups(rows, families, self.batch_tokens):
+            cells, inputs = zip(*(entry for i in group for entry in distinct[i]), strict=True)
+            tokens = self._tokens([rows[i] for i in group], [families[i] for i in group])
+            batches.append(Batch(cells, inputs, tokens))
+        if impossible := [entry for entry in entries if entry[1].reason]:
+            cells, inputs = zip(*impossible, strict=True)
+            batches.append(Batch(cells, inputs))
+        return tuple(batches)
+
+    def _groups(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family], budget: int) -> list[list[int]]:
+        """Return the indices of what goes through the model at once.
+
+        Sequences on different sides of a switch of the rope scaling are kept apart: a model would apply to all of them
+        the scaling of the longest.
+        """
+        switches = rope_switch_lengths(self.models())
+        sides = [sum(len(row) > length for length in switches) for row in rows]
+        groups: list[list[int]] = []
+        for side in sorted(set(sides), reverse=True):
+            members = [i for i, own_side in enumerate(sides) if own_side == side]
+            if self.batching == "packed":
+                # On a CPU rows of half the budget are faster by 7%: their data comes from caches, not from fresh pages.
+                # The whole budget is for families that would otherwise be read in parts.
+                enough = budget // 2 if self.device.type == "cpu" else None
+                planned = plan_rows([rows[i] for i in members], [families[i] for i in members], budget, enough)
+            else:
+                planned = plan_batches([len(rows[i]) for i in members], budget)
+            groups += [[members[i] for i in group] for group in planned]
+        return groups
+
+    def _tokens(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family]) -> int:
+        """Return the number of tokens through the model, padding included."""
+        if self.batching == "packed":
+            return unique_tokens(rows, families)
+        return len(rows) * max(map(len, rows))
+
+    def _check_system_role(self, completion_sets: Sequence[CompletionSet]) -> None:
+        if self._checked_system_role or self.chat.system_role == "fold":
+            return
+        if any(message["role"] == "system" for each in completion_sets for message in each.prompt):
+            self.chat.check_system_role()
+            self._checked_system_role = True
+
+    # ---- score
+
+    def _prepare_ahead(self, batches: Iterable[Batch]) -> Iterator[Prepared]:
+        """Yield each batch prepared, while a thread prepares the next."""
+        with ThreadPoolExecutor(1) as executor:
             waiting = None
             for batch in batches:
-                upcoming = beside.submit(self._prepare, batch)
+                submitted = executor.submit(self._prepare, batch)
                 if waiting is not None:
                     yield waiting.result()
-                waiting = upcoming
+                waiting = submitted
             if waiting is not None:
                 yield waiting.result()
 
     def _prepare(self, batch: Batch) -> Prepared:
-        # in the order of the batch; one conversation stands for all that are alike
-        first: dict[SequenceKey, tuple[Cell, Encoded]] = {}
+        distinct: dict[SequenceKey, tuple[Cell, Encoded]] = {}  # in the order of the batch
         for cell, encoded in zip(batch.cells, batch.inputs, strict=True):
             if not encoded.reason:
-                first.setdefault(_alike(encoded), (cell, encoded))
-        works = tuple(encoded for _, encoded in first.values())
-        families = tuple(_family(*entry) for entry in first.values())
-        return Prepared(batch, works, families, self._parts(works, families, list(range(len(works)))))
+                distinct.setdefault(_key(encoded), (cell, encoded))
+        sequences = tuple(encoded for _, encoded in distinct.values())
+        families = tuple(_family(*entry) for entry in distinct.values())
+        prepared = Prepared(batch, sequences, families, ())
+        return prepared._replace(parts=self._parts(prepared, list(range(len(sequences)))))
 
-    def _parts(
-        self, works: Sequence[Encoded], families: Sequence[Family], chosen: list[int]
-    ) -> tuple[tuple[list[int], Inputs], ...]:
-        """The chosen conversations, all at once or as memory allows."""
-        groups = [chosen] if chosen else []
-        if self.limit is not None:
-            split = self._groups([works[i].ids for i in chosen], [families[i] for i in chosen], self.limit)
-            groups = [[chosen[i] for i in group] for group in split]
-        return tuple((group, self.inputs([works[i] for i in group], [families[i] for i in group])) for group in groups)
+    def _parts(self, prepared: Prepared, indices: list[int]) -> tuple[Part, ...]:
+        """Return the sequences at these indices as one part, or as several that the memory limit allows."""
+        groups = [indices] if indices else []
+        if self.limit.tokens is not None:
+            rows = [prepared.sequences[i].ids for i in indices]
+            split = self._groups(rows, [prepared.families[i] for i in indices], self.limit.tokens)
+            groups = [[indices[i] for i in group] for group in split]
+        return tuple(
+            Part(group, self.inputs([prepared.sequences[i] for i in group], [prepared.families[i] for i in group]))
+            for group in groups
+        )
 
     @torch.inference_mode()
     def _launch(self, prepared: Prepared) -> InFlight:
-        values: list[tuple[list[int], Tensor]] = []
-        waiting = list(prepared.parts)
-        while waiting:
-            group, inputs = waiting.pop(0)
-            tokens = inputs.ids.numel()
-            fits = self.limit is None or tokens <= self.limit or len(group) == 1
-            found = self._attempt(inputs) if fits else None
-            if found is None and len(group) == 1:  # nothing smaller is left to try, but what the device kept for reuse
-                self._empty_cache()
-                found = self._attempt(inputs)
-            if found is not None:
-                values.append((group, found))
-                continue
-            if len(group) == 1:
-                raise ModelError(
-                    f"out of memory with one conversation of {tokens} tokens: nothing smaller can be tried on this "
-                    "device; what is scored already is kept"
-                )
-            if fits:
-                self._halve(tokens)
-            waiting = [*self._parts(prepared.works, prepared.families, group), *waiting]
+        values = self.limit.run(
+            prepared.parts,
+            lambda part: self._forward(part.inputs, self.batching),
+            tokens_in=lambda part: part.inputs.ids.numel(),
+            is_single=lambda part: len(part.indices) == 1,
+            split=lambda part: self._parts(prepared, part.indices),
+            unit="conversation",
+        )
         return InFlight(prepared, tuple(values))
 
-    def _attempt(self, inputs: Inputs) -> Tensor | None:
-        """The values, or None where memory does not hold them. (The error is let go of before anything else is tried:
-        what it holds on to fills the memory.)"""
-        try:
-            return self._forward(inputs, self.batching)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
-                raise
-            return None
+    def _collect(self, in_flight: InFlight) -> list[Score]:
+        sequences, batch = in_flight.prepared.sequences, in_flight.prepared.batch
+        values: dict[SequenceKey, float] = {}
+        for part, tensor in in_flight.values:
+            keys = [_key(sequences[i]) for i in part.indices]
+            values |= dict(zip(keys, tensor.float().cpu().tolist(), strict=True))
+        return [_score(encoded, values.get(_key(encoded), math.nan)) for encoded in batch.inputs]
 
-    def _halve(self, tokens: int) -> None:
-        """Remember that so much does not fit, for this batch and all that follow. No score is moved by it."""
-        self.limit = max(1, tokens // 2)
-        log.warning("out of memory with %d tokens at once; going on with %d", tokens, self.limit)
-        self._empty_cache()
-
-    def _empty_cache(self) -> None:
-        """Give back what the device keeps for reuse: it may be in pieces too small for what is tried next."""
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _collect(self, running: InFlight) -> list[Score]:
-        works, batch = running.prepared.works, running.prepared.batch
-        found: dict[SequenceKey, float] = {}
-        for group, values in running.values:
-            found |= {_alike(works[i]): value for i, value in zip(group, values.float().cpu().tolist(), strict=True)}
-        return [_score(encoded, found.get(_alike(encoded), math.nan)) for encoded in batch.inputs]
-
-    # ---- ways through the model
+    # ---- through the model
 
     def _forward(self, inputs: Inputs, batching: str) -> Tensor:
         if batching in ("packed", "bucketed"):
             return self.values(inputs)
         if batching == "bucketed-own-forward":
             return self.own_values(inputs)
-        return torch.cat([self.own_values(self._padded([work])) for work in inputs.works])
+        return torch.cat([self.own_values(self._padded([sequence])) for sequence in inputs.sequences])
 
     def hidden(self, body: Any, inputs: Inputs) -> Tensor:
-        """(tokens read, width) hidden states of a model's body."""
+        """Return (tokens read, width) hidden states of a model without its head."""
         options = {"input_ids": inputs.ids, "attention_mask": inputs.mask, "use_cache": False}
         if inputs.segments is None:
             states: Tensor = body(**options).last_hidden_state
@@ -385,113 +367,105 @@ class ConversationScorer(Scorer):
                 states = body(**options, position_ids=inputs.positions).last_hidden_state
         return states.flatten(0, 1)[inputs.reads.to(states.device)]
 
-    def inputs(self, works: Sequence[Encoded], families: Sequence[Family], batching: str | None = None) -> Inputs:
-        """Conversations as tensors, the way the batching wants them."""
+    def inputs(self, sequences: Sequence[Encoded], families: Sequence[Family], batching: str | None = None) -> Inputs:
+        """Return conversations as tensors, packed or padded as the batching requires."""
         if (batching or self.batching) != "packed":
-            return self._padded(works)
-        row = pack([work.ids for work in works], families)
-        reads = [row.where(i, token) for i, work in enumerate(works) for token in self.reads(work)]
+            return self._padded(sequences)
+        row = pack([sequence.ids for sequence in sequences], families)
+        reads = [row.index_of(i, token) for i, sequence in enumerate(sequences) for token in self.reads(sequence)]
         ids, positions = self._tensor([row.ids]), self._tensor([row.positions])
-        return Inputs(tuple(works), ids, positions, torch.ones_like(ids), self._tensor(reads), row.segments)
+        return Inputs(tuple(sequences), ids, positions, torch.ones_like(ids), self._tensor(reads), row.segments)
 
-    def _padded(self, works: Sequence[Encoded]) -> Inputs:
-        width = max(len(work.ids) for work in works)
-        ids = self._tensor([[*work.ids, *[self._fill()] * (width - len(work.ids))] for work in works])
-        mask = self._tensor([[1] * len(work.ids) + [0] * (width - len(work.ids)) for work in works])
-        reads = [i * width + token for i, work in enumerate(works) for token in self.reads(work)]
-        positions = torch.arange(width, device=ids.device).expand(len(works), -1)
-        return Inputs(tuple(works), ids, positions, mask, self._tensor(reads))
+    def _padded(self, sequences: Sequence[Encoded]) -> Inputs:
+        pad = self.pad_token_id()
+        fill = 0 if pad is None or pad < 0 else pad  # -1 in old Llama checkpoints: no pad token
+        width = max(len(sequence.ids) for sequence in sequences)
+        ids = self._tensor([[*sequence.ids, *[fill] * (width - len(sequence.ids))] for sequence in sequences])
+        mask = self._tensor([[1] * len(each.ids) + [0] * (width - len(each.ids)) for each in sequences])
+        reads = [i * width + token for i, sequence in enumerate(sequences) for token in self.reads(sequence)]
+        positions = torch.arange(width, device=ids.device).expand(len(sequences), -1)
+        return Inputs(tuple(sequences), ids, positions, mask, self._tensor(reads))
 
     def _tensor(self, numbers: Any) -> Tensor:
-        made = torch.tensor(numbers, dtype=torch.int64)
+        tensor = torch.tensor(numbers, dtype=torch.int64)
         if self.device.type == "cuda":
-            made = made.pin_memory()
-        return made.to(self.device, non_blocking=True)
+            tensor = tensor.pin_memory()
+        return tensor.to(self.device, non_blocking=True)
 
     def pad_token_id(self) -> int | None:
         pad: int | None = self.model.config.get_text_config().pad_token_id
         return pad
 
-    def _fill(self) -> int:
-        """What stands at padding: -1 is how old Llama checkpoints said that there is no pad token."""
-        pad = self.pad_token_id()
-        return 0 if pad is None or pad < 0 else pad
-
-    # ---- load
-
-    def describe_model(self, spec: ModelSpec | None) -> dict[str, Any]:
-        """What any kind says of its checkpoint, by the names of results.ModelRef."""
-        described = describe_checkpoint(self.model, self.chat, spec) | {"batching": self.batching, "probe": self.probe}
-        return described | ({"attention": PACKED} if self.batching == "packed" else {})
+    # ---- check at load time
 
     @torch.inference_mode()
     def choose_batching(self) -> None:
-        """Take the first way of batching whose probe scores are the model's own, one conversation at a time.
+        """Use the first way of batching whose probe scores are the model's own, computed one conversation at a time.
 
-        `batching` says which it is, `probe` the largest difference between its scores and the model's own.
+        `batching` is set to its name, `probe` to the largest difference between its scores and the model's own.
         """
-        every = [(e, (i, e.dropped)) for i, works in enumerate(self.encode_all(probe_candidates())) for e in works]
-        works = [e for e, _ in every if not e.reason]
-        families = [family for e, family in every if not e.reason]
+        entries = [
+            (sequence, (i, sequence.dropped))
+            for i, row in enumerate(self.encode_all(PROBES))
+            for sequence in row
+            if not sequence.reason
+        ]
         self.batching, self.probe = "single", 0.0
-        if not works:  # a model too short for any probe: nothing to judge a batch by
+        if not entries:  # no probe fits into the model, so a batch cannot be checked
             return
+        sequences, families = zip(*entries, strict=True)
         try:
-            own = self._probe_values(works, families, "single")
+            own = self._probe_values(sequences, families, "single")
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise ModelError(
-                f"out of memory with one short conversation on {self.device}: the model leaves no room to work in; "
+                f"out of memory with one short conversation on {self.device}: the model itself fills the device; "
                 "--device-map auto spreads it over all GPUs"
             ) from error
-        for batching in self.possible_batchings(works, own):
-            difference = self._difference(works, families, own, batching)
+        for batching in self.possible_batchings(sequences, own):
+            difference = self._difference(sequences, families, own, batching)
             if difference <= TOLERANCE.get(self.model.dtype, 0.0) * self.scale(own):
                 self.batching, self.probe = batching, difference
                 return
-            log.warning("%s batches move a score by %g; not used", batching, difference)
+            log.warning("%s batches change a score by %g; not used", batching, difference)
 
-    def _difference_alone(self, works: Sequence[Encoded], own: Sequence[float]) -> float:
-        """The largest difference between `values` and the model's own scores, each conversation by itself."""
-        return max(self._difference([w], [(0, 0)], [o], "bucketed") for w, o in zip(works, own, strict=True))
-
-    def _probe_values(self, works: Sequence[Encoded], families: Sequence[Family], batching: str) -> list[float]:
-        return self._forward(self.inputs(works, families, batching), batching).float().cpu().tolist()
+    def _difference_alone(self, sequences: Sequence[Encoded], own: Sequence[float]) -> float:
+        """Return the largest difference between `values` and the model's own scores, one conversation at a time."""
+        return max(
+            self._difference([sequence], [(0, 0)], [value], "bucketed")
+            for sequence, value in zip(sequences, own, strict=True)
+        )
 
     def _difference(
-        self, works: Sequence[Encoded], families: Sequence[Family], own: Sequence[float], batching: str
+        self, sequences: Sequence[Encoded], families: Sequence[Family], own: Sequence[float], batching: str
     ) -> float:
-        """The largest difference between scores so batched and the model's own; infinite where it cannot be told."""
+        """Return the largest difference between batched scores and the model's own; infinite if batching fails."""
         try:
-            values = self._probe_values(works, families, batching)
+            values = self._probe_values(sequences, families, batching)
         except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-            if out_of_memory(error):
+            if is_out_of_memory(error):
                 raise
-            log.warning("scoring cannot use %s batches with this model: %s", batching, error)
+            log.warning("%s batches do not work with this model: %s", batching, error)
             return math.inf
         differences = [abs(a - b) for a, b in zip(values, own, strict=True)]
         return max(differences) if all(map(math.isfinite, differences)) else math.inf
 
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device, or the machine, has no memory left."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, Exception) and should_reduce_batch_size(error)
-    )
+    def _probe_values(self, sequences: Sequence[Encoded], families: Sequence[Family], batching: str) -> list[float]:
+        return self._forward(self.inputs(sequences, families, batching), batching).float().cpu().tolist()
 
 
 def _family(cell: Cell, encoded: Encoded) -> Family:
-    """Completions of one prompt share its tokens, where as many were dropped from it."""
     return cell.completion_set, encoded.dropped
 
 
-def _alike(encoded: Encoded) -> SequenceKey:
+def _key(encoded: Encoded) -> SequenceKey:
     return encoded.ids, encoded.start
 
 
 def _score(encoded: Encoded, value: float) -> Score:
-    num_tokens, truncated, own = len(encoded.ids), encoded.dropped > 0, len(encoded.ids) - encoded.start
+    num_tokens, truncated = len(encoded.ids), encoded.dropped > 0
+    num_completion_tokens = num_tokens - encoded.start
     if encoded.reason or not math.isfinite(value):
-        return Score.unscored(encoded.reason or NOT_FINITE, num_tokens, truncated, own)
-    return Score(value, num_tokens, truncated, num_completion_tokens=own)
+        return Score.unscored(encoded.reason or NOT_FINITE, num_tokens, truncated, num_completion_tokens)
+    return Score(value, num_tokens, truncated, num_completion_tokens=num_completion_tokens)

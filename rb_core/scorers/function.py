@@ -10,22 +10,16 @@ import numpy as np
 
 from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Cell, Plan, Scorer, cells_of, split_words
+from rb_core.scorers.base import Batch, Plan, Scorer, cells_of, split_words
 
-BATCH = 512
-
-
-NOT_FINITE = "score is not a finite number"
-
+BATCH = 512  # completions
+NOT_FINITE = "score is not a finite number"  # a stored value: a reason in score tables
 
 ScoreFunction = Callable[[Conversation, str], float]
 
 
 class FunctionScorer(Scorer):
-    """Score with any function of prompt and completion: for tests, and for users with a scorer of their own.
-
-    The function returns a number; NaN or infinity leaves the completion unscored.
-    """
+    """Score with a function of prompt and completion that returns a number; NaN or infinity leaves it unscored."""
 
     kind = "function"
 
@@ -33,27 +27,26 @@ class FunctionScorer(Scorer):
         self.function = function
 
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
-        every = cells_of(completion_sets)
-        inputs = [(completion_sets[i].prompt, completion_sets[i].completions[j]) for i, j in every]
-        starts = range(0, len(every), BATCH)
-        batches = tuple(_batch(every[s : s + BATCH], inputs[s : s + BATCH]) for s in starts)
-        return Plan(batches, {"empty_completions": sum(not text for _, text in inputs)})
+        cells = cells_of(completion_sets)
+        batches = []
+        for first in range(0, len(cells), BATCH):
+            chunk = tuple(cells[first : first + BATCH])
+            inputs = tuple((completion_sets[i].prompt, completion_sets[i].completions[j]) for i, j in chunk)
+            batches.append(Batch(chunk, inputs, sum(len(completion) for _, completion in inputs)))
+        empty = sum(not text for completion_set in completion_sets for text in completion_set.completions)
+        return Plan(tuple(batches), {"empty_completions": empty})
 
     def score(self, batch: Batch) -> list[Score]:
-        return [self._one(prompt, completion) for prompt, completion in batch.inputs]
+        return [self._score(prompt, completion) for prompt, completion in batch.inputs]
 
-    def _one(self, prompt: Conversation, completion: str) -> Score:
-        with np.errstate(over="ignore"):  # beyond float32 is infinity, which is said to be unscored below
+    def _score(self, prompt: Conversation, completion: str) -> Score:
+        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is unscored
             value = float(np.float32(self.function(prompt, completion)))
-        own = len(split_words(completion))
-        num_tokens = own + sum(len(split_words(message["content"])) for message in prompt)
+        num_completion_tokens = len(split_words(completion))
+        num_tokens = num_completion_tokens + sum(len(split_words(message["content"])) for message in prompt)
         if not math.isfinite(value):
-            return Score.unscored(NOT_FINITE, num_tokens, num_completion_tokens=own)
-        return Score(value, num_tokens, num_completion_tokens=own)
+            return Score.unscored(NOT_FINITE, num_tokens, num_completion_tokens=num_completion_tokens)
+        return Score(value, num_tokens, num_completion_tokens=num_completion_tokens)
 
     def describe(self) -> dict[str, Any]:
         return {"kind": self.kind, "dtype": "float32"}
-
-
-def _batch(cells: Sequence[Cell], inputs: Sequence[tuple[Conversation, str]]) -> Batch:
-    return Batch(tuple(cells), tuple(inputs), sum(len(text) for _, text in inputs))

@@ -1,14 +1,14 @@
-"""Implicit rewards: how much likelier a policy finds a completion than the model its training started from.
+"""Score with an implicit reward: how much likelier a policy finds a completion than its reference model does.
 
 beta x (log p_policy - log p_reference), summed over the completion's tokens, the same tokens for both models (Rafailov
-et al. 2023, "Direct Preference Optimization", equation 5 but for a term that depends on the prompt alone). Without a
-reference, three named stand-ins: `sum` and `mean` of the policy's log-probabilities, and `norm`, minus their Euclidean
-norm (the variants that allenai/reward-bench has in rewardbench/dpo.py).
+et al. 2023, "Direct Preference Optimization", equation 5 without the term that depends on the prompt alone). Without a
+reference there are three named variants: `sum` and `mean` of the policy's log-probabilities, and `norm`, minus their
+Euclidean norm (as in rewardbench/dpo.py of allenai/reward-bench).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.options import ReferenceFree
 from rb_core.models.resolve import ModelSpec
-from rb_core.scorers.adapter import load_own_tokenizer, put_adapter
+from rb_core.scorers.adapter import apply_adapter, load_own_tokenizer
 from rb_core.scorers.conversation_scorer import TOLERANCE, ConversationScorer, Inputs, Prefetched
 from rb_core.scorers.loading import (
     batch_budget,
@@ -32,47 +32,50 @@ from rb_core.scorers.loading import (
     load_config,
     load_model,
     load_tokenizer,
+    max_length_of,
     move_to_device,
-    own_max_length,
 )
 
-# How many logits are held at once, in float32: tokens x vocabulary.
+# The number of float32 logits in memory at once: tokens x vocabulary.
 LOGITS_AT_ONCE = {"cpu": 1 << 24, "cuda": 1 << 26, "mps": 1 << 24}
+# Stored values: reasons in score tables.
 UNKNOWN_TO_REFERENCE = "has a token that the reference model does not know"
 NOTHING_BEFORE = "no token of the prompt is left to tell the completion's first by"
 
 
 @dataclass
 class ImplicitScorer(ConversationScorer):
-    """A loaded policy, `model`, and what it is measured against. Made by `load`.
+    """A loaded policy, `model`, and its reference; create it with `load`.
 
-    reference: another model; adapters: the PEFT model around `model`, whose adapter is switched off for the reference;
-    neither: `reference_free` says what is made of the policy's log-probabilities.
+    The reference is `reference`, another model; or, with `adapters`, the PEFT model around `model`, the policy with its
+    adapter switched off. With neither, `reference_free` names the variant.
     """
+
+    kind = "implicit"
 
     reference: Any = None
     adapters: Any = None
     beta: float = 1.0
     reference_free: ReferenceFree | None = None
-    _size: float = field(default=1.0, init=False)
+    _probe_logprob: float = field(default=1.0, init=False)
 
     @classmethod
     def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ImplicitScorer:
-        """Load policy and reference, and find out how they may be batched.
+        """Load policy and reference, and check how they may be batched.
 
-        upcoming: what is going to be scored; it is tokenised while the weights are loaded.
+        upcoming: input that is going to be scored; it is tokenised while the weights are loaded.
 
-        Raises ModelError when a weight is missing or left over, there is no chat template, or the two models do not
-        give their tokens the same numbers.
+        Raises ModelError when a weight is missing or unexpected, there is no chat template, or the two models give a
+        token different ids.
         """
-        with ThreadPoolExecutor(1) as beside:
-            weights = beside.submit(_load_models, spec)
+        with ThreadPoolExecutor(1) as executor:
+            weights = executor.submit(_load_models, spec)
             tokenizer = load_own_tokenizer(spec)
-            max_length = own_max_length(spec, load_config(spec.name, spec.checkpoint), tokenizer)
+            max_length = max_length_of(spec, load_config(spec.name, spec.checkpoint), tokenizer)
             if spec.reference is not None and spec.reference != spec.checkpoint:
                 check_vocabulary(spec, tokenizer, load_tokenizer(spec.reference.name, spec.reference))
                 config = load_config(spec.reference.name, spec.reference)
-                max_length = min(max_length, own_max_length(spec, config, tokenizer))
+                max_length = min(max_length, max_length_of(spec, config, tokenizer))
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
             prefetched = Prefetched(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
             model, reference, adapters = weights.result()
@@ -85,35 +88,33 @@ class ImplicitScorer(ConversationScorer):
             device,
             spec.options.batch_tokens or batch_budget([model, *([reference] if reference else [])], device),
             prefetched=prefetched,
+            spec=spec,
             reference=reference,
             adapters=adapters,
             beta=spec.beta,
             reference_free=spec.options.reference_free,
-            spec=spec,
         )
         scorer.choose_batching()
         return scorer
 
-    # ---- the number
-
     def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
-        return [[self._checked(each) for each in works] for works in super().encode_all(completion_sets)]
+        return [[self._with_reason(each) for each in row] for row in super().encode_all(completion_sets)]
 
-    def _checked(self, encoded: Encoded) -> Encoded:
-        """With a reason where a token has no log-probability: nothing stands before it, or the reference lacks it."""
+    def _with_reason(self, encoded: Encoded) -> Encoded:
+        """Add the reason why a token has no log-probability: nothing precedes it, or the reference lacks it."""
         if encoded.start == 0 and not encoded.reason:
             return encoded._replace(reason=NOTHING_BEFORE)
-        if self.reference is not None:  # the policy's own base knows the same tokens
-            known = self.reference.get_input_embeddings().weight.shape[0]
-            if max(encoded.ids, default=0) >= known:
+        if self.reference is not None:  # the policy's own base has the same vocabulary
+            vocabulary = self.reference.get_input_embeddings().weight.shape[0]
+            if max(encoded.ids, default=0) >= vocabulary:
                 return encoded._replace(reason=UNKNOWN_TO_REFERENCE)
         return encoded
 
     def models(self) -> list[Any]:
-        return [each for each in (self.model, self.reference) if each is not None]
+        return [model for model in (self.model, self.reference) if model is not None]
 
     def reads(self, encoded: Encoded) -> range:
-        """The token before each of the completion's: there the model says what it expects next."""
+        """Return the token before each token of the completion, at which the model predicts it."""
         return range(encoded.start - 1, len(encoded.ids) - 1)
 
     def values(self, inputs: Inputs) -> Tensor:
@@ -122,27 +123,26 @@ class ImplicitScorer(ConversationScorer):
     def own_values(self, inputs: Inputs) -> Tensor:
         return self._reduce(self._rewards(inputs, self._own_logprobs), inputs)
 
-    def _rewards(self, inputs: Inputs, logprobs: Any) -> Tensor:
-        """(tokens read,) float32: each token's log-ratio times beta; without a reference its log-probability."""
-        policy: Tensor = logprobs(self.model, inputs)
+    def _rewards(self, inputs: Inputs, logprobs: Callable[[Any, Inputs], Tensor]) -> Tensor:
+        """Return (tokens read,) float32: each token's log-ratio times beta, or its log-probability reference-free."""
+        policy = logprobs(self.model, inputs)
         if self.reference_free is not None:
             return policy
-        with self._without_adapter():
+        with self._reference_active():
             reference = logprobs(self.model if self.reference is None else self.reference, inputs)
-        ratio: Tensor = policy - reference.to(policy.device)
-        return self.beta * ratio
+        return self.beta * (policy - reference.to(policy.device))
 
-    def _without_adapter(self) -> AbstractContextManager[Any]:
-        """Where the reference is the policy's own base, that base."""
+    def _reference_active(self) -> AbstractContextManager[Any]:
+        """Switch the adapter off if the reference is the policy's own base."""
         if self.adapters is None or self.reference is not None:
             return nullcontext()
         return self.adapters.disable_adapter()  # type: ignore[no-any-return]
 
     def _reduce(self, tokens: Tensor, inputs: Inputs) -> Tensor:
-        """(tokens read,) to (conversations,). Sums are taken in float64 where the device has it."""
-        sizes = [len(self.reads(work)) for work in inputs.works]
+        """Reduce (tokens read,) to (conversations,). Sums are computed in float64 where the device has it."""
+        sizes = [len(self.reads(sequence)) for sequence in inputs.sequences]
         exact = tokens if tokens.device.type == "mps" else tokens.double()
-        padded = pad_sequence(list(torch.split(exact, sizes)), batch_first=True)  # padded by zeros, which add nothing
+        padded = pad_sequence(list(torch.split(exact, sizes)), batch_first=True)  # padding with zeros adds nothing
         if self.reference_free == "norm":
             return -padded.square().sum(dim=1).sqrt().float()
         total = padded.sum(dim=1)
@@ -152,57 +152,56 @@ class ImplicitScorer(ConversationScorer):
 
     @torch.inference_mode()
     def token_rewards(self, encoded: Encoded) -> list[float]:
-        """What each token of the completion adds to the reward, by one forward pass of each model.
+        """Return what each token of the completion adds to the reward, by one forward pass of each model.
 
-        They add up to the score, but for `mean` and `norm`, where they are the tokens' log-probabilities.
+        The values add up to the score, except for `mean` and `norm`, where they are the tokens' log-probabilities.
         """
         inputs = self.inputs([encoded], [(0, 0)], "bucketed")
-        rewards: list[float] = self._rewards(inputs, self._logprobs).cpu().tolist()
-        return rewards
+        return self._rewards(inputs, self._logprobs).cpu().tolist()
 
-    # ---- log-probabilities, (tokens read,) float32: each of the tokens that follow those read
+    # ---- log-probabilities, (tokens read,) float32, of the tokens that follow those read
 
     def _logprobs(self, model: Any, inputs: Inputs) -> Tensor:
-        """Through the body alone; the head sees the tokens that are read, some at a time, so that memory never holds
-        length x vocabulary."""
+        """Run the body once and the head on chunks of the tokens read, so that memory never holds length x vocabulary
+        logits."""
         hidden = self.hidden(model.base_model, inputs)
         targets = self._targets(inputs, hidden.device)
         vocabulary = model.get_output_embeddings().weight.shape[0]
         rows = max(1, LOGITS_AT_ONCE.get(self.device.type, 1 << 24) // vocabulary)
-        found = [
-            logprobs_of(_logits(model, some), wanted)
-            for some, wanted in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
+        chunks = [
+            logprobs_of(_logits(model, states), wanted)
+            for states, wanted in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
         ]
-        return torch.cat(found) if found else targets.float()
+        return torch.cat(chunks) if chunks else targets.float()
 
     def _own_logprobs(self, model: Any, inputs: Inputs) -> Tensor:
-        """Through the model's own forward pass."""
+        """Run the model's own forward pass."""
         logits = model(input_ids=inputs.ids, attention_mask=inputs.mask, use_cache=False).logits
         return logprobs_of(logits.flatten(0, 1)[inputs.reads.to(logits.device)], self._targets(inputs, logits.device))
 
     def _targets(self, inputs: Inputs, device: torch.device) -> Tensor:
-        following = [work.ids[token + 1] for work in inputs.works for token in self.reads(work)]
+        following = [sequence.ids[token + 1] for sequence in inputs.sequences for token in self.reads(sequence)]
         return torch.tensor(following, dtype=torch.int64, device=device)
 
-    # ---- load
+    # ---- check at load time
 
     def scale(self, own: Sequence[float]) -> float:
-        """The rounding of a difference grows with what is subtracted: the log-probabilities of the first probe."""
-        return super().scale(own) if self.reference_free else self._size
+        """Return the log-probability of the first probe: the rounding of a difference grows with what is subtracted."""
+        return super().scale(own) if self.reference_free else self._probe_logprob
 
-    def possible_batchings(self, works: Sequence[Encoded], own: Sequence[float]) -> list[str]:
-        """Body and head apart are possible if on single conversations they are what the model does itself."""
+    def possible_batchings(self, sequences: Sequence[Encoded], own: Sequence[float]) -> list[str]:
+        """Body and head can be separated if on single conversations that gives the model's own scores."""
         if self.reference_free is None:
-            logprobs = self._own_logprobs(self.model, self.inputs(works[:1], [(0, 0)], "single"))
-            self._size = self.beta * float(logprobs.sum().abs()) or 1.0
-        if self._difference_alone(works, own) <= TOLERANCE.get(self.model.dtype, 0.0) * self.scale(own):
+            logprobs = self._own_logprobs(self.model, self.inputs(sequences[:1], [(0, 0)], "single"))
+            self._probe_logprob = self.beta * float(logprobs.sum().abs()) or 1.0
+        if self._difference_alone(sequences, own) <= TOLERANCE.get(self.model.dtype, 0.0) * self.scale(own):
             return ["packed", "bucketed", "bucketed-own-forward"]
         return ["bucketed-own-forward"]
 
     def describe(self) -> dict[str, Any]:
         spec = self.spec
         output = f"reference-free {self.reference_free}" if self.reference_free else "log-ratio"
-        described = self.describe_model(spec) | {"kind": "implicit", "output": output}
+        described = super().describe() | {"output": output}
         if self.reference_free is None:
             described["beta"] = self.beta
         if spec is not None and spec.reference is not None:
@@ -213,14 +212,17 @@ class ImplicitScorer(ConversationScorer):
 
 
 def logprobs_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """(tokens, vocabulary) and (tokens,) to (tokens,) log-probabilities in float32."""
+    """Return (tokens,) float32 log-probabilities of (tokens,) targets under (tokens, vocabulary) logits."""
     logits = logits.float()
     return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1)
 
 
 def _logits(model: Any, hidden: Tensor) -> Tensor:
-    """The head, with what its family does to the logits afterwards: Cohere scales them up, Granite down, Gemma bounds
-    them. Where a family does something else, the probe finds the difference and the model's own forward is used."""
+    """Apply the head, and the scaling of its family: Cohere multiplies logits, Granite divides them, Gemma caps them.
+
+    For a family that does anything else, the check at load time finds the difference and falls back to the model's own
+    forward pass.
+    """
     config = model.config.get_text_config()
     logits: Tensor = model.get_output_embeddings()(hidden)
     if (factor := getattr(config, "logit_scale", None)) is not None:
@@ -233,28 +235,27 @@ def _logits(model: Any, hidden: Tensor) -> Tensor:
 
 
 def _load_models(spec: ModelSpec) -> tuple[Any, Any | None, Any | None]:
-    """Policy, reference where it is another model, and the PEFT model around the policy where it has an adapter."""
-    model = _load_language_model(spec, spec.checkpoint)
-    adapters = None if spec.adapter is None else put_adapter(spec.name, model, spec.adapter)
+    """Return the policy, the reference if it is another model, and the PEFT model around a policy with an adapter."""
+
+    def load(checkpoint: Checkpoint) -> Any:
+        model, loading = load_model(spec, checkpoint)
+        check_weights(checkpoint.name, loading)
+        return model
+
+    model = load(spec.checkpoint)
+    adapters = None if spec.adapter is None else apply_adapter(spec.name, model, spec.adapter)
     own_base = adapters is not None and spec.reference == spec.checkpoint
-    reference = None if spec.reference is None or own_base else _load_language_model(spec, spec.reference)
-    return model, reference, adapters
-
-
-def _load_language_model(spec: ModelSpec, checkpoint: Checkpoint) -> Any:
-    model, loading = load_model(spec, checkpoint)
-    check_weights(checkpoint.name, loading)
-    return model
+    return model, None if spec.reference is None or own_base else load(spec.reference), adapters
 
 
 def check_vocabulary(spec: ModelSpec, policy: Any, reference: Any) -> None:
-    """Raise ModelError when the tokenizers give a token that both have different ids: the log-probabilities of one
-    model would be those of other text."""
-    ours, theirs = policy.get_vocab(), reference.get_vocab()
-    differ = [token for token in ours.keys() & theirs.keys() if ours[token] != theirs[token]]
-    if differ or not ours.keys() & theirs.keys():
-        example = f", {min(differ)!r} among them" if differ else ""
+    """Raise ModelError if the tokenizers give a token different ids: one model would read another text."""
+    policy_ids, reference_ids = policy.get_vocab(), reference.get_vocab()
+    shared = policy_ids.keys() & reference_ids.keys()
+    differing = [token for token in shared if policy_ids[token] != reference_ids[token]]
+    if differing or not shared:
+        example = f", for example {min(differing)!r}" if differing else ""
         raise ModelError(
-            f"{spec.name}: its tokenizer numbers {len(differ) or 'all'} tokens unlike the reference's{example}; "
-            "an implicit reward needs both to read the same tokens: give the model the training started from"
+            f"{spec.name}: its tokenizer and the reference's have different ids for {len(differing) or 'all'} tokens"
+            f"{example}; an implicit reward needs the same tokens in both: give the model the training started from"
         )

@@ -1,11 +1,11 @@
 """Attention for packed rows, for any model that takes its attention from transformers' AttentionInterface.
 
-While `packed_row` is in force, a model set to the implementation "packed" reads one row of many conversations, and
-every token attends to what it would see if its conversation stood alone: its family's shared tokens and its own
-segment, as far as the layer's own mask (causal, sliding window, chunked) allows. No model class is changed.
+Inside `packed_row` a model reads one row of many conversations, and every token attends to what it would see if its
+conversation stood alone: its family's shared tokens and its own segment, as far as the layer's own mask (causal,
+sliding window, chunked) allows. No model class is changed.
 
-On CUDA in half precision one varlen_attn call does a layer; elsewhere, and for soft-capped attention or attention
-sinks, tiles of a segment go through scaled_dot_product_attention or are worked out by hand.
+On CUDA in half precision one varlen_attn call computes a layer. Elsewhere, and for soft-capped attention or attention
+sinks, tiles of a segment go through scaled_dot_product_attention or are computed step by step.
 """
 
 from __future__ import annotations
@@ -27,20 +27,16 @@ from transformers.masking_utils import AttentionMaskInterface, causal_mask_funct
 from rb_core.scorers.packing import Segment
 
 PACKED = "packed"
-
-
-# Queries that share a mask: small enough that little is computed above the diagonal, large enough for a kernel's start.
+# Queries that share a mask: few enough that little is computed above the diagonal, enough to outweigh a kernel's start.
 TILE = 128
-
-
 _SEGMENTS: ContextVar[Sequence[Segment]] = ContextVar("segments of the packed row")
 
 
 @dataclass(frozen=True)
 class Tile:
-    """Queries start..stop of the row against keys from the shared tokens and from their own segment.
+    """Queries start..stop of the row, with their keys from the shared tokens and from their own segment.
 
-    mask: (queries, keys), True where a query may look.
+    mask: (queries, keys), True where a query attends to a key.
     """
 
     start: int
@@ -52,7 +48,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Lengths:
-    """What varlen_attn wants: for each segment its queries, and the row indices of its keys. Tensors on the device."""
+    """The arguments of varlen_attn: row indices of each segment's keys, and cumulative lengths, on the device."""
 
     keys: Tensor
     cu_queries: Tensor
@@ -62,10 +58,10 @@ class Lengths:
 
 
 class Pattern:
-    """What the layers of one kind may see in a row; it travels as their attention mask.
+    """The mask of one kind of layer for a row; transformers hands it to the layers as their attention mask.
 
     allowed: the model's own mask function of (batch, head, query position, key position); window: the length beyond
-    which it differs from plain causal attention, None for none.
+    which it differs from causal attention, None if it never does.
     """
 
     def __init__(
@@ -78,14 +74,17 @@ class Pattern:
 
     @cached_property
     def is_causal(self) -> bool:
-        """No conversation of the row is long enough for the window to matter."""
+        """True if no conversation of the row is longer than the window."""
         longest = max(segment.offset + segment.stop - segment.start for segment in self.segments)
         return self.window is None or longest <= self.window
 
     @cached_property
     def tiles(self) -> list[Tile]:
-        starts = [(each, start) for each in self.segments for start in range(each.start, each.stop, TILE)]
-        return [self._tile(segment, start, min(start + TILE, segment.stop)) for segment, start in starts]
+        return [
+            self._tile(segment, start, min(start + TILE, segment.stop))
+            for segment in self.segments
+            for start in range(segment.start, segment.stop, TILE)
+        ]
 
     def _tile(self, segment: Segment, start: int, stop: int) -> Tile:
         first = segment.offset + start - segment.start  # position of the first query in its conversation
@@ -101,9 +100,9 @@ class Pattern:
     def lengths(self) -> Lengths:
         keys: list[int] = []
         cu_queries, cu_keys = [0], [0]
-        for each in self.segments:
-            keys += [*range(each.prefix_start, each.prefix_stop), *range(each.start, each.stop)]
-            cu_queries.append(each.stop)
+        for segment in self.segments:
+            keys += [*range(segment.prefix_start, segment.prefix_stop), *range(segment.start, segment.stop)]
+            cu_queries.append(segment.stop)
             cu_keys.append(len(keys))
 
         def on_device(values: list[int], dtype: torch.dtype) -> Tensor:
@@ -113,15 +112,18 @@ class Pattern:
             on_device(keys, torch.int64),
             on_device(cu_queries, torch.int32),
             on_device(cu_keys, torch.int32),
-            max(each.stop - each.start for each in self.segments),
-            max(each.offset + each.stop - each.start for each in self.segments),
+            max(segment.stop - segment.start for segment in self.segments),
+            max(segment.offset + segment.stop - segment.start for segment in self.segments),
         )
 
 
 @contextmanager
 def packed_row(model: Any, segments: Sequence[Segment]) -> Iterator[None]:
-    """Let the model's attention read a packed row, and set it back afterwards."""
-    configs = _configs(model)
+    """Make the model's attention read a packed row, and restore it afterwards."""
+    # the configs in which the model's layers look up their attention, each once
+    configs = list(
+        {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}.values()
+    )
     before = [config._attn_implementation for config in configs]
     token = _SEGMENTS.set(segments)
     try:
@@ -134,12 +136,6 @@ def packed_row(model: Any, segments: Sequence[Segment]) -> Iterator[None]:
         _SEGMENTS.reset(token)
 
 
-def _configs(model: Any) -> list[Any]:
-    """The configs that the model's layers look their attention up in, each once."""
-    found = {id(module.config): module.config for module in model.modules() if hasattr(module, "config")}
-    return list(found.values())
-
-
 def packed_mask(
     *args: Any,
     mask_function: Callable[..., Any] = causal_mask_function,
@@ -148,12 +144,13 @@ def packed_mask(
     device: torch.device | str = "cpu",
     **kwargs: Any,
 ) -> Pattern:
-    """Stands in for the mask: the layer's own rule, to be asked for each conversation by itself.
+    """Return the layer's own rule in place of a mask, to be applied to each conversation by itself.
 
-    Raises ValueError for a rule that cannot be asked, and for attention that looks ahead, where nothing can be shared.
+    Raises ValueError for a rule that cannot be called on positions, and for attention that is not causal, where
+    conversations cannot share tokens.
     """
-    zero, one = torch.tensor(0, device=device), torch.tensor(1, device=device)
-    if use_vmap or bool(mask_function(0, 0, zero, one)):
+    first, second = torch.tensor(0, device=device), torch.tensor(1, device=device)
+    if use_vmap or bool(mask_function(0, 0, first, second)):
         raise ValueError("attention that is not causal, or has a mask of its own, cannot read packed rows")
     if local_size is None and mask_function is not causal_mask_function:
         raise ValueError("an attention mask that is neither causal nor local cannot be read in packed rows")
@@ -173,9 +170,10 @@ def packed_attention(
     position_bias: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """(1, heads, tokens, width) queries, and keys and values of as many or fewer heads, to (1, tokens, heads, width).
+    """Return (1, tokens, heads, width) outputs of (1, heads, tokens, width) queries, and keys and values of as many or
+    fewer heads.
 
-    softcap, s_aux: as in Gemma 2 and GPT-OSS. Raises ValueError for a layer that says nothing of what it may see.
+    softcap, s_aux: as in Gemma 2 and GPT-OSS. Raises ValueError for a layer that does not pass its mask on.
     """
     if not isinstance(attention_mask, Pattern) or position_bias is not None:
         raise ValueError(
@@ -192,10 +190,10 @@ def packed_attention(
         keys, values = _gathered(key, tile), _gathered(value, tile)
         queries, mask = query[:, :, tile.start : tile.stop], tile.mask.to(query.device)
         if softcap is None and s_aux is None:
-            found = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scale)
+            attended = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, scale=scale)
         else:
-            found = _by_hand(queries, keys, values, mask, scale, softcap, s_aux)
-        out[:, tile.start : tile.stop] = found.transpose(1, 2)
+            attended = _step_by_step(queries, keys, values, mask, scale, softcap, s_aux)
+        out[:, tile.start : tile.stop] = attended.transpose(1, 2)
     return out, None
 
 
@@ -205,11 +203,11 @@ def _gathered(states: Tensor, tile: Tile) -> Tensor:
     return torch.cat([states[:, :, tile.shared], states[:, :, tile.own]], dim=2)
 
 
-def _by_hand(
+def _step_by_step(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float, softcap: float | None, s_aux: Tensor | None
 ) -> Tensor:
-    """Attention written out, with what no fused kernel here knows: logits bounded by softcap * tanh(logits / softcap)
-    (Gemma 2), and a learned logit a head that takes part in the softmax and attends to nothing (GPT-OSS)."""
+    """Compute attention with what the fused kernels lack: logits capped by softcap * tanh(logits / softcap) (Gemma 2),
+    and a learned logit per head that takes part in the softmax and attends to nothing (GPT-OSS)."""
     logits = query @ key.transpose(2, 3) * scale
     if softcap is not None:
         logits = torch.tanh(logits / softcap) * softcap
@@ -221,24 +219,21 @@ def _by_hand(
     return weights[..., :-1].to(query.dtype) @ value
 
 
-# CUDA
-
-
 def _load_varlen() -> Callable[..., Any] | None:
-    """torch's variable-length attention, where it takes a scale and a window (torch 2.11 and later)."""
+    """Return torch's variable-length attention if it takes a scale and a window (torch 2.11 and later)."""
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
-    known = inspect.signature(varlen_attn).parameters
-    return varlen_attn if {"scale", "window_size"} <= known.keys() else None
+    parameters = inspect.signature(varlen_attn).parameters
+    return varlen_attn if {"scale", "window_size"} <= parameters.keys() else None
 
 
 varlen = _load_varlen()
 
 
 def _varlen_serves(query: Tensor, value: Tensor, pattern: Pattern, sliding_window: int | None) -> bool:
-    """varlen_attn wants CUDA, half precision, one width up to 256; of the local patterns it knows sliding windows."""
+    """Return True if varlen_attn applies: CUDA, half precision, one width up to 256, causal or sliding window."""
     return (
         varlen is not None
         and query.is_cuda
@@ -249,8 +244,8 @@ def _varlen_serves(query: Tensor, value: Tensor, pattern: Pattern, sliding_windo
 
 
 def _in_one_call(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, scale: float) -> Tensor:
-    """All segments of the row at once; queries are aligned with the end of their keys, so that `causal` is right."""
-    assert varlen is not None  # noqa: S101 - _varlen_serves has seen to it
+    """Attend for all segments at once; queries are aligned with the end of their keys, which makes `causal` right."""
+    assert varlen is not None  # noqa: S101 - checked by _varlen_serves
     lengths = pattern.lengths
     groups = query.shape[1] // key.shape[1]
     window = -1 if pattern.is_causal or pattern.window is None else pattern.window - 1
@@ -271,12 +266,10 @@ def _in_one_call(query: Tensor, key: Tensor, value: Tensor, pattern: Pattern, sc
 
 
 def _gathered_keys(states: Tensor, index: Tensor, groups: int) -> Tensor:
-    """(1, heads, tokens, width) to (gathered tokens, heads x groups, width)."""
+    """Gather (1, heads, tokens, width) to (gathered tokens, heads x groups, width)."""
     gathered = states[0].transpose(0, 1)[index]
     return gathered.repeat_interleave(groups, dim=1) if groups > 1 else gathered
 
 
 AttentionInterface.register(PACKED, packed_attention)
-
-
 AttentionMaskInterface.register(PACKED, packed_mask)

@@ -1,7 +1,7 @@
-"""Which conversations go through the model together, and how. Pure: token ids in, indices and positions out.
+"""Plan which conversations go through the model together, and pack them. Pure: token ids in, indices and positions out.
 
-Two ways. *Bucketed*: conversations of like length, padded to the longest. *Packed*: nothing is padded, and the tokens
-that a family of conversations (the completions of one prompt) begins with stand in a row once.
+There are two ways. *Bucketed*: conversations of similar length, padded to the longest. *Packed*: no padding, and the
+tokens that a family of conversations (the completions of one prompt) begins with stand in a row once.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Batches of indices, longest conversations first, each of at most `batch_tokens` tokens with padding.
+    """Return batches of indices, longest conversations first, each of at most `batch_tokens` tokens with padding.
 
-    Neighbours in length share a batch, so that little is padded. A conversation longer than the budget goes alone.
+    Neighbours in length share a batch, which keeps padding small. A conversation longer than the budget goes alone.
     The plan depends on nothing but its arguments: a run that is started again makes the same one.
     """
     order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
@@ -30,41 +30,44 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
 def plan_rows(
     conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable], batch_tokens: int, enough: int | None = None
 ) -> list[list[int]]:
-    """Rows of indices, largest families first, each of at most `batch_tokens` tokens with shared ones counted once.
+    """Return rows of indices, largest families first, each of at most `batch_tokens` tokens with shared ones counted
+    once.
 
-    families: one key a conversation; those with the same key are expected to begin alike, and stay together where the
-    budget allows. A family beyond the budget is split, and its parts repeat the shared tokens; a conversation beyond
-    it goes alone. enough: a row that has so many tokens takes no further family.
+    families: one key per conversation; those with the same key probably begin alike, and stay together if the budget
+    allows. A family beyond the budget is split, and its parts repeat the shared tokens; a conversation beyond it goes
+    alone. enough: a row that has so many tokens takes no further family.
     """
-    parts = [part for members in _members(families) for part in _within(conversations, members, batch_tokens)]
+    parts = [part for members in _members(families) for part in _split(conversations, members, batch_tokens)]
     sizes = [unique_tokens([conversations[i] for i in part], [0] * len(part)) for part in parts]
     rows: list[list[int]] = []
-    room, inside = 0, set[Hashable]()
+    room, families_in_row = 0, set[Hashable]()
     for number in sorted(range(len(parts)), key=lambda n: (-sizes[n], n)):
         family = families[parts[number][0]]
-        # parts of one family in one row would share what all of them have in common, and so less than by themselves
+        # parts of one family in one row would share what all of them have in common, which is less than each alone
         full = enough is not None and batch_tokens - room >= enough
-        if not rows or sizes[number] > room or full or family in inside:
+        if not rows or sizes[number] > room or full or family in families_in_row:
             rows.append([])
-            room, inside = batch_tokens, set()
+            room, families_in_row = batch_tokens, set()
         rows[-1] += parts[number]
         room -= sizes[number]
-        inside.add(family)
+        families_in_row.add(family)
     return rows
 
 
 def unique_tokens(conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable]) -> int:
-    """How many tokens a packed row of these conversations has."""
+    """Return the number of tokens in a packed row of these conversations."""
     total = 0
     for members in _members(families):
-        shared = _shared([conversations[i] for i in members])
+        shared = _num_shared([conversations[i] for i in members])
         total += shared + sum(len(conversations[i]) - shared for i in members)
     return total
 
 
 class Segment(NamedTuple):
-    """Tokens start..stop of a row that continue one conversation: each sees the row's tokens prefix_start..prefix_stop,
-    and those of its own segment up to itself. (Half-open ranges, as slices are.)"""
+    """Tokens start..stop of a row that continue one conversation, as half-open ranges.
+
+    Each token sees the row's tokens prefix_start..prefix_stop, and those of its own segment up to itself.
+    """
 
     start: int
     stop: int
@@ -73,28 +76,28 @@ class Segment(NamedTuple):
 
     @property
     def offset(self) -> int:
-        """The position that the first token has in its conversation."""
+        """The position of the first token in its conversation."""
         return self.prefix_stop - self.prefix_start
 
 
 class Row(NamedTuple):
     """Conversations packed into one row.
 
-    ids: the tokens; positions: each one's position in its conversation; segments: they cover the row in order;
-    places: one a conversation, the segment that ends it and the one that holds its shared tokens.
+    ids: the tokens; positions: of each token in its conversation; segments: cover the row in order; endings: for each
+    conversation the segment that ends it, which refers to its shared tokens.
     """
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
     segments: tuple[Segment, ...]
-    places: tuple[Segment, ...]
+    endings: tuple[Segment, ...]
 
-    def where(self, conversation: int, token: int) -> int:
-        """Where a conversation's token stands in the row."""
-        place = self.places[conversation]
-        if token < place.offset:
-            return place.prefix_start + token
-        return place.start + token - place.offset
+    def index_of(self, conversation: int, token: int) -> int:
+        """Return the index in the row of a conversation's token."""
+        ending = self.endings[conversation]
+        if token < ending.offset:
+            return ending.prefix_start + token
+        return ending.start + token - ending.offset
 
 
 def pack(conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable]) -> Row:
@@ -102,9 +105,9 @@ def pack(conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable])
     ids: list[int] = []
     positions: list[int] = []
     segments: list[Segment] = []
-    places: dict[int, Segment] = {}
+    endings: dict[int, Segment] = {}
 
-    def put(tokens: Sequence[int], prefix_start: int, prefix_stop: int) -> Segment:
+    def append(tokens: Sequence[int], prefix_start: int, prefix_stop: int) -> Segment:
         segment = Segment(len(ids), len(ids) + len(tokens), prefix_start, prefix_stop)
         ids.extend(tokens)
         positions.extend(range(segment.offset, segment.offset + len(tokens)))
@@ -113,23 +116,23 @@ def pack(conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable])
         return segment
 
     for members in _members(families):
-        shared = _shared([conversations[i] for i in members]) if len(members) > 1 else 0
-        prefix = put(conversations[members[0]][:shared], len(ids), len(ids))
+        shared = _num_shared([conversations[i] for i in members]) if len(members) > 1 else 0
+        prefix = append(conversations[members[0]][:shared], len(ids), len(ids))
         for i in members:
-            places[i] = put(conversations[i][shared:], prefix.start, prefix.stop)
-    return Row(tuple(ids), tuple(positions), tuple(segments), tuple(places[i] for i in range(len(conversations))))
+            endings[i] = append(conversations[i][shared:], prefix.start, prefix.stop)
+    return Row(tuple(ids), tuple(positions), tuple(segments), tuple(endings[i] for i in range(len(conversations))))
 
 
 def _members(families: Sequence[Hashable]) -> list[list[int]]:
-    """The indices of each family, families in order of their first member."""
-    found: dict[Hashable, list[int]] = {}
+    """Return the indices of each family, families in order of their first member."""
+    members: dict[Hashable, list[int]] = {}
     for index, family in enumerate(families):
-        found.setdefault(family, []).append(index)
-    return list(found.values())
+        members.setdefault(family, []).append(index)
+    return list(members.values())
 
 
-def _shared(conversations: Sequence[tuple[int, ...]]) -> int:
-    """How many leading tokens all of them have in common: as many as the first and the last in dictionary order."""
+def _num_shared(conversations: Sequence[tuple[int, ...]]) -> int:
+    """Return the length of the common prefix: that of the first and the last in lexicographic order."""
     first, last = min(conversations), max(conversations)
     for index, (a, b) in enumerate(zip(first, last, strict=False)):
         if a != b:
@@ -137,17 +140,17 @@ def _shared(conversations: Sequence[tuple[int, ...]]) -> int:
     return min(len(first), len(last))
 
 
-def _within(conversations: Sequence[tuple[int, ...]], members: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """A family in parts that fit the budget, as far as single conversations do."""
-    shared = _shared([conversations[i] for i in members])
+def _split(conversations: Sequence[tuple[int, ...]], members: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Split a family into parts that fit the budget, unless a single conversation does not."""
+    shared = _num_shared([conversations[i] for i in members])
     parts: list[list[int]] = []
     room = 0
     for index in sorted(members, key=lambda i: (-len(conversations[i]), i)):
-        own = len(conversations[index]) - shared
-        if parts and own <= room:
+        own_tokens = len(conversations[index]) - shared
+        if parts and own_tokens <= room:
             parts[-1].append(index)
-            room -= own
+            room -= own_tokens
         else:
             parts.append([index])
-            room = batch_tokens - shared - own
+            room = batch_tokens - shared - own_tokens
     return parts

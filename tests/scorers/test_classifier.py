@@ -28,7 +28,7 @@ from rb_core.scorers.classifier import ClassifierScorer
 from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.load import load_scorer
-from rb_core.scorers.loading import own_max_length
+from rb_core.scorers.loading import max_length_of
 from tests.fakes import tiny_models
 from tests.fakes.tiny_models import BUILDERS, DECLARED, DECODERS, UNPACKABLE, edit_config, edit_weights
 from tests.scorers.judge.asked import ASK, CANDIDATES, turn, values
@@ -526,7 +526,7 @@ def test_a_weight_that_is_left_over_is_fatal(tiny_copy: TinyModel, extra: str) -
     """A weight that the architecture has no place for is refused: the score would be another model's."""
     folder = tiny_copy("llama")
     edit_weights(folder, lambda weights: weights.update({extra: torch.ones(1, 32)}))
-    with pytest.raises(ModelError, match=rf"left over {extra}"):
+    with pytest.raises(ModelError, match=rf"unexpected {extra}"):
         load(folder)
 
 
@@ -772,9 +772,9 @@ def test_a_model_without_a_limit_needs_one(tiny_model: TinyModel) -> None:
     config = SimpleNamespace(get_text_config=SimpleNamespace)
     tokenizer = SimpleNamespace(model_max_length=VERY_LARGE_INTEGER)
     with pytest.raises(ModelError, match="--max-length"):
-        own_max_length(spec, config, tokenizer)
+        max_length_of(spec, config, tokenizer)
     said = resolve(str(tiny_model("llama")), ModelOptions(max_length=100))
-    assert own_max_length(said, config, tokenizer) == 100
+    assert max_length_of(said, config, tokenizer) == 100
 
 
 def test_a_config_with_a_value_of_the_wrong_kind_is_one_clear_error(tiny_copy: TinyModel) -> None:

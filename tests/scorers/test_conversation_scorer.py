@@ -26,10 +26,11 @@ from rb_core.models.resolve import resolve
 from rb_core.results.score_table import Score, read_scores
 from rb_core.scorers import loading
 from rb_core.scorers.base import Batch, Cell
+from rb_core.scorers.batch_limit import is_out_of_memory
 from rb_core.scorers.classifier import ClassifierScorer
-from rb_core.scorers.conversation_scorer import ConversationScorer, InFlight, Inputs, out_of_memory
+from rb_core.scorers.conversation_scorer import ConversationScorer, InFlight, Inputs
 from rb_core.scorers.load import load_scorer
-from rb_core.scorers.loading import FEWEST_TOKENS, MOST_TOKENS, batch_budget
+from rb_core.scorers.loading import MAX_BATCH_TOKENS, MIN_BATCH_TOKENS, batch_budget
 from tests.fakes.tiny_models import DECLARED
 
 TinyModel = Callable[[str], Path]
@@ -114,9 +115,9 @@ class Memory:
             return real(*args, **options)
 
         def counted(inputs: Inputs, batching: str) -> torch.Tensor:
-            self.conversations = len(inputs.works)
+            self.conversations = len(inputs.sequences)
             values = forward(inputs, batching)
-            self.seen.update(work.ids for work in inputs.works)
+            self.seen.update(sequence.ids for sequence in inputs.sequences)
             return values
 
         body.forward = limited
@@ -133,13 +134,13 @@ def test_a_run_survives_memory_that_runs_out_three_times(scorer: ConversationSco
     scorer.batch_tokens = 1024
     plan = scorer.plan(CANDIDATES)
     limits: list[int] = []
-    halve = scorer._halve
+    halve = scorer.limit.halve
 
-    def watched(inputs: Inputs) -> None:
-        halve(inputs)
-        limits.append(scorer.limit or 0)
+    def watched(tokens: int) -> None:
+        halve(tokens)
+        limits.append(scorer.limit.tokens or 0)
 
-    scorer._halve = watched  # type: ignore[method-assign]
+    scorer.limit.halve = watched  # type: ignore[method-assign]
     found = dict(
         zip(
             (cell for batch in plan.batches for cell in batch.cells),
@@ -176,11 +177,11 @@ def test_the_limit_is_lowered_no_further_than_is_needed(scorer: ConversationScor
     Memory(scorer, room=room)
     everything = [CompletionSet(ask(f"Question {i}?"), ("The Rhine is long. " * 4, "No.")) for i in range(40)]
     score_completion_sets(scorer, everything)
-    assert scorer.limit is not None
-    assert room // 2 <= scorer.limit <= 2 * room
-    scorer.limit, scorer.batch_tokens = None, 1200
+    assert scorer.limit.tokens is not None
+    assert room // 2 <= scorer.limit.tokens <= 2 * room
+    scorer.limit.tokens, scorer.batch_tokens = None, 1200
     list(scorer.stream(scorer.plan(everything).batches))
-    assert room // 2 <= scorer.limit <= 2 * room
+    assert room // 2 <= scorer.limit.tokens <= 2 * room
 
 
 def test_half_of_what_did_not_fit_is_tried_next(scorer: ConversationScorer) -> None:
@@ -189,16 +190,16 @@ def test_half_of_what_did_not_fit_is_tried_next(scorer: ConversationScorer) -> N
     scorer.batch_tokens = 8192
     (batch,) = scorer.plan(CANDIDATES).batches
     scorer.score(batch)
-    assert scorer.limit == batch.tokens // 2
+    assert scorer.limit.tokens == batch.tokens // 2
     passes: list[int] = []
     scorer.model.base_model.register_forward_pre_hook(
         lambda module, args, options: passes.append(options["input_ids"].numel()), with_kwargs=True
     )
-    limit = scorer.limit
+    limit = scorer.limit.tokens
     scorer.score(batch)
     assert passes
     assert max(passes) <= limit
-    assert scorer.limit == limit
+    assert scorer.limit.tokens == limit
 
 
 def test_one_conversation_that_does_not_fit_is_an_error_and_the_others_scores_stand(scorer: ConversationScorer) -> None:
@@ -230,7 +231,7 @@ def test_one_conversation_is_tried_once_more_when_the_cache_was_emptied(
         nonlocal emptied
         emptied += 1
 
-    monkeypatch.setattr(scorer, "_empty_cache", empty)
+    monkeypatch.setattr(scorer.limit, "empty_cache", empty)
     forward = scorer.model.base_model.forward
     passes, room = 0, 2
 
@@ -243,7 +244,7 @@ def test_one_conversation_is_tried_once_more_when_the_cache_was_emptied(
 
     scorer.model.base_model.forward = limited
     assert scorer.score(batch) == wanted
-    assert (emptied, scorer.limit) == (1, None)
+    assert (emptied, scorer.limit.tokens) == (1, None)
     emptied = passes = 0
     room = 9
     with pytest.raises(ModelError, match="out of memory with one conversation"):
@@ -280,13 +281,13 @@ def test_what_counts_as_memory_that_ran_out(scorer: ConversationScorer, error: B
     scorer.batch_tokens = 8192
     if full:
         assert_close(flat(score_completion_sets(scorer, CANDIDATES)), wanted)
-        assert scorer.limit is not None
+        assert scorer.limit.tokens is not None
     else:
         with pytest.raises(type(error)) as caught:
             score_completion_sets(scorer, CANDIDATES)
         assert caught.value is error
-        assert scorer.limit is None
-    assert out_of_memory(error) == full or isinstance(error, ValueError)
+        assert scorer.limit.tokens is None
+    assert is_out_of_memory(error) == full or isinstance(error, ValueError)
 
 
 @pytest.mark.parametrize("kind", ["classifier", "implicit"])
@@ -500,7 +501,7 @@ def test_a_limit_moves_no_score(scorer: ConversationScorer) -> None:
     """However low memory has forced the limit."""
     scorer.batch_tokens = 8192
     wanted = flat(score_completion_sets(scorer, CANDIDATES))
-    for scorer.limit in (1, 30, 64, 200):
+    for scorer.limit.tokens in (1, 30, 64, 200):
         assert_close(flat(score_completion_sets(scorer, CANDIDATES)), wanted)
 
 
@@ -578,11 +579,11 @@ def test_the_budget_grows_with_free_memory_by_powers_of_two(monkeypatch: pytest.
         )
         budget = batch_budget([fake_model()], torch.device("cpu"))
         assert budget.bit_count() == 1
-        assert FEWEST_TOKENS <= budget <= MOST_TOKENS["cpu"]
+        assert MIN_BATCH_TOKENS <= budget <= MAX_BATCH_TOKENS["cpu"]
         budgets.append((free, budget))
     ordered = [budget for _, budget in sorted(budgets)]
     assert ordered == sorted(ordered)
-    assert {ordered[0], ordered[-1]} == {FEWEST_TOKENS, MOST_TOKENS["cpu"]}
+    assert {ordered[0], ordered[-1]} == {MIN_BATCH_TOKENS, MAX_BATCH_TOKENS["cpu"]}
 
 
 def test_the_budget_is_that_of_the_largest_model(monkeypatch: pytest.MonkeyPatch) -> None:

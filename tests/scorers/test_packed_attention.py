@@ -106,7 +106,7 @@ def dense(
     groups = query.shape[0] // key.shape[0]
     out = torch.full((query.shape[1], query.shape[0], value.shape[2]), math.nan, dtype=FLOAT64)
     for index, ids in enumerate(CONVERSATIONS):
-        places = [case.row.where(index, token) for token in range(len(ids))]
+        places = [case.row.index_of(index, token) for token in range(len(ids))]
         mask = torch.tensor([[sees(kind, size, q, k) for k in range(len(ids))] for q in range(len(ids))])
         for head in range(query.shape[0]):
             logits = query[head, places] @ key[head // groups, places].T * scale
@@ -149,7 +149,7 @@ KINDS = [
 @pytest.fixture(params=[1, 3, 7, 128], ids=lambda tile: f"tile{tile}")
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Tiles of one query, of some, and larger than any segment."""
-    monkeypatch.setattr(packed_attention, "TILE", request.param)
+    monkeypatch.setattr("rb_core.scorers.packed_attention.TILE", request.param)
     return int(request.param)
 
 
@@ -275,7 +275,7 @@ def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
     def plain(*row: Any, scale: float | None = None, window_size: tuple[int, int] = (-1, -1)) -> Tensor:
         return grouped(*row, scale=scale, window_size=window_size)
 
-    monkeypatch.setattr(packed_attention, "varlen", {"grouped": grouped, "plain": plain}[request.param])
+    monkeypatch.setattr("rb_core.scorers.packed_attention.varlen", {"grouped": grouped, "plain": plain}[request.param])
     serves = _varlen_serves
 
     class OnCuda:
@@ -287,7 +287,7 @@ def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
     def ask(query: Tensor, value: Tensor, *others: Any) -> bool:
         return serves(OnCuda(query), OnCuda(value), *others)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(packed_attention, "_varlen_serves", ask)
+    monkeypatch.setattr("rb_core.scorers.packed_attention._varlen_serves", ask)
     return made
 
 
@@ -410,5 +410,5 @@ def test_a_row_through_a_model_is_each_conversation_alone(model: Any) -> None:
         ).last_hidden_state[0]
     for index, conversation in enumerate(CONVERSATIONS):
         alone = model.base_model(input_ids=torch.tensor([conversation])).last_hidden_state[0]
-        places = [row.where(index, token) for token in range(len(conversation))]
+        places = [row.index_of(index, token) for token in range(len(conversation))]
         torch.testing.assert_close(packed[places], alone, atol=1e-5, rtol=1e-5)

@@ -179,9 +179,9 @@ def test_the_tokens_of_a_row_are_as_few_as_sharing_a_beginning_makes_them(case: 
 def test_every_token_is_found_again_at_its_place_and_position(case: tuple[list[Ids], list[int]]) -> None:
     """`where` leads to each token of each conversation, and its position there is that in the conversation."""
     row = pack(*case)
-    assert len(row.places) == len(case[0])
+    assert len(row.endings) == len(case[0])
     for index, ids in enumerate(case[0]):
-        places = [row.where(index, token) for token in range(len(ids))]
+        places = [row.index_of(index, token) for token in range(len(ids))]
         assert tuple(row.ids[place] for place in places) == ids
         assert [row.positions[place] for place in places] == list(range(len(ids)))
 
@@ -193,7 +193,7 @@ def test_no_token_of_a_row_is_nobodys(case: tuple[list[Ids], list[int]]) -> None
     owners: dict[int, set[int]] = {}
     for index, (ids, family) in enumerate(zip(*case, strict=True)):
         for token in range(len(ids)):
-            owners.setdefault(row.where(index, token), set()).add(family)
+            owners.setdefault(row.index_of(index, token), set()).add(family)
     assert sorted(owners) == list(range(len(row.ids)))
     assert all(len(found) == 1 for found in owners.values())
 
@@ -223,7 +223,7 @@ def test_a_token_may_look_back_at_its_own_conversation_only(case: tuple[list[Ids
     """
     row = pack(*case)
     for index, ids in enumerate(case[0]):
-        place = row.where(index, len(ids) - 1)
+        place = row.index_of(index, len(ids) - 1)
         (segment,) = [each for each in row.segments if each.start <= place < each.stop]
         seen = [*range(segment.prefix_start, segment.prefix_stop), *range(segment.start, place + 1)]
         assert tuple(row.ids[i] for i in seen) == ids

@@ -33,7 +33,8 @@ from rb_core.benchmarks.example import Message
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import ChatFormat
 from rb_core.models.resolve import ModelSpec
-from rb_core.scorers.conversation_scorer import TOLERANCE, out_of_memory, probe_candidates
+from rb_core.scorers.batch_limit import is_out_of_memory
+from rb_core.scorers.conversation_scorer import PROBES, TOLERANCE
 from rb_core.scorers.judge import generation
 from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Reply, Request, Token
 from rb_core.scorers.loading import (
@@ -43,10 +44,10 @@ from rb_core.scorers.loading import (
     load_config,
     load_model,
     load_tokenizer,
+    max_length_of,
     move_to_device,
-    own_max_length,
+    rope_switch_lengths,
     token_bytes,
-    turning_points,
 )
 from rb_core.scorers.packing import plan_batches
 
@@ -112,7 +113,7 @@ class LocalGenerator:
         with ThreadPoolExecutor(1) as beside:
             weights = beside.submit(load_model, spec)
             tokenizer = load_tokenizer(spec.name, spec.checkpoint)
-            max_length = own_max_length(spec, load_config(spec.name, spec.checkpoint), tokenizer)
+            max_length = max_length_of(spec, load_config(spec.name, spec.checkpoint), tokenizer)
             # completions stand in a judge's prompt, and whatever they spell out is text there
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role, sanitize=True)
             model, loading = weights.result()
@@ -188,7 +189,7 @@ class LocalGenerator:
         # all of them.
         if self.own_settings and not _looks_only(request):
             kind = (*kind, length)
-        for turn in turning_points([self.model]):
+        for turn in rope_switch_lengths([self.model]):
             # The longest row sets the pace at which all are read, and one on the way across sets it for itself.
             crosses = length <= turn < length + request.max_tokens
             kind = (*kind, asked.place if crosses else None, length > turn)
@@ -222,7 +223,7 @@ class LocalGenerator:
         try:
             return self._looked(some) if _looks_only(some[0].request) else self._generated(some)
         except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             return None
 
@@ -420,11 +421,7 @@ class LocalGenerator:
     def choose_batching(self) -> None:
         """Measure what padding does to the logits of a few probes, and take the best way that leaves them as they are
         for one prompt at a time, but for rounding."""
-        rows = [
-            ids
-            for ids in self.chat.encode_prompts([e.prompt for e in probe_candidates()])
-            if len(ids) < self.chat.max_length
-        ]
+        rows = [ids for ids in self.chat.encode_prompts([e.prompt for e in PROBES]) if len(ids) < self.chat.max_length]
         if not rows:  # a model too short for any probe: nothing to judge a batch by
             self.batching = "single"
             return
@@ -456,7 +453,7 @@ class LocalGenerator:
             and hasattr(self.model, "continuous_batching_context_manager")
             and self.decoding.temperature == 0
             and not self.own_settings
-            and not turning_points([self.model])
+            and not rope_switch_lengths([self.model])
         )
 
     def describe(self) -> dict[str, Any]:

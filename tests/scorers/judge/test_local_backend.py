@@ -485,7 +485,7 @@ def test_where_padding_moves_logits_replies_are_generated_alone(
 def test_prompts_read_at_different_paces_are_kept_apart(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where positions turn at another pace beyond a length, a row on the way across goes alone."""
     generator = load(tiny_model("llama-lm"))
-    monkeypatch.setattr(local_backend, "turning_points", lambda _: [30])
+    monkeypatch.setattr(local_backend, "rope_switch_lengths", lambda _: [30])
     asked = [
         local_backend.Asked(i, Request(PROMPTS[0], 10), [5] * n) for i, n in enumerate((12, 20, 21, 25, 30, 31, 40))
     ]
