@@ -143,8 +143,7 @@ def _derived_files(repo: ResultsRepo, snapshot: Snapshot, files: Mapping[str, by
     except ResultError:
         boards, derived_from = {}, ""
     complete = {derived_files.CARD, *map(derived_files.table_path, boards)} <= snapshot.derived.keys()
-    digest = derived_files.digest({path: derived_files.git_oid(content) for path, content in results.items()})
-    if complete and derived_from == digest:
+    if complete and derived_from == derived_files.results_digest(results):
         return snapshot.derived
     return derived_files.derive(results, repo.name) if results else {}
 

@@ -200,8 +200,7 @@ def _outdated_derived_files(
     repo: ResultsRepo, state: RepositoryState, results: Mapping[str, bytes]
 ) -> dict[str, bytes]:
     """Return the derived files to send; none if those in the repository were derived from exactly these results."""
-    oids = {path: derived_files.git_oid(content) for path, content in results.items()}
-    if _derived_from(repo, state) == derived_files.digest(oids):
+    if _derived_from(repo, state) == derived_files.results_digest(results):
         return {}
     return {
         path: content

@@ -1,5 +1,6 @@
-"""What is derived from a set of results for those who read them on the hub: the boards as JSON, a table a benchmark,
-the dataset card. The same results give the same bytes.
+"""The files that a push derives from results for the hub: leaderboard.json, a table for each benchmark, dataset card.
+
+The same results give the same bytes.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,13 @@ import pyarrow.parquet as pq
 from rb_core.errors import ResultError
 from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
 from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
+from rb_core.leaderboard.dataset_card import dataset_card
 from rb_core.results.schema import Result, Segment, parse_result
 
 LEADERBOARD = "leaderboard.json"
-
-
 CARD = "README.md"
-
-
-# Goes up when the same results give other derived files, so that a push replaces those of an older version.
+# Increase it when the same results give another leaderboard.json or other tables: a push replaces those of an older
+# version.
 VERSION = 2
 
 
@@ -35,53 +34,60 @@ def table_path(benchmark: str) -> str:
 
 
 def is_derived(path: str) -> bool:
-    """Whether a file of this name in a results repository is a derived one."""
+    """Return True for the path of a derived file in a results repository."""
     return path in (LEADERBOARD, CARD) or re.fullmatch(rf"tables/{Segment}\.parquet", path) is not None
 
 
 def git_oid(content: bytes) -> str:
-    """The object id that git and the hub give a file of this content."""
+    """Return the object id that git and the hub give a file of this content."""
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def digest(oids: Mapping[str, str]) -> str:
-    """The SHA-256 of a set of result files, from their object ids by path."""
-    return hashlib.sha256("".join(f"{path} {oids[path]}\n" for path in sorted(oids)).encode()).hexdigest()
+def results_digest(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of a set of result files: of their paths and object ids."""
+    lines = (f"{path} {git_oid(content)}\n" for path, content in sorted(files.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def derive(files: Mapping[str, bytes], repo: str = "ORG/NAME") -> dict[str, bytes]:
-    """The derived files by path, from the result files by path. `repo` is named in the card.
+    """Return the derived files by path, from the result files by path. The card names `repo`.
 
-    Raises ResultError for a file that is no result.
+    Raises ResultError for a file that is not a result.
     """
-    found = {path: parse_result(content, path) for path, content in files.items()}
-    grouped = group_by_benchmark(found.values())
-    boards = {benchmark: build_board(results) for benchmark, results in grouped.items()}
-    derived = {LEADERBOARD: leaderboard_json(boards.values(), digest({p: git_oid(c) for p, c in files.items()}))}
-    for benchmark, results in grouped.items():
-        texts = {result.model.name: files[result.path().as_posix()] for result in results}
-        derived[table_path(benchmark)] = benchmark_table(boards[benchmark], results, texts)
-    derived[CARD] = card(boards, grouped, repo).encode()
+    groups = group_by_benchmark(parse_result(content, path) for path, content in files.items())
+    boards = {benchmark: build_board(results) for benchmark, results in groups.items()}
+    derived = {LEADERBOARD: leaderboard_json(boards.values(), results_digest(files))}
+    for benchmark, board in boards.items():
+        results = {result.model.name: result for result in groups[benchmark]}
+        texts = {name: files[result.path().as_posix()].decode() for name, result in results.items()}
+        derived[table_path(benchmark)] = benchmark_table(board, results, texts)
+    tables = {benchmark: table_path(benchmark) for benchmark in boards}
+    derived[CARD] = dataset_card(boards, groups, _column_descriptions(boards.values()), tables, repo).encode()
     return derived
 
 
-def leaderboard_json(boards: Iterable[Board], results: str) -> bytes:
-    """What the page reads: every board with its columns and rows, and the digest of the results they come from."""
-    content = {"version": VERSION, "results": results, "boards": [board_to_json(board) for board in boards]}
+def derive_from_folder(root: Path) -> dict[str, bytes]:
+    """Return the derived files of the results below a root. Raises ResultError for a file that is not a result."""
+    return derive({path.relative_to(root).as_posix(): path.read_bytes() for path in root.glob("results/**/*.json")})
+
+
+def leaderboard_json(boards: Iterable[Board], digest: str) -> bytes:
+    """Return the content of leaderboard.json: every board, and the digest of the results they come from."""
+    content = {"version": VERSION, "results": digest, "boards": [board_to_json(board) for board in boards]}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def read_leaderboard(content: bytes, name: str = LEADERBOARD) -> tuple[dict[str, Board], str]:
-    """The boards by benchmark, and the digest of the results they come from.
+    """Return the boards by benchmark, and the digest of the results they come from.
 
-    Raises ResultError for content that is none, or of another version.
+    Raises ResultError for content that is not a leaderboard, or one of another version.
     """
     try:
-        found = json.loads(content)
-        if found["version"] != VERSION:
-            raise ResultError(f"{name}: version {found['version']!r}; this package reads version {VERSION}")
-        boards = [board_from_json(each) for each in found["boards"]]
-        return {each.id: each for each in boards}, str(found["results"])
+        fields = json.loads(content)
+        if fields["version"] != VERSION:
+            raise ResultError(f"{name}: version {fields['version']!r}; this package reads version {VERSION}")
+        boards = [board_from_json(board) for board in fields["boards"]]
+        return {board.id: board for board in boards}, str(fields["results"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ResultError(f"{name}: not a leaderboard: {type(error).__name__}: {error}") from error
 
@@ -95,37 +101,39 @@ _TYPES = {
     "status": pa.string(),
     "parameters": pa.int64(),
 }
-
-
-_MORE: Mapping[str, tuple[pa.DataType, str]] = {
+# Columns that a table has beside those of the board: type and description.
+_RESULT_COLUMNS: Mapping[str, tuple[pa.DataType, str]] = {
     "stderr": (pa.float64(), "Standard error of the score"),
-    "interval": (pa.string(), "How the interval came about: wilson, bootstrap, or binomial (from published numbers)"),
+    "interval": (pa.string(), "Method of the interval: wilson, bootstrap, or binomial (from published numbers)"),
     "examples": (pa.int32(), "Examples in the run; missing for published results"),
     "scored": (pa.int32(), "Of these, examples with a score"),
     "ties": (pa.int32(), "Of these, examples whose best scores are equal"),
-    "dtype": (pa.string(), "The data type the model was run in"),
-    "revision": (pa.string(), "The model's commit"),
-    "date": (pa.string(), "When it was run, or retrieved (UTC)"),
-    "source": (pa.string(), "Where a published result comes from"),
+    "dtype": (pa.string(), "Data type that the model was run in"),
+    "revision": (pa.string(), "Commit of the model"),
+    "date": (pa.string(), "Time of the run, or date when the published result was retrieved (UTC)"),
+    "source": (pa.string(), "Source of a published result"),
     "result": (pa.string(), "The whole result file as JSON text"),
 }
 
 
-def benchmark_table(table: Board, results: Sequence[Result], texts: Mapping[str, bytes]) -> bytes:
-    """One row a result, best first, as parquet: the board's columns, more about each run, and the result's own text."""
-    by_name = {result.model.name: result for result in results}
+def benchmark_table(board: Board, results: Mapping[str, Result], texts: Mapping[str, str]) -> bytes:
+    """Return a parquet file with one row for each result, best first.
+
+    Its columns are the board's, more about each run, and the text of the result file; `results` and `texts` are by
+    model name.
+    """
     columns = {
-        column.key: pa.array([column.cell(row) for row in table.rows], _TYPES.get(column.role, pa.float64()))
-        for column in board_columns(table)
+        column.key: pa.array([column.cell(row) for row in board.rows], _TYPES.get(column.role, pa.float64()))
+        for column in board_columns(board)
     }
-    rows = [_more(by_name[row.model], texts[row.model]) for row in table.rows]
-    columns |= {key: pa.array([row[key] for row in rows], kind) for key, (kind, _) in _MORE.items()}
+    cells = [_result_cells(results[row.model]) | {"result": texts[row.model]} for row in board.rows]
+    columns |= {key: pa.array([row[key] for row in cells], kind) for key, (kind, _) in _RESULT_COLUMNS.items()}
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")
     return buffer.getvalue()
 
 
-def _more(result: Result, text: bytes) -> dict[str, Any]:
+def _result_cells(result: Result) -> dict[str, Any]:
     headline, counts, run = result.headline, result.counts, result.run
     return {
         "stderr": headline.stderr if headline else None,
@@ -137,123 +145,24 @@ def _more(result: Result, text: bytes) -> dict[str, Any]:
         "revision": result.model.revision,
         "date": run.started if run else result.published.retrieved if result.published else None,
         "source": result.published.source if result.published else None,
-        "result": text.decode(),
     }
 
 
-def results_in_table(content: bytes, name: str) -> list[bytes]:
-    """The result files that a table holds. Raises ResultError for what is not such a table."""
-    try:  # on one thread: a process that ends right after a read with several is sometimes aborted
-        texts = pq.read_table(io.BytesIO(content), columns=["result"], use_threads=False, pre_buffer=False)[
-            "result"
-        ].to_pylist()
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-        raise ResultError(f"{name}: not a table of results: {error}") from error
-    return [text.encode() for text in texts if isinstance(text, str)]
-
-
-# The dataset card
-
-
-def card(boards: Mapping[str, Board], grouped: Mapping[str, Sequence[Result]], repo: str) -> str:
-    """The card of the results repository: what lies there, what the columns mean, how to pull and to cite it."""
-    from huggingface_hub import DatasetCardData
-
-    data = DatasetCardData(
-        pretty_name="Reward model results",
-        license="apache-2.0",
-        language=["en"],
-        size_categories=["n<1K" if sum(map(len, grouped.values())) < 1000 else "1K<n<10K"],
-        tags=["reward-model", "leaderboard", "evaluation"],
-        configs=[{"config_name": name, "data_files": table_path(name)} for name in boards],
-    )
-    parts = [_card_head(boards, grouped), _card_pull(repo, next(iter(boards), "rewardbench")), _card_columns(boards)]
-    return f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(parts)
-
-
-def _card_head(boards: Mapping[str, Board], grouped: Mapping[str, Sequence[Result]]) -> str:
-    lines = [
-        "# Reward model results",
-        "",
-        "Every result of the RewardBench leaderboard, with the scores it was derived from. This page and the files it",
-        "describes are generated; `results/` and `scores/` are the source.",
-        "",
-        "| benchmark | results | of these own runs | with scores | newest | dataset | its licence |",
-        "|---|---:|---:|---:|---|---|---|",
-    ]
-    for name, found in grouped.items():
-        own = sum(result.status == "run" for result in found)
-        scores = sum(result.scores is not None for result in found)
-        each = boards[name]
-        dataset = f"[{each.title}]({each.url})" if each.url else each.title
-        lines.append(
-            f"| `{name}` | {len(found)} | {own} | {scores} | {each.newest or '-'} | {dataset} | {each.licence or '-'} |"
-        )
-    lines += [
-        "",
-        "| path | what |",
-        "|---|---|",
-        "| `results/<benchmark>/<org>/<model>.json` | a result: estimates, settings, versions, where it comes from |",
-        "| `scores/<benchmark>/<org>/<model>.parquet` | the scores of a run, one row a completion |",
-        "| `tables/<benchmark>.parquet` | all results of a benchmark, one row a model |",
-        "| `leaderboard.json` | what the leaderboard's page reads |",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _card_pull(repo: str, config: str) -> str:
-    return f"""## How to pull
-
-```python
-import datasets
-import pandas
-
-table = datasets.load_dataset("{repo}", "{config}", split="train")
-boards = pandas.read_json("hf://datasets/{repo}/{LEADERBOARD}")
-one = pandas.read_json("hf://datasets/{repo}/results/BENCHMARK/ORG/MODEL.json", typ="series")
-```
-
-```sh
-python -m rb_core sync pull --repo {repo} --out pulled   # everything, at one commit, checked
-python -m rb_core verify pulled                          # derive every number again from its scores
-```
-
-## Licence and citation
-
-The files are under Apache-2.0. The benchmarks keep their own licences, in the table above. Rows whose `status` is
-*published* are figures from elsewhere; `source` says from where. Please cite the benchmark whose results you use:
-"""
-
-
-def _card_columns(boards: Mapping[str, Board]) -> str:
-    lines = [f"- {each.title}: {each.citation}" for each in boards.values() if each.citation]
-    lines += [
-        "",
-        "## Columns",
-        "",
-        "Scores, bounds and coverage are fractions from 0 to 1; missing means not evaluated.",
-        "",
-        "| column | what |",
-        "|---|---|",
-    ]
-    fixed = {
+def _column_descriptions(boards: Iterable[Board]) -> dict[str, str]:
+    descriptions = {
         column.key: column.description or column.label
-        for board in boards.values()
+        for board in boards
         for column in board_columns(board)
         if column.role not in ("section", "subset")
     }
-    fixed |= {key: text for key, (_, text) in _MORE.items()}
-    lines += [f"| `{key}` | {text} |" for key, text in fixed.items()]
-    lines += ["| `section:NAME` | The score of a section |", "| `subset:NAME` | The score of a subset |", ""]
-    for each in boards.values():
-        sections = [f"*{section.name}*: {section.description}" for section in each.sections if section.description]
-        if sections:
-            lines += [f"Sections of {each.title}: {'; '.join(sections)}.", ""]
-    return "\n".join(lines)
+    return descriptions | {key: description for key, (_, description) in _RESULT_COLUMNS.items()}
 
 
-def derived_from(root: Path) -> dict[str, bytes]:
-    """The derived files of the results below a root. Raises ResultError for a file there that is no result."""
-    files = {path.relative_to(root).as_posix(): path.read_bytes() for path in (root / "results").rglob("*.json")}
-    return derive(files)
+def results_in_table(content: bytes, name: str) -> list[bytes]:
+    """Return the result files that a table holds. Raises ResultError if it is not a table of results."""
+    try:  # on one thread: a process that ends right after a read with several is sometimes aborted
+        table = pq.read_table(io.BytesIO(content), columns=["result"], use_threads=False, pre_buffer=False)
+        texts = table["result"].to_pylist()
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        raise ResultError(f"{name}: not a table of results: {error}") from error
+    return [text.encode() for text in texts if isinstance(text, str)]

@@ -313,7 +313,7 @@ def _check_derived(root: Path, contents: Mapping[str, bytes], whole: bool) -> It
     except ResultError as error:
         yield Difference(derived_files.LEADERBOARD, problem=str(error).removeprefix(f"{derived_files.LEADERBOARD}: "))
         return
-    own = derived_files.digest({path: derived_files.git_oid(content) for path, content in contents.items()})
+    own = derived_files.results_digest(contents)
     if digest == own:
         files = derived_files.derive(contents)
         del files[derived_files.CARD]  # it names the repository

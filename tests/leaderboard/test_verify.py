@@ -341,7 +341,7 @@ def test_a_link_to_the_scores_is_followed(board: Path, tmp_path: Path) -> None:
 
 def with_derived(board: Path) -> Path:
     """The board with the files that a repository has beside its results."""
-    for path, content in derived_files.derived_from(board).items():
+    for path, content in derived_files.derive_from_folder(board).items():
         (board / path).parent.mkdir(exist_ok=True)
         (board / path).write_bytes(content)
     return board
