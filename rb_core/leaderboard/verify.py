@@ -1,9 +1,9 @@
-"""Every published number, recomputed: results from their score files, and what is left of them without.
+"""Recompute every published number: results from their score files, and what published results allow without scores.
 
-A result of a run is aggregated again from its score file and compared field by field. A published result has no scores
-here; of it the headline is derived again from the sections, a section from its subsets where all are known, and the
-intervals from the numbers of examples. Every comparison takes the other numbers of the file as they stand, so that a
-wrong one is named itself and not all that could have come of it.
+The result of a run is aggregated again from its score file and compared field by field. A published result has no
+scores: its headline is recomputed from its sections, a section from its subsets if all are known, and intervals from
+the numbers of examples. Every check takes the other numbers of the file as they are, so that a wrong number is
+reported itself and not everything that depends on it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,34 +30,23 @@ from rb_core.results.schema import Result, ScoreFile, to_json
 from rb_core.results.storage import read_result
 from rb_core.stats.published import headline_estimate, section_estimate, subset_estimate
 
-# The bootstrap is seeded, so that the same versions give the same bits. Another numpy or processor may add up in
-# another order, which moves the sixteenth digit; it takes more to move the tenth.
-RELATIVE = 1e-9
-
-
-NEAR_ZERO = 1e-12
-
-
-# Published headlines and sections are compared as far as four digits, which the boards are rounded to; less far where
-# none of a file's has as many.
-PUBLISHED_DIGITS = 4
-
-
-MOST_DIGITS = 6
-
-
-COMPUTED = ("headline", "sections", "subsets", "length", "matrices", "margins", "counts")
-
-
-INTERVAL = ("stderr", "low", "high")
+# The bootstrap is seeded, so the same versions give the same bits. Another numpy or processor may sum in another order,
+# which changes the sixteenth digit; only another computation changes the tenth.
+RELATIVE_TOLERANCE = 1e-9
+ABSOLUTE_TOLERANCE = 1e-12
+# Published headlines and sections are rounded to four digits, in some files to fewer; subsets to six at most.
+MAX_PUBLISHED_DIGITS = 4
+MAX_SUBSET_DIGITS = 6
+COMPUTED_FIELDS = ("headline", "sections", "subsets", "length", "matrices", "margins", "counts")
+INTERVAL_FIELDS = ("method", "stderr", "low", "high")
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One thing that is not as it should be.
+class Mismatch:
+    """A wrong value, or another problem with a file.
 
-    path: the file, below the root; field: the place in it, or empty for the file as a whole; says, gives: what stands
-    there and what `source` gives, None for nothing; problem: in words, where there are no two values to compare.
+    path: file below the root; field: place in the file, empty for the whole file; says, gives: value in the file and
+    value computed from `source`, None for a missing one; problem: text for anything but a pair of values.
     """
 
     path: str
@@ -69,115 +58,121 @@ class Difference:
 
     def __str__(self) -> str:
         place = f"{self.path}: {self.field}" if self.field else self.path
-        text = self.problem or f"says {_shown(self.says)}, {self.source} give {_shown(self.gives)}"
-        # A file from elsewhere may have control characters in its names, which are not for the terminal to obey.
+        text = self.problem or f"says {_value_text(self.says)}, {self.source} give {_value_text(self.gives)}"
+        # A terminal must not obey control characters in a file that others wrote.
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in f"{place}: {text}")
 
 
 @dataclass(frozen=True)
-class Report:
-    """What was verified. Numbers of: results (also unreadable ones), those with and those without a score file, and the
-    numbers that were recomputed."""
+class VerifyReport:
+    """The outcome of `verify`. Results that cannot be read count as results; numbers: recomputed numbers."""
 
     results: int
     with_scores: int
     without_scores: int
     numbers: int
-    differences: tuple[Difference, ...]
+    differences: tuple[Mismatch, ...]
 
     def summary(self) -> str:
-        """All of it in one line."""
+        """Return the report as one line."""
         return (
             f"{self.results} results, {self.with_scores} with scores and {self.without_scores} without; "
             f"{self.numbers} numbers recomputed; {len(self.differences)} differences"
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The report as plain JSON."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Checked:
-    """What came of one result: how many numbers were recomputed, and what differs."""
+@dataclass
+class _ResultCheck:
+    """The mismatches of one result file, and how many of its numbers were recomputed."""
 
-    numbers: int
-    differences: Sequence[Difference]
+    path: str
+    numbers: int = 0
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+    def add_problem(self, field: str, problem: str) -> None:
+        self.mismatches.append(Mismatch(self.path, field, problem=problem))
+
+    def add_value(self, field: str, says: Any, gives: Any, source: str = "its scores") -> None:
+        self.mismatches.append(Mismatch(self.path, field, says, gives, source))
 
 
-def verify(root: Path, *, whole: bool = False, refused: Sequence[str] = ()) -> Report:
-    """Recompute every number below a root (`results/`, `scores/`), and compare; so too the files derived from results.
+def verify(root: Path, *, whole: bool = False, refused: Sequence[str] = ()) -> VerifyReport:
+    """Recompute every number below a root (`results/`, `scores/`) and the files derived from the results.
 
-    whole: the root is a whole repository, whose derived files have to come from just these results; in a folder where
-    results of one's own were added they come from an earlier set. refused: a message for each file that had to be left
-    out of the root; these differ as a whole. Raises ResultError where there are no results.
+    Args:
+        whole: the root is a whole repository, whose derived files must come from exactly these results. In a folder
+            with a user's own results they come from an earlier set.
+        refused: a message for each file that was left out of the root; each becomes a mismatch.
+
+    Raises ResultError if there are no results.
     """
     files = sorted((root / "results").rglob("*.json"))
     if not files:
         raise ResultError(f"{root}: no results here; expected files below {root / 'results'}")
-    differences = [Difference("refused", problem=message) for message in refused]
-    claimed: set[str] = set()
+    mismatches = [Mismatch("refused", problem=message) for message in refused]
+    score_paths: set[str] = set()  # with a result
     contents: dict[str, bytes] = {}
     with_scores = without_scores = numbers = 0
     for file in files:
-        path = file.relative_to(root).as_posix()
-        # A result that cannot be read, or names another file, still has the scores that lie at its own place.
-        claimed.add(PurePosixPath("scores", *PurePosixPath(path).parts[1:]).with_suffix(".parquet").as_posix())
+        check = _ResultCheck(file.relative_to(root).as_posix())
+        # A result that cannot be read, or is in the wrong place, still owns the scores that match its path.
+        score_paths.add(f"scores/{check.path.removeprefix('results/').removesuffix('.json')}.parquet")
         try:
             result = read_result(file)
         except ResultError as error:
-            differences.append(Difference(path, problem=str(error).removeprefix(f"{file}: ")))
+            mismatches.append(Mismatch(check.path, problem=str(error).removeprefix(f"{file}: ")))
             continue
-        if path == result.path().as_posix():
-            contents[path] = file.read_bytes()
+        if check.path == result.path().as_posix():
+            contents[check.path] = file.read_bytes()
         else:
-            differences.append(Difference(path, problem=f"says it is {result.path().as_posix()}"))
+            check.add_problem("", f"says it is {result.path().as_posix()}")
         if result.scores is None:
             without_scores += 1
-            checked = _check_published(path, result)
+            _check_published(check, result)
         else:
             with_scores += 1
-            claimed.add(result.scores.path)
-            checked = _check_scores(root, path, result, result.scores)
-        numbers += checked.numbers
-        differences += checked.differences
-    differences += _orphans(root, claimed)
-    differences += _check_derived(root, contents, whole)
-    return Report(len(files), with_scores, without_scores, numbers, tuple(differences))
+            score_paths.add(result.scores.path)
+            _check_scores(check, root, result, result.scores)
+        numbers += check.numbers
+        mismatches += check.mismatches
+    mismatches += _scores_without_result(root, score_paths)
+    mismatches += _check_derived_files(root, contents, whole)
+    return VerifyReport(len(files), with_scores, without_scores, numbers, tuple(mismatches))
 
 
 # Results with scores
 
 
-def _check_scores(root: Path, path: str, result: Result, scores: ScoreFile) -> _Checked:
-    """Compare a result with what its score file gives."""
+def _check_scores(check: _ResultCheck, root: Path, result: Result, scores: ScoreFile) -> None:
+    """Compare a result with the one that its score file gives."""
     place = PurePosixPath(scores.path)
-    # By its parts, not by resolving links: a snapshot of a repository is a folder of links to files elsewhere.
+    # Links are not resolved: a snapshot of a repository is a folder of links to files elsewhere.
     if place.is_absolute() or ".." in place.parts:
-        return _Checked(0, [Difference(path, "scores.path", problem=f"{place} is not below the root")])
+        return check.add_problem("scores.path", f"{place} is not below the root")
     file = root / place
     if not file.is_file():
-        return _Checked(0, [Difference(path, "scores.path", problem=f"{place} is not there")])
+        return check.add_problem("scores.path", f"{place} does not exist")
     try:
         computed = aggregate_scores(file)
     except RewardBenchError as error:
         problem = str(error).removeprefix(f"{file}: ")
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        # One table that fits no benchmark must not end the audit of all.
+        # One table that fits no benchmark must not end the check of all others.
         problem = f"{type(error).__name__}: {first_line(error)}"
     else:
-        return _compare_results(path, result, computed)
-    found = [Difference(path, "scores", problem=f"{place} cannot be aggregated: {problem}")]
+        says, gives = (json.loads(to_json(each)) for each in (result, computed))
+        check.numbers += sum(_count_numbers(gives.get(key)) for key in COMPUTED_FIELDS)
+        for difference in differing_values(says, gives):
+            check.add_value(*difference)
+        return None
+    check.add_problem("scores", f"{place} cannot be aggregated: {problem}")
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if digest != scores.sha256:
-        found.append(Difference(path, "scores.sha256", scores.sha256, digest))
-    return _Checked(0, found)
-
-
-def _compare_results(path: str, result: Result, computed: Result) -> _Checked:
-    says, gives = (json.loads(to_json(each)) for each in (result, computed))
-    numbers = sum(_count_numbers(gives.get(key)) for key in COMPUTED)
-    return _Checked(numbers, [Difference(path, *found) for found in compare(says, gives)])
+        check.add_value("scores.sha256", scores.sha256, digest)
+    return None
 
 
 def _count_numbers(value: Any) -> int:
@@ -186,196 +181,182 @@ def _count_numbers(value: Any) -> int:
     return int(isinstance(value, int | float) and not isinstance(value, bool))
 
 
-def _orphans(root: Path, claimed: set[str]) -> Iterator[Difference]:
-    """Score files that no result is derived from."""
+def _scores_without_result(root: Path, score_paths: set[str]) -> Iterator[Mismatch]:
     for file in sorted((root / "scores").rglob("*.parquet")):
         path = file.relative_to(root).as_posix()
-        if path not in claimed:
-            yield Difference(path, problem="no result is derived from it")
+        if path not in score_paths:
+            yield Mismatch(path, problem="no result was computed from it")
 
 
-# Results without
+# Results without scores
 
 
-def _check_published(path: str, result: Result) -> _Checked:
-    """Derive again what the numbers of a published result say of each other, by the benchmark's record.
+def _check_published(check: _ResultCheck, result: Result) -> None:
+    """Check the numbers of a published result against each other.
 
-    A benchmark without a record here has no weights and no numbers of examples: nothing of it can be derived.
+    Nothing can be checked for a benchmark that is not registered: its weights and numbers of examples are unknown.
     """
     spec = BENCHMARKS.get(result.benchmark.id)
     if spec is None:
-        return _Checked(0, [])
-    found = list(_check_names(path, spec, result))
-    numbers = 0
-    known = {n: e.value for n, e in result.subsets.items() if e.value is not None and n in spec.subset_names}
+        return
+    _check_names(check, spec, result)
+    subset_values = {n: e.value for n, e in result.subsets.items() if e.value is not None and n in spec.subset_names}
     for section in spec.sections:
         estimate = result.sections.get(section.name)
         if estimate is not None and estimate.value is not None:
-            place = f"sections.{section.name}"
-            numbers += _check_section_value(path, result, section, estimate.value, known, found)
-            again = section_estimate(spec, section, estimate.value, known)
-            numbers += _check_interval(path, place, estimate, again, found)
-    for name, value in known.items():
-        again = subset_estimate(spec, name, value) if 0 <= value <= 1 else Estimate(value=value)
-        numbers += _check_interval(path, f"subsets.{name}", result.subsets[name], again, found)
-    numbers += _check_headline(path, spec, result, found)
-    return _Checked(numbers, found)
+            _check_section_value(check, result, section, estimate.value, subset_values)
+            recomputed = section_estimate(spec, section, estimate.value, subset_values)
+            _check_interval(check, f"sections.{section.name}", estimate, recomputed)
+    for name, value in subset_values.items():
+        recomputed = subset_estimate(spec, name, value) if 0 <= value <= 1 else Estimate(value=value)
+        _check_interval(check, f"subsets.{name}", result.subsets[name], recomputed)
+    _check_headline(check, spec, result)
 
 
-def _check_names(path: str, spec: BenchmarkSpec, result: Result) -> Iterator[Difference]:
-    """Sections and subsets are the record's, and what is not there is in `absent`."""
-    for kind, names in (("section", [s.name for s in spec.sections]), ("subset", [s.name for s in spec.subsets])):
-        for name in getattr(result, f"{kind}s").keys() - names:
-            yield Difference(path, f"{kind}s.{name}", problem=f"{spec.id} has no such {kind}")
+def _check_names(check: _ResultCheck, spec: BenchmarkSpec, result: Result) -> None:
+    """Check that sections and subsets are those of the benchmark, and that missing ones are listed in `absent`."""
+    for name in result.sections.keys() - {section.name for section in spec.sections}:
+        check.add_problem(f"sections.{name}", f"{spec.id} has no such section")
+    for name in result.subsets.keys() - spec.subset_names:
+        check.add_problem(f"subsets.{name}", f"{spec.id} has no such subset")
     for section in spec.sections:
         if section.name not in result.sections and section.name not in result.absent:
-            yield Difference(path, f"absent.{section.name}", problem="is missing: the section has no score")
+            check.add_problem(f"absent.{section.name}", "is missing: the section has no score")
     missing = [s.name for s in spec.sections if s.required and s.name not in result.sections]
     if result.headline is None and "headline" not in result.absent:
-        yield Difference(path, "absent.headline", problem="is missing: there is no headline")
+        check.add_problem("absent.headline", "is missing: there is no headline")
     if result.headline is not None and missing:
-        yield Difference(path, "headline", problem=f"there cannot be one without {', '.join(missing)}")
+        check.add_problem("headline", f"must be absent without {', '.join(missing)}")
 
 
 def _check_section_value(
-    path: str, result: Result, section: Section, value: float, known: Mapping[str, float], found: list[Difference]
-) -> int:
-    if not section.weights.keys() <= known.keys():
-        return 0
-    parts = [known[name] for name in section.weights]
-    mean = sum(w * known[name] for name, w in section.weights.items()) / sum(section.weights.values())
-    tolerance = _half_unit(_digits(_scores(result), PUBLISHED_DIGITS)) + _half_unit(_digits(parts, MOST_DIGITS))
-    if abs(value - mean) > tolerance:
-        found.append(Difference(path, f"sections.{section.name}.value", value, mean, "its subsets"))
-    return 1
+    check: _ResultCheck, result: Result, section: Section, value: float, subset_values: Mapping[str, float]
+) -> None:
+    if not section.weights.keys() <= subset_values.keys():
+        return
+    check.numbers += 1
+    parts = [subset_values[name] for name in section.weights]
+    mean = sum(w * subset_values[name] for name, w in section.weights.items()) / sum(section.weights.values())
+    if abs(value - mean) > _rounding_error(result) + _half_unit(_num_digits(parts, MAX_SUBSET_DIGITS)):
+        check.add_value(f"sections.{section.name}.value", value, mean, "its subsets")
 
 
-def _check_headline(path: str, spec: BenchmarkSpec, result: Result, found: list[Difference]) -> int:
-    """The weighted mean of the sections, and its interval."""
+def _check_headline(check: _ResultCheck, spec: BenchmarkSpec, result: Result) -> None:
     weights = {s.name: s.headline_weight for s in spec.sections if s.name in result.sections}
     headline = result.headline
     values = {name: result.sections[name].value for name in weights}
     if headline is None or headline.value is None or not weights or None in values.values():
-        return 0
+        return
+    check.numbers += 1
     mean = sum(w * (values[name] or 0.0) for name, w in weights.items()) / sum(weights.values())
-    # Its own rounding and, at most, as much again from the sections'.
-    if abs(headline.value - mean) > 2 * _half_unit(_digits(_scores(result), PUBLISHED_DIGITS)):
-        found.append(Difference(path, "headline.value", headline.value, mean, "its sections"))
-    again = headline_estimate(spec, headline.value, result.sections)
-    return 1 + _check_interval(path, "headline", headline, again, found, "its value and its sections")
+    # The headline's own rounding, and at most as much again from that of the sections.
+    if abs(headline.value - mean) > 2 * _rounding_error(result):
+        check.add_value("headline.value", headline.value, mean, "its sections")
+    recomputed = headline_estimate(spec, headline.value, result.sections)
+    _check_interval(check, "headline", headline, recomputed, "its value and its sections")
 
 
 def _check_interval(
-    path: str,
+    check: _ResultCheck,
     place: str,
     stated: Estimate,
-    again: Estimate,
-    found: list[Difference],
+    recomputed: Estimate,
     source: str = "its value and the numbers of examples",
-) -> int:
-    """Compare the interval of an estimate; returns how many numbers were compared.
-
-    Not where it claims none, nor a bootstrap's: that takes the items.
-    """
+) -> None:
+    """Compare an interval, unless the file has none, or a bootstrap's, which needs the items."""
     if stated.method == "bootstrap" or stated == Estimate(value=stated.value):
-        return 0
-    says, gives = ({name: getattr(e, name) for name in ("method", *INTERVAL)} for e in (stated, again))
-    found += [Difference(path, f"{place}.{field}", a, b, source) for field, a, b in compare(says, gives)]
-    return _count_numbers(gives)
+        return
+    says, gives = ({name: getattr(e, name) for name in INTERVAL_FIELDS} for e in (stated, recomputed))
+    check.numbers += _count_numbers(gives)
+    for name, stated_value, computed_value in differing_values(says, gives):
+        check.add_value(f"{place}.{name}", stated_value, computed_value, source)
 
 
-def _scores(result: Result) -> list[float]:
-    """The headline and the sections' values, as far as they are known."""
+def _rounding_error(result: Result) -> float:
+    """Return the largest rounding error of the headline and the sections."""
     estimates = [*result.sections.values(), *([result.headline] if result.headline else [])]
-    return [e.value for e in estimates if e.value is not None]
+    return _half_unit(_num_digits([e.value for e in estimates if e.value is not None], MAX_PUBLISHED_DIGITS))
 
 
-def _digits(values: Sequence[float], most: int) -> int:
-    """How many digits after the point numbers were rounded to: as many as any of them has, at most `most`."""
+def _num_digits(values: Sequence[float], most: int) -> int:
+    """Return the number of decimals that the values were rounded to: the most that any of them has, up to `most`."""
     return max(min(most, len(f"{value:.9f}".rstrip("0").partition(".")[2])) for value in values)
 
 
 def _half_unit(digits: int) -> float:
-    """The largest error of rounding to so many digits, and a little for that of floats."""
-    return 0.5 * 10.0**-digits + RELATIVE
+    return 0.5 * 10.0**-digits + RELATIVE_TOLERANCE
 
 
-# Files made from results
+# Derived files
 
 
-def _check_derived(root: Path, contents: Mapping[str, bytes], whole: bool) -> Iterator[Difference]:
-    """What is derived from results says from which; those of other results are wrong in a whole repository only."""
+def _check_derived_files(root: Path, contents: Mapping[str, bytes], whole: bool) -> Iterator[Mismatch]:
+    """Compare the derived files with those of the results; files of other results are wrong in a whole repository."""
     file = root / derived_files.LEADERBOARD
     if not file.is_file():
         return
     try:
         _, digest = derived_files.read_leaderboard(file.read_bytes())
     except ResultError as error:
-        yield Difference(derived_files.LEADERBOARD, problem=str(error).removeprefix(f"{derived_files.LEADERBOARD}: "))
+        yield Mismatch(derived_files.LEADERBOARD, problem=str(error).removeprefix(f"{derived_files.LEADERBOARD}: "))
         return
-    own = derived_files.results_digest(contents)
-    if digest == own:
-        files = derived_files.derive(contents)
-        del files[derived_files.CARD]  # it names the repository
-        yield from compare_files(root, files)
+    expected_digest = derived_files.results_digest(contents)
+    if digest == expected_digest:
+        for path, content in sorted(derived_files.derive(contents).items()):
+            if path != derived_files.CARD:  # it names the repository
+                yield from _compare_file(root, path, content)
     elif whole:
-        yield Difference(derived_files.LEADERBOARD, "results", digest, own, source="the results")
+        yield Mismatch(derived_files.LEADERBOARD, "results", digest, expected_digest, source="the results")
 
 
-def compare_files(root: Path, expected: Mapping[str, bytes]) -> Iterator[Difference]:
-    """What differs between the files below a root and what they have to be, JSON and parquet by their values.
-
-    By values, not bytes: another version of the parquet library writes the same table in other bytes.
-    """
-    for path, content in sorted(expected.items()):
-        file = root / path
-        if not file.is_file():
-            continue
-        stands = file.read_bytes()
-        if stands == content:
-            continue
-        try:
-            says, gives = (_values(path, each) for each in (stands, content))
-        except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
-            yield Difference(path, problem=f"is not readable: {first_line(error)}")
-            continue
-        yield from (Difference(path, *found, source="the results") for found in compare(says, gives))
+def _compare_file(root: Path, path: str, expected: bytes) -> Iterator[Mismatch]:
+    """Compare a file by its values: another version of the parquet library writes the same table in other bytes."""
+    file = root / path
+    content = file.read_bytes() if file.is_file() else expected
+    if content == expected:
+        return
+    try:
+        says, gives = (_values_in_file(path, each) for each in (content, expected))
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
+        yield Mismatch(path, problem=f"is not readable: {first_line(error)}")
+        return
+    for difference in differing_values(says, gives):
+        yield Mismatch(path, *difference, source="the results")
 
 
-def _values(path: str, content: bytes) -> Any:
+def _values_in_file(path: str, content: bytes) -> Any:
     if path.endswith(".parquet"):
         return pq.read_table(io.BytesIO(content), use_threads=False, pre_buffer=False).to_pylist()
-    return json.loads(content) if path.endswith(".json") else content.decode()
+    return json.loads(content)
 
 
 # Values
 
 
-def compare(says: Any, gives: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """The places where two JSON values differ: (field, what the first says, what the second gives), None for nothing.
+def differing_values(says: Any, gives: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (place, value in the first, value in the second) for each difference of two JSON values, None for a gap.
 
-    Floats are equal within a relative 1e-9; what lacks a whole part differs at that part.
+    Floats are equal within a relative error of 1e-9.
     """
     if isinstance(says, dict) and isinstance(gives, dict):
         for key in [*says, *(key for key in gives if key not in says)]:
-            yield from compare(says.get(key), gives.get(key), f"{where}.{key}" if where else str(key))
+            yield from differing_values(says.get(key), gives.get(key), f"{place}.{key}" if place else str(key))
     elif isinstance(says, list) and isinstance(gives, list) and len(says) == len(gives):
         for index, pair in enumerate(zip(says, gives, strict=True)):
-            yield from compare(*pair, f"{where}[{index}]")
+            yield from differing_values(*pair, f"{place}[{index}]")
     elif not _equal(says, gives):
-        yield where, says, gives
+        yield place, says, gives
 
 
 def _equal(says: Any, gives: Any) -> bool:
     if isinstance(says, bool) or isinstance(gives, bool):
         return says is gives
     if isinstance(says, int | float) and isinstance(gives, int | float) and float in (type(says), type(gives)):
-        return math.isclose(says, gives, rel_tol=RELATIVE, abs_tol=NEAR_ZERO)
+        return math.isclose(says, gives, rel_tol=RELATIVE_TOLERANCE, abs_tol=ABSOLUTE_TOLERANCE)
     return bool(says == gives)
 
 
-def _shown(value: Any) -> str:
-    """A value in a message: JSON, not all of it where it is long."""
+def _value_text(value: Any) -> str:
     if value is None:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False, default=str)

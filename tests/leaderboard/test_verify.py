@@ -21,7 +21,7 @@ from rb_core.cli import main
 from rb_core.errors import ResultError
 from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.leaderboard import derived_files
-from rb_core.leaderboard.verify import Difference, verify
+from rb_core.leaderboard.verify import Mismatch, verify
 from rb_core.results.score_table import read_scores, write_scores
 from rb_core.scorers.function import FunctionScorer
 from tests.fakes.hub_server import serve
@@ -297,7 +297,7 @@ def test_a_changed_score_that_changes_no_outcome_is_still_found(board: Path) -> 
 def test_a_missing_score_file_is_named(board: Path) -> None:
     """A result whose scores are not there is a difference of its own."""
     (board / SCORES).unlink()
-    assert [str(each) for each in verify(board).differences] == [f"{RUN}: scores.path: {SCORES} is not there"]
+    assert [str(each) for each in verify(board).differences] == [f"{RUN}: scores.path: {SCORES} does not exist"]
 
 
 def test_a_damaged_score_file_is_named(board: Path) -> None:
@@ -404,7 +404,7 @@ def test_a_repository_on_the_hub_is_audited(tmp_path: Path) -> None:
 
 def test_names_are_not_obeyed_by_the_terminal() -> None:
     """Control characters in what a file from elsewhere says are spelled out."""
-    assert str(Difference("a\x1b[2Jb.json", "x", "\x9b", None)).isprintable()
+    assert str(Mismatch("a\x1b[2Jb.json", "x", "\x9b", None)).isprintable()
 
 
 def test_a_folder_without_results_is_an_error(tmp_path: Path) -> None:
