@@ -22,7 +22,7 @@ import httpx
 
 from rb_core import retries
 from rb_core.errors import ModelError, first_line
-from rb_core.scorers.judge.budget import Budget, Limits, Reservation
+from rb_core.scorers.judge.budget import Budget, BudgetLimits, Reservation
 from rb_core.scorers.judge.chat_completions import (
     UnusableAnswerError,
     classify_refusal,
@@ -62,7 +62,7 @@ class ServedGenerator:
         concurrency: int = 64,
         deadline: float = 600.0,
         request_timeout: float = 300.0,
-        limits: Limits | None = None,
+        limits: BudgetLimits | None = None,
         budget: Budget | None = None,
     ) -> None:
         if (base_url is None) == (provider is None):

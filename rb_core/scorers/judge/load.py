@@ -1,4 +1,4 @@
-"""From a model's record to the judge that scores: its templates, and where its replies come from."""
+"""Load a judge or a panel: its templates, budget and reply source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from rb_core.errors import ModelError
 from rb_core.models.options import Mode
 from rb_core.models.resolve import ModelSpec
-from rb_core.scorers.judge.budget import Budget, Limits, Prices
+from rb_core.scorers.judge.budget import Budget, BudgetLimits, Prices
 from rb_core.scorers.judge.panel import PanelScorer
 from rb_core.scorers.judge.prompt_templates import Template, load_template
 from rb_core.scorers.judge.protocols import PromptConfig
@@ -19,26 +19,26 @@ DEADLINE = 600.0
 
 
 def load_judge(spec: ModelSpec, seed: int = 0) -> JudgeScorer | PanelScorer:
-    """The scorer of a judge or a panel; the judges of a panel share one budget.
+    """Return the scorer of a judge, or of a panel, whose judges share one budget.
 
-    Raises ModelError when a model cannot be loaded, DataError for a template that is none.
+    Raises ModelError if a model cannot be loaded, DataError for an invalid template.
     """
     budget = Budget(limits_of(spec))
     if not spec.judges:
         return _judge(spec, seed, budget)
     vote = spec.options.judge.vote
     if vote is None:
-        raise ModelError(f"{spec.name}: a panel needs to know how to vote")
+        raise ModelError(f"{spec.name}: a panel needs --vote")
     return PanelScorer([_judge(member, seed, budget) for member in spec.judges], vote)
 
 
-def limits_of(spec: ModelSpec) -> Limits:
-    """What a run may spend."""
+def limits_of(spec: ModelSpec) -> BudgetLimits:
+    """Return the limits of a run."""
     judge = spec.options.judge
     prices = None
     if judge.price_prompt is not None and judge.price_completion is not None:
         prices = Prices(judge.price_prompt, judge.price_completion)
-    return Limits(judge.max_tokens_total, judge.max_cost, prices)
+    return BudgetLimits(judge.max_tokens_total, judge.max_cost, prices)
 
 
 def _judge(spec: ModelSpec, seed: int, budget: Budget) -> JudgeScorer:

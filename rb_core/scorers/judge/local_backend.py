@@ -405,7 +405,7 @@ class LocalGenerator:
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
-        return generation.ends(self.model.generation_config, self.chat.tokenizer)
+        return generation.end_tokens(self.model.generation_config, self.chat.tokenizer)
 
     @cached_property
     def own_settings(self) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""What a judge is asked: the words of a template, and in them the texts to judge, each in a fence it cannot close.
+"""Prompts of judges: a template, and in it the texts to judge, each in a fence that it cannot close.
 
-A template is a file: YAML front matter (name, version, mode), then a part `# system`, which may be missing, and a part
-`# user`. They are Jinja2 with these placeholders:
+A template is a file: YAML front matter (name, version, mode), an optional part `# system`, and a part `# user`. Both
+parts are Jinja with these placeholders:
 
     conversation     the turns of the prompt, each fenced under its role
-    answers          the completions, each fenced under its letter (without one where there is only one)
+    answers          the completions, each fenced under its letter (without a letter if there is only one)
     letters          "A or B", "A, B, C or D"
-    num_answers      how many there are
-    verdict_format   how the reply has to end, as the parser reads it; a logprob template may say that itself
+    num_answers      number of completions
+    verdict_format   the required end of the reply, as the parser reads it; a logprob template may omit it
 
-A fence looks so, where the digits are a hash of all the fenced texts that stands in none of them:
+The digits of a fence are a hash of all fenced texts that occurs in none of them:
 
     [begin answer A #3f9a2c1b]
     ...
@@ -38,44 +38,30 @@ from rb_core.models.options import MODES, Mode
 from rb_core.scorers.judge.parsing import HIGHEST, LETTERS, LOWEST, is_verdict_line
 
 PLACEHOLDERS = frozenset({"conversation", "answers", "letters", "num_answers", "verdict_format"})
-
-
 FOLDER = Path(__file__).parent / "prompts"
-
-
 MARK_DIGITS = 8
 
-
-# What tokenizers may read as a control token where it is spelled out: <|im_end|>, <|turn>, <turn|> and the like, with
-# full-width bars too, and those without bars by name. Only the first character is matched, so that none hides another.
+# Texts that tokenizers may read as a control token: <|im_end|>, <|turn>, <turn|> and the like, with full-width bars
+# too, and those without bars by name. Only the first character is matched, so that no match hides another.
 _NAMED = (
     r"/?s|bos|eos|pad|unk|mask|sop|eop|(?:start|end)_of_(?:turn|image|audio|text)|/?tool_(?:call|response)s?"
     r"|unused\d{1,5}|extra_id_\d{1,5}|/?(?i:think|thinking|reasoning|thought)|<SYS>|</SYS>"
 )
-
-
 _BRACKETED = (
     r"/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|TOOL_CONTENT|TOOL_CALL|ARGS|CALL_ID|IMG|THINK)"
     r"|gMASK|sMASK|BOS|EOS|CLS|SEP|MASK|PAD|UNK"
 )
-
-
 CONTROL_TOKEN = re.compile(
     rf"<(?=[|｜][^\s|｜<>]{{1,64}}[|｜]?>|[^\s|｜<>]{{1,64}}[|｜]>|(?:{_NAMED})>)|\[(?=(?:{_BRACKETED})\])|◁(?=/?think▷)"
 )
-
-
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-
-# Shaped like a fence of ours, or like one as a text would imagine it.
+# A fence of a request, or an imitation of one.
 _FENCE = re.compile(
     r"\[ ?(?:/|begin|end|start|stop)(?: of)?(?: the)? ?(?:answer|response|(?:system|user|assistant) message)\b",
     re.IGNORECASE | re.ASCII,
 )
-
-
-# A completion that addresses whoever judges it. The list is short on purpose: what it counts, people can check.
+# Phrases that address the judge. The list is short, so that people can check the count.
 _ADDRESSES = (
     # "ignore all previous instructions", "disregard the above rubric"
     r"(?:ignore|disregard|forget)(?: (?:all|any|the|your|these|of|previous|prior|above|earlier)){1,5}"
@@ -88,17 +74,14 @@ _ADDRESSES = (
     # "this answer should be rated 10", "this response deserves the highest rating"
     r"(?:this|my) (?:answer|response|reply|completion) (?:should|must|deserves to) (?:be (?:rated|chosen|picked)|win)",
 )
-
-
 _ADDRESS = re.compile(rf"\b(?:{'|'.join(_ADDRESSES)})\b".replace(" ", r"[ \t\n]{1,3}"), re.IGNORECASE | re.ASCII)
-
 
 _ENVIRONMENT = SandboxedEnvironment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 @dataclass(frozen=True)
 class Template:
-    """The words around what is judged. sha256: of the file; system may be empty, then no system message is sent."""
+    """A template. `sha256` is the hash of its file; if `system` is empty, no system message is sent."""
 
     name: str
     version: int
@@ -112,10 +95,10 @@ class Template:
 
 
 def load_template(mode: Mode, choice: str | None = None) -> Template:
-    """The template to ask with in this mode.
+    """Return the template of a mode. Raises DataError for a file with a mistake, naming both.
 
-    choice: the name of a built-in template, or the path of a file; None for the mode's built-in one. Raises DataError
-    that names the file and what is wrong with it.
+    Args:
+        choice: name of a built-in template, or path of a file; None for the mode's built-in one.
     """
     names = sorted(path.stem for path in FOLDER.glob("*.md"))
     choice = mode if choice is None else choice
@@ -129,7 +112,7 @@ def load_template(mode: Mode, choice: str | None = None) -> Template:
         raise DataError(f"template {path}: cannot be read: {error}") from error
     template = _parsed(text, hashlib.sha256(content).hexdigest(), path)
     if template.mode != mode:
-        raise DataError(f"template {path}: is for the mode {template.mode}, and asked for was {mode}")
+        raise DataError(f"template {path}: is for --mode {template.mode}, not {mode}")
     _check(template, path)
     return template
 
@@ -143,7 +126,7 @@ def _parsed(text: str, sha256: str, path: Path) -> Template:
         head = yaml.safe_load("\n".join(lines[1:end]))
     except yaml.YAMLError as error:
         raise DataError(f"template {path}: the front matter is not YAML: {' '.join(str(error).split())}") from error
-    name, version, mode = _front_matter(head, path)
+    template_name, version, mode = _front_matter(head, path)
     parts: dict[str, list[str]] = {}
     part = ""
     for number, line in enumerate(lines[end + 1 :], start=end + 2):
@@ -158,15 +141,14 @@ def _parsed(text: str, sha256: str, path: Path) -> Template:
             raise DataError(f"template {path}, line {number}: text before the parts # system and # user")
     if "user" not in parts:
         raise DataError(f"template {path}: has no part # user")
-    system, user = ("\n".join(parts.get(each, ())).strip() for each in ("system", "user"))
-    return Template(name, version, mode, system, user, sha256)
+    system, user = ("\n".join(parts.get(name, ())).strip() for name in ("system", "user"))
+    return Template(template_name, version, mode, system, user, sha256)
 
 
 def _front_matter(head: Any, path: Path) -> tuple[str, int, Mode]:
-    wanted = {"name", "version", "mode"}
-    if not isinstance(head, dict) or set(head) != wanted:
-        found = ", ".join(map(str, head)) if isinstance(head, dict) else "no keys"
-        raise DataError(f"template {path}: the front matter must have name, version and mode, and has {found}")
+    if not isinstance(head, dict) or set(head) != {"name", "version", "mode"}:
+        keys = ", ".join(map(str, head)) if isinstance(head, dict) else "no keys"
+        raise DataError(f"template {path}: the front matter must have name, version and mode, and has {keys}")
     name, version, mode = head["name"], head["version"], head["mode"]
     if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
         raise DataError(f"template {path}: the name must be letters, digits, dots and hyphens, and is {name!r}")
@@ -178,21 +160,21 @@ def _front_matter(head: Any, path: Path) -> tuple[str, int, Mode]:
 
 
 def _check(template: Template, path: Path) -> None:
-    """Raise DataError unless the template renders, and says all that it has to."""
+    """Raise DataError unless the template renders with all that it must contain."""
     for part, source in (("system", template.system), ("user", template.user)):
         try:
             names = meta.find_undeclared_variables(_ENVIRONMENT.parse(source))
         except TemplateError as error:
             raise DataError(f"template {path}: the part # {part} is not Jinja: {error}") from error
         if unknown := sorted(names - PLACEHOLDERS):
-            known = ", ".join(sorted(PLACEHOLDERS))
-            raise DataError(f"template {path}: unknown placeholder {unknown[0]!r}; there are {known}")
+            raise DataError(
+                f"template {path}: unknown placeholder {unknown[0]!r}; there are {', '.join(sorted(PLACEHOLDERS))}"
+            )
     prompt = tuple(Message(role=role, content=f"Text of {role}") for role in ("system", "user", "assistant"))
     try:
         for structured in (False, True):
-            render_messages(
-                template, prompt, ["One"] if template.mode == "ratings" else ["One", "Two"], structured=structured
-            )
+            completions = ["One", "Two"][: 1 if template.mode == "ratings" else 2]
+            render_messages(template, prompt, completions, structured=structured)
     except DataError as error:
         raise DataError(str(error).replace(f"template {template}", f"template {path}", 1)) from error
 
@@ -200,30 +182,31 @@ def _check(template: Template, path: Path) -> None:
 def render_messages(
     template: Template, prompt: Conversation, completions: Sequence[str], *, structured: bool = False
 ) -> Conversation:
-    """The request's messages: what the template says, with the prompt and the completions in their fences.
+    """Return the messages of a request. The order of completions decides only which of them has which letter.
 
-    completions: two for pairwise, at least two for listwise and logprob, at least one for ratings, at most as many as
-    there are letters (ValueError otherwise); structured: the reply is to be a JSON object (never for logprob).
-    The order of the completions decides which of them stands under which letter, and nothing else. Raises DataError
-    when the template fails on them or leaves out what it must not.
+    Args:
+        completions: two for pairwise, at least two for listwise and logprob, at least one for ratings.
+        structured: the reply has to be a JSON object; never for logprob.
+
+    Raises ValueError for another number of completions, and DataError if the template fails on these texts or leaves
+    out required ones.
     """
     fewest, most = {"ratings": (1, len(LETTERS)), "pairwise": (2, 2)}.get(template.mode, (2, len(LETTERS)))
     if not fewest <= len(completions) <= most:
         raise ValueError(f"{len(completions)} answers for the mode {template.mode}")
     mark = _mark([message["content"] for message in prompt], completions)
     turns = [_fenced(f"{message['role']} message", message["content"], mark) for message in prompt]
-    labels = [f"answer {letter}" for letter in _letters(len(completions))] if len(completions) > 1 else ["answer"]
-    answers = [_fenced(label, text, mark) for label, text in zip(labels, completions, strict=True)]
+    labels = [f"answer {letter}" for letter in LETTERS] if len(completions) > 1 else ["answer"]
+    answers = [_fenced(label, text, mark) for label, text in zip(labels, completions, strict=False)]
     context: dict[str, Any] = {
         "conversation": "\n\n".join(turns),
         "answers": "\n\n".join(answers),
-        "letters": _either(_letters(len(completions))),
+        "letters": _letters_in_words(len(completions)),
         "num_answers": len(completions),
         "verdict_format": verdict_format(template.mode, len(completions), structured=structured),
     }
     system, user = (_filled(template, source, context) for source in (template.system, template.user))
-    owed = ["conversation", "answers"] + (["verdict_format"] if template.mode != "logprob" else [])
-    for name in owed:
+    for name in ("conversation", "answers", "verdict_format")[: 2 if template.mode == "logprob" else 3]:
         if context[name] not in system and context[name] not in user:
             raise DataError(f"template {template}: leaves out `{name}`, or changes it")
     messages = (Message(role="system", content=system), Message(role="user", content=user))
@@ -231,31 +214,28 @@ def render_messages(
 
 
 def verdict_format(mode: Mode, num_answers: int, *, structured: bool = False) -> str:
-    """The sentence that says how the reply has to end: what `verdict.read` reads."""
-    letters = _either(_letters(num_answers))
+    """Return the sentence that prescribes the end of a reply, as `parsing.read_verdict` reads it."""
+    letters = _letters_in_words(num_answers)
     if mode == "logprob":
         return f"Reply with one letter, {letters}, and nothing else."
-    asked = f"a whole number from {LOWEST} to {HIGHEST}" if mode == "ratings" else f"one letter, {letters}"
+    value = f"a whole number from {LOWEST} to {HIGHEST}" if mode == "ratings" else f"one letter, {letters}"
     key = "rating" if mode == "ratings" else "verdict"
     if structured:
         return (
             f'Reply with one JSON object and nothing else: "reasoning" is a string that says why, '
-            f'and after it "{key}" is {asked}.'
+            f'and after it "{key}" is {value}.'
         )
     return (
-        f'End your reply with a line of its own that is "{key.capitalize()}:" followed by {asked}, '
+        f'End your reply with a line of its own that is "{key.capitalize()}:" followed by {value}, '
         "with nothing else on that line and no such line before it."
     )
 
 
 def reply_schema(mode: Mode, num_answers: int) -> dict[str, Any]:
-    """The JSON Schema of a structured reply: the reasons first, then the verdict.
-
-    Raises ValueError for logprob, whose reply is one token.
-    """
+    """Return the JSON Schema of a structured reply. Raises ValueError for logprob, whose reply is one token."""
     if mode == "logprob":
         raise ValueError("a logprob reply is one letter and follows no schema")
-    letters = {"type": "string", "enum": list(_letters(num_answers))}
+    letters = {"type": "string", "enum": list(LETTERS[:num_answers])}
     rating = {"type": "integer", "minimum": LOWEST, "maximum": HIGHEST}
     key, value = ("rating", rating) if mode == "ratings" else ("verdict", letters)
     return {
@@ -267,19 +247,21 @@ def reply_schema(mode: Mode, num_answers: int) -> dict[str, Any]:
 
 
 def is_injection(completion: str) -> bool:
-    """Whether a completion tries to speak to the judge or to close the quoting: something shaped like a fence, a
-    well-formed verdict line, a control token, or one of a short list of addresses. Counted; no score depends on it."""
+    """Return True if a completion addresses the judge or imitates its input. No score depends on it.
+
+    That is text shaped like a fence, a well-formed verdict line, a control token, or one of a short list of phrases.
+    """
     patterns = (_FENCE, CONTROL_TOKEN, _ADDRESS)
     return any(pattern.search(completion) for pattern in patterns) or any(map(is_verdict_line, completion.splitlines()))
 
 
 def inert(text: str) -> str:
-    """The text with nothing in it that a tokenizer would read as a control token, and that can be sent as JSON.
+    """Return the text without control tokens and lone surrogates, so that it is only text and can be sent as JSON.
 
-    A space goes in after a control token's first character. (An invisible character would do until a normalizer takes
-    it out again.) Lone surrogates become U+FFFD. All else stays as it is.
+    A space is inserted after the first character of a control token (a normalizer could remove an invisible one).
+    Lone surrogates become U+FFFD.
     """
-    return CONTROL_TOKEN.sub(lambda found: found[0] + " ", _SURROGATE.sub("\ufffd", text))
+    return CONTROL_TOKEN.sub(lambda match: match[0] + " ", _SURROGATE.sub("\ufffd", text))
 
 
 def _fenced(label: str, text: str, mark: str) -> str:
@@ -287,11 +269,11 @@ def _fenced(label: str, text: str, mark: str) -> str:
 
 
 def _mark(turns: Sequence[str], completions: Sequence[str]) -> str:
-    """Hexadecimal digits that stand in none of the texts, the same for every order of the completions."""
+    """Return hexadecimal digits that occur in no text, the same for every order of the completions."""
     texts = [text.encode("utf-8", "surrogatepass") for text in (*turns, *sorted(completions))]
     digest = hashlib.sha256(b"".join(b"%d:%b" % (len(text), text) for text in texts)).digest()
     written = [inert(text).lower() for text in (*turns, *completions)]
-    # a text could be made to hold its own hash, with patience; it cannot hold all that follow
+    # a text can be made to contain its own hash, but not all that follow
     for attempt in itertools.count():
         mark = hashlib.sha256(digest + b"%d" % attempt).hexdigest()[:MARK_DIGITS]
         if not any(mark in text for text in written):
@@ -311,10 +293,6 @@ def _filled(template: Template, source: str, context: dict[str, Any]) -> str:
         raise DataError(f"template {template}: {error}") from error
 
 
-def _letters(number: int) -> str:
-    return LETTERS[:number]
-
-
-def _either(letters: str) -> str:
-    """The letters as a person would list them to choose from: A, B or C."""
-    return " or ".join(part for part in (", ".join(letters[:-1]), letters[-1]) if part)
+def _letters_in_words(number: int) -> str:
+    """Return the first letters as a list in words: A, B or C."""
+    return " or ".join(part for part in (", ".join(LETTERS[: number - 1]), LETTERS[number - 1]) if part)

@@ -17,7 +17,7 @@ from rb_core.errors import RewardBenchError
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.options import JudgeOptions, Mode, ModelOptions
 from rb_core.results.score_table import Score
-from rb_core.scorers.judge.budget import BudgetSpent, bound
+from rb_core.scorers.judge.budget import BudgetSpent, most_tokens
 from rb_core.scorers.judge.prompt_templates import is_injection
 from rb_core.scorers.judge.protocols import make_queries
 from rb_core.scorers.judge.scorer import JudgeScorer
@@ -130,7 +130,7 @@ class LimitedJudges:
                 f"{scorer.name} needs {len(queries)} requests for {count} completions; at most {max_requests} are sent "
                 f"for one question. {hint}"
             )
-        bounds = [bound(scorer.request(query, completions)) for query in queries]
+        bounds = [most_tokens(scorer.request(query, completions)) for query in queries]
         tokens = sum(bound.prompt_tokens + bound.completion_tokens for bound in bounds)
         if tokens > self._limits.judge_tokens:
             raise InputError(

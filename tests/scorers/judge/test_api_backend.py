@@ -21,7 +21,7 @@ from rb_core import retries
 from rb_core.errors import ModelError
 from rb_core.scorers.judge import chat_completions, http_session
 from rb_core.scorers.judge.api_backend import ServedGenerator
-from rb_core.scorers.judge.budget import Budget, BudgetSpent, Limits, bound
+from rb_core.scorers.judge.budget import Budget, BudgetLimits, BudgetSpent, most_tokens
 from rb_core.scorers.judge.types import CUT, REFUSED, SERVER_ERROR, TOO_LONG, Decoding, Reply, Request
 from tests.fakes.judge_server import Fault, JudgeServer, Scripted
 from tests.paths import ROOT
@@ -313,7 +313,7 @@ def test_a_server_that_is_not_there_is_waited_for() -> None:
     ((_, reply),) = generator.generate([ask()])
     assert reply.error == SERVER_ERROR
     assert reply.attempts > 2
-    assert generator.budget.prompt_tokens <= bound(ask()).prompt_tokens
+    assert generator.budget.prompt_tokens <= most_tokens(ask()).prompt_tokens
 
 
 @pytest.mark.parametrize("date", [False, True])
@@ -582,13 +582,13 @@ def test_an_interrupt_ends_a_process_at_once_and_without_complaints() -> None:
 def test_the_limit_is_not_passed_and_what_was_sent_is_given_out() -> None:
     """Requests wait for room while others are on their way; then it stops, and says so."""
     with JudgeServer(lambda _: Scripted("ok", usage=(40, 10), latency=0.02)) as server:
-        generator = served(server, concurrency=8, limits=Limits(max_tokens_total=2_000))
+        generator = served(server, concurrency=8, limits=BudgetLimits(max_tokens_total=2_000))
         with pytest.raises(BudgetSpent, match=r"of 2,000 tokens are spent.*--max-tokens-total"):
             list(generator.generate(ask(place) for place in range(500)))
     answered = len(server.requests)
     spent = generator.budget.prompt_tokens + generator.budget.completion_tokens
     assert spent == 50 * answered <= 2_000
-    most = bound(ask(499))
+    most = most_tokens(ask(499))
     assert spent + most.prompt_tokens + most.completion_tokens > 2_000 - 50  # as far as it goes
     assert 1 < server.at_once <= 2_000 // (most.prompt_tokens + most.completion_tokens) + 1
 
@@ -597,7 +597,9 @@ def test_replies_before_the_limit_are_given_out_first() -> None:
     """The error comes last."""
     got: list[tuple[int, Reply]] = []
     with JudgeServer(lambda _: Scripted("ok", usage=(100, 50))) as server:
-        replies = served(server, limits=Limits(max_tokens_total=1_000)).generate(ask(place) for place in range(50))
+        replies = served(server, limits=BudgetLimits(max_tokens_total=1_000)).generate(
+            ask(place) for place in range(50)
+        )
         with pytest.raises(BudgetSpent):
             got.extend(replies)
     assert len(got) == len(server.requests) == sum(server.answered.values())
@@ -621,15 +623,15 @@ def test_a_try_that_may_have_been_billed_counts(fault: Fault, billed: int) -> No
     with JudgeServer(lambda _: Scripted("ok", usage=(5, 1))) as server:
         server.fail(fault)
         assert one(server, request_timeout=2.0, budget=budget).text == "ok"
-    most = bound(ask())
+    most = most_tokens(ask())
     assert budget.prompt_tokens == 5 + billed * most.prompt_tokens
     assert budget.completion_tokens == 1 + billed * most.completion_tokens
 
 
 def test_a_server_that_does_not_count_is_taken_to_use_everything() -> None:
     """Two requests fit, the third does not."""
-    most = bound(ask(0))
-    limits = Limits(max_tokens_total=2 * (most.prompt_tokens + most.completion_tokens))
+    most = most_tokens(ask(0))
+    limits = BudgetLimits(max_tokens_total=2 * (most.prompt_tokens + most.completion_tokens))
     with JudgeServer(lambda _: Scripted("ok", usage=None)) as server, pytest.raises(BudgetSpent):
         list(served(server, limits=limits).generate(ask(place) for place in range(5)))
     assert len(server.requests) == 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rb_core.errors import ModelError
-from rb_core.scorers.judge.budget import Budget, BudgetSpent, Limits, Prices, Reservation, bound
+from rb_core.scorers.judge.budget import Budget, BudgetLimits, BudgetSpent, Prices, Reservation, most_tokens
 from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, Reply, Request
 
 
@@ -19,7 +19,7 @@ def asked(text: str = "", max_tokens: int = 100) -> Request:
     return Request(({"role": "user", "content": text},), max_tokens)
 
 
-PROMPT = bound(asked()).prompt_tokens
+PROMPT = most_tokens(asked()).prompt_tokens
 
 
 def reserved(budget: Budget, request: Request) -> Reservation:
@@ -32,9 +32,9 @@ def reserved(budget: Budget, request: Request) -> Reservation:
 def test_limits_and_prices_are_finite_and_not_negative(value: float) -> None:
     """Anything else is an error that names it."""
     with pytest.raises(ModelError, match="max-tokens-total"):
-        Limits(max_tokens_total=value)  # type: ignore[arg-type]
+        BudgetLimits(max_tokens_total=value)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="max-cost"):
-        Limits(max_cost=value, prices=Prices(1, 1))
+        BudgetLimits(max_cost=value, prices=Prices(1, 1))
     with pytest.raises(ModelError, match="prompt"):
         Prices(value, 1)
     with pytest.raises(ModelError, match="completion"):
@@ -44,12 +44,12 @@ def test_limits_and_prices_are_finite_and_not_negative(value: float) -> None:
 def test_a_cost_needs_prices() -> None:
     """Dollars cannot be counted without them; the error says what to do."""
     with pytest.raises(ModelError, match="--max-cost needs prices"):
-        Limits(max_cost=1.0)
+        BudgetLimits(max_cost=1.0)
 
 
 def test_without_limits_everything_fits_and_is_counted() -> None:
     """Usage as the server counts it, and its cost where prices are known."""
-    budget = Budget(Limits(prices=Prices(2.0, 10.0)))
+    budget = Budget(BudgetLimits(prices=Prices(2.0, 10.0)))
     for _ in range(3):
         budget.settle(reserved(budget, asked("x" * 10_000)), Reply(prompt_tokens=1_000, completion_tokens=50))
     assert (budget.prompt_tokens, budget.completion_tokens) == (3_000, 150)
@@ -61,29 +61,27 @@ def test_without_limits_everything_fits_and_is_counted() -> None:
 def test_the_bound_is_no_less_than_the_bytes(texts: list[str]) -> None:
     """A token has at least one byte, and a schema counts."""
     request = Request(tuple({"role": "user", "content": text} for text in texts), 7)
-    assert bound(request).prompt_tokens >= sum(len(text.encode()) for text in texts) + len(texts)
-    assert bound(request).completion_tokens == 7
-    assert bound(request._replace(schema={"a": 1})).prompt_tokens > bound(request).prompt_tokens
+    assert most_tokens(request).prompt_tokens >= sum(len(text.encode()) for text in texts) + len(texts)
+    assert most_tokens(request).completion_tokens == 7
+    assert most_tokens(request._replace(schema={"a": 1})).prompt_tokens > most_tokens(request).prompt_tokens
 
 
 def test_what_does_not_fit_waits_for_others_and_then_stops() -> None:
     """None while something is on its way, BudgetSpent when nothing is; a settled reply makes room."""
     most = PROMPT + 100
-    budget = Budget(Limits(max_tokens_total=most + 20))
+    budget = Budget(BudgetLimits(max_tokens_total=most + 20))
     first = reserved(budget, asked())
     assert budget.reserve(asked()) is None
     budget.settle(first, Reply(prompt_tokens=15, completion_tokens=5))
     second = reserved(budget, asked())
     budget.settle(second, Reply(prompt_tokens=15, completion_tokens=5))
-    with pytest.raises(
-        BudgetSpent, match=r"40 of [\d,]+ tokens are spent.* greater --max-tokens-total: nothing that is"
-    ):
+    with pytest.raises(BudgetSpent, match=r"40 of [\d,]+ tokens are spent.* greater --max-tokens-total: answered"):
         budget.reserve(asked())
 
 
 def test_dollars_stop_it_too() -> None:
     """With what was spent, of what, and what the next request may take."""
-    budget = Budget(Limits(max_cost=0.01, prices=Prices(0.0, 100.0)))
+    budget = Budget(BudgetLimits(max_cost=0.01, prices=Prices(0.0, 100.0)))
     budget.settle(reserved(budget, asked()), Reply(prompt_tokens=1, completion_tokens=50))
     with pytest.raises(BudgetSpent, match=r"\$0.0050 of \$0.0100 are spent.* may take \$0.0100; .*--max-cost"):
         budget.reserve(asked())
@@ -99,8 +97,8 @@ def test_what_nobody_counts_is_spent_as_set_aside_and_what_is_not_billed_is_give
 
 
 def test_an_earlier_start_counts() -> None:
-    """Replies of a transcript are booked; without usage as the request's bound, if they were answered."""
-    budget = Budget(Limits(max_tokens_total=PROMPT + 100))
+    """Replies of a transcript are booked; without usage as the request's most_tokens, if they were answered."""
+    budget = Budget(BudgetLimits(max_tokens_total=PROMPT + 100))
     budget.add(Reply(prompt_tokens=1, completion_tokens=2))
     budget.add(Reply(error=TOO_LONG), asked())
     budget.add(Reply(error=SERVER_ERROR), asked())
@@ -129,7 +127,7 @@ class Account(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.limits = Limits(max_tokens_total=5_000, max_cost=0.02, prices=Prices(2.0, 8.0))
+        self.limits = BudgetLimits(max_tokens_total=5_000, max_cost=0.02, prices=Prices(2.0, 8.0))
         self.budget = Budget(self.limits)
         self.flying: list[Reservation] = []
 

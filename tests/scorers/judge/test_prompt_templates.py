@@ -273,12 +273,13 @@ def test_what_counts_as_an_injection(completion: str, counted: bool) -> None:
     assert is_injection(completion) is counted
 
 
+@pytest.mark.parametrize("length", [100_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
     "piece", ["<|", "<", "[begin ", "ignore all ", "ignore all the the ", "choose this ", "\n", "["]
 )
-def test_a_million_characters_are_written(piece: str) -> None:
+def test_long_texts_are_written(piece: str, length: int) -> None:
     """No pattern takes forever."""
-    text = piece * (1_000_000 // len(piece))
+    text = piece * (length // len(piece))
     render_messages(load_template("ratings"), ASK, [text])
     is_injection(text)
 
@@ -320,7 +321,7 @@ def test_a_logprob_template_may_say_itself_how_to_reply(tmp_path: Path) -> None:
         ("version: 3", "version: 0", "0"),
         ("version: 3", "version: true", "True"),
         ("mode: pairwise", "mode: pairs", "'pairs'"),
-        ("mode: pairwise", "mode: listwise", "is for the mode listwise"),
+        ("mode: pairwise", "mode: listwise", "is for --mode listwise"),
         ("# system\n", "Hello\n# system\n", "line 6: text before"),
         ("# A heading", "# user", "line 10: a second part # user"),
         ("# user", "# User", "no part # user"),
