@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from rb_core.space.html import render
 from rb_core.space.try_a_pair.available_models import AvailableModels
 from rb_core.space.try_a_pair.question import MAX_COMPLETIONS, MAX_EXCHANGES, MAX_MODELS, MIN_COMPLETIONS, Question
-from rb_core.space.try_a_pair.result_html import waiting_html
 
 Updates = dict[Any, Any]
 # Options of an event whose function only changes fields.
@@ -102,7 +102,7 @@ class Outputs(NamedTuple):
 
     def clear(self, note: str = "") -> Updates:
         """Return updates that remove the last result; `note` is HTML."""
-        return {self.result: waiting_html(), self.changes: "", self.note: note}
+        return {self.result: render("try_a_pair/waiting.html"), self.changes: "", self.note: note}
 
 
 class StarterFields(NamedTuple):

@@ -9,19 +9,14 @@ from typing import Any
 
 import gradio as gr
 
-from rb_core.space.html import message_html, notice_html
+from rb_core.space.html import message_html, notice_html, render
 from rb_core.space.limits import InputError
 from rb_core.space.try_a_pair.available_models import ALWAYS_AVAILABLE
 from rb_core.space.try_a_pair.client_code import page_address
 from rb_core.space.try_a_pair.form import IMMEDIATE, Form, Outputs, StarterFields, Updates, model_choices
-from rb_core.space.try_a_pair.question import (
-    EmptyCompletionError,
-    Question,
-    question_from_json,
-    question_from_link,
-)
-from rb_core.space.try_a_pair.result_html import changes_html, note_html, result_html
-from rb_core.space.try_a_pair.samples import Sample, example_question, starter_subsets
+from rb_core.space.try_a_pair.question import EmptyCompletionError, Question, question_from_json, question_from_link
+from rb_core.space.try_a_pair.result_html import changes_html, result_html
+from rb_core.space.try_a_pair.samples import example_question, starter_subsets
 from rb_core.space.try_a_pair.service import PairService
 from rb_core.space.try_a_pair.what_if import Change
 
@@ -51,9 +46,8 @@ class Handlers:
 
         form.shuffle.click(shuffle, [form.completions.visible_items, *boxes], boxes, **IMMEDIATE)
 
-    def connect_sample(self, button: gr.Button, sample: Sample) -> None:
+    def connect_sample(self, button: gr.Button, question: Question) -> None:
         """Let a button fill in a sample."""
-        question = Question((), sample.prompt, sample.completions)
         button.click(lambda: self._fill(question), None, self._filled, **IMMEDIATE)
 
     def connect_starter(self, starter: StarterFields) -> None:
@@ -158,4 +152,5 @@ class Handlers:
         button.click(None, inputs, self.outputs.note, js=script)
 
     def _fill(self, question: Question, note: str = "") -> Updates:
-        return {**self.form.fill(question), **self.outputs.clear(note_html(note) if note else "")}
+        note_html = render("try_a_pair/note.html", message=note) if note else ""
+        return {**self.form.fill(question), **self.outputs.clear(note_html)}

@@ -35,10 +35,7 @@ class CompletionRow(NamedTuple):
 
 
 def result_html(
-    results: Sequence[PairResult],
-    question: Question,
-    percentiles: Sequence[MarginPercentile | None],
-    address: str,
+    results: Sequence[PairResult], question: Question, percentiles: Sequence[MarginPercentile | None], address: str
 ) -> Markup:
     """Return the results of all models, with a download and code that asks the same from the page at `address`."""
     content = json.dumps(download_json(question, results, percentiles), ensure_ascii=False, indent=1, allow_nan=False)
@@ -81,13 +78,3 @@ def _rows(result: PairResult, texts: Sequence[str]) -> list[CompletionRow]:
 def changes_html(effects: Sequence[ChangeEffect], judges: Sequence[str] = ()) -> Markup:
     """Return the effects of changes; `judges` are the chosen models that were left out."""
     return render("try_a_pair/what_if.html", effects=effects, judges=judges, not_for_judges=NOT_FOR_JUDGES)
-
-
-def waiting_html() -> Markup:
-    """Return the content of the result area before the first question."""
-    return render("try_a_pair/waiting.html")
-
-
-def note_html(message: str) -> Markup:
-    """Return a status message about a button that was pressed."""
-    return render("try_a_pair/note.html", message=message)

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import NamedTuple
 
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.space.try_a_pair.question import MAX_COMPLETIONS, MAX_EXCHANGES, Question
 
-
-class Sample(NamedTuple):
-    """A prompt with completions, and the label of the button that fills them in."""
-
-    label: str
-    prompt: str
-    completions: tuple[str, ...]
-
-
-SAMPLES = (
-    Sample(
-        "Helpful or rude",
+# By the label of the button that fills in the sample.
+SAMPLES: Mapping[str, Question] = {
+    "Helpful or rude": Question(
+        (),
         "How do I keep basil alive on a kitchen windowsill?",
         (
             "Give it at least six hours of light, water it when the top of the soil feels dry, and pinch off the tips "
@@ -29,8 +20,8 @@ SAMPLES = (
             "Why would I know? Plants are stupid. Buy a plastic one and stop bothering me.",
         ),
     ),
-    Sample(
-        "On topic or not",
+    "On topic or not": Question(
+        (),
         "What should I pack for a weekend of hiking in the rain?",
         (
             "Pack a waterproof jacket and trousers, two pairs of wool socks, and a dry bag for spare clothes, so that "
@@ -38,8 +29,8 @@ SAMPLES = (
             "The first pianos were built in Italy around the year 1700. Their hammers strike the strings.",
         ),
     ),
-    Sample(
-        "Four answers",
+    "Four answers": Question(
+        (),
         "Explain in two sentences why the sky is blue.",
         (
             "Air scatters short wavelengths of sunlight much more strongly than long ones. So blue light reaches us "
@@ -49,8 +40,8 @@ SAMPLES = (
             "I don't know.",
         ),
     ),
-    Sample("A tie", "Name a river.", ("The Danube.", "The Danube.")),
-)
+    "A tie": Question((), "Name a river.", ("The Danube.", "The Danube.")),
+}
 
 
 @cache

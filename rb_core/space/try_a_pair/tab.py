@@ -12,7 +12,6 @@ from rb_core.space.try_a_pair.available_models import models_from_environment
 from rb_core.space.try_a_pair.endpoint import score_endpoint
 from rb_core.space.try_a_pair.form import Outputs, StarterFields, build_form, small_button
 from rb_core.space.try_a_pair.handlers import Handlers
-from rb_core.space.try_a_pair.result_html import waiting_html
 from rb_core.space.try_a_pair.samples import SAMPLES, starter_subsets
 from rb_core.space.try_a_pair.scoring import PairScorer
 from rb_core.space.try_a_pair.service import GpuDecorator, PairService
@@ -34,7 +33,7 @@ def build_try_pair(page: gr.Blocks, source: ResultsSource, on_gpu: GpuDecorator 
         with gr.Column(scale=7, min_width=320):
             with gr.Row(elem_classes="rb-samples"):
                 gr.HTML("<span>Start from an example</span>", elem_classes="rb-samples-label")
-                sample_buttons = [small_button(sample.label) for sample in SAMPLES]
+                sample_buttons = [small_button(label) for label in SAMPLES]
             starter = _starter_fields()
             form = build_form(service.models)
             with gr.Row(elem_classes="rb-actions"):
@@ -43,13 +42,13 @@ def build_try_pair(page: gr.Blocks, source: ResultsSource, on_gpu: GpuDecorator 
             note = gr.HTML("", apply_default_css=False, elem_id="pair-note")
             pasted, paste_button = _paste_fields()
         with gr.Column(scale=6, min_width=320, elem_classes="rb-side"):
-            result = gr.HTML(waiting_html(), elem_id="outcome", apply_default_css=False)
+            result = gr.HTML(render("try_a_pair/waiting.html"), elem_id="outcome", apply_default_css=False)
             change_buttons, all_changes_button = _what_if_buttons()
             changes = gr.HTML("", elem_id="shifts", apply_default_css=False)
     handlers = Handlers(service, form, Outputs(result, changes, note))
     handlers.connect_boxes()
-    for button, sample in zip(sample_buttons, SAMPLES, strict=True):
-        handlers.connect_sample(button, sample)
+    for button, question in zip(sample_buttons, SAMPLES.values(), strict=True):
+        handlers.connect_sample(button, question)
     handlers.connect_starter(starter)
     handlers.connect_score(score_button)
     for button, change in zip(change_buttons, CHANGES, strict=True):
