@@ -141,6 +141,8 @@ def test_without_the_extra_the_page_is_none_the_less(
     page = build(ResultsFolder(results_root))
     found = Client(serve(page), verbose=False).predict(BENCHMARK, api_name="/leaderboard")
     assert found["id"] == BENCHMARK
+    assert [column["role"] for column in found["columns"]][:2] == ["rank", "model"]
+    assert found["rows"]
     assert not page.mcp_server
 
 

@@ -170,7 +170,7 @@ def send(url: str, method: str, path: str, body: bytes | None = None) -> tuple[i
 
 @pytest.fixture
 def tracebacks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the server prints for errors that no code handles."""
+    """The tracebacks that the server prints for errors that no code handles."""
     printed: list[str] = []
     monkeypatch.setattr(traceback, "print_exc", lambda *_, **__: printed.append(traceback.format_exc()))
     return printed

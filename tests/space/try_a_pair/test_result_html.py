@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from rb_core.space.html import message_html
 from rb_core.space.try_a_pair.question import Question
 from rb_core.space.try_a_pair.result_html import result_html
 from tests.space.try_a_pair.conftest import MARKUP, PROMPT, TINY, bundled_models, score_text
@@ -16,6 +17,7 @@ def test_every_text_is_escaped() -> None:
     question = Question((TINY,), MARKUP, (MARKUP, f"{MARKUP} and more"), MARKUP)
     results = bundled_models().score(question, token_rewards=True)
     assert "<img" not in result_html(results, question, [None], "http://127.0.0.1:7860")
+    assert "&lt;b&gt;" in message_html("<b>")
 
 
 def test_control_tokens_in_the_text_are_named() -> None:
