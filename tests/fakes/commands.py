@@ -92,8 +92,9 @@ def _become(order: Order) -> NoReturn:
         sys.argv = [PROGRAM, *order.arguments]
         exec(order.before, {})  # noqa: S102 - statements of a test
         from rb_core.cli import main
+        from rb_core.cli.console import console
 
-        main.console.width = int(order.environment.get("COLUMNS", "80"))
+        console.width = int(order.environment.get("COLUMNS", "80"))
         main.main()
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
