@@ -8,7 +8,7 @@ from typing import Any
 
 from rb_core.doctor import CheckResult, Report, examine
 from rb_core.models.options import ModelOptions
-from tests.fakes.tiny_models import DECLARED
+from tests.fakes.tiny_tokenizers import DECLARED
 
 TinyModel = Callable[[str], Path]
 

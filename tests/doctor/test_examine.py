@@ -13,7 +13,7 @@ from rb_core.errors import ModelError
 from rb_core.models.options import ModelOptions
 from tests.cli.command_line import rb
 from tests.doctor.reports import TinyModel, diagnose, failures, result_of, warnings
-from tests.fakes import tiny_models
+from tests.fakes import tiny_tokenizers
 from tests.fakes.tiny_models import BUILDERS, edit_config, edit_weights
 
 # Warnings that an undamaged tiny model may have: an end-of-sequence pad token, a date, a template that refuses system
@@ -50,7 +50,7 @@ def test_no_check_fails_or_is_skipped_on_any_architecture(report_on: Callable[[s
 def test_all_faults_of_a_model_are_found_in_one_examination(tiny_copy: TinyModel) -> None:
     folder = tiny_copy("llama")
     edit_config(folder, pad_token_id=0)
-    (folder / "chat_template.jinja").write_text("{{- bos_token }}" + tiny_models.DATED_TEMPLATE)
+    (folder / "chat_template.jinja").write_text("{{- bos_token }}" + tiny_tokenizers.DATED_TEMPLATE)
     edit_weights(folder, lambda weights: weights.__delitem__("score.weight"))
     report = diagnose(folder, max_length=100_000)
     assert failures(report) == ["weights", "max-length", "pad", "bos"]

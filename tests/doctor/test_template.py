@@ -16,7 +16,7 @@ from rb_core.models.chat_format import ChatFormat
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from tests.doctor.reports import TinyModel, diagnose, result_of
-from tests.fakes.tiny_models import DATED_TEMPLATE, LLAMA_TEMPLATE
+from tests.fakes.tiny_tokenizers import DATED_TEMPLATE, LLAMA_TEMPLATE
 
 WithTemplate = Callable[..., InspectedModel]
 SYSTEMLESS_TEMPLATE = LLAMA_TEMPLATE.replace(

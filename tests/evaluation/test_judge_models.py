@@ -27,7 +27,7 @@ from rb_core.scorers.judge import scorer
 from rb_core.scorers.judge.transcript import read_transcript
 from rb_core.scorers.judge.types import NO_LOGPROBS, JudgeRecord
 from tests.fakes import llama_server, logprob_server, real_server
-from tests.fakes.tiny_models import chatml_tokenizer
+from tests.fakes.tiny_tokenizers import chatml_tokenizer
 
 VERDICT, RATING = "Verdict: A\n", "Rating: 7"
 CONTEXT = 4096

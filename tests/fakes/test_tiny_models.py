@@ -17,15 +17,14 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from tests.fakes.tiny_models import (
     BUILDERS,
     CAUSAL_BUILDERS,
-    DECLARED,
     DECODERS,
     FAMILIES,
-    SENTENCES,
     UNPACKABLE,
     adapter,
     causal,
     edit_weights,
 )
+from tests.fakes.tiny_tokenizers import DECLARED, SENTENCES
 
 TinyModel = Callable[[str], Path]
 EVERY = BUILDERS | CAUSAL_BUILDERS

@@ -16,7 +16,7 @@ from rb_core.benchmarks.example import Conversation, Message, Role
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import COMPLETION_TOO_LONG, ChatFormat, fold_system
 from rb_core.models.registry import RECORDS
-from tests.fakes import tiny_models
+from tests.fakes import tiny_models, tiny_tokenizers
 
 TinyModel = Callable[[str], Path]
 LONG_ENOUGH = 10_000
@@ -41,7 +41,7 @@ def tokenizer_of(tiny_model: TinyModel, name: str) -> Any:
 
 
 def chat_of(tiny_model: TinyModel, name: str, max_length: int = LONG_ENOUGH, **options: Any) -> ChatFormat:
-    template = options.pop("template", tiny_models.DECLARED.get(name))
+    template = options.pop("template", tiny_tokenizers.DECLARED.get(name))
     return ChatFormat(tokenizer_of(tiny_model, name), max_length, template, **options)
 
 
@@ -281,9 +281,9 @@ def test_freezing_the_date_changes_nothing_else(tiny_model: TinyModel, start: st
 
 def test_the_hash_is_that_of_the_published_template(tiny_model: TinyModel) -> None:
     """The SHA-256 is of the template as the checkpoint or the flag gives it, before the date is frozen."""
-    dated = hashlib.sha256(tiny_models.DATED_TEMPLATE.encode()).hexdigest()
+    dated = hashlib.sha256(tiny_tokenizers.DATED_TEMPLATE.encode()).hexdigest()
     assert chat_of(tiny_model, "llama-dated").sha256 == dated
-    declared = hashlib.sha256(tiny_models.GPT2_TEMPLATE.encode()).hexdigest()
+    declared = hashlib.sha256(tiny_tokenizers.GPT2_TEMPLATE.encode()).hexdigest()
     assert chat_of(tiny_model, "gpt2").sha256 == declared
 
 
@@ -378,7 +378,7 @@ def test_truncation_drops_the_oldest_prompt_tokens_only(tiny_model: TinyModel, n
 
 def test_the_leading_special_token_is_kept_whatever_it_is_called(tiny_model: TinyModel) -> None:
     """A special token in front stays although the tokenizer has no name for it."""
-    template = tiny_models.LLAMA_TEMPLATE.replace("{{- bos_token }}", "")
+    template = tiny_tokenizers.LLAMA_TEMPLATE.replace("{{- bos_token }}", "")
     whole = encode(chat_of(tiny_model, "llama", template=template), TURNS, "Paris.")
     assert whole.ids[0] == chat_of(tiny_model, "llama").tokenizer.convert_tokens_to_ids("<|start_header_id|>")
     cut = encode(chat_of(tiny_model, "llama", len(whole.ids) - 7, template=template), TURNS, "Paris.")

@@ -23,7 +23,8 @@ from rb_core.models.resolve import resolve
 from rb_core.scorers.judge import generation
 from rb_core.scorers.judge.local_backend import LocalGenerator
 from rb_core.scorers.judge.types import Decoding, Request
-from tests.fakes.tiny_models import FAMILIES, SENTENCES, llama_tokenizer
+from tests.fakes.tiny_models import FAMILIES
+from tests.fakes.tiny_tokenizers import SENTENCES, llama_tokenizer
 
 
 def build(folder: Path, hidden: int, layers: int) -> Path:

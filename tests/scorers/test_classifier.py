@@ -29,8 +29,9 @@ from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.load import load_scorer
 from rb_core.scorers.loading import max_length_of
-from tests.fakes import tiny_models
-from tests.fakes.tiny_models import BUILDERS, DECLARED, DECODERS, UNPACKABLE, edit_config, edit_weights
+from tests.fakes import tiny_models, tiny_tokenizers
+from tests.fakes.tiny_models import BUILDERS, DECODERS, UNPACKABLE, edit_config, edit_weights
+from tests.fakes.tiny_tokenizers import DECLARED
 from tests.scorers.judge.asked import ASK, CANDIDATES, turn, values
 
 TinyModel = Callable[[str], Path]
@@ -102,7 +103,7 @@ def expected(own: Callable[[str], Own]) -> Callable[[str], list[list[float]]]:
     def get(name: str) -> list[list[float]]:
         model = own(name)
         if name == "llama-dated":
-            model.template = tiny_models.DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+            model.template = tiny_tokenizers.DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
         return model.scores(CANDIDATES)
 
     return get
@@ -274,7 +275,7 @@ def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyMod
 
 def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> None:
     """pad_token_id -1, as old checkpoints have it, is never looked up; scores are the model's own."""
-    folder = tiny_models.llama(tmp_path / "llama", tiny_models.llama_tokenizer(pad_token=None))
+    folder = tiny_models.llama(tmp_path / "llama", tiny_tokenizers.llama_tokenizer(pad_token=None))
     edit_config(folder, pad_token_id=-1)
     wanted = Own(folder).scores(CANDIDATES)
     for batching in ("packed", "bucketed"):
@@ -332,7 +333,7 @@ def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_copy: 
     score_completion_sets(scorer, CANDIDATES)
     model = own(name)
     if name == "llama-dated":
-        model.template = tiny_models.DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
+        model.template = tiny_tokenizers.DATED_TEMPLATE.replace("strftime_now('%d %b %Y')", "'26 Jul 2024'")
     encoded = [[model.ids(each.prompt, text) for text in each.completions] for each in CANDIDATES]
     (fed,) = seen
     (ids,), (mask,) = fed.ids, fed.mask
@@ -651,7 +652,7 @@ def test_describe_says_what_the_scores_depend_on(tiny_model: TinyModel) -> None:
     assert about["kind"] == "classifier"
     assert about["architecture"] == "Gemma2ForSequenceClassification"
     assert about["parameters"] == sum(t.numel() for t in load_file(tiny_model("gemma2") / "model.safetensors").values())
-    assert about["chat_template_sha256"] == hashlib.sha256(tiny_models.GEMMA_TEMPLATE.encode()).hexdigest()
+    assert about["chat_template_sha256"] == hashlib.sha256(tiny_tokenizers.GEMMA_TEMPLATE.encode()).hexdigest()
     assert about["system_role"] == "fold"
     assert about["max_length"] == 512
     assert about["attention"] == about["batching"] == "packed"
@@ -760,7 +761,7 @@ def test_a_limit_beyond_the_models_own_is_refused(tiny_model: TinyModel, name: s
 
 def test_a_generous_tokenizer_does_not_lift_the_models_limit(tmp_path: Path) -> None:
     """A tokenizer that allows more than the model has positions for changes nothing."""
-    folder = tiny_models.gpt2(tmp_path / "gpt2", tiny_models.gpt2_tokenizer(model_max_length=2048))
+    folder = tiny_models.gpt2(tmp_path / "gpt2", tiny_tokenizers.gpt2_tokenizer(model_max_length=2048))
     assert load(folder, "gpt2").chat.max_length == 256
     with pytest.raises(ModelError, match=r"--max-length is 300.*256"):
         load(folder, "gpt2", max_length=300)
@@ -787,7 +788,7 @@ def test_a_config_with_a_value_of_the_wrong_kind_is_one_clear_error(tiny_copy: T
 
 def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
     """A model too short for a long probe is loaded and scored all the same."""
-    tokenizer = tiny_models.gpt2_tokenizer(model_max_length=48)
+    tokenizer = tiny_tokenizers.gpt2_tokenizer(model_max_length=48)
     folder = tiny_models.gpt2(tmp_path / "short", tokenizer, n_positions=48)
     model = Own(folder, "gpt2")
     found = score_completion_sets(load(folder, "gpt2"), [CompletionSet((turn("user", "Hi"),), ("Hello.", "?"))])

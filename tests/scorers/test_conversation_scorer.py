@@ -31,7 +31,7 @@ from rb_core.scorers.classifier import ClassifierScorer
 from rb_core.scorers.conversation_scorer import ConversationScorer, InFlight, Inputs
 from rb_core.scorers.load import load_scorer
 from rb_core.scorers.loading import MAX_BATCH_TOKENS, MIN_BATCH_TOKENS, batch_budget
-from tests.fakes.tiny_models import DECLARED
+from tests.fakes.tiny_tokenizers import DECLARED
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5

@@ -23,7 +23,8 @@ from rb_core.scorers.judge.api_backend import ServedGenerator
 from rb_core.scorers.judge.local_backend import LocalGenerator
 from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Reply, Request
 from tests.fakes import logprob_server, real_server
-from tests.fakes.tiny_models import CAUSAL_BUILDERS, CHATML_TEMPLATE, DECLARED, causal, chatml_tokenizer, edit_weights
+from tests.fakes.tiny_models import CAUSAL_BUILDERS, causal, edit_weights
+from tests.fakes.tiny_tokenizers import CHATML_TEMPLATE, DECLARED, chatml_tokenizer
 from tests.scorers.judge.asked import ask, turn
 
 TinyModel = Callable[[str], Path]
