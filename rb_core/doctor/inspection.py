@@ -31,7 +31,7 @@ from rb_core.scorers.loading import (
     LOADING_ERRORS,
     batch_budget,
     check_weights,
-    load_model,
+    load_pretrained,
     load_tokenizer,
     max_length_of,
     move_to_device,
@@ -159,7 +159,7 @@ class InspectedModel:
             if spec.kind == "implicit":
                 scorer = ImplicitScorer.load(spec)
             else:
-                scorer = _classifier_scorer(spec, load_model(spec)[0], self.chat, self.output)
+                scorer = _classifier_scorer(spec, load_pretrained(spec)[0], self.chat, self.output)
             return single_scores(scorer, self.sequences)
 
 
@@ -231,7 +231,7 @@ def _load_network(model: InspectedModel) -> None:
     if model.network is not None:  # loaded with the implicit-reward scorer, which checked its weights
         return
     try:
-        model.network, model.loading_info = load_model(model.spec)
+        model.network, model.loading_info = load_pretrained(model.spec)
     except ModelError:
         # transformers refuses a weight of another shape without naming it. When told to ignore it, it does name it.
         model.network, model.loading_info = _load_ignoring_mismatched_shapes(model.spec)

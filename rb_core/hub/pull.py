@@ -42,7 +42,7 @@ class Pulled:
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class RepositorySnapshot:
     """The valid files of a commit by path, and a message for each invalid one."""
 
     state: RepositoryState
@@ -84,7 +84,7 @@ def pull(
     return Pulled(state.commit, state.date, len(snapshot.results), len(written), snapshot.refused, kept)
 
 
-def check_out(repo: ResultsRepo, folder: Path, revision: str | None = None) -> Snapshot:
+def check_out(repo: ResultsRepo, folder: Path, revision: str | None = None) -> RepositorySnapshot:
     """Write the valid files of a commit, derived files unchanged, into an empty folder. Raises as `pull`."""
     snapshot = read_snapshot(repo, revision=revision)
     for path, content in {**snapshot.results, **snapshot.scores, **snapshot.derived}.items():
@@ -92,7 +92,7 @@ def check_out(repo: ResultsRepo, folder: Path, revision: str | None = None) -> S
     return snapshot
 
 
-def read_snapshot(repo: ResultsRepo, root: Path | None = None, revision: str | None = None) -> Snapshot:
+def read_snapshot(repo: ResultsRepo, root: Path | None = None, revision: str | None = None) -> RepositorySnapshot:
     """Fetch a commit and check each of its files. Files that are unchanged below `root` are not fetched again."""
     state = retrying(lambda: repo.state(revision), f"reading {repo.name}")
     contents, unread = repo.read(state, state.files, lambda path: _content(root / path) if root else None)
@@ -110,7 +110,7 @@ def read_snapshot(repo: ResultsRepo, root: Path | None = None, revision: str | N
             scores[scores_path] = contents[scores_path]
     refused += [f"{path!r}: no result was derived from it" for path in _orphans(contents)]
     derived = {path: content for path, content in contents.items() if derived_files.is_derived(path)}
-    return Snapshot(state, results, scores, derived, tuple(refused))
+    return RepositorySnapshot(state, results, scores, derived, tuple(refused))
 
 
 def _check(path: str, contents: Mapping[str, bytes]) -> str | None:
@@ -135,7 +135,7 @@ def _orphans(contents: Mapping[str, bytes]) -> list[str]:
     return sorted(path for path in contents if path.startswith("scores/") and path not in with_result)
 
 
-def _derived_files(repo: ResultsRepo, snapshot: Snapshot, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
+def _derived_files(repo: ResultsRepo, snapshot: RepositorySnapshot, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Return the derived files of a set of results: the repository's if they come from exactly these, else new ones."""
     results = {path: content for path, content in files.items() if path.startswith("results/")}
     try:
@@ -154,7 +154,7 @@ def _local_results(root: Path) -> dict[str, bytes]:
     return {result.path().as_posix(): (root / result.path()).read_bytes() for result in results}
 
 
-def _kept(snapshot: Snapshot, root: Path) -> dict[str, str]:
+def _kept(snapshot: RepositorySnapshot, root: Path) -> dict[str, str]:
     """Return the local results that are not replaced, with the reason."""
     kept: dict[str, str] = {}
     for path, content in snapshot.results.items():

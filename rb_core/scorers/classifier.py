@@ -21,7 +21,7 @@ from rb_core.scorers.loading import (
     check_pad_token,
     check_weights,
     load_config,
-    load_model,
+    load_pretrained,
     load_tokenizer,
     max_length_of,
     move_to_device,
@@ -53,7 +53,7 @@ class ClassifierScorer(ConversationScorer):
         is no chat template, or the head has several outputs and none is declared.
         """
         with ThreadPoolExecutor(1) as executor:
-            weights = executor.submit(load_model, spec)
+            weights = executor.submit(load_pretrained, spec)
             config = load_config(spec.name, spec.checkpoint)
             tokenizer = load_tokenizer(spec.name, spec.checkpoint)
             max_length = max_length_of(spec, config, tokenizer)

@@ -30,7 +30,7 @@ from rb_core.scorers.loading import (
     batch_budget,
     check_weights,
     load_config,
-    load_model,
+    load_pretrained,
     load_tokenizer,
     max_length_of,
     move_to_device,
@@ -238,7 +238,7 @@ def _load_models(spec: ModelSpec) -> tuple[Any, Any | None, Any | None]:
     """Return the policy, the reference if it is another model, and the PEFT model around a policy with an adapter."""
 
     def load(checkpoint: Checkpoint) -> Any:
-        model, loading = load_model(spec, checkpoint)
+        model, loading = load_pretrained(spec, checkpoint)
         check_weights(checkpoint.name, loading)
         return model
 

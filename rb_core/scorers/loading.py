@@ -68,7 +68,7 @@ def _load_beside_weights(auto_class: Any, what: str, name: str, checkpoint: Chec
         raise ModelError(f"{name}: its {what} cannot be loaded: {_reason(error)}") from error
 
 
-def load_model(spec: ModelSpec, other: Checkpoint | None = None) -> tuple[Any, dict[str, Any]]:
+def load_pretrained(spec: ModelSpec, other: Checkpoint | None = None) -> tuple[Any, dict[str, Any]]:
     """Load the checkpoint of a spec as a model of its kind. Return it with transformers' report on its weights.
 
     other: a checkpoint to load instead, under its own name: a reference, or the base of an adapter.

@@ -42,7 +42,7 @@ from rb_core.scorers.loading import (
     describe_checkpoint,
     free_memory,
     load_config,
-    load_model,
+    load_pretrained,
     load_tokenizer,
     max_length_of,
     move_to_device,
@@ -111,7 +111,7 @@ class LocalGenerator:
         Raises ModelError when a weight is missing or left over, or there is no chat template.
         """
         with ThreadPoolExecutor(1) as beside:
-            weights = beside.submit(load_model, spec)
+            weights = beside.submit(load_pretrained, spec)
             tokenizer = load_tokenizer(spec.name, spec.checkpoint)
             max_length = max_length_of(spec, load_config(spec.name, spec.checkpoint), tokenizer)
             # completions stand in a judge's prompt, and whatever they spell out is text there
