@@ -28,10 +28,8 @@ LONG_FILES = (
     "tests/space/test_leaderboard.py",
     "tests/space/test_model.py",
     "tests/space/test_compare.py",
-    "tests/space/test_pair_tools.py",
-    "tests/space/test_try_pair.py",
+    "tests/space/try_a_pair/test_tab.py",
     "tests/hub/test_push.py",
-    "tests/space/test_visitors.py",
     "tests/benchmarks/test_load.py",
 )
 

@@ -20,7 +20,7 @@ class ModelAgreement(NamedTuple):
     disagreements: tuple[tuple[int, int], ...]  # the opposite pairs, as indices; `a` prefers the first
 
 
-def compare_models(results: Sequence[PairResult]) -> list[ModelAgreement]:
+def model_agreements(results: Sequence[PairResult]) -> list[ModelAgreement]:
     """Return the agreement of every two models."""
     return [_compare(a, b) for a, b in combinations(results, 2)]
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from rb_core.scorers.judge.parsing import LETTERS
 from rb_core.space.html import render
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
-from rb_core.space.try_a_pair.agreement import compare_models
+from rb_core.space.try_a_pair.agreement import model_agreements
 from rb_core.space.try_a_pair.client_code import curl_code, python_code
 from rb_core.space.try_a_pair.margin_percentile import MarginPercentile
 from rb_core.space.try_a_pair.question import Question
@@ -50,7 +50,7 @@ def result_html(
             }
             for result, percentile in zip(results, percentiles, strict=True)
         ],
-        agreements=compare_models(results),
+        agreements=model_agreements(results),
         download="data:application/json;base64," + base64.b64encode(content.encode()).decode(),
         judge_modes=MODE_DESCRIPTIONS,
         letters=LETTERS,

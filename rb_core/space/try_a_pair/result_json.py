@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rb_core.space.try_a_pair.agreement import compare_models
+from rb_core.space.try_a_pair.agreement import model_agreements
 from rb_core.space.try_a_pair.judges import JudgeResult
 from rb_core.space.try_a_pair.margin_percentile import MarginPercentile
 from rb_core.space.try_a_pair.question import Question
@@ -75,7 +75,7 @@ def agreement_json(results: Sequence[PairResult]) -> list[dict[str, Any]]:
             "tied": agreement.tied,
             "split": [[i + 1, j + 1] for i, j in agreement.disagreements],
         }
-        for agreement in compare_models(results)
+        for agreement in model_agreements(results)
     ]
 
 

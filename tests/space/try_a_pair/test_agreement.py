@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from rb_core.results.score_table import Score
-from rb_core.space.try_a_pair.agreement import compare_models
+from rb_core.space.try_a_pair.agreement import model_agreements
 from rb_core.space.try_a_pair.result import PairResult, ScoredCompletion
 
 
@@ -10,10 +10,10 @@ def result(model: str, *values: float) -> PairResult:
 
 
 def test_every_pair_of_completions_is_in_the_same_order_the_opposite_or_tied() -> None:
-    (agreement,) = compare_models([result("a", 3.0, 2.0, 1.0, 1.0), result("b", 1.0, 2.0, 0.5, 0.1)])
+    (agreement,) = model_agreements([result("a", 3.0, 2.0, 1.0, 1.0), result("b", 1.0, 2.0, 0.5, 0.1)])
     assert (agreement.same, agreement.opposite, agreement.tied) == (4, 1, 1)
     assert agreement.disagreements == ((0, 1),)
 
 
 def test_every_two_models_are_compared() -> None:
-    assert len(compare_models([result("a", 1.0, 2.0), result("b", 1.0, 2.0), result("c", 2.0, 1.0)])) == 3
+    assert len(model_agreements([result("a", 1.0, 2.0), result("b", 1.0, 2.0), result("c", 2.0, 1.0)])) == 3
