@@ -22,7 +22,7 @@ from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import parse_result
 from rb_core.results.score_table import check_score_file
-from rb_core.results.storage import read_results, why_not_replace
+from rb_core.results.storage import read_results, reason_not_to_replace
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def _reason_to_keep_local(content: bytes, local: bytes, path: str) -> str | None
         mine = parse_result(local, path)
     except ResultError:
         return None  # an unreadable file is replaced
-    reason = why_not_replace(parse_result(content, path), mine)
+    reason = reason_not_to_replace(parse_result(content, path), mine)
     return f"the one on the hub is {reason}" if reason else None
 
 

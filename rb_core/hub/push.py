@@ -12,7 +12,7 @@ from rb_core.hub.client import TRIES, can_retry, client_errors, explain, is_miss
 from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.results.schema import Result, parse_result
-from rb_core.results.storage import read_results, why_not_replace
+from rb_core.results.storage import read_results, reason_not_to_replace
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def _is_result(content: bytes, path: str) -> bool:
 def _reason_to_keep(mine: Result, remote: bytes | None, path: str) -> str | None:
     if remote is None:
         return "the file there is not a result that this version can read"
-    return why_not_replace(mine, parse_result(remote, path))
+    return reason_not_to_replace(mine, parse_result(remote, path))
 
 
 def _has_scores(state: RepositoryState, result: Result) -> bool:

@@ -208,7 +208,7 @@ def _paired(a: _Model, b: _Model, spec: BenchmarkSpec) -> paired.PairedCompariso
     """The paired comparison; None where there are no outcomes, or none of the same examples."""
     if a.items is None or b.items is None or not np.isin(a.items.example_ids, b.items.example_ids).any():
         return None
-    found = paired.compare_models(a.items, b.items, spec)
+    found = paired.compare_outcomes(a.items, b.items, spec)
     return found if found.common else None
 
 

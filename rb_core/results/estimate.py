@@ -9,16 +9,20 @@ from pydantic import BaseModel, ConfigDict
 Method = Literal["wilson", "bootstrap", "binomial", "none"]
 
 
-class Estimate(BaseModel):
-    """A number with what is known of its error. Values are fractions from 0 to 1.
-
-    value: None when nothing was scored; stderr, low, high: standard error and 95% interval by `method` (wilson: Wilson
-    score interval of an accuracy; bootstrap: percentiles over resampled prompts; binomial: from numbers of
-    examples alone, as if each were an independent trial, for published scores; none: not known);
-    scored, unscored, ties: numbers of examples; floor, ceiling: the value if all unscored ones had failed or passed.
-    """
-
+class Record(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Estimate(Record):
+    """A number with its 95% interval and the counts behind it.
+
+    Values are fractions from 0 to 1; the Ties score of RewardBench 2 can be from -0.01 to 1.01.
+
+    value: None when nothing was scored; stderr, low, high: standard error and interval by `method` (wilson: Wilson
+    score interval of an accuracy; bootstrap: percentiles over resampled prompts; binomial: from numbers of examples
+    alone, as if each were an independent trial, for published scores; none: not known); scored, unscored, ties: numbers
+    of examples; floor, ceiling: the value if all unscored examples had failed or passed.
+    """
 
     value: float | None = None
     stderr: float | None = None
@@ -32,13 +36,11 @@ class Estimate(BaseModel):
     ceiling: float | None = None
 
 
-class Matrix(BaseModel):
+class Matrix(Record):
     """Wins of chosen (rows) over rejected (columns) completions by style, as in RM-Bench (arXiv:2410.16184).
 
     hard: chosen plainer than rejected (above the diagonal); normal: same style; easy: chosen fancier (below).
     """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     levels: tuple[str, ...]
     cells: tuple[tuple[Estimate, ...], ...]
@@ -47,20 +49,16 @@ class Matrix(BaseModel):
     hard: Estimate
 
 
-class Margins(BaseModel):
+class Margins(Record):
     """Worst chosen minus best rejected score over the scored examples, in the model's own units."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
     mean: float
     std: float
     quantiles: dict[str, float]
 
 
-class Counts(BaseModel):
-    """What happened to the examples and completions of a run. `reasons` counts unscored completions by cause."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+class Counts(Record):
+    """Numbers of examples and completions of a run by outcome. `reasons` counts unscored completions by cause."""
 
     examples: int
     completions: int

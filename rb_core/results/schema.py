@@ -1,7 +1,7 @@
-"""Result schema v1: what a result file says, how it is read and written, where it came from.
+"""Result schema v1: the records of a result file, and reading and writing them.
 
-`SCHEMA_VERSION` goes up when a reader of the old files would misread the new ones: a field renamed or removed, or a
-value that means something else. A new optional field does not raise it. A file of an unknown version is refused.
+`SCHEMA_VERSION` is raised when a reader of old files would misread new ones: a field is renamed, removed, or changes
+its meaning. A new optional field does not raise it. A file of an unknown version is refused.
 """
 
 from __future__ import annotations
@@ -10,25 +10,18 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rb_core.errors import ResultError
-from rb_core.results.estimate import Counts, Estimate, Margins, Matrix
+from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, Record
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.results.paths import result_path, scores_path
 
 SCHEMA_VERSION = 1
-
-
 SCHEMA_FILE = "result-v1.schema.json"
-
-
 MAX_RESULT_BYTES = 2_000_000
 
-
 ModelKind = Literal["classifier", "custom-classifier", "implicit", "generative", "baseline", "function", "unknown"]
-
-
 KIND_LABELS: dict[str, str] = {
     "classifier": "Sequence classifier",
     "custom-classifier": "Custom classifier",
@@ -39,32 +32,22 @@ KIND_LABELS: dict[str, str] = {
     "unknown": "Unknown",
 }
 
-
 # One organisation and one name, or a name alone, in characters that are safe in a path and a URL.
 Segment = r"[A-Za-z0-9_][A-Za-z0-9_.+\-]*"
-
-
 ModelName = Annotated[str, Field(pattern=rf"^{Segment}(/{Segment})?$", max_length=200)]
-
-
 BenchmarkId = Annotated[str, Field(pattern=rf"^{Segment}$", max_length=100)]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+RecordType = TypeVar("RecordType", bound=BaseModel)
 
 
-_Kind = TypeVar("_Kind", bound=BaseModel)
-
-
-def from_json(record: type[_Kind], fields: Any) -> _Kind:
-    """A record from what JSON made of it. Raises ValueError for anything else."""
+def from_json(record: type[RecordType], fields: Any) -> RecordType:
+    """Return a record of parsed JSON. Raises ValueError for anything else."""
     return record.model_validate_json(json.dumps(fields))
 
 
-class BenchmarkRef(_Model):
-    """Which examples were scored. revision: commit hash of the dataset; sha256: over the examples; subsets: the number
-    of examples of each subset in the data before any limit."""
+class BenchmarkRef(Record):
+    """The examples that were scored. revision: commit hash of the dataset; sha256: over the examples; subsets: the
+    number of examples of each subset in the data before any limit."""
 
     id: BenchmarkId
     title: str
@@ -75,11 +58,12 @@ class BenchmarkRef(_Model):
     subsets: dict[str, int] = {}
 
 
-class ModelRef(_Model):
-    """Which model scored them, and with what settings. revision: commit hash; parameters: their number; output: how
+class ModelRef(Record):
+    """The model that scored them, and its settings. revision: commit hash; parameters: their number; output: how
     several outputs, or a completion's log-probabilities, became one score; reference, beta: of an implicit reward;
-    batching: how conversations shared a forward pass; probe: the largest difference, when loaded, between scores so
-    batched and the model's own forward pass on one conversation at a time; judge: how a generative judge was asked."""
+    batching: how conversations shared a forward pass; probe: the largest difference, measured when loaded, between
+    batched scores and the model's own forward pass on one conversation at a time; judge: how a generative judge was
+    asked."""
 
     name: ModelName
     kind: ModelKind
@@ -106,17 +90,17 @@ class ModelRef(_Model):
     judge: JudgeRef | None = None
 
 
-class Notes(_Model):
-    """What was noticed in the input: completions that are empty, examples that spell out control tokens, completions
-    the template did not put verbatim after the prompt."""
+class Notes(Record):
+    """Peculiarities of the input: empty completions, examples that spell out control tokens, completions that the
+    chat template changed."""
 
     empty_completions: int = 0
     control_token_examples: int = 0
     rewritten_completions: int = 0
 
 
-class Run(_Model):
-    """How and where it was run. Times in seconds, memory in bytes, started in UTC.
+class Run(Record):
+    """The command, machine and software of a run. Times in seconds, memory in bytes, started in UTC.
 
     duration: the time spent scoring, added up over the processes; peak_memory: the largest of any process.
     """
@@ -135,23 +119,24 @@ class Run(_Model):
     versions: dict[str, str]
 
 
-class ScoreFile(_Model):
-    """The score table a result was derived from, relative to the results' root."""
+class ScoreFile(Record):
+    """The score table that a result was computed from, relative to the results root."""
 
     path: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Published(_Model):
-    """Where a published result comes from. retrieved: UTC date."""
+class Published(Record):
+    """The source of a published result. retrieved: UTC date."""
 
     source: str
     retrieved: str | None = None
     note: str | None = None
 
 
-class Result(_Model):
-    """One model on one benchmark. Values are fractions from 0 to 1; a section that lacks a subset is in `absent`."""
+class Result(Record):
+    """One model on one benchmark. Values are fractions from 0 to 1; `absent` gives the reason for each section, or
+    headline, without a score."""
 
     schema_version: Literal[1] = 1
     status: Literal["run", "published"]
@@ -172,41 +157,41 @@ class Result(_Model):
     published: Published | None = None
 
     @model_validator(mode="after")
-    def _provenance(self) -> Result:
+    def _check_source(self) -> Result:
         if self.status == "published" and self.published is None:
-            raise ValueError("a published result names its source: 'published' is missing")
+            raise ValueError("a published result needs 'published' with its source")
         if self.status == "run" and (self.run is None or self.scores is None or self.counts is None):
             raise ValueError("a result of a run needs 'run', 'scores' and 'counts'")
         return self
 
     def path(self) -> Path:
-        """Where it lies below the results' root."""
+        """Return the path of the result file below the results root."""
         return result_path(self.benchmark.id, self.model.name)
 
     def scores_path(self) -> Path:
-        """Where its score file lies below the same root."""
+        """Return the path of the score file below the results root."""
         return scores_path(self.benchmark.id, self.model.name)
 
 
 def to_json(result: Result) -> bytes:
-    """The file's content: readable, the same bytes for the same result."""
+    """Return a result file's content, indented; the same result gives the same bytes."""
     content = result.model_dump(mode="json", exclude_none=True)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def parse_result(content: bytes, name: str) -> Result:
-    """A result from its file's content. Raises ResultError, naming file and field, for what is not of this schema."""
+    """Return the result in a file's content. Raises ResultError, naming file and field, for any other content."""
     if len(content) > MAX_RESULT_BYTES:
-        raise ResultError(f"{name}: larger than any result ({len(content)} bytes)")
+        raise ResultError(f"{name}: {len(content)} bytes; a result has at most {MAX_RESULT_BYTES}")
     try:
-        found = json.loads(content)
+        fields = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise ResultError(f"{name}: not readable JSON: {error}") from error
-    version = found.get("schema_version") if isinstance(found, dict) else None
+    version = fields.get("schema_version") if isinstance(fields, dict) else None
     if version != SCHEMA_VERSION:
         raise ResultError(f"{name}: schema version {version!r}; this package reads version {SCHEMA_VERSION}")
     try:
-        return Result.model_validate_json(json.dumps(found))
+        return from_json(Result, fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
@@ -214,7 +199,7 @@ def parse_result(content: bytes, name: str) -> Result:
 
 
 def json_schema() -> bytes:
-    """The JSON Schema of a result file, as published."""
+    """Return the JSON Schema of a result file, as published."""
     schema: dict[str, Any] = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     schema |= Result.model_json_schema()
     schema["title"] = "RewardBench result, schema version 1"

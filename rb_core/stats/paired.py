@@ -74,7 +74,7 @@ def align(a: ItemOutcomes, b: ItemOutcomes) -> tuple[ItemOutcomes, ItemOutcomes]
     return replace(left, groups=groups), replace(right, groups=groups)
 
 
-def compare_models(
+def compare_outcomes(
     a: ItemOutcomes, b: ItemOutcomes, spec: BenchmarkSpec, seed: int = 0, replicates: int = REPLICATES
 ) -> PairedComparison:
     """Compare two models by the benchmark's spec, on the examples that both scored.

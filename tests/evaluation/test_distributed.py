@@ -448,7 +448,7 @@ def test_an_existing_result_ends_every_process_with_one_message(reference: Path)
     launcher = start(command(reference, count=2))
     printed = launcher.communicate(timeout=120)[0]
     assert launcher.returncode != 0
-    assert printed.count("error: ") == printed.count("a result stands here already") == 1
+    assert printed.count("error: ") == printed.count("this result exists already") == 1
     assert [line.split()[2] for line in printed.splitlines() if line.startswith("  exitcode")] == ["2", "2"]
     assert {p: p.read_bytes() for p in reference.rglob("*") if p.is_file()} == before
 

@@ -92,7 +92,7 @@ def test_writing_asks_before_it_replaces(tmp_path: Path) -> None:
         (b'{"schema_version": 1}', "Field required"),
         (b"\xff\xfe", "not readable JSON"),
         (b"[" * 100_000, "not readable JSON"),
-        (b" " * (schema.MAX_RESULT_BYTES + 1), "larger than any result"),
+        (b" " * (schema.MAX_RESULT_BYTES + 1), "a result has at most"),
     ],
 )
 def test_a_broken_file_is_refused_by_name(tmp_path: Path, content: bytes, message: str) -> None:
@@ -115,7 +115,7 @@ def test_a_broken_file_is_refused_by_name(tmp_path: Path, content: bytes, messag
         (("benchmark", "id"), "..", "benchmark.id"),
         (("model", "kind"), "magic", "model.kind"),
         (("status",), "run", "needs 'run'"),
-        (("published",), None, "names its source"),
+        (("published",), None, "needs 'published'"),
         (("surprise",), 1, "surprise"),
     ],
 )
@@ -140,7 +140,7 @@ def test_reading_a_folder_keeps_the_good_and_names_the_bad(tmp_path: Path) -> No
     found, refused = read_results(tmp_path)
     assert [r.model.name for r in found] == ["org/good"]
     assert len(refused) == 2
-    assert "says it is results/starter/org/good.json" in "".join(refused)
+    assert "its content belongs at results/starter/org/good.json" in "".join(refused)
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "a b", "../x", "/x", "x/", "a" * 201, "ä/b", ".hidden", "-flag"])

@@ -23,7 +23,7 @@ from rb_core.space.compare.tab import MAX_WAITING, ComparisonService
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from rb_core.stats.item_outcomes import ItemOutcomes
-from rb_core.stats.paired import compare_models
+from rb_core.stats.paired import compare_outcomes
 from tests.paths import ROOT
 from tests.space.conftest import OpenPage, launched
 
@@ -115,7 +115,7 @@ def test_the_example_pair_is_compared_by_its_items(source: ResultsFolder, exampl
     first, second = (source.outcomes("rewardbench", model) for model in example)
     assert first is not None
     assert second is not None
-    expected = compare_models(first, second, BENCHMARKS["rewardbench"])
+    expected = compare_outcomes(first, second, BENCHMARKS["rewardbench"])
     assert (pair["basis"], pair["examples"], pair["p"]) == ("items", 2985, expected.p)
     assert expected.difference is not None
     assert pair["difference"]["value"] == expected.difference.value

@@ -25,7 +25,7 @@ from rb_core.stats.composition import section_scores
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.length import accuracy_by_length
 from rb_core.stats.outcome_files import outcomes_of_scores, read_items
-from rb_core.stats.paired import PairedComparison, align, compare_models
+from rb_core.stats.paired import PairedComparison, align, compare_outcomes
 from rb_core.stats.rank_intervals import RankInterval, Standing, pair_variances, rank_intervals
 from rb_core.stats.significance import holm, mcnemar_mid_p
 from tests.paths import BUNDLED
@@ -131,7 +131,7 @@ def test_holm_is_the_textbooks() -> None:
 
 @pytest.fixture(scope="module")
 def pair(runs: dict[str, ItemOutcomes]) -> PairedComparison:
-    return compare_models(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
+    return compare_outcomes(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
 
 
 def test_differences_are_those_of_the_results(pair: PairedComparison, results: dict[tuple[str, str], Result]) -> None:
@@ -154,9 +154,9 @@ def test_differences_are_those_of_the_results(pair: PairedComparison, results: d
 
 def test_a_comparison_is_the_same_each_time_and_mirrored(runs: dict[str, ItemOutcomes], pair: PairedComparison) -> None:
     """The same seed gives the same numbers; exchanging the models changes signs and counts only."""
-    again = compare_models(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
+    again = compare_outcomes(runs["builtin/tiny-rm"], runs["baseline/longest"], STARTER)
     assert again == pair
-    other = compare_models(runs["baseline/longest"], runs["builtin/tiny-rm"], STARTER)
+    other = compare_outcomes(runs["baseline/longest"], runs["builtin/tiny-rm"], STARTER)
     assert other.p == pair.p
     assert other.difference is not None
     assert pair.difference is not None
@@ -166,7 +166,7 @@ def test_a_comparison_is_the_same_each_time_and_mirrored(runs: dict[str, ItemOut
 
 def test_a_model_is_no_better_than_itself(runs: dict[str, ItemOutcomes]) -> None:
     """Compared with itself: no difference, p of 1, and no interval, since no draw of examples would show one."""
-    found = compare_models(runs["builtin/tiny-rm"], runs["builtin/tiny-rm"], STARTER)
+    found = compare_outcomes(runs["builtin/tiny-rm"], runs["builtin/tiny-rm"], STARTER)
     assert found.p == 1.0
     assert found.difference == Estimate(value=0.0, scored=162)
 
@@ -175,11 +175,11 @@ def test_unscored_and_missing_examples_are_left_out_and_counted() -> None:
     """Only examples that both scored are compared; a required section without any leaves no headline."""
     a = made("a", [1, 1, math.nan, 0], ids=["p", "q", "r", "s"])
     b = made("b", [0, math.nan, 1, 0, 1], ids=["p", "q", "r", "s", "t"])
-    found = compare_models(a, b, PLAIN)
+    found = compare_outcomes(a, b, PLAIN)
     assert (found.common, found.left_out) == (2, 5)
     assert found.difference is not None
     assert found.difference.value == 0.5
-    nothing = compare_models(a, made("b", [1], ids=["other"]), PLAIN)
+    nothing = compare_outcomes(a, made("b", [1], ids=["other"]), PLAIN)
     assert (nothing.difference, nothing.p, nothing.common, nothing.sections) == (None, None, 0, {})
 
 
@@ -188,8 +188,8 @@ def test_examples_of_one_prompt_are_resampled_together() -> None:
     rng = np.random.default_rng(1)
     a, b = (rng.integers(0, 2, 60).astype(float) for _ in "ab")
     groups = [f"g{n}" for n in range(60) for _ in range(10)]
-    single = compare_models(made("a", a.tolist()), made("b", b.tolist()), PLAIN)
-    copied = compare_models(made("a", a.repeat(10).tolist(), groups=groups), made("b", b.repeat(10).tolist()), PLAIN)
+    single = compare_outcomes(made("a", a.tolist()), made("b", b.tolist()), PLAIN)
+    copied = compare_outcomes(made("a", a.repeat(10).tolist(), groups=groups), made("b", b.repeat(10).tolist()), PLAIN)
     assert single.difference is not None
     assert copied.difference is not None
     assert copied.difference.value == pytest.approx(single.difference.value)
@@ -201,7 +201,7 @@ def test_pairing_takes_out_what_is_hard_for_both() -> None:
     base = np.tile([1.0, 0.0], 200)
     better = base.copy()
     better[1:21:2] = 1.0
-    found = compare_models(made("better", better.tolist()), made("base", base.tolist()), PLAIN)
+    found = compare_outcomes(made("better", better.tolist()), made("base", base.tolist()), PLAIN)
     assert found.difference is not None
     assert found.difference.stderr is not None
     assert found.difference.stderr < 0.3 * math.sqrt(2 * 0.25 / 400)
@@ -297,7 +297,7 @@ def test_the_error_in_closed_form_is_the_bootstraps(runs: dict[str, ItemOutcomes
     _, variances = pair_variances([Standing(e.model, Estimate(value=0.5), sections, e) for e in found], STARTER)
     for i, a in enumerate(found):
         for j, b in enumerate(found[:i]):
-            drawn = compare_models(a, b, STARTER, replicates=4000).difference
+            drawn = compare_outcomes(a, b, STARTER, replicates=4000).difference
             assert drawn is not None
             assert math.sqrt(variances[i, j]) == pytest.approx(drawn.stderr, rel=0.06)
 
@@ -376,8 +376,8 @@ def rates(repetitions: int, seed: int) -> tuple[float, float, float]:
     truth = float(EASE.mean() - (EASE**1.5).mean())
     for _ in range(repetitions):
         a, b, c = simulated(rng, (1.0, 1.0, 1.5))
-        equal = compare_models(a, b, SIMULATED, seed=int(rng.integers(2**32)), replicates=400)
-        unequal = compare_models(a, c, SIMULATED, seed=int(rng.integers(2**32)), replicates=400).difference
+        equal = compare_outcomes(a, b, SIMULATED, seed=int(rng.integers(2**32)), replicates=400)
+        unequal = compare_outcomes(a, c, SIMULATED, seed=int(rng.integers(2**32)), replicates=400).difference
         assert equal.p is not None
         assert unequal is not None
         assert unequal.low is not None
