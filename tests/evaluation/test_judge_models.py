@@ -1,7 +1,7 @@
-"""Judges that are models: the whole path with real weights, generated in this process and by real servers.
+"""Judges with real weights, end to end: generated in this process, by `transformers serve` and by llama.cpp's server.
 
-The model is built from a config and its weights are set by hand, so that what it says is known: it answers every
-conversation with a verdict for A and a rating of 7, and gives A more probability than B.
+The weights are set by hand, so that the replies are known: the model answers every conversation with a verdict for A
+and a rating of 7, and gives A more probability than B.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -20,22 +21,28 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from rb_core.errors import ModelError
 from rb_core.evaluation import evaluate
 from rb_core.models.options import MODES, JudgeOptions, Mode, ModelOptions
+from rb_core.models.resolve import resolve
 from rb_core.results.paths import scores_path, transcript_path
 from rb_core.results.schema import Result
 from rb_core.results.score_table import read_scores
 from rb_core.scorers.judge import scorer
+from rb_core.scorers.judge.api_backend import ServedGenerator
+from rb_core.scorers.judge.local_backend import LocalGenerator
 from rb_core.scorers.judge.transcript import read_transcript
-from rb_core.scorers.judge.types import NO_LOGPROBS, JudgeRecord
+from rb_core.scorers.judge.types import CUT, NO_LOGPROBS, Decoding, JudgeRecord, Reply, Request
 from tests.fakes import llama_server, logprob_server, real_server
+from tests.fakes.tiny_models import change_generation_config, often_ending
 from tests.fakes.tiny_tokenizers import chatml_tokenizer
+from tests.scorers.judge.test_local_backend import PROMPTS
 
 VERDICT, RATING = "Verdict: A\n", "Rating: 7"
 CONTEXT = 4096
+Run = tuple[Result, Path]  # with the folder of its files
 
 
 @pytest.fixture(scope="module")
 def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama without mixing between tokens: each token is followed by what the one before it leads to."""
+    """A Llama without attention between tokens: each token determines the next one."""
     folder = tmp_path_factory.mktemp("speaker") / "model"
     tokenizer = chatml_tokenizer(ordinary=(VERDICT, RATING), model_max_length=CONTEXT)
     size = 32
@@ -60,9 +67,9 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
         inputs.zero_()
         inputs[:, size - 1] = 1.0
         outputs.zero_()
-        leads = [(newline, verdict, 3.0), (verdict, rating, 3.0), (rating, tokenizer.eos_token_id, 3.0)]
-        for place, (token, following, weight) in enumerate([*leads, (newline, a, 2.0), (newline, b, 1.0)]):
-            row = min(place, 3) if token != newline else 0
+        next_tokens = [(newline, verdict, 3.0), (verdict, rating, 3.0), (rating, tokenizer.eos_token_id, 3.0)]
+        for index, (token, following, weight) in enumerate([*next_tokens, (newline, a, 2.0), (newline, b, 1.0)]):
+            row = min(index, 3) if token != newline else 0
             inputs[token] = 0.0
             inputs[token, row] = 1.0
             outputs[following, row] = weight
@@ -72,16 +79,14 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(speaker: Path) -> Iterator[str]:
-    """The address of `transformers serve` with that model."""
+def transformers_url() -> Iterator[str]:
     pytest.importorskip("openai", reason="transformers serve takes openai's types")
-    with real_server.serve(speaker) as url:
+    with real_server.serve() as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def llama(speaker: Path) -> Iterator[str]:
-    """The address of llama.cpp's server with that model."""
+def llama_url(speaker: Path) -> Iterator[str]:
     for package in ("xllamacpp", "gguf"):
         pytest.importorskip(package, reason="llama.cpp's server and its format come with xllamacpp and gguf")
     with llama_server.serve(speaker, CONTEXT) as url:
@@ -107,13 +112,15 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def judged(model: str, mode: Mode, benchmark: Path, out: Path, url: str | None = None) -> Result:
+@pytest.fixture(scope="module")
+def local_run(speaker: Path, benchmark: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Mode], Run]:
+    return cache(lambda mode: judged(str(speaker), mode, benchmark, tmp_path_factory.mktemp("local")))
+
+
+def judged(model: str, mode: Mode, benchmark: Path, out: Path, url: str | None = None) -> Run:
+    """Evaluate the model as a judge, and check that it ties everything and follows positions."""
     options = ModelOptions(name="test/speaker", judge=JudgeOptions(mode=mode, base_url=url, max_new_tokens=16))
-    return evaluate.evaluate(model, str(benchmark), options=options, out=out).result
-
-
-def check(result: Result, mode: Mode) -> None:
-    """What this model's habit gives in that mode: ties everywhere, and no verdict that keeps to an answer."""
+    result = evaluate.evaluate(model, str(benchmark), options=options, out=out).result
     assert result.counts is not None
     assert result.judging is not None
     assert (result.counts.unscored, result.counts.ties) == (0, 5)
@@ -125,78 +132,86 @@ def check(result: Result, mode: Mode) -> None:
         assert result.judging.position_consistency.value == 0.0
         assert result.judging.first_position is not None
         assert result.judging.first_position.value == 1.0
+    return result, out
 
 
-def records(result: Result, out: Path) -> list[JudgeRecord]:
-    """The records of a run, without the seconds that replies took."""
-    found, _ = read_transcript(out / transcript_path(result.benchmark.id, result.model.name))
-    return [replace(record, reply=record.reply._replace(seconds=0.0)) for record in found]
+def records_of(run: Run) -> list[JudgeRecord]:
+    """Return the records of a run, without the seconds that replies took."""
+    result, out = run
+    records, _ = read_transcript(out / transcript_path(result.benchmark.id, result.model.name))
+    return [replace(record, reply=record.reply._replace(seconds=0.0)) for record in records]
 
 
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "logprob"])
-def test_a_real_server_and_this_process_say_the_same(
-    mode: Mode, speaker: Path, served: str, benchmark: Path, tmp_path: Path
+def test_transformers_serve_and_this_process_agree(
+    mode: Mode,
+    speaker: Path,
+    transformers_url: str,
+    benchmark: Path,
+    tmp_path: Path,
+    local_run: Callable[[Mode], Run],
 ) -> None:
-    """Every mode that needs text, end to end, by `transformers serve` and by the local backend: the same replies, token
-    counts, scores and habits for the same weights at temperature 0."""
-    there = judged(real_server.name_of(speaker), mode, benchmark, tmp_path / "there", served)
-    here = judged(str(speaker), mode, benchmark, tmp_path / "here")
-    check(there, mode)
-    check(here, mode)
-    assert records(there, tmp_path / "there") == records(here, tmp_path / "here")
-    place = scores_path(here.benchmark.id, here.model.name)
-    tables = [read_scores(tmp_path / side / place)[0] for side in ("there", "here")]
+    """The same replies, token counts and scores for the same weights at temperature 0, in all modes that need text."""
+    served, local = judged(str(speaker), mode, benchmark, tmp_path, transformers_url), local_run(mode)
+    assert records_of(served) == records_of(local)
+    tables = [read_scores(out / scores_path(run.benchmark.id, run.model.name))[0] for run, out in (served, local)]
     pd.testing.assert_frame_equal(*tables)
-    assert here.model.judge is not None
-    assert there.model.judge is not None
-    assert (here.model.judge.backend, there.model.judge.backend) == ("local", "served")
-    assert here.model.dtype == "float32"
+    judges = [run.model.judge for run, _ in (local, served)]
+    assert [judge and judge.backend for judge in judges] == ["local", "served"]
+    assert local[0].model.dtype == "float32"
+
+
+def test_replies_are_those_of_transformers_serve(transformers_url: str, tmp_path: Path) -> None:
+    """Text, end and token counts of a model whose replies end early, with a repetition penalty of its own."""
+    folder = often_ending(tmp_path / "model")
+    change_generation_config(folder, repetition_penalty=1.2, do_sample=True, top_p=0.9, temperature=0.6)
+    requests = [Request(prompt, 30) for prompt in PROMPTS]
+    options = ModelOptions(device="cpu", kind="generative")
+
+    def replies(generator: ServedGenerator | LocalGenerator) -> list[Reply]:
+        return [reply._replace(seconds=0.0) for _, reply in sorted(generator.generate(requests))]
+
+    local = replies(LocalGenerator.load(resolve(str(folder), options), Decoding()))
+    assert {reply.error for reply in local} == {"", CUT}
+    assert local == replies(ServedGenerator(str(folder), Decoding(), base_url=transformers_url))
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_llama_cpp_and_this_process_say_the_same(
-    mode: Mode, speaker: Path, llama: str, benchmark: Path, tmp_path: Path
+def test_llama_cpp_and_this_process_agree(
+    mode: Mode, llama_url: str, benchmark: Path, tmp_path: Path, local_run: Callable[[Mode], Run]
 ) -> None:
-    """All four modes, end to end, by another implementation of the same weights: the same replies, probabilities to
-    1e-4, and habits."""
-    there = judged(llama_server.NAME, mode, benchmark, tmp_path / "there", llama)
-    here = judged(str(speaker), mode, benchmark, tmp_path / "here")
-    check(there, mode)
-    check(here, mode)
-    for served, local in zip(records(there, tmp_path / "there"), records(here, tmp_path / "here"), strict=True):
+    """Another implementation of the same weights gives the same replies, and probabilities to 1e-4, in all modes."""
+    served_run = judged(llama_server.NAME, mode, benchmark, tmp_path, llama_url)
+    for served, local in zip(records_of(served_run), records_of(local_run(mode)), strict=True):
         assert served.points == pytest.approx(local.points, abs=1e-4)
         same = replace(served, points=local.points, reply=served.reply._replace(tokens=local.reply.tokens))
         assert same == local
 
 
-def test_probabilities_of_a_verdict_are_the_same_served_and_here(
-    speaker: Path, benchmark: Path, tmp_path: Path
+def test_a_server_with_log_probabilities_and_this_process_agree(
+    speaker: Path, benchmark: Path, tmp_path: Path, local_run: Callable[[Mode], Run]
 ) -> None:
-    """Mode logprob, end to end, by a server that gives log-probabilities and by the local backend."""
     with logprob_server.serve(speaker) as url:
-        there = judged(logprob_server.NAME, "logprob", benchmark, tmp_path / "there", url)
-    here = judged(str(speaker), "logprob", benchmark, tmp_path / "here")
-    check(there, "logprob")
-    check(here, "logprob")
-    for served, local in zip(records(there, tmp_path / "there"), records(here, tmp_path / "here"), strict=True):
+        served_run = judged(logprob_server.NAME, "logprob", benchmark, tmp_path, url)
+    for served, local in zip(records_of(served_run), records_of(local_run("logprob")), strict=True):
         assert local.points == pytest.approx(served.points, abs=1e-4)
         assert local.points[0] == pytest.approx(1 / (1 + torch.e ** -(32**0.5)), abs=1e-4)
 
 
-def test_a_server_without_log_probabilities_is_said_to_be_one(
-    served: str, speaker: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_server_without_log_probabilities_is_an_error(
+    transformers_url: str, speaker: Path, benchmark: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`transformers serve` has none: mode logprob ends and says what it needs."""
     monkeypatch.setattr(scorer, "MAX_FAILURES_IN_A_ROW", 4)
     with pytest.raises(ModelError, match="without log-probabilities"):
-        judged(real_server.name_of(speaker), "logprob", benchmark, tmp_path, served)
+        judged(str(speaker), "logprob", benchmark, tmp_path, transformers_url)
 
 
-def test_no_verdict_among_the_likeliest_tokens_is_unscored(
+def test_no_verdict_among_the_most_likely_tokens_is_unscored(
     tiny_model: Callable[[str], Path], benchmark: Path, tmp_path: Path
 ) -> None:
     """A model that was never taught to answer with a letter has no probability of one, or has it unguessed."""
-    result = judged(str(tiny_model("llama-lm")), "logprob", benchmark, tmp_path)
+    options = ModelOptions(judge=JudgeOptions(mode="logprob"))
+    result = evaluate.evaluate(str(tiny_model("llama-lm")), str(benchmark), options=options, out=tmp_path).result
     assert result.counts is not None
     assert set(result.counts.reasons) <= {NO_LOGPROBS, "longer than the judge's context"}
     assert result.counts.unscored + result.counts.scored == 5
@@ -210,8 +225,8 @@ def test_local_judges_make_a_panel(speaker: Path, benchmark: Path, tmp_path: Pat
         shutil.copytree(speaker, folder)
 
     def panel(*judges: Path) -> Result:
-        asked = JudgeOptions(judges=tuple(map(str, judges)), mode="ratings", max_new_tokens=16)
-        return evaluate.evaluate("", str(benchmark), options=ModelOptions(judge=asked), out=tmp_path).result
+        options = JudgeOptions(judges=tuple(map(str, judges)), mode="ratings", max_new_tokens=16)
+        return evaluate.evaluate("", str(benchmark), options=ModelOptions(judge=options), out=tmp_path).result
 
     result = panel(speaker, twin)
     assert result.model.name == "panel/model+twin"

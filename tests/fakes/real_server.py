@@ -1,7 +1,7 @@
 """`transformers serve` in a process of its own, on loopback: the server that people run, not a stand-in for one.
 
-`with serve(folder) as url` gives the address that OpenAI's clients take as base_url; the model's name there is
-`name_of(folder)`. It takes neither log-probabilities nor JSON schemas: see logprob_server.
+`with serve() as url` gives the base URL for OpenAI's clients. A model is named by its folder and loaded at its first
+request. The server has neither log-probabilities nor JSON schemas: see logprob_server.
 """
 
 from __future__ import annotations
@@ -14,25 +14,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
 from tempfile import TemporaryFile
 
 # Starting imports torch, which takes long where cores are shared.
 STARTS_WITHIN = 120.0
 
 
-def name_of(folder: Path) -> str:
-    return str(folder)
-
-
 @contextmanager
-def serve(folder: Path, *options: str) -> Iterator[str]:
-    """A server of the one model in a folder, in float32 on the processor. It is gone when the block is left.
-
-    Raises RuntimeError, with what the server wrote, when it ends or does not answer in time.
-    """
+def serve(*options: str) -> Iterator[str]:
+    """Run a server in float32 on the CPU. Raises RuntimeError, with its output, if it does not answer in time."""
     port = free_port()
-    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve", str(folder)]
+    command = [sys.executable, "-c", "from transformers.cli.transformers import main; main()", "serve"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32", *options]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     with TemporaryFile("w+") as written:

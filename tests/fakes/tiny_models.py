@@ -271,3 +271,15 @@ def _save(kind: Any, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFas
         model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def often_ending(folder: Path) -> Path:
+    """Build a model that ends most of its replies after 4 to 30 tokens."""
+    causal("llama-lm", folder)
+    edit_weights(folder, lambda weights: weights["lm_head.weight"][1].mul_(2.0))  # <|eot_id|>
+    return folder
+
+
+def change_generation_config(folder: Path, **settings: Any) -> None:
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))

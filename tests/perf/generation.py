@@ -53,7 +53,7 @@ def one_at_a_time(generator: LocalGenerator, asked: list[Request]) -> list[str]:
         (ids,) = generator.chat.encode_prompts([request.messages])
         row = torch.tensor([ids], device=generator.device)
         config = generation.generation_config(
-            generator.model.generation_config, request.max_tokens, generator.ends, generator.ends[0]
+            generator.model.generation_config, request.max_tokens, generator.end_tokens, generator.end_tokens[0]
         )
         out = generator.model.generate(row, attention_mask=torch.ones_like(row), generation_config=config)
         found.append(generator.chat.tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True))
