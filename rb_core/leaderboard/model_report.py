@@ -1,65 +1,18 @@
-"""Everything that is known of one model, over all benchmarks, as plain JSON: for its page and for the endpoint.
-
-No gradio, no torch. Scores and bounds are fractions from 0 to 1; None is not known.
-"""
+"""The report of one model over all benchmarks: for its page and for the endpoint `model`."""
 
 from __future__ import annotations
 
-import re
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from rb_core.errors import ResultError, quoted
-from rb_core.leaderboard.board import Board, BoardRow, BoardSection, BoardSubset
+from rb_core.leaderboard.board import Board, BoardRow
+from rb_core.leaderboard.hub_links import HubPlace, hub_page, source_files
+from rb_core.leaderboard.reproduce import reproduce_commands
 from rb_core.leaderboard.weak_spots import WeakSpot, find_weak_spots, rank_of
-from rb_core.models.options import JudgeOptions, ModelOptions, command_line_options
 from rb_core.results.estimate import Estimate
-from rb_core.results.judge_records import JudgeRef
-from rb_core.results.schema import KIND_LABELS, Result
-from rb_core.scorers.judge.prompt_templates import load_template
-
-Payload = dict[str, Any]
-
-
-# Where whoever repeats a judge's run has a server with the model.
-SERVER = "http://SERVER/v1"
-
-
-# Where published results were taken from: a commit of a repository, and a file in it.
-_SOURCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{7,40})(?::\s*(?P<path>[^\s,]+))?")
-
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-_PLACE_ON_A_MACHINE = re.compile(r"(?:[A-Za-z]:)?[/\\~].*[/\\](?P<name>[^/\\]+)[/\\]?")
-
-
-_OWN_LAYOUT = (
-    "allenai/reward-bench-results",
-    "allenai/reward-bench-2-results",
-)  # what `import rewardbench-results` reads
-
-
-# Generative models are mostly behind APIs, and what scores without a checkpoint has no page on the hub.
-_HUB_KINDS = frozenset(KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "implicit"))
-_NOT_ON_HUB = ("baseline/", "builtin/", "local/", "unknown/")
-
-
-def hub_page(model: str, kind: str) -> str | None:
-    """Return the address of the model's page on the hub; None for a model that has none."""
-    if kind not in _HUB_KINDS or "/" not in model or model.startswith(_NOT_ON_HUB):
-        return None
-    return f"https://huggingface.co/{model}"
-
-
-class HubPlace(NamedTuple):
-    """The place of results on the hub; `address` is that of the repository's files at that commit."""
-
-    repo: str
-    commit: str
-    address: str
+from rb_core.results.schema import KIND_LABELS, Published, Result
 
 
 class ModelSource(Protocol):
@@ -79,322 +32,136 @@ class UnknownModelError(ResultError):
     """No board has a model of that name."""
 
 
+@dataclass(frozen=True)
+class BenchmarkReport:
+    """A model on one benchmark. result: None while the result file behind the board has not been read."""
+
+    board: Board
+    row: BoardRow
+    result: Result | None
+    hub: HubPlace | None
+
+    def weak_spots(self) -> list[WeakSpot]:
+        """Return the weak spots among the subsets, and among the sections without a subset score of the model."""
+        with_subsets = {subset.section for subset in self.board.subsets if subset.name in self.row.subsets}
+        scores = {s.name: self._scores("sections", s.name) for s in self.board.sections if s.name not in with_subsets}
+        scores |= {s.name: self._scores("subsets", s.name) for s in self.board.subsets}
+        ranked = self.board.ranked()
+        headlines = {row.model: row.headline.value for row in ranked if row.headline.value is not None}
+        estimates = self.result.sections | self.result.subsets if self.result else {}
+        return find_weak_spots(self.row.model, headlines, scores, estimates)
+
+    def _scores(self, level: str, name: str) -> dict[str, float]:
+        """Return the score in a section or subset of every model that has a rank. level: "sections" or "subsets"."""
+        by_model = {row.model: getattr(row, level) for row in self.board.ranked()}
+        return {model: values[name] for model, values in by_model.items() if name in values}
+
+    def to_json(self) -> dict[str, Any]:
+        board, row = self.board, self.row
+        benchmark = ("id", "title", "description", "url", "licence", "citation")
+        parts = [self._part("section", s.name, None, s.description) for s in board.sections]
+        parts += [self._part("subset", s.name, s.section, s.description) for s in board.subsets]
+        return {
+            "benchmark": {name: getattr(board, name) for name in benchmark},
+            "kind": row.kind,
+            "origin": row.status,
+            "parameters": row.parameters,
+            "hub": hub_page(row.model, row.kind),
+            "rank": row.rank,
+            "of": len(board.ranked()),
+            "range": list(row.rank_interval) if row.rank_interval else None,
+            "score": {"value": row.headline.value, "low": row.headline.low, "high": row.headline.high},
+            "parts": parts,
+            "weak_spots": [spot.to_json() for spot in self.weak_spots()],
+        } | (_result_json(self.result, self.hub) if self.result else {})
+
+    def _part(self, level: str, name: str, section: str | None, description: str) -> dict[str, Any]:
+        """Return a section or subset with the model's estimate and its rank among the models that have a score."""
+        estimate = getattr(self.result, f"{level}s").get(name) if self.result else None
+        scores = self._scores(f"{level}s", name)
+        rank = rank_of(scores[self.row.model], scores.values()) if self.row.model in scores else None
+        return {
+            "name": name,
+            "level": level,
+            "section": section,
+            "description": description,
+            "rank": rank,
+            "of": len(scores),
+            "estimate": _json(estimate or Estimate(value=getattr(self.row, f"{level}s").get(name))),
+        }
+
+
+@dataclass(frozen=True)
+class ModelReport:
+    """A model on all benchmarks, in the order of the boards."""
+
+    model: str
+    benchmarks: tuple[BenchmarkReport, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as the endpoint `model` publishes it."""
+        rows = [report.row for report in self.benchmarks]
+        pages = (hub_page(row.model, row.kind) for row in rows)
+        return {
+            "model": self.model,
+            "organisation": self.model.partition("/")[0] if "/" in self.model else None,
+            "kind": rows[0].kind,
+            "parameters": next((row.parameters for row in rows if row.parameters), None),
+            "hub": next((page for page in pages if page), None),
+            "results": [report.to_json() for report in self.benchmarks],
+        }
+
+
+def model_report(source: ModelSource, model: str) -> ModelReport:
+    """Return the report of a model. Raises UnknownModelError, with similar names, if no board has the model."""
+    boards, hub = source.boards().values(), source.on_hub()
+    reports = [
+        BenchmarkReport(board, row, source.results(board.id).get(model), hub)
+        for board in boards
+        if (row := board.row(model)) is not None
+    ]
+    if not reports:
+        last_part = model.lower().rpartition("/")[2]
+        similar = [name for name in model_names(boards) if last_part and last_part in name.lower()][:5]
+        hint = f" Did you mean {', '.join(similar)}?" if similar else ""
+        raise UnknownModelError(f"No board has a model named {quoted(model)}.{hint}")
+    return ModelReport(model, tuple(reports))
+
+
 def model_names(boards: Iterable[Board]) -> list[str]:
     """Return the names of all models on any board in alphabetical order."""
     return sorted({row.model for board in boards for row in board.rows}, key=lambda name: (name.lower(), name))
 
 
-def model_page(source: ModelSource, model: str) -> Payload:
-    """All that is known of a model: name, kind, parameters, its page on the hub, and `results`, one a benchmark.
-
-    Raises UnknownModelError, naming models that are spelt alike, for a name that no board has.
-    """
-    boards, hub = source.boards().values(), source.on_hub()
-    entries = [
-        _entry(board, row, source.results(board.id).get(model), hub)
-        for board in boards
-        if (row := board.row(model)) is not None
-    ]
-    if not entries:
-        raise UnknownModelError(_unknown(model, model_names(boards)))
-    sizes = [entry["parameters"] for entry in entries if entry["parameters"]]
+def _result_json(result: Result, hub: HubPlace | None) -> dict[str, Any]:
+    """Return what a result file records beside its scores, the commands that reproduce it, and its files."""
+    settings = _json(result.model, exclude={"name"}, exclude_none=True) | {"kind": KIND_LABELS[result.model.kind]}
+    files = [("Result (JSON)", result.path().as_posix())]
+    files += [("Scores (parquet)", result.scores.path)] if result.scores else []
     return {
-        "model": model,
-        "organisation": model.partition("/")[0] if "/" in model else None,
-        "kind": entries[0]["kind"],
-        "parameters": sizes[0] if sizes else None,
-        "hub": next((entry["hub"] for entry in entries if entry["hub"]), None),
-        "results": entries,
-    }
-
-
-def _unknown(model: str, names: Sequence[str]) -> str:
-    wanted = model.lower().rpartition("/")[2]
-    alike = [name for name in names if wanted and wanted in name.lower()][:5]
-    hint = f" Did you mean {', '.join(alike)}?" if alike else ""
-    return f"No board has a model named {quoted(model)}.{hint}"
-
-
-# One benchmark
-
-
-def _entry(board: Board, row: BoardRow, result: Result | None, hub: HubPlace | None) -> Payload:
-    """What one board and the result behind it say. Without a result (it has not come yet) only the board's numbers."""
-    entry = {
-        "benchmark": {key: getattr(board, key) for key in ("id", "title", "description", "url", "licence", "citation")},
-        "kind": row.kind,
-        "origin": row.status,
-        "parameters": row.parameters,
-        "hub": hub_page(row.model, row.kind),
-        "rank": row.rank,
-        "of": len(board.ranked()),
-        "range": list(row.rank_interval) if row.rank_interval else None,
-        "score": {"value": row.headline.value, "low": row.headline.low, "high": row.headline.high},
-        "parts": _parts(board, row, result),
-        "weak_spots": [spot.to_json() for spot in _weak_spots(board, row, result)],
-    }
-    return entry | (details(result, hub) if result else {})
-
-
-def _parts(board: Board, row: BoardRow, result: Result | None) -> list[Payload]:
-    """Sections and subsets of the board, in its order, each with the model's estimate, rank and number of models."""
-    parts = []
-    for section in board.sections:
-        scores = {
-            other.model: other.sections[section.name] for other in board.ranked() if section.name in other.sections
-        }
-        estimate = (result.sections.get(section.name) if result else None) or Estimate(
-            value=row.sections.get(section.name)
-        )
-        parts.append(_part(section, "section", None, row.model, scores, estimate))
-    for subset in board.subsets:
-        scores = {other.model: other.subsets[subset.name] for other in board.ranked() if subset.name in other.subsets}
-        estimate = (result.subsets.get(subset.name) if result else None) or Estimate(value=row.subsets.get(subset.name))
-        parts.append(_part(subset, "subset", subset.section, row.model, scores, estimate))
-    return parts
-
-
-def _part(
-    part: BoardSection | BoardSubset,
-    level: str,
-    section: str | None,
-    model: str,
-    scores: Mapping[str, float],
-    estimate: Estimate,
-) -> Payload:
-    rank = rank_of(scores[model], scores.values()) if model in scores else None
-    return {
-        "name": part.name,
-        "level": level,
-        "section": section,
-        "description": part.description,
-        "rank": rank,
-        "of": len(scores),
-        "estimate": _plain(estimate),
-    }
-
-
-def _weak_spots(board: Board, row: BoardRow, result: Result | None) -> list[WeakSpot]:
-    """Weak spots among the subsets, and among the sections of which the board shows the model no subset."""
-    ranked = board.ranked()
-    covered = {subset.section for subset in board.subsets if subset.name in row.subsets}
-    scores_by_part = {
-        section.name: {other.model: other.sections[section.name] for other in ranked if section.name in other.sections}
-        for section in board.sections
-        if section.name not in covered
-    } | {
-        subset.name: {other.model: other.subsets[subset.name] for other in ranked if subset.name in other.subsets}
-        for subset in board.subsets
-    }
-    estimates = (result.sections | result.subsets) if result else {}
-    headlines = {other.model: other.headline.value for other in ranked if other.headline.value is not None}
-    return find_weak_spots(row.model, headlines, scores_by_part, estimates)
-
-
-# One result
-
-
-def details(result: Result, hub: HubPlace | None) -> Payload:
-    """What a result says beside its scores: settings, counts, what is absent, matrices, length, and how to get it."""
-    return {
-        "headline": _plain(result.headline) if result.headline else None,
+        "headline": _json(result.headline),
         "absent": result.absent,
-        "length": {name: _plain(estimate) for name, estimate in result.length.items()},
-        "matrices": {
-            name: matrix.model_dump(mode="json", exclude_none=True) for name, matrix in result.matrices.items()
-        },
-        "margins": result.margins.model_dump(mode="json") if result.margins else None,
-        "counts": result.counts.model_dump(mode="json") if result.counts else None,
-        "judging": result.judging.model_dump(mode="json") if result.judging else None,
-        "notes": result.notes.model_dump(mode="json") if result.notes else None,
-        "settings": settings(result),
-        "data": result.benchmark.model_dump(mode="json", exclude={"subsets"}, exclude_none=True),
-        "run": result.run.model_dump(mode="json", exclude={"command"}, exclude_none=True) if result.run else None,
-        "published": _published(result),
-        "commands": [{"what": what, "command": command} for what, command in commands(result, hub)],
-        "files": _files(result, hub),
+        "length": {name: _json(estimate) for name, estimate in result.length.items()},
+        "matrices": {name: _json(matrix, exclude_none=True) for name, matrix in result.matrices.items()},
+        "margins": _json(result.margins),
+        "counts": _json(result.counts),
+        "judging": _json(result.judging),
+        "notes": _json(result.notes),
+        "settings": settings,
+        "data": _json(result.benchmark, exclude={"subsets"}, exclude_none=True),
+        "run": _json(result.run, exclude={"command"}, exclude_none=True),
+        "published": _published_json(result.published) if result.published else None,
+        "commands": [{"what": c.purpose, "command": c.command} for c in reproduce_commands(result, hub)],
+        "files": [
+            {"what": what, "path": path, "url": f"{hub.address}/{path}" if hub else None} for what, path in files
+        ],
     }
 
 
-def settings(result: Result) -> Payload:
-    """How the model was run, as recorded: its result's fields that are known, but name and kind's label."""
-    known = result.model.model_dump(mode="json", exclude={"name"}, exclude_none=True)
-    return known | {"kind": KIND_LABELS[result.model.kind]}
+def _published_json(published: Published) -> dict[str, Any]:
+    links = [{"text": f"{file.repo} at {file.commit[:9]}", "url": file.url} for file in source_files(published.source)]
+    return published.model_dump(mode="json") | {"links": links}
 
 
-def commands(result: Result, hub: HubPlace | None) -> list[tuple[str, str]]:
-    """What to type to get these numbers again, each with what it does."""
-    if result.status == "run":
-        found = [("Score it again, with the recorded options", _evaluate_again(result))]
-        if hub:
-            return [*found, ("Recompute these numbers from the scores on the hub", _command("verify", *_at(hub)))]
-        return [*found, ("Recompute the numbers of the folder that you have written", _command("verify", "mine"))]
-    pulled = (
-        [("Take all results of the repository", _command("sync", "pull", *_at(hub), "--out", "pulled"))] if hub else []
-    )
-    return [*pulled, *_import_again(result), *_score_it_yourself(result)]
-
-
-def _at(hub: HubPlace) -> tuple[str, ...]:
-    return "--repo", hub.repo, "--revision", hub.commit
-
-
-def _evaluate_again(result: Result) -> str:
-    """The recorded command with model and data at the recorded commits, written to a folder of one's own."""
-    typed = _words(result.run.command) if result.run else []
-    if "evaluate" in typed:
-        options = _without(typed[typed.index("evaluate") + 1 :], {"--out": True, "--overwrite": False})
-        options = [_portable(option) for option in _at_a_server(options)]
-    else:  # scored from Python: what the record says
-        options = _recorded_options(result)
-    if result.model.revision and _COMMIT.fullmatch(result.model.revision):
-        options = [*_without(options, {"--revision": True}), "--revision", result.model.revision]
-    if result.benchmark.revision and not any(option.partition("=")[0] == "--data" for option in options):
-        options = [*_without(options, {"--data-revision": True}), "--data-revision", result.benchmark.revision]
-    return _command("evaluate", *options, "--out", "mine")
-
-
-def _words(command: str) -> list[str]:
-    """The words of a recorded command; none where its quotes do not close: files of others may hold any text."""
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return []
-
-
-def _recorded_options(result: Result) -> list[str]:
-    model, judge = result.model, result.model.judge
-    options = ModelOptions(
-        kind="generative" if judge else "implicit" if model.kind == "implicit" else None,
-        dtype=model.dtype or "auto",
-        max_length=model.max_length,
-        reference=model.reference,
-        reference_revision=model.reference_revision,
-        beta=model.beta,
-        judge=_judge_options(judge) if judge else JudgeOptions(),
-    )
-    words = [] if options.judge.judges else ["--model", model.name]
-    words += ["--benchmark", result.benchmark.id, *command_line_options(options)]
-    words += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
-    return words + (["--seed", str(result.run.seed)] if result.run else [])
-
-
-def _judge_options(judge: JudgeRef) -> JudgeOptions:
-    """Return the options of a judge or a panel, with placeholders for paths and for the address of a server."""
-    backends = judge.backend.split(", ")
-    template = judge.templates.get(judge.mode)
-    own_template = template is not None and template.sha256 != load_template(judge.mode).sha256
-    return JudgeOptions(
-        mode=judge.mode,
-        template=f"PATH/TO/{template.name}.md" if template and own_template else None,
-        base_url=SERVER if judge.backend == "served" and not judge.panel else None,
-        provider=None if {"local", "served"} & set(backends) else judge.backend,
-        judges=tuple(f"{name}@{SERVER}" if "served" in backends else name for name in judge.panel),
-        vote=judge.vote,
-        temperature=judge.temperature,
-        max_new_tokens=judge.max_new_tokens,
-        structured=judge.structured,
-        expected=judge.expected,
-    )
-
-
-def _at_a_server(options: Sequence[str]) -> list[str]:
-    """The options with a place for the address of a judge's server: the one of the run is nobody's business, and may
-    have had a key in it."""
-    found = []
-    for before, option in zip(["", *options], options, strict=False):
-        name, equals, value = option.partition("=") if option.startswith("--") else (before, "", option)
-        if name == "--base-url" and option != name:
-            value = SERVER
-        elif name == "--judges" and option != name:
-            value = ",".join(_portable(re.sub(r"@https?://.*", f"@{SERVER}", each)) for each in value.split(","))
-        found.append(f"{name}={value}" if equals else value or option)
-    return found
-
-
-def _without(options: Iterable[str], unwanted: Mapping[str, bool]) -> list[str]:
-    """The options without these, which take a value where the mapping says so: `--out mine` or `--out=mine`."""
-    kept: list[str] = []
-    skip = False
-    for option in options:
-        name, equals, _ = option.partition("=")
-        if skip or name in unwanted:
-            skip = not skip and unwanted.get(name, False) and not equals
-            continue
-        kept.append(option)
-    return kept
-
-
-def _portable(option: str) -> str:
-    """An absolute path of the machine of the run as one that the reader fills in."""
-    name, equals, value = option.rpartition("=") if option.startswith("--") else ("", "", option)
-    found = _PLACE_ON_A_MACHINE.fullmatch(value)
-    return f"{name}{equals}PATH/TO/{found['name']}" if found else option
-
-
-def _import_again(result: Result) -> list[tuple[str, str]]:
-    source = _SOURCE.match(result.published.source) if result.published else None
-    if source and source["repo"] in _OWN_LAYOUT:
-        where = ["rewardbench-results", source["repo"], "--revision", source["commit"], "--out", "theirs"]
-        return [("Import the published scores", _command("import", *where))]
-    return [
-        (
-            "Import published tables (their columns are described in rb_core/importers/published_tables.py)",
-            _command("import", "published-tables", "FOLDER_WITH_TABLES", "--out", "theirs"),
-        )
-    ]
-
-
-def _score_it_yourself(result: Result) -> list[tuple[str, str]]:
-    """For a kind that `evaluate` can load from its name alone, or with its reference, or ask at a server."""
-    kinds: Mapping[str, tuple[str, list[str]]] = {
-        "classifier": ("Score it yourself", []),
-        "implicit": (
-            "Score it yourself, with the model that its training started from",
-            ["--kind", "implicit", "--reference", "ORG/BASE"],
-        ),
-        "generative": (
-            "Score it yourself, at a server that has it and in this package's words",
-            ["--kind", "generative", "--mode", "pairwise", "--base-url", SERVER],
-        ),
-    }
-    if result.model.kind not in kinds or "/" not in result.model.name:
-        return []
-    what, options = kinds[result.model.kind]
-    where = ["--model", result.model.name, "--benchmark", result.benchmark.id, *options, "--out", "mine"]
-    return [(what, _command("evaluate", *where))]
-
-
-def _command(*arguments: str) -> str:
-    """A line for the shell. Everything is quoted: names and options come from files that others wrote."""
-    return "python -m rb_core " + shlex.join(arguments)
-
-
-def _published(result: Result) -> Payload | None:
-    """Source, date and note of a published result, with links to those sources that are files on GitHub or the hub."""
-    if result.published is None:
-        return None
-    found = result.published.model_dump(mode="json")
-    return found | {"links": [link for part in result.published.source.split("; ") if (link := _source_link(part))]}
-
-
-def _source_link(source: str) -> Payload | None:
-    found = _SOURCE.search(source)
-    if found is None:
-        return None
-    repo, commit, path = found["repo"], found["commit"], found["path"] or ""
-    on_hub = repo in _OWN_LAYOUT
-    host = f"https://huggingface.co/datasets/{repo}" if on_hub else f"https://github.com/{repo}"
-    folder = "blob" if "." in path.rpartition("/")[2] else "tree"
-    return {"text": f"{repo} at {commit[:9]}", "url": "/".join(part for part in (host, folder, commit, path) if part)}
-
-
-def _files(result: Result, hub: HubPlace | None) -> list[Payload]:
-    """The files of the result below the results' root, with their addresses where they lie on the hub."""
-    paths = [("Result (JSON)", result.path().as_posix())]
-    paths += [("Scores (parquet)", result.scores.path)] if result.scores else []
-    return [{"what": what, "path": path, "url": f"{hub.address}/{path}" if hub else None} for what, path in paths]
-
-
-def _plain(estimate: Estimate) -> Payload:
-    return estimate.model_dump(mode="json")
+def _json(record: Any, **options: Any) -> Any:
+    return None if record is None else record.model_dump(mode="json", **options)

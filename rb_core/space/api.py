@@ -18,7 +18,7 @@ from gradio.events import api
 from rb_core.errors import RewardBenchError, quoted
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.comparison import LEAST, MOST
-from rb_core.leaderboard.model_report import model_page
+from rb_core.leaderboard.model_report import model_report
 from rb_core.results.schema import to_json
 from rb_core.space.results_source import ResultsSource, page_board_json
 
@@ -91,7 +91,7 @@ def publish_endpoints(source: ResultsSource) -> None:
         Parameters:
             model: the model's name as the leaderboard spells it, mostly ORG/NAME
         """
-        return model_page(source, _text("model", model))
+        return model_report(source, _text("model", model)).to_json()
 
     for endpoint in (leaderboard, result, model):
         api(endpoint, api_name=endpoint.__name__, queue=False)

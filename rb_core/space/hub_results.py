@@ -24,7 +24,7 @@ from rb_core.hub.client import retrying
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
-from rb_core.leaderboard.model_report import HubPlace
+from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.store import FindOutcomes, with_rank_intervals
 from rb_core.results.schema import Result, parse_result
 from rb_core.space.html import render

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_to_json
-from rb_core.leaderboard.model_report import HubPlace, hub_page
+from rb_core.leaderboard.hub_links import HubPlace, hub_page
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import Result
 from rb_core.space.html import render

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.evaluation import evaluate
 from rb_core.leaderboard.board import Board, build_board, load_boards
@@ -11,33 +9,27 @@ from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
 from rb_core.results.storage import write_result
 from rb_core.scorers.baseline import BaselineScorer
-from tests.paths import BUNDLED
 from tests.results.test_results import published
 
 
-@pytest.fixture(scope="module")
-def bundled() -> dict[str, Board]:
-    boards, refused = load_boards(BUNDLED)
-    assert refused == []
-    return boards
-
-
-def test_registered_benchmarks_come_first_and_the_best_model_leads(bundled: dict[str, Board]) -> None:
-    assert list(bundled)[:2] == ["rewardbench", "rewardbench-2"]
-    for board in bundled.values():
+def test_registered_benchmarks_come_first_and_the_best_model_leads(bundled_boards: dict[str, Board]) -> None:
+    assert list(bundled_boards)[:2] == ["rewardbench", "rewardbench-2"]
+    for board in bundled_boards.values():
         scores = [row.headline.value for row in board.rows]
         known = [score for score in scores if score is not None]
         assert scores[: len(known)] == sorted(known, reverse=True)
-    assert bundled["rewardbench"].rows[0].model == "infly/INF-ORM-Llama3.1-70B"
+    assert bundled_boards["rewardbench"].rows[0].model == "infly/INF-ORM-Llama3.1-70B"
 
 
-def test_a_subset_names_its_section_and_is_left_out_where_it_is_the_whole_section(bundled: dict[str, Board]) -> None:
-    board = bundled["rewardbench"]
+def test_a_subset_names_its_section_unless_it_is_the_whole_section(
+    bundled_boards: dict[str, Board],
+) -> None:
+    board = bundled_boards["rewardbench"]
     subsets = {subset.name: subset for subset in board.subsets}
     assert (subsets["math-prm"].section, subsets["math-prm"].num_examples) == ("Reasoning", 447)
     assert subsets["mtbench_gpt4"].section is None
     assert "Prior Sets" in [section.name for section in board.sections]
-    assert bundled["rewardbench-2"].subsets == ()
+    assert bundled_boards["rewardbench-2"].subsets == ()
 
 
 def test_equal_scores_share_a_rank_and_missing_ones_have_none() -> None:

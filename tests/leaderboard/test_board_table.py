@@ -1,38 +1,37 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from rb_core.leaderboard.board import Board, build_board, load_boards
+from rb_core.leaderboard.board import Board, build_board
 from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
-from tests.paths import BUNDLED
 from tests.results.test_results import published
 
 
-@pytest.fixture(scope="module")
-def bundled() -> dict[str, Board]:
-    return load_boards(BUNDLED)[0]
-
-
 @pytest.fixture
-def content(bundled: dict[str, Board]) -> dict[str, Any]:
+def content(bundled_boards: dict[str, Board]) -> dict[str, Any]:
     """A board's JSON, to be changed."""
-    return json.loads(json.dumps(board_to_json(bundled["starter"])))
+    return json.loads(json.dumps(board_to_json(bundled_boards["starter"])))
 
 
 def index(content: dict[str, Any], role: str) -> int:
     return [column["role"] for column in content["columns"]].index(role)
 
 
-def test_json_is_small_and_gives_the_board_back(bundled: dict[str, Board]) -> None:
-    for board in bundled.values():
+def without_rank_intervals(board: Board) -> Board:
+    return replace(board, rows=tuple(replace(row, rank_interval=None) for row in board.rows))
+
+
+def test_json_is_small_and_gives_the_board_back(bundled_boards: dict[str, Board]) -> None:
+    for board in bundled_boards.values():
         text = json.dumps(board_to_json(board), allow_nan=False)
         assert len(text) < 120_000
-        assert board_from_json(json.loads(text)) == board.rounded()
+        assert board_from_json(json.loads(text)) == without_rank_intervals(board.rounded())
 
 
 def test_consistency_has_a_column_only_with_a_judge() -> None:

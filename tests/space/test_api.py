@@ -16,7 +16,7 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from rb_core.leaderboard.comparison import comparison
-from rb_core.leaderboard.model_report import model_page
+from rb_core.leaderboard.model_report import model_report
 from rb_core.results.schema import json_schema
 from rb_core.results.storage import read_result
 from rb_core.space.api import ENDPOINTS, mcp_installed, with_file_keys
@@ -76,7 +76,7 @@ def test_compare_is_what_the_package_computes(client: Client, results_root: Path
 def test_model_is_what_the_page_shows(client: Client, results_root: Path) -> None:
     """The endpoint gives the data of the model's page, and it is plain JSON."""
     found = client.predict(TINY, api_name="/model")
-    expected = with_file_keys(model_page(ResultsFolder(results_root), TINY))
+    expected = with_file_keys(model_report(ResultsFolder(results_root), TINY).to_json())
     assert found == json.loads(json.dumps(expected, allow_nan=False))
     assert [entry["benchmark"]["id"] for entry in found["results"]] == [BENCHMARK]
 

@@ -19,7 +19,7 @@ from playwright.sync_api import Page, expect
 
 from rb_core.evaluation.evaluate import evaluate
 from rb_core.leaderboard.board import Board, BoardRow, BoardSection
-from rb_core.leaderboard.model_report import hub_page
+from rb_core.leaderboard.hub_links import hub_page
 from rb_core.results.estimate import Estimate
 from rb_core.space.leaderboard.tab import leaderboard_table
 from rb_core.space.page import build

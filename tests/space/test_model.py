@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from playwright.sync_api import Locator, Page, expect
 
 from rb_core.hub.repository import ResultsRepo
-from rb_core.leaderboard.model_report import model_page
+from rb_core.leaderboard.model_report import model_report
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.schema import ModelRef, Published
 from rb_core.space.hub_results import HubResults
@@ -42,7 +42,7 @@ def benchmark(page: Page, name: str) -> Locator:
 
 def html(root: Path, name: str = "a/b") -> str:
     """The page's HTML of a model below a root."""
-    return compact(report_html(model_page(ResultsFolder(root), name)))
+    return compact(report_html(model_report(ResultsFolder(root), name).to_json()))
 
 
 def cell(value: float) -> Estimate:
@@ -119,9 +119,9 @@ def test_texts_of_a_result_are_escaped(tmp_path: Path) -> None:
     """Markup in notes and descriptions is text, and a link that is no web address is none."""
     source = Published(source="<b>paper</b>", note="<script>alert(1)</script>")
     model = ModelRef(name="a/b", kind="classifier", architecture="<i>arch</i>")
-    found = model_page(ResultsFolder(write_set(tmp_path, published("a/b", model=model, published=source))), "a/b") | {
-        "hub": "javascript:alert(1)"
-    }
+    found = model_report(
+        ResultsFolder(write_set(tmp_path, published("a/b", model=model, published=source))), "a/b"
+    ).to_json() | {"hub": "javascript:alert(1)"}
     text = report_html(found)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     assert "&lt;i&gt;arch&lt;/i&gt;" in text

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
-from rb_core.leaderboard.model_report import model_page
+from rb_core.leaderboard.model_report import model_report
 from rb_core.results.judge_records import Judging
 from rb_core.results.paths import result_path
 from rb_core.results.schema import to_json
@@ -95,7 +95,7 @@ def test_a_panels_page_has_its_members_and_their_agreement(open_page: OpenPage, 
 
 def test_ratings_have_no_order_to_matter(root: Path) -> None:
     """A judge that rated one at a time says so where shares would stand, and counts ratings without probabilities."""
-    html = compact(report_html(model_page(ResultsFolder(root), RATER)))
+    html = compact(report_html(model_report(ResultsFolder(root), RATER).to_json()))
     assert "Same verdict in both orders" not in html
     assert "Prefers the longer" in html
     assert f"<dt>{JUDGE_COST['plain_ratings']}</dt><dd>" in html
@@ -122,7 +122,7 @@ def test_what_others_wrote_of_a_judge_is_text(root: Path, tmp_path: Path) -> Non
     path = tmp_path / bad.path()
     path.parent.mkdir(parents=True)
     path.write_bytes(to_json(bad))
-    html = report_html(model_page(ResultsFolder(tmp_path), PANEL))
+    html = report_html(model_report(ResultsFolder(tmp_path), PANEL).to_json())
     assert html.count("&lt;img src=x") > 5
     assert "<img" not in html
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from rb_core.leaderboard.model_report import UnknownModelError, model_names, model_page
+from rb_core.leaderboard.model_report import UnknownModelError, model_names, model_report
 from rb_core.space.component import component
 from rb_core.space.model.report import report_html
 from rb_core.space.results_source import ResultsSource
@@ -23,7 +23,7 @@ def build_model(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
     def model_html(model: object) -> dict[str, Any]:
         """Return a model's page as HTML, whether the model is known, and the line for the live region."""
         try:
-            report = model_page(source, str(model))
+            report = model_report(source, str(model)).to_json()
         except UnknownModelError as error:
             return {"known": False, "message": str(error), "html": ""}
         titles = [entry["benchmark"]["title"] for entry in report["results"]]

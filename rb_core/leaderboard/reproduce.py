@@ -1,0 +1,173 @@
+"""The commands that reproduce a result."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from rb_core.leaderboard.hub_links import REWARD_BENCH_DATASETS, HubPlace, source_files
+from rb_core.models.options import JudgeOptions, ModelOptions, command_line_options
+from rb_core.results.judge_records import JudgeRef
+from rb_core.results.schema import Result
+from rb_core.scorers.judge.prompt_templates import load_template
+
+SERVER = "http://SERVER/v1"  # placeholder for the address of a judge's server
+OUT = ("--out", "mine")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?[/\\~].*[/\\](?P<name>[^/\\]+)[/\\]?")
+# Purpose and options of an evaluation of a published model, by the kinds that `evaluate` can load.
+_EVALUATIONS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "classifier": ("Evaluate the model", ()),
+    "implicit": (
+        "Evaluate the model, with the reference that its training started from",
+        ("--kind", "implicit", "--reference", "ORG/BASE"),
+    ),
+    "generative": (
+        "Evaluate the model as a judge on a server, with the prompts of this package",
+        ("--kind", "generative", "--mode", "pairwise", "--base-url", SERVER),
+    ),
+}
+
+
+class ReproduceCommand(NamedTuple):
+    """A command line and its purpose."""
+
+    purpose: str
+    command: str
+
+
+def reproduce_commands(result: Result, hub: HubPlace | None) -> list[ReproduceCommand]:
+    """Return the commands that reproduce a result. hub: the place of the results, None for those of a folder."""
+    if result.status == "run":
+        commands = [_command("Score again with the recorded options", "evaluate", *_evaluate_arguments(result), *OUT)]
+        if hub:
+            commands.append(_command("Recompute the numbers from the scores on the hub", "verify", *_at(hub)))
+        else:
+            commands.append(_command("Recompute the numbers in the folder that you wrote", "verify", "mine"))
+        return commands
+    commands = [_import_command(result)]
+    if hub:
+        pull = ("sync", "pull", *_at(hub), "--out", "pulled")
+        commands.insert(0, _command("Download all results of the repository", *pull))
+    if result.model.kind in _EVALUATIONS and "/" in result.model.name:
+        purpose, options = _EVALUATIONS[result.model.kind]
+        names = ("--model", result.model.name, "--benchmark", result.benchmark.id)
+        commands.append(_command(purpose, "evaluate", *names, *options, *OUT))
+    return commands
+
+
+def _command(purpose: str, *arguments: str) -> ReproduceCommand:
+    # Everything is quoted: names and options come from files that others wrote.
+    return ReproduceCommand(purpose, "python -m rb_core " + shlex.join(arguments))
+
+
+def _at(hub: HubPlace) -> tuple[str, ...]:
+    return "--repo", hub.repo, "--revision", hub.commit
+
+
+def _import_command(result: Result) -> ReproduceCommand:
+    source = result.published.source if result.published else ""
+    files = source_files(source)
+    if files and files[0].repo in REWARD_BENCH_DATASETS and source.startswith(files[0].repo):
+        arguments = ("rewardbench-results", files[0].repo, "--revision", files[0].commit)
+        return _command("Import the published scores", "import", *arguments, "--out", "theirs")
+    return _command(
+        "Import published tables (their columns are described in rb_core/importers/published_tables.py)",
+        *("import", "published-tables", "FOLDER_WITH_TABLES", "--out", "theirs"),
+    )
+
+
+# Runs
+
+
+def _evaluate_arguments(result: Result) -> list[str]:
+    """Return the recorded arguments of `evaluate`, with model and data at the recorded commits."""
+    words = _split(result.run.command) if result.run else []
+    if "evaluate" in words:
+        options = _without(words[words.index("evaluate") + 1 :], {"--out": True, "--overwrite": False})
+        options = [_without_path(option) for option in _without_addresses(options)]
+    else:
+        options = _recorded_options(result)  # of a run that was started from Python
+    if result.model.revision and _COMMIT.fullmatch(result.model.revision):
+        options = [*_without(options, {"--revision": True}), "--revision", result.model.revision]
+    if result.benchmark.revision and not any(option.partition("=")[0] == "--data" for option in options):
+        options = [*_without(options, {"--data-revision": True}), "--data-revision", result.benchmark.revision]
+    return options
+
+
+def _split(command: str) -> list[str]:
+    """Return the words of a recorded command; none for unclosed quotes, as a file of others may have."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
+
+
+def _recorded_options(result: Result) -> list[str]:
+    model, judge = result.model, result.model.judge
+    options = ModelOptions(
+        kind="generative" if judge else "implicit" if model.kind == "implicit" else None,
+        dtype=model.dtype or "auto",
+        max_length=model.max_length,
+        reference=model.reference,
+        reference_revision=model.reference_revision,
+        beta=model.beta,
+        judge=_judge_options(judge) if judge else JudgeOptions(),
+    )
+    words = [] if options.judge.judges else ["--model", model.name]
+    words += ["--benchmark", result.benchmark.id, *command_line_options(options)]
+    words += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
+    return words + (["--seed", str(result.run.seed)] if result.run else [])
+
+
+def _judge_options(judge: JudgeRef) -> JudgeOptions:
+    """Return the options of a judge or a panel, with placeholders for paths and for the address of a server."""
+    backends = judge.backend.split(", ")
+    template = judge.templates.get(judge.mode)
+    own_template = template is not None and template.sha256 != load_template(judge.mode).sha256
+    return JudgeOptions(
+        mode=judge.mode,
+        template=f"PATH/TO/{template.name}.md" if template and own_template else None,
+        base_url=SERVER if judge.backend == "served" and not judge.panel else None,
+        provider=None if {"local", "served"} & set(backends) else judge.backend,
+        judges=tuple(f"{name}@{SERVER}" if "served" in backends else name for name in judge.panel),
+        vote=judge.vote,
+        temperature=judge.temperature,
+        max_new_tokens=judge.max_new_tokens,
+        structured=judge.structured,
+        expected=judge.expected,
+    )
+
+
+def _without(options: Iterable[str], unwanted: Mapping[str, bool]) -> list[str]:
+    """Return the options without the unwanted ones; the mapping has True for those that take a value."""
+    kept: list[str] = []
+    skip_value = False
+    for option in options:
+        name, equals, _ = option.partition("=")
+        if skip_value or name in unwanted:
+            skip_value = not skip_value and unwanted.get(name, False) and not equals
+        else:
+            kept.append(option)
+    return kept
+
+
+def _without_addresses(options: list[str]) -> Iterator[str]:
+    """Yield the options with a placeholder for the address of a judge's server, which may contain a key."""
+    for previous, option in zip(["", *options], options, strict=False):
+        name, equals, value = option.partition("=") if option.startswith("--") else (previous, "", option)
+        if name == "--base-url" and option != name:
+            value = SERVER
+        elif name == "--judges" and option != name:
+            members = (re.sub(r"@https?://.*", f"@{SERVER}", member) for member in value.split(","))
+            value = ",".join(map(_without_path, members))
+        yield f"{name}={value}" if equals else value or option
+
+
+def _without_path(option: str) -> str:
+    """Return the option with a placeholder for the folder of an absolute path."""
+    name, equals, value = option.rpartition("=") if option.startswith("--") else ("", "", option)
+    path = _ABSOLUTE_PATH.fullmatch(value)
+    return f"{name}{equals}PATH/TO/{path['name']}" if path else option

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from rb_core.cli.main import app
+from rb_core.evaluation.evaluate import evaluate
+from rb_core.leaderboard.hub_links import HubPlace
+from rb_core.leaderboard.reproduce import SERVER, reproduce_commands
+from rb_core.models.options import JudgeOptions, ModelOptions
+from rb_core.results.schema import ModelRef, Published, Result, Run
+from rb_core.results.storage import read_result
+from rb_core.scorers.judge.prompt_templates import FOLDER
+from tests.fakes.judge_server import JudgeServer
+from tests.fakes.judges import judge
+from tests.paths import BUNDLED
+from tests.results.test_results import published
+
+HUB = HubPlace("me/results", "c" * 40, f"https://hub.example/datasets/me/results/blob/{'c' * 40}")
+
+
+def commands(result: Result, hub: HubPlace | None = None) -> list[str]:
+    return [command for _, command in reproduce_commands(result, hub)]
+
+
+def evaluate_words(result: Result) -> list[str]:
+    """The words of the command that scores again."""
+    (command,) = [command for command in commands(result) if " evaluate " in command]
+    return shlex.split(command)
+
+
+def with_command(run_of_tiny_rm: Result, command: str, **model: Any) -> Result:
+    """The bundled run as if another command had started it, of another model."""
+    run = Run(**(run_of_tiny_rm.run.model_dump() if run_of_tiny_rm.run else {}) | {"command": command})
+    changed = ModelRef(**run_of_tiny_rm.model.model_dump() | model)
+    return run_of_tiny_rm.model_copy(update={"run": run, "model": changed})
+
+
+def test_the_recorded_options_are_given_with_the_recorded_commits(tiny_rm: Result) -> None:
+    typed = (
+        "rb evaluate --model a/b --benchmark rewardbench --fold-system --out=x --overwrite --revision main --limit 9"
+    )
+    result = with_command(tiny_rm, typed, name="a/b", revision="a" * 40)
+    result = result.model_copy(update={"benchmark": result.benchmark.model_copy(update={"revision": "d" * 40})})
+    assert evaluate_words(result)[3:] == [
+        *("evaluate", "--model", "a/b", "--benchmark", "rewardbench", "--fold-system", "--limit", "9"),
+        *("--revision", "a" * 40, "--data-revision", "d" * 40, "--out", "mine"),
+    ]
+
+
+@pytest.mark.parametrize("command", ["python my_script.py", "rb evaluate 'unclosed"])
+def test_without_a_recorded_evaluate_command_the_options_come_from_the_record(tiny_rm: Result, command: str) -> None:
+    record = {"name": "a/b", "kind": "implicit", "reference": "a/base", "beta": 0.25, "revision": None}
+    words = evaluate_words(with_command(tiny_rm, command, **record))
+    options = dict(zip(words[4::2], words[5::2], strict=True))
+    expected = {
+        "--model": "a/b",
+        "--reference": "a/base",
+        "--beta": "0.25",
+        "--kind": "implicit",
+        "--dtype": "float32",
+        "--seed": "0",
+    }
+    assert options.items() >= expected.items()
+
+
+def test_absolute_paths_become_placeholders(tiny_rm: Result) -> None:
+    typed = (
+        "rb evaluate --model /home/me/models/mine --benchmark starter --chat-template=/home/me/t.jinja --data a/b.jsonl"
+    )
+    words = evaluate_words(with_command(tiny_rm, typed))
+    assert {"PATH/TO/mine", "--chat-template=PATH/TO/t.jinja", "a/b.jsonl"} <= set(words)
+    assert not any("/home/me" in word for word in words)
+
+
+def test_a_record_cannot_inject_another_command(tiny_rm: Result) -> None:
+    assert "'a/b; rm -rf ~ #$(x)'" in commands(with_command(tiny_rm, "rb evaluate --model 'a/b; rm -rf ~ #$(x)'"))[0]
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (
+            "--model a/b --base-url http://me:secret@10.0.0.5:8000/v1?key=k --mode ratings",
+            "--model a/b --base-url {at} --mode ratings",
+        ),
+        ("--base-url=http://10.0.0.5/v1?key=k --model a/b", "--base-url={at} --model a/b"),
+        ("--judges a/b@http://10.0.0.5/v1,/home/me/judges/c --vote mean", "--judges a/b@{at},PATH/TO/c --vote mean"),
+        ("--judges=a/b@https://one.example,c/d", "--judges=a/b@{at},c/d"),
+        ("--model a/b --provider together", "--model a/b --provider together"),
+    ],
+)
+def test_the_address_of_a_judges_server_becomes_a_placeholder(tiny_rm: Result, typed: str, shown: str) -> None:
+    words = evaluate_words(with_command(tiny_rm, f"rb evaluate {typed}"))
+    assert words[4:-2] == shlex.split(shown.format(at=SERVER))
+
+
+def test_published_results_are_imported_at_their_commit_and_evaluated_where_their_kind_can_be() -> None:
+    source = f"allenai/reward-bench-2-results@{'e' * 40}: eval-set/a/b.json"
+    assert commands(published("a/b", published=Published(source=source)), HUB) == [
+        f"python -m rb_core sync pull --repo me/results --revision {HUB.commit} --out pulled",
+        "python -m rb_core import rewardbench-results allenai/reward-bench-2-results "
+        f"--revision {'e' * 40} --out theirs",
+        "python -m rb_core evaluate --model a/b --benchmark starter --out mine",
+    ]
+    generative = evaluate_words(published("a/b", model=ModelRef(name="a/b", kind="generative")))
+    assert generative[8:] == [
+        *("--kind", "generative", "--mode", "pairwise"),
+        *("--base-url", "http://SERVER/v1", "--out", "mine"),
+    ]
+    custom = commands(published("a/b", model=ModelRef(name="a/b", kind="custom-classifier")))
+    assert not [command for command in custom if " evaluate " in command]
+
+
+def test_a_run_is_verified_at_the_shown_commit_or_in_the_readers_folder(tiny_rm: Result) -> None:
+    assert commands(tiny_rm, HUB)[1] == f"python -m rb_core verify --repo me/results --revision {HUB.commit}"
+    assert commands(tiny_rm)[1] == "python -m rb_core verify mine"
+
+
+def test_the_command_of_a_bundled_run_gives_its_headline_again(tmp_path: Path) -> None:
+    result = read_result(BUNDLED / "results/starter/baseline/longest.json")
+    done = CliRunner().invoke(app, [*evaluate_words(result)[3:-1], str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert read_result(tmp_path / result.path()).headline == result.headline
+
+
+def test_the_command_of_a_judge_gives_its_settings_scores_and_bias_again(tmp_path: Path) -> None:
+    template = tmp_path / "mine.md"
+    template.write_text((FOLDER / "pairwise.md").read_text().replace("name: pairwise", "name: mine"))
+    with JudgeServer(judge(lambda prompt, text: len(text) / 4000)) as server:
+        single = JudgeOptions(
+            base_url=server.url,
+            temperature=0.5,
+            max_new_tokens=99,
+            structured=True,
+            expected=True,
+            template=str(template),
+        )
+        panel = JudgeOptions(judges=(f"a/b@{server.url}", f"c/d@{server.url}"), mode="listwise", vote="mean")
+        for model, options in (("a/b", single), ("", panel)):
+            first = evaluate(model, "starter", options=ModelOptions(judge=options), limit=6, out=tmp_path / "first")
+            words = evaluate_words(first.result)
+            assert server.url not in " ".join(words)
+            filled = [word.replace(SERVER, server.url).replace("PATH/TO/mine.md", str(template)) for word in words]
+            done = CliRunner().invoke(app, [*filled[3:-1], str(tmp_path / "again")])
+            assert done.exit_code == 0, done.output
+            again = read_result(tmp_path / "again" / first.result.path())
+            assert again.model == first.result.model
+            assert (again.subsets, again.judging) == (first.result.subsets, first.result.judging)
