@@ -228,10 +228,10 @@ def check_applicable(options: ModelOptions, target: Target) -> None:
     """Raise ModelError for the first option that has no effect on such a model."""
     for name, _, spec in changed_options(options):
         if target not in spec.applies_to:
-            names = " and ".join(f"{other}s" for other in spec.applies_to)
-            names = names.replace("local judges and served judges", "judges")
+            names = ", ".join(f"{other}s" for other in spec.applies_to).replace("local judges, served judges", "judges")
             if spec.applies_to == ("served judge",):
                 names = "judges with --base-url or --provider"
+            names = " and ".join(names.rsplit(", ", 1))
             article = "an" if target[0] in "aeiou" else "a"
             raise ModelError(f"{flag(name)} applies only to {names} (this is {article} {target})")
 

@@ -1,26 +1,24 @@
-"""Rendering: what a model is fed is what its template says, tokenised once, with nothing lost in silence."""
+"""Chat format: token ids are those of the template, from one call of the tokenizer, and no message is lost silently."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import AutoTokenizer
 
 from rb_core.benchmarks.example import Conversation, Message, Role
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import COMPLETION_TOO_LONG, ChatFormat, fold_system
 from rb_core.models.registry import RECORDS
-from tests.fakes import tiny_models, tiny_tokenizers
+from tests.fakes.tiny_tokenizers import DATED_TEMPLATE, DECLARED, GPT2_TEMPLATE, LLAMA_TEMPLATE, TOKENIZERS
 
-TinyModel = Callable[[str], Path]
 LONG_ENOUGH = 10_000
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+FAMILIES = ("llama", "qwen3", "gemma2", "gpt2", "deberta")
 
 
 def turn(role: Role, content: str) -> Message:
@@ -36,17 +34,18 @@ TURNS: Conversation = (
 )
 
 
-def tokenizer_of(tiny_model: TinyModel, name: str) -> Any:
-    return AutoTokenizer.from_pretrained(tiny_model(name))
+@cache
+def tokenizer_of(name: str) -> Any:
+    return TOKENIZERS[name]()
 
 
-def chat_of(tiny_model: TinyModel, name: str, max_length: int = LONG_ENOUGH, **options: Any) -> ChatFormat:
-    template = options.pop("template", tiny_tokenizers.DECLARED.get(name))
-    return ChatFormat(tokenizer_of(tiny_model, name), max_length, template, **options)
+def chat_of(name: str, max_length: int = LONG_ENOUGH, **options: Any) -> ChatFormat:
+    template = options.pop("template", DECLARED.get(name))
+    return ChatFormat(tokenizer_of(name), max_length, template, **options)
 
 
 def own_ids(chat: ChatFormat, prompt: Conversation, completion: str) -> list[int]:
-    """The ids of one call of the tokenizer's own, to compare with."""
+    """Return the ids of one call of the tokenizer, to compare with."""
     messages = [*prompt, turn("assistant", completion)]
     ids = chat.tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False, chat_template=chat.template)
     return list(ids)
@@ -58,27 +57,25 @@ def encode(chat: ChatFormat, prompt: Conversation, completion: str) -> Any:
 
 
 def dropping_template(chat: ChatFormat) -> str:
-    """The same template, but system messages vanish without a word."""
+    """Return a template that silently drops system messages."""
     return "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + chat._source
 
 
 # ---- one call, every role
 
 
-@pytest.mark.parametrize("prompt", [ASK, TURNS], ids=["single", "turns"])
-@pytest.mark.parametrize("name", [n for n in tiny_models.BUILDERS if n != "llama-dated"])
-def test_ids_are_those_of_one_call_of_the_chat_template(tiny_model: TinyModel, name: str, prompt: Conversation) -> None:
-    """Rendering and tokenising happen in one call, so the ids are the tokenizer's own."""
-    chat = chat_of(tiny_model, name)
+@pytest.mark.parametrize("name", [name for name in TOKENIZERS if name != "llama-dated"])
+def test_ids_are_those_of_one_call_of_the_chat_template(name: str) -> None:
+    chat = chat_of(name)
     completions = ("Paris is the capital of France.", "I do not know.", "")
-    encoded = chat.encode(prompt, completions)
-    assert [list(e.ids) for e in encoded] == [own_ids(chat, prompt, completion) for completion in completions]
+    for prompt in (ASK, TURNS):
+        encoded = chat.encode(prompt, completions)
+        assert [list(e.ids) for e in encoded] == [own_ids(chat, prompt, completion) for completion in completions]
 
 
-@pytest.mark.parametrize("name", ["llama", "llama-dated", "llama-pad-is-eos", "gemma2"])
-def test_there_is_exactly_one_bos(tiny_model: TinyModel, name: str) -> None:
-    """A template that writes a BOS token gives one, although the tokenizer would put one in front of any text."""
-    chat = chat_of(tiny_model, name)
+@pytest.mark.parametrize("name", ["llama", "llama-dated", "gemma2"])
+def test_a_template_with_bos_gives_exactly_one_although_the_tokenizer_adds_one_to_any_text(name: str) -> None:
+    chat = chat_of(name)
     bos = chat.tokenizer.bos_token_id
     assert chat.tokenizer.encode("text")[0] == bos
     ids = encode(chat, TURNS, "Paris.").ids
@@ -86,16 +83,14 @@ def test_there_is_exactly_one_bos(tiny_model: TinyModel, name: str) -> None:
     assert ids.count(bos) == 1
 
 
-def test_a_template_without_bos_gets_none(tiny_model: TinyModel) -> None:
-    """No special token is added that the template does not write."""
-    chat = chat_of(tiny_model, "llama", template="{% for turn in messages %}{{ turn['content'] }}{% endfor %}")
+def test_a_template_without_bos_gets_none() -> None:
+    chat = chat_of("llama", template="{% for turn in messages %}{{ turn['content'] }}{% endfor %}")
     assert chat.tokenizer.bos_token_id not in encode(chat, ASK, "Paris.").ids
 
 
 @pytest.mark.parametrize("name", ["llama", "llama-dated", "qwen3"])
-def test_a_system_message_stays_a_system_message(tiny_model: TinyModel, name: str) -> None:
-    """Roles come from the messages, not from their positions."""
-    chat = chat_of(tiny_model, name)
+def test_a_system_message_stays_a_system_message(name: str) -> None:
+    chat = chat_of(name)
     text = chat.text((*WITH_SYSTEM, turn("assistant", "Paris.")))
     header = "<|im_start|>system" if name == "qwen3" else "<|start_header_id|>system<|end_header_id|>"
     assert text.count(header) == 1
@@ -106,24 +101,21 @@ def test_a_system_message_stays_a_system_message(tiny_model: TinyModel, name: st
     assert user + ASK[0]["content"] in text
 
 
-def test_a_refused_system_message_names_the_way_out(tiny_model: TinyModel) -> None:
-    """A template that refuses system messages is an error that names --fold-system and the template's own words."""
-    chat = chat_of(tiny_model, "gemma2")
+def test_an_error_about_a_system_message_names_fold_system() -> None:
+    chat = chat_of("gemma2")
     with pytest.raises(ModelError, match=r"(?s)system, user.*there is no system role here.*--fold-system"):
         chat.encode(WITH_SYSTEM, ("Paris.",))
 
 
-def test_a_refusal_that_is_not_about_system_messages_does_not_blame_them(tiny_model: TinyModel) -> None:
-    """Turns that do not alternate are refused in the template's words, without a hint that would not help."""
-    chat = chat_of(tiny_model, "gemma2")
+def test_an_error_about_other_messages_does_not_name_fold_system() -> None:
+    chat = chat_of("gemma2")
     with pytest.raises(ModelError, match="roles must take turns") as caught:
         chat.encode((*ASK, *ASK), ("Paris.",))
     assert "--fold-system" not in str(caught.value)
 
 
-def test_a_folded_system_message_stands_in_the_first_user_turn(tiny_model: TinyModel) -> None:
-    """With system_role fold the words of the system message are in the first user turn, before the user's own."""
-    chat = chat_of(tiny_model, "gemma2", system_role="fold")
+def test_a_folded_system_message_is_in_front_of_the_first_user_turn() -> None:
+    chat = chat_of("gemma2", system_role="fold")
     text = chat.text((*WITH_SYSTEM, turn("assistant", "Paris.")))
     system, user = (message["content"] for message in WITH_SYSTEM)
     assert text.startswith(f"<bos><start_of_turn>user\n{system}\n\n{user}<end_of_turn>\n<start_of_turn>model\nParis.")
@@ -133,7 +125,6 @@ def test_a_folded_system_message_stands_in_the_first_user_turn(tiny_model: TinyM
 
 
 def test_folding_leaves_conversations_without_system_messages_alone() -> None:
-    """Nothing changes where there is nothing to fold, and no turn is lost where there is."""
     assert fold_system(TURNS) == TURNS
     folded = fold_system((turn("system", "S"), *TURNS))
     assert [m["role"] for m in folded] == [m["role"] for m in TURNS]
@@ -141,61 +132,54 @@ def test_folding_leaves_conversations_without_system_messages_alone() -> None:
 
 
 def test_folding_needs_a_user_turn_to_fold_into() -> None:
-    """A system message that no user turn follows is an error, not a lost message."""
     with pytest.raises(ModelError, match="user turn"):
         fold_system((turn("system", "S"), turn("assistant", "A")))
     with pytest.raises(ModelError, match="user turn"):
         fold_system((turn("system", "S"),))
 
 
-def test_a_silently_dropped_system_message_is_an_error(tiny_model: TinyModel) -> None:
-    """A template that swallows system messages is found out before anything is scored."""
-    plain = chat_of(tiny_model, "llama")
+def test_a_silently_dropped_system_message_is_an_error() -> None:
+    plain = chat_of("llama")
     plain.check_system_role()
-    chat = chat_of(tiny_model, "llama", template=dropping_template(plain))
+    chat = chat_of("llama", template=dropping_template(plain))
     assert "Please" not in chat.text(WITH_SYSTEM)
     with pytest.raises(ModelError, match=r"drops system messages.*--fold-system"):
         chat.check_system_role()
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt2-pad-is-eos", "deberta"])
-def test_a_tokenizer_without_template_gets_no_guess(tiny_model: TinyModel, name: str) -> None:
-    """Without a declared template there is an error that names the flag, never a default."""
+def test_a_tokenizer_without_template_needs_one(name: str) -> None:
     with pytest.raises(ModelError, match=r"no chat template.*--chat-template"):
-        chat_of(tiny_model, name, template=None)
+        chat_of(name, template=None)
 
 
 # ---- where the completion starts
 
 
-@pytest.mark.parametrize("name", tiny_models.BUILDERS)
-@pytest.mark.parametrize("completion", ["What is the capital of France?", "user", "Answer: Paris", "Paris is it."])
-def test_the_completion_starts_after_the_prompt_even_when_it_repeats_it(
-    tiny_model: TinyModel, name: str, completion: str
-) -> None:
-    """The start is where rendered prompt and conversation part: all of the completion, none of the prompt's text."""
-    chat = chat_of(tiny_model, name)
-    encoded = encode(chat, ASK, completion)
-    tail = chat.tokenizer.decode(encoded.ids[encoded.start :], skip_special_tokens=False)
-    head = chat.tokenizer.decode(encoded.ids[: encoded.start], skip_special_tokens=False)
-    assert completion in tail
-    assert tail.count(completion) == 1
-    assert ASK[0]["content"] in head
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_the_completion_starts_after_the_prompt_even_when_it_repeats_it(name: str) -> None:
+    chat = chat_of(name)
+    for completion in ("What is the capital of France?", "user", "Answer: Paris", "Paris is it."):
+        encoded = encode(chat, ASK, completion)
+        tail = chat.tokenizer.decode(encoded.ids[encoded.start :], skip_special_tokens=False)
+        head = chat.tokenizer.decode(encoded.ids[: encoded.start], skip_special_tokens=False)
+        assert tail.count(completion) == 1
+        assert ASK[0]["content"] in head
 
 
-def test_the_start_is_the_length_of_the_rendered_prompt(tiny_model: TinyModel) -> None:
-    """Where prompt and answer meet at a control token the completion starts exactly at its own first token."""
+def test_the_start_is_the_length_of_the_rendered_prompt() -> None:
+    """Prompt and completion meet at a control token, so the completion starts exactly at its own first token."""
     for name in ("llama", "gemma2", "qwen3"):
-        chat = chat_of(tiny_model, name)
+        chat = chat_of(name)
         prompt = chat.tokenizer.apply_chat_template(
             list(ASK), tokenize=True, return_dict=False, add_generation_prompt=True
         )
         assert encode(chat, ASK, "Paris.").start == len(prompt)
 
 
-def test_a_template_that_rewrites_the_answer_is_handled_and_noted(tiny_model: TinyModel) -> None:
-    """An empty think block that the template inserts belongs to the completion's tokens, and is marked as rewritten."""
-    chat = chat_of(tiny_model, "qwen3")
+def test_a_completion_that_the_template_rewrites_is_marked() -> None:
+    """The template inserts an empty think block."""
+    chat = chat_of("qwen3")
     encoded = encode(chat, ASK, "Paris.")
     tail = chat.tokenizer.decode(encoded.ids[encoded.start :])
     assert tail == "<think>\n\n</think>\n\nParis.<|im_end|>\n"
@@ -204,26 +188,21 @@ def test_a_template_that_rewrites_the_answer_is_handled_and_noted(tiny_model: Ti
     assert not own_thoughts.rewritten
 
 
-def test_an_empty_answer_that_is_rewritten_is_noted_too(tiny_model: TinyModel) -> None:
-    """A think block in front of nothing is as much the template's addition as one in front of something."""
-    assert encode(chat_of(tiny_model, "qwen3"), ASK, "").rewritten
+def test_an_empty_completion_that_the_template_rewrites_is_marked() -> None:
+    assert encode(chat_of("qwen3"), ASK, "").rewritten
 
 
-def test_a_trimmed_answer_counts_as_rewritten(tiny_model: TinyModel) -> None:
-    """A template that trims has not put the completion's own text after the prompt."""
-    chat = chat_of(tiny_model, "llama")
+def test_a_trimmed_completion_is_marked_as_rewritten() -> None:
+    chat = chat_of("llama")
     assert encode(chat, ASK, "  Paris.").rewritten
     assert not encode(chat, ASK, "Paris.").rewritten
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(prompt=ANY_TEXT, completion=ANY_TEXT)
 @pytest.mark.parametrize("name", ["llama", "qwen3", "deberta"])
-def test_any_text_encodes_to_the_templates_own_ids(
-    tiny_model: TinyModel, name: str, prompt: str, completion: str
-) -> None:
-    """Whatever is in the texts, ids are the template's own and the prompt's part is a prefix of the rendered prompt."""
-    chat = chat_of(tiny_model, name)
+def test_any_text_encodes_to_the_templates_own_ids(name: str, prompt: str, completion: str) -> None:
+    chat = chat_of(name)
     asked: Conversation = (turn("user", prompt),)
     encoded = encode(chat, asked, completion)
     assert list(encoded.ids) == own_ids(chat, asked, completion)
@@ -238,7 +217,7 @@ def test_any_text_encodes_to_the_templates_own_ids(
 
 
 class _OtherDay:
-    """A clock in the middle of the century."""
+    """A clock in 2051."""
 
     @staticmethod
     def now() -> Any:
@@ -247,9 +226,8 @@ class _OtherDay:
         return datetime(2051, 3, 4, 5, 6, 7)  # without a zone, as transformers reads it
 
 
-def test_the_date_is_frozen(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A template that writes today's date renders the same text and ids whatever day it is."""
-    chat = chat_of(tiny_model, "llama-dated")
+def test_the_date_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chat_of("llama-dated")
     before, ids_before = chat.text(ASK), encode(chat, ASK, "Paris.").ids
     assert "Today Date: 26 Jul 2024\n" in before
     monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", _OtherDay)
@@ -263,35 +241,31 @@ def test_the_date_is_frozen(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPat
     ("format", "expected"),
     [("%Y-%m-%d", "2024-07-26"), ("%B %d, %Y", "July 26, 2024"), ("%d %b %Y", "26 Jul 2024"), ("%A", "Friday")],
 )
-def test_each_format_of_the_date_is_frozen(tiny_model: TinyModel, format: str, expected: str) -> None:
-    """The formats that published templates use all give the frozen day."""
-    chat = chat_of(tiny_model, "llama", template="{{ strftime_now('" + format + "') }}")
+def test_each_format_of_the_date_is_frozen(format: str, expected: str) -> None:
+    chat = chat_of("llama", template="{{ strftime_now('" + format + "') }}")
     assert chat.text(ASK) == expected
 
 
 @pytest.mark.parametrize(
     "start", ["", " ", "\n", "\n\n", "  \n  ", "  {% if true %}x{% endif %}", "\n  {%- if true %}x{% endif %}"]
 )
-def test_freezing_the_date_changes_nothing_else(tiny_model: TinyModel, start: str) -> None:
-    """White space at the front of a template that writes a date is rendered as the tokenizer itself renders it."""
+def test_freezing_the_date_changes_nothing_else(start: str) -> None:
     template = start + "{{ strftime_now('day') }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
-    chat = chat_of(tiny_model, "llama", template=template)
+    chat = chat_of("llama", template=template)
     assert chat.text(ASK) == chat.tokenizer.apply_chat_template(list(ASK), tokenize=False, chat_template=template)
 
 
-def test_the_hash_is_that_of_the_published_template(tiny_model: TinyModel) -> None:
-    """The SHA-256 is of the template as the checkpoint or the flag gives it, before the date is frozen."""
-    dated = hashlib.sha256(tiny_tokenizers.DATED_TEMPLATE.encode()).hexdigest()
-    assert chat_of(tiny_model, "llama-dated").sha256 == dated
-    declared = hashlib.sha256(tiny_tokenizers.GPT2_TEMPLATE.encode()).hexdigest()
-    assert chat_of(tiny_model, "gpt2").sha256 == declared
+def test_the_hash_is_that_of_the_published_template() -> None:
+    dated = hashlib.sha256(DATED_TEMPLATE.encode()).hexdigest()
+    assert chat_of("llama-dated").sha256 == dated
+    declared = hashlib.sha256(GPT2_TEMPLATE.encode()).hexdigest()
+    assert chat_of("gpt2").sha256 == declared
 
 
 @pytest.mark.parametrize("template", ["{% for %}", "{{ nothing.at.all }}", "{{ 1 // 0 }}", "{{ messages[7] + 1 }}"])
-def test_a_faulty_template_is_the_users_error(tiny_model: TinyModel, template: str) -> None:
-    """A template that cannot be rendered is one clear error, not a traceback from the renderer."""
+def test_a_faulty_template_is_a_model_error(template: str) -> None:
     with pytest.raises(ModelError, match="chat template"):
-        encode(chat_of(tiny_model, "llama", template=template), ASK, "Paris.")
+        encode(chat_of("llama", template=template), ASK, "Paris.")
 
 
 # ---- control tokens
@@ -302,14 +276,12 @@ def test_a_faulty_template_is_the_users_error(tiny_model: TinyModel, template: s
     ("name", "token"), [("qwen3", "<|im_end|>"), ("gemma2", "<end_of_turn>"), ("llama", "<|eot_id|>")]
 )
 @pytest.mark.parametrize("where", ["prompt", "completion"])
-def test_control_tokens_in_text_stay_raw_unless_sanitized(
-    tiny_model: TinyModel, name: str, token: str, where: str
-) -> None:
-    """Benchmark runs encode a spelled-out control token as the template would; the live tool as ordinary text."""
+def test_control_tokens_in_text_stay_raw_unless_sanitized(name: str, token: str, where: str) -> None:
+    """Benchmark runs encode a control token as the template would; Try a pair encodes it as ordinary text."""
     text = f"Stop {token} now"
     prompt: Conversation = (turn("user", text if where == "prompt" else "Stop now"),)
     completion = text if where == "completion" else "Stop now"
-    raw, clean = chat_of(tiny_model, name), chat_of(tiny_model, name, sanitize=True)
+    raw, clean = chat_of(name), chat_of(name, sanitize=True)
     token_id = raw.tokenizer.convert_tokens_to_ids(token)
     written_by_template = encode(raw, (turn("user", "Stop now"),), "Stop now").ids.count(token_id)
     assert encode(raw, prompt, completion).ids.count(token_id) == written_by_template + 1
@@ -318,10 +290,9 @@ def test_control_tokens_in_text_stay_raw_unless_sanitized(
     assert token in clean.tokenizer.decode(sanitized.ids).replace(token, "", written_by_template)
 
 
-def test_sanitizing_changes_no_text_without_control_tokens(tiny_model: TinyModel) -> None:
-    """What has no control token in it scores alike in the live tool and in a benchmark run."""
-    for name in ("llama", "qwen3", "gemma2", "gpt2", "deberta"):
-        raw, clean = chat_of(tiny_model, name), chat_of(tiny_model, name, sanitize=True)
+def test_sanitizing_changes_no_text_without_control_tokens() -> None:
+    for name in FAMILIES:
+        raw, clean = chat_of(name), chat_of(name, sanitize=True)
         assert raw.encode(TURNS, ("Paris.", "")) == clean.encode(TURNS, ("Paris.", ""))
 
 
@@ -334,17 +305,15 @@ def test_sanitizing_changes_no_text_without_control_tokens(tiny_model: TinyModel
         ("llama", "<|start_header_id|>"),
     ],
 )
-def test_control_tokens_in_text_are_found(tiny_model: TinyModel, name: str, token: str) -> None:
-    """Every special token of the vocabulary is found in a text, also one the tokenizer has no name for."""
-    chat = chat_of(tiny_model, name)
+def test_control_tokens_in_text_are_found(name: str, token: str) -> None:
+    chat = chat_of(name)
     assert chat.tokenizer.convert_tokens_to_ids(token) in chat.tokenizer.added_tokens_decoder
     assert chat.control_tokens("nothing here", f"and {token} there") == [token]
     assert chat.control_tokens("nothing here", "<|nor there|>") == []
 
 
-def test_without_the_option_control_tokens_are_refused(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A transformers that cannot neutralise control tokens refuses text that has some, and renders all other text."""
-    chat = chat_of(tiny_model, "qwen3", sanitize=True)
+def test_without_the_option_control_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chat_of("qwen3", sanitize=True)
     render = chat.tokenizer.apply_chat_template
 
     def older(conversation: Any, chat_template: str | None = None, **options: Any) -> Any:
@@ -360,15 +329,14 @@ def test_without_the_option_control_tokens_are_refused(tiny_model: TinyModel, mo
 # ---- length
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2", "deberta"])
-def test_truncation_drops_the_oldest_prompt_tokens_only(tiny_model: TinyModel, name: str) -> None:
-    """The completion's tokens and the newest prompt tokens stay; so does the special token in front."""
-    whole = encode(chat_of(tiny_model, name), TURNS, "Paris is the capital.")
+@pytest.mark.parametrize("name", FAMILIES)
+def test_truncation_drops_the_oldest_prompt_tokens_only(name: str) -> None:
+    whole = encode(chat_of(name), TURNS, "Paris is the capital.")
     leading = 0 if name == "gpt2" else 1
     completion = whole.ids[whole.start :]
     for excess in (1, 5, whole.start - leading):
         limit = len(whole.ids) - excess
-        cut = encode(chat_of(tiny_model, name, limit), TURNS, "Paris is the capital.")
+        cut = encode(chat_of(name, limit), TURNS, "Paris is the capital.")
         assert len(cut.ids) == limit
         assert (cut.dropped, cut.reason) == (excess, "")
         assert cut.ids[cut.start :] == completion
@@ -376,37 +344,33 @@ def test_truncation_drops_the_oldest_prompt_tokens_only(tiny_model: TinyModel, n
         assert cut.ids[leading:] == whole.ids[leading + excess :]
 
 
-def test_the_leading_special_token_is_kept_whatever_it_is_called(tiny_model: TinyModel) -> None:
-    """A special token in front stays although the tokenizer has no name for it."""
-    template = tiny_tokenizers.LLAMA_TEMPLATE.replace("{{- bos_token }}", "")
-    whole = encode(chat_of(tiny_model, "llama", template=template), TURNS, "Paris.")
-    assert whole.ids[0] == chat_of(tiny_model, "llama").tokenizer.convert_tokens_to_ids("<|start_header_id|>")
-    cut = encode(chat_of(tiny_model, "llama", len(whole.ids) - 7, template=template), TURNS, "Paris.")
+def test_the_leading_special_token_is_kept_whatever_it_is_called() -> None:
+    template = LLAMA_TEMPLATE.replace("{{- bos_token }}", "")
+    whole = encode(chat_of("llama", template=template), TURNS, "Paris.")
+    assert whole.ids[0] == chat_of("llama").tokenizer.convert_tokens_to_ids("<|start_header_id|>")
+    cut = encode(chat_of("llama", len(whole.ids) - 7, template=template), TURNS, "Paris.")
     assert cut.ids == (whole.ids[0], *whole.ids[8:])
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2", "deberta"])
-def test_what_fits_is_not_truncated(tiny_model: TinyModel, name: str) -> None:
-    """A conversation of exactly the maximum length is left whole."""
-    whole = encode(chat_of(tiny_model, name), TURNS, "Paris.")
-    assert encode(chat_of(tiny_model, name, len(whole.ids)), TURNS, "Paris.") == whole
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_fits_is_not_truncated(name: str) -> None:
+    whole = encode(chat_of(name), TURNS, "Paris.")
+    assert encode(chat_of(name, len(whole.ids)), TURNS, "Paris.") == whole
     assert (whole.dropped, whole.reason) == (0, "")
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gpt2", "deberta"])
-def test_a_completion_that_does_not_fit_has_a_reason(tiny_model: TinyModel, name: str) -> None:
-    """When dropping all of the prompt is not enough nothing of the completion is cut: it cannot be scored."""
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_completion_that_does_not_fit_has_a_reason(name: str) -> None:
     leading = 0 if name == "gpt2" else 1
-    whole = encode(chat_of(tiny_model, name), ASK, "Paris is the capital.")
+    whole = encode(chat_of(name), ASK, "Paris is the capital.")
     limit = len(whole.ids) - whole.start + leading - 1
-    assert encode(chat_of(tiny_model, name, limit), ASK, "Paris is the capital.").reason == COMPLETION_TOO_LONG
-    assert encode(chat_of(tiny_model, name, limit + 1), ASK, "Paris is the capital.").reason == ""
+    assert encode(chat_of(name, limit), ASK, "Paris is the capital.").reason == COMPLETION_TOO_LONG
+    assert encode(chat_of(name, limit + 1), ASK, "Paris is the capital.").reason == ""
 
 
-def test_one_completions_length_does_not_touch_another(tiny_model: TinyModel) -> None:
-    """Completions of one prompt are truncated each for itself."""
-    whole = chat_of(tiny_model, "llama").encode(ASK, ("No.", "Paris is the capital of France. " * 8))
-    short, long = chat_of(tiny_model, "llama", len(whole[0].ids)).encode(ASK, ("No.", "Paris is the capital. " * 8))
+def test_completions_of_a_prompt_are_truncated_independently() -> None:
+    whole = chat_of("llama").encode(ASK, ("No.", "Paris is the capital of France. " * 8))
+    short, long = chat_of("llama", len(whole[0].ids)).encode(ASK, ("No.", "Paris is the capital. " * 8))
     assert short == whole[0]
     assert long.reason == COMPLETION_TOO_LONG
 
@@ -424,10 +388,10 @@ def test_one_completions_length_does_not_touch_another(tiny_model: TinyModel) ->
     ],
     ids=["single", "system", "turns", "many turns"],
 )
-def test_the_pair_template_gives_a_sentence_pair(tiny_model: TinyModel, prompt: Conversation, first: str) -> None:
-    """The template of the DeBERTa record is the tokenizer's own sentence pair, turns joined by blank lines."""
+def test_the_pair_template_gives_a_sentence_pair(prompt: Conversation, first: str) -> None:
+    """The template of the DeBERTa record gives the tokenizer's own sentence pair, turns joined by blank lines."""
     record = RECORDS["OpenAssistant/reward-model-deberta-v3-large-v2"]
-    chat = chat_of(tiny_model, "deberta", template=record.chat_template, system_role=record.system_role)
+    chat = chat_of("deberta", template=record.chat_template, system_role=record.system_role)
     plain = chat.tokenizer.encode
     cls, sep = chat.tokenizer.cls_token_id, chat.tokenizer.sep_token_id
     for completion in (" Paris, of course. ", ""):

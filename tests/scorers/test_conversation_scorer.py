@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -605,3 +606,16 @@ def test_models_that_name_their_sizes_otherwise_have_a_budget(tiny_model: TinyMo
         resolve(str(tiny_model(name)), ModelOptions(device="cpu", chat_template=DECLARED.get(name), batch_tokens=77))
     )
     assert said.batch_tokens == 77
+
+
+@pytest.mark.parametrize(("name", "reference"), [("llama", None), ("llama-lm", "mistral-lm")])
+def test_a_model_spread_over_devices_gives_the_same_scores(
+    tiny_model: TinyModel, name: str, reference: str | None
+) -> None:
+    completion_sets = [CompletionSet(({"role": "user", "content": "Hi"},), ("Hello.", "?"))]
+    options = ModelOptions(reference=str(tiny_model(reference)) if reference else None)
+    plain = load_scorer(resolve(str(tiny_model(name)), options))
+    spread: Any = load_scorer(resolve(str(tiny_model(name)), replace(options, device_map="auto")))
+    scores, expected = (score_completion_sets(scorer, completion_sets)[0] for scorer in (spread, plain))
+    assert [score.value for score in scores] == pytest.approx([score.value for score in expected], rel=1e-4)
+    assert spread.device == spread.model.get_input_embeddings().weight.device

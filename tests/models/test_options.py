@@ -1,0 +1,171 @@
+"""Options: each field declares its help, its allowed values and the models that it applies to."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+
+from rb_core.errors import ModelError
+from rb_core.models.options import (
+    JudgeOptions,
+    ModelOptions,
+    Output,
+    Target,
+    changed_options,
+    check_applicable,
+    check_options,
+    command_line_options,
+    flag,
+    option_specs,
+)
+
+CHANGED: dict[str, Any] = {
+    "name": "me/x",
+    "kind": "implicit",
+    "revision": "main",
+    "dtype": "float32",
+    "device": "cpu",
+    "device_map": "auto",
+    "max_length": 5,
+    "chat_template": "x",
+    "fold_system": True,
+    "batch_tokens": 5,
+    "output_index": 0,
+    "output_weights": (1.0, 0.5),
+    "lower_is_better": True,
+    "reference": "me/base",
+    "reference_revision": "v1",
+    "beta": 0.1,
+    "reference_free": "sum",
+}
+INAPPLICABLE: dict[Target, set[str]] = {
+    "baseline": set(CHANGED) - {"name", "dtype", "device", "batch_tokens"} | set(option_specs(JudgeOptions)),
+    "classifier": {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions)),
+    "implicit-reward model": {"output_index", "output_weights", "lower_is_better"} | set(option_specs(JudgeOptions)),
+    "local judge": {
+        *("reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"),
+        *("lower_is_better", "structured", "concurrency", "deadline"),
+        *("price_prompt", "price_completion", "max_cost", "max_tokens_total"),
+    },
+    "served judge": set(CHANGED) - {"name", "kind"},
+}
+
+
+def test_every_field_is_an_option_with_a_help_text() -> None:
+    assert set(option_specs(ModelOptions)) == set(CHANGED)
+    for spec in (option_specs(ModelOptions) | option_specs(JudgeOptions)).values():
+        assert spec.help
+        assert spec.panel
+        assert set(spec.applies_to) <= set(get_args(Target))
+
+
+@pytest.mark.parametrize("target", INAPPLICABLE)
+def test_an_option_without_effect_is_refused(target: Target) -> None:
+    judge_values = {name: ("a", "b") if name == "judges" else 5 for name in option_specs(JudgeOptions)}
+    options = {name: ModelOptions(**{name: value}) for name, value in CHANGED.items()}
+    options |= {name: ModelOptions(judge=JudgeOptions(**{name: value})) for name, value in judge_values.items()}
+    for name, option in options.items():
+        if name in INAPPLICABLE[target]:
+            with pytest.raises(ModelError, match=f"^{flag(name)} applies only to .*{target}"):
+                check_applicable(option, target)
+        else:
+            check_applicable(option, target)
+
+
+@pytest.mark.parametrize(
+    ("options", "target", "message"),
+    [
+        ({"beta": 0.1}, "baseline", "--beta applies only to implicit-reward models (this is a baseline)"),
+        ({"beta": 0.1}, "classifier", "--beta applies only to implicit-reward models (this is a classifier)"),
+        (
+            {"max_length": 5},
+            "baseline",
+            "--max-length applies only to classifiers, implicit-reward models and local judges (this is a baseline)",
+        ),
+        ({"judge": JudgeOptions(mode="ratings")}, "baseline", "--mode applies only to judges (this is a baseline)"),
+        (
+            {"judge": JudgeOptions(structured=True)},
+            "local judge",
+            "--structured applies only to judges with --base-url or --provider (this is a local judge)",
+        ),
+    ],
+)
+def test_the_message_names_option_and_models(options: dict[str, Any], target: Target, message: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        check_applicable(ModelOptions(**options), target)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dtype": "int4"}, "unknown dtype 'int4'.*auto, float32, bfloat16, float16"),
+        ({"device": "tpu"}, "unknown device 'tpu'.*auto, cuda, mps, cpu"),
+        ({"device": "cuda:first"}, "device 'cuda:first'"),
+        ({"kind": "oracle"}, "unknown kind 'oracle'.*classifier"),
+        ({"kind": "baseline"}, "unknown kind 'baseline'.*classifier"),
+        ({"reference_free": "max"}, "unknown reference-free 'max'.*sum, mean, norm"),
+        ({"device_map": "balanced"}, "unknown device-map 'balanced'.*auto"),
+        ({"max_length": 0}, "--max-length is 0; it must be at least 1"),
+        ({"batch_tokens": -5}, "--batch-tokens is -5; it must be at least 1"),
+        ({"output_index": -1}, "--output-index is -1; it must be at least 0"),
+        ({"output_weights": (1.0, float("nan"))}, "--output-weights is 1,nan; it must be finite"),
+        ({"beta": 0.0}, "--beta is 0; it must be greater than 0"),
+        ({"beta": -0.1}, "--beta is -0.1; it must be greater than 0"),
+        ({"beta": float("nan")}, "--beta is nan; it must be finite"),
+        ({"beta": float("inf")}, "--beta is inf; it must be finite"),
+        ({"output_index": 0, "output_weights": (1.0,)}, "either --output-index or --output-weights"),
+        ({"device_map": "auto", "device": "cuda:1"}, "--device-map auto.*leave --device out"),
+        ({"reference_free": "mean", "reference": "me/base"}, "--reference has no effect without a reference"),
+        ({"reference_free": "mean", "reference_revision": "v1"}, "--reference-revision has no effect without"),
+        ({"reference_free": "mean", "beta": 0.1}, "--beta has no effect without"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        check_options(ModelOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "votes"}, "unknown mode 'votes'.*ratings, pairwise"),
+        ({"vote": "mean"}, "--vote applies only to a panel"),
+        ({"temperature": -0.5}, "--temperature is -0.5; it must be at least 0"),
+        ({"deadline": 0.5}, "--deadline is 0.5; it must be at least 1"),
+        ({"max_new_tokens": 0}, "--max-new-tokens is 0; it must be at least 1"),
+        ({"max_cost": float("nan"), "price_prompt": 1.0, "price_completion": 1.0}, "--max-cost is nan"),
+        ({"base_url": "ftp://x"}, "--base-url: expected the address"),
+        ({"base_url": "http://x", "provider": "y"}, "not both"),
+        ({"price_prompt": 1.0}, "give both, or neither"),
+        ({"max_cost": 1.0}, "--max-cost needs the price"),
+    ],
+)
+def test_a_value_that_is_not_allowed_for_a_judge_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        check_options(ModelOptions(judge=JudgeOptions(**options)))
+
+
+def test_allowed_values_pass() -> None:
+    check_options(ModelOptions())
+    check_options(ModelOptions(device="cuda:1", dtype="bfloat16", beta=1e-9, max_length=1, output_index=0))
+    check_options(ModelOptions(judge=JudgeOptions(temperature=0, price_prompt=0, price_completion=0, max_cost=0)))
+
+
+def test_changed_options_are_written_as_on_the_command_line() -> None:
+    judge = JudgeOptions(mode="ratings", judges=("a/b", "c/d"), structured=True, temperature=0.0)
+    options = ModelOptions(
+        beta=0.123456789, output_weights=(0.5, 1.0), fold_system=True, chat_template="{{ text }}", judge=judge
+    )
+    assert [name for name, _, _ in changed_options(options)] == [
+        *("chat_template", "fold_system", "output_weights", "beta", "mode", "judges", "temperature", "structured")
+    ]
+    assert command_line_options(options) == [
+        *("--fold-system", "--output-weights", "0.5,1", "--beta", "0.123456789"),
+        *("--mode", "ratings", "--judges", "a/b,c/d", "--temperature", "0", "--structured"),
+    ]
+
+
+def test_an_output_is_written_with_its_weights() -> None:
+    assert (str(Output()), str(Output((0.5, 1.0)))) == ("single", "weights 0.5,1")
