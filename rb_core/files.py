@@ -115,7 +115,7 @@ def close_journal(file: BinaryIO, path: Path) -> bool:
         return False
     empty = header.endswith(b"\n") and not entry.endswith(b"\n")
     if empty:
-        path.unlink()
+        path.unlink(missing_ok=True)
     return empty
 
 

@@ -1,4 +1,4 @@
-"""The whole path: scores, resumption after a kill, and the result derived again from its scores alone."""
+"""Evaluation from model to result: scores, resumption after a kill, and aggregation from the scores alone."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def starter() -> Benchmark:
 
 
 def numbers(result: Result) -> dict[str, object]:
-    """What a result says about the model, without when and where it was run."""
+    """Return a result without the time and place of its run."""
     return result.model_dump(exclude={"run", "scores"})
 
 
 def labels(benchmark: Benchmark) -> dict[tuple[str, str], bool]:
-    """Whether a completion of a prompt is a chosen one."""
+    """Return by prompt and completion if it is a chosen one."""
     return {
         (json.dumps(e.prompt), text): i < e.num_chosen
         for e in benchmark.examples
@@ -58,7 +58,6 @@ def labels(benchmark: Benchmark) -> dict[tuple[str, str], bool]:
 
 
 def test_a_perfect_scorer_gets_everything_right(starter: Benchmark, tmp_path: Path) -> None:
-    """Scores that equal the labels give 1.0 everywhere: labels come back to the completions they belong to."""
     truth = labels(starter)
     perfect = FunctionScorer(lambda prompt, completion: float(truth[json.dumps(prompt), completion]))
     result = evaluate.evaluate_scorer(perfect, "test/perfect", starter, out=tmp_path).result
@@ -72,7 +71,6 @@ def test_a_perfect_scorer_gets_everything_right(starter: Benchmark, tmp_path: Pa
 
 
 def test_a_scorer_sees_no_label(starter: Benchmark, tmp_path: Path) -> None:
-    """A scorer that prefers whatever it sees first is right half of the time, not always."""
     seen: dict[str, int] = {}
 
     def first_come(prompt: object, completion: str) -> float:
@@ -84,8 +82,7 @@ def test_a_scorer_sees_no_label(starter: Benchmark, tmp_path: Path) -> None:
     assert 0.3 < sum(e.value or 0 for e in pairs) / 4 < 0.7
 
 
-def test_the_result_says_how_it_came_about(starter: Benchmark, tmp_path: Path) -> None:
-    """A result carries data digest, settings, versions, command, score file and its hash."""
+def test_a_result_records_its_provenance(starter: Benchmark, tmp_path: Path) -> None:
     finished = evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", starter, seed=3, out=tmp_path)
     result = read_result(finished.path)
     assert finished.path == tmp_path / "results/starter/baseline/longest.json"
@@ -102,13 +99,11 @@ def test_the_result_says_how_it_came_about(starter: Benchmark, tmp_path: Path) -
 
 
 def test_aggregate_gives_the_same_numbers(starter: Benchmark, tmp_path: Path) -> None:
-    """A result derived again from its score file equals the one of the run, in every field."""
     finished = evaluate.evaluate_scorer(BaselineScorer("random"), "baseline/random", starter, out=tmp_path)
     assert aggregate.aggregate_scores(tmp_path / "scores/starter/baseline/random.parquet") == finished.result
 
 
 def test_aggregate_of_a_limited_custom_benchmark_gives_the_same_numbers(tmp_path: Path) -> None:
-    """A custom benchmark's weights survive in the score file, also when a limit left subsets out."""
     rows = [{"prompt": f"q{i}", "chosen": "aa" * i, "rejected": "b" * 9, "subset": f"s{i % 3}"} for i in range(30)]
     path = tmp_path / "mine.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -117,8 +112,7 @@ def test_aggregate_of_a_limited_custom_benchmark_gives_the_same_numbers(tmp_path
     assert aggregate.aggregate_scores(tmp_path / "scores/custom-mine/baseline/longest.parquet") == finished.result
 
 
-def test_a_record_of_ones_own_survives_in_the_score_file(starter: Benchmark, tmp_path: Path) -> None:
-    """A benchmark with a record that is not built in is aggregated by that record: its tie credit, its weights."""
+def test_a_custom_record_is_kept_in_the_score_file(starter: Benchmark, tmp_path: Path) -> None:
     sections = (Section("Only", {"chat-easy": 1.0, "reasoning-math": 3.0}),)
     strict = replace(starter, spec=replace(starter.spec, id="my-own", sections=sections, tie_credit="none"), sha256="")
     finished = evaluate.evaluate_scorer(BaselineScorer("constant"), "baseline/constant", strict, out=tmp_path)
@@ -128,7 +122,6 @@ def test_a_record_of_ones_own_survives_in_the_score_file(starter: Benchmark, tmp
 
 
 def test_aggregate_refuses_foreign_subsets(starter: Benchmark, tmp_path: Path) -> None:
-    """A score file whose subsets the benchmark's record does not have is an error."""
     evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", starter, out=tmp_path)
     path = tmp_path / "scores/starter/baseline/longest.parquet"
     frame, about = read_scores(path)
@@ -139,8 +132,7 @@ def test_aggregate_refuses_foreign_subsets(starter: Benchmark, tmp_path: Path) -
         aggregate.aggregate_scores(path)
 
 
-def test_a_result_is_not_replaced_without_being_asked(tmp_path: Path) -> None:
-    """A second run on the same place is refused before anything is scored, and allowed with overwrite."""
+def test_a_result_is_only_replaced_with_overwrite(tmp_path: Path) -> None:
     evaluate.evaluate("baseline/longest", "starter", out=tmp_path)
     path = tmp_path / "results/starter/baseline/longest.json"
     before = path.read_bytes()
@@ -151,7 +143,6 @@ def test_a_result_is_not_replaced_without_being_asked(tmp_path: Path) -> None:
 
 
 def test_unscored_completions_reach_the_result(starter: Benchmark, tmp_path: Path) -> None:
-    """A scorer that gives NaN or infinity leaves examples unscored, with the reason counted and bounds published."""
     broken = FunctionScorer(lambda prompt, completion: float("inf") if len(completion) % 7 == 0 else len(completion))
     result = evaluate.evaluate_scorer(broken, "test/broken", starter, out=tmp_path).result
     assert result.counts is not None
@@ -163,8 +154,7 @@ def test_unscored_completions_reach_the_result(starter: Benchmark, tmp_path: Pat
     assert result.headline.floor < result.headline.value < result.headline.ceiling
 
 
-def test_score_completions_equals_the_run(starter: Benchmark, tmp_path: Path) -> None:
-    """Scoring one prompt live gives what the benchmark run gave."""
+def test_live_scores_equal_those_of_the_run(starter: Benchmark, tmp_path: Path) -> None:
     evaluate.evaluate_scorer(BaselineScorer("prompt-overlap"), "baseline/prompt-overlap", starter, out=tmp_path)
     frame, _ = read_scores(tmp_path / "scores/starter/baseline/prompt-overlap.parquet")
     example = starter.examples[20]
@@ -176,7 +166,6 @@ def test_score_completions_equals_the_run(starter: Benchmark, tmp_path: Path) ->
 
 
 def test_the_length_of_a_completion_is_in_the_table(starter: Benchmark, tmp_path: Path) -> None:
-    """Each row has the length of its own completion beside that of the whole conversation, scored or not."""
     broken = FunctionScorer(lambda prompt, completion: float("nan") if len(completion) % 7 == 0 else len(completion))
     evaluate.evaluate_scorer(broken, "test/broken", starter, out=tmp_path)
     frame, _ = read_scores(tmp_path / "scores/starter/test/broken.parquet")
@@ -191,7 +180,6 @@ def test_the_length_of_a_completion_is_in_the_table(starter: Benchmark, tmp_path
 
 
 def test_baselines_on_the_starter(tmp_path: Path) -> None:
-    """`constant` ties everywhere, `longest` and `shortest` mirror each other, and every result is on file."""
     found = {
         name: evaluate.evaluate(f"baseline/{name}", "starter", out=tmp_path).result
         for name in ("constant", "longest", "shortest", "random", "prompt-overlap")
@@ -214,7 +202,7 @@ class InterruptionError(Exception):
 
 
 class Fragile(BaselineScorer):
-    """A baseline that counts the batches it scores, and breaks before the one it is told to."""
+    """A baseline that counts the batches it scores, and fails before the one with the number `breaks_at`."""
 
     def __init__(self, name: str, breaks_at: int | None = None) -> None:
         super().__init__(name)
@@ -230,27 +218,14 @@ class Fragile(BaselineScorer):
 
 @pytest.fixture
 def many(tmp_path: Path) -> Benchmark:
-    """Four batches of a baseline's."""
+    """Four batches for a baseline."""
     rows = [{"prompt": f"q{i}", "chosen": "a" * (i % 17), "rejected": "b" * (i % 11)} for i in range(2 * BATCH)]
     path = tmp_path / "many.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return load_benchmark(str(path))
 
 
-def test_an_interrupted_run_scores_only_what_is_missing(many: Benchmark, tmp_path: Path) -> None:
-    """After an interruption the next run scores the missing batches, once each, and ends with the same table."""
-    with pytest.raises(InterruptionError):
-        evaluate.evaluate_scorer(Fragile("longest", breaks_at=3), "baseline/longest", many, out=tmp_path / "a")
-    again = Fragile("longest")
-    evaluate.evaluate_scorer(again, "baseline/longest", many, out=tmp_path / "a")
-    assert again.scored == 1
-    evaluate.evaluate_scorer(Fragile("longest"), "baseline/longest", many, out=tmp_path / "b")
-    tables = [read_scores(tmp_path / x / "scores/custom-many/baseline/longest.parquet")[0] for x in "ab"]
-    pd.testing.assert_frame_equal(*tables, check_exact=True)
-
-
 def test_an_unfinished_run_of_another_seed_is_refused(many: Benchmark, tmp_path: Path) -> None:
-    """A journal is only continued by a run with the same settings; another is told which differ, or discards it."""
     with pytest.raises(InterruptionError):
         evaluate.evaluate_scorer(Fragile("random", breaks_at=1), "baseline/random", many, seed=1, out=tmp_path)
     with pytest.raises(ScoreTableError, match=r"different seed.*--overwrite"):
@@ -258,20 +233,52 @@ def test_an_unfinished_run_of_another_seed_is_refused(many: Benchmark, tmp_path:
     evaluate.evaluate_scorer(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path, overwrite=True)
 
 
-def test_a_run_that_scored_nothing_stands_in_no_ones_way(many: Benchmark, tmp_path: Path) -> None:
-    """One that broke before its first scores leaves no journal for another to stumble over."""
+def test_a_run_that_scored_nothing_leaves_no_journal(many: Benchmark, tmp_path: Path) -> None:
     with pytest.raises(InterruptionError):
         evaluate.evaluate_scorer(Fragile("random", breaks_at=0), "baseline/random", many, seed=1, out=tmp_path)
     evaluate.evaluate_scorer(Fragile("random"), "baseline/random", many, seed=2, out=tmp_path)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A run that nobody disturbs, and how long it takes."""
-    out = tmp_path_factory.mktemp("undisturbed")
-    begin = time.perf_counter()
-    subprocess.run(command(out), cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
-    return out, time.perf_counter() - begin
+CHILD = """
+import pathlib, sys
+from rb_core.benchmarks.load import load_benchmark
+from rb_core.evaluation import aggregate, evaluate
+from rb_core.scorers.baseline import BaselineScorer
+
+class Slow(BaselineScorer):
+    num_scored = 0
+
+    def score(self, batch):
+        if stop == self.num_scored:
+            wait()
+        self.num_scored += 1
+        return super().score(batch)
+
+def wait(*arguments, **options):
+    print("now", flush=True)
+    sys.stdin.read()
+
+data, out, stop = sys.argv[1], pathlib.Path(sys.argv[2]), {"scoring": 3}.get(sys.argv[3])
+if sys.argv[3] == "writing":
+    evaluate.write_aggregate = wait
+evaluate.evaluate_scorer(Slow("longest"), "baseline/longest", load_benchmark(data), out=out)
+"""
+
+
+@pytest.mark.parametrize(("killed_in", "missing"), [("scoring", 1), ("writing", 0)])
+def test_a_killed_run_ends_with_the_same_table(many: Benchmark, tmp_path: Path, killed_in: str, missing: int) -> None:
+    command = [sys.executable, "-c", CHILD, str(tmp_path / "many.jsonl"), str(tmp_path / "a"), killed_in]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "now\n"
+        child.kill()
+    again = Fragile("longest")
+    evaluate.evaluate_scorer(again, "baseline/longest", many, out=tmp_path / "a")
+    assert again.scored == missing
+    evaluate.evaluate_scorer(Fragile("longest"), "baseline/longest", many, out=tmp_path / "b")
+    tables = [read_scores(tmp_path / x / "scores/custom-many/baseline/longest.parquet")[0] for x in "ab"]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    assert not list((tmp_path / "a").rglob("*.journal*"))
 
 
 def command(out: Path) -> Sequence[str]:
@@ -288,20 +295,21 @@ def kill_at_random(out: Path, limit: float, chance: random.Random) -> bool:
     return process.wait() == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.soak)])
-def test_a_killed_run_ends_with_the_same_scores(kills: int, undisturbed: tuple[Path, float], tmp_path: Path) -> None:
-    """SIGKILL at random points, again and again: the run that is let through ends with the same scores to the bit."""
-    reference, seconds = undisturbed
-    chance = random.Random(kills)
+@pytest.mark.soak
+def test_many_random_kills_end_with_the_same_scores(tmp_path: Path) -> None:
+    begin = time.perf_counter()
+    subprocess.run(command(tmp_path / "alone"), cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
+    seconds = time.perf_counter() - begin
+    chance = random.Random(20)
     killed = runs = 0
-    while killed < kills:
+    while killed < 20:
         killed += kill_at_random(tmp_path / str(runs), seconds, chance)
         runs += (tmp_path / str(runs) / "results/starter/builtin/tiny-rm.json").exists()
     for name in range(runs + 1):
         out = tmp_path / str(name)
         if not (out / "results/starter/builtin/tiny-rm.json").exists():
             subprocess.run(command(out), cwd=ROOT, env=ENVIRONMENT, check=True, capture_output=True)
-        compare(reference, out)
+        compare(tmp_path / "alone", out)
 
 
 def compare(reference: Path, out: Path) -> None:
@@ -318,7 +326,6 @@ def compare(reference: Path, out: Path) -> None:
 
 
 def test_the_seed_changes_order_and_not_the_numbers(starter: Benchmark, tmp_path: Path) -> None:
-    """A deterministic scorer gives the same values whatever order the seed puts its candidates in."""
     first, second = (
         evaluate.evaluate_scorer(
             BaselineScorer("longest"), "baseline/longest", starter, seed=seed, out=tmp_path / str(seed)
@@ -334,7 +341,6 @@ def test_the_seed_changes_order_and_not_the_numbers(starter: Benchmark, tmp_path
 
 
 def test_the_trace_ends_in_the_score() -> None:
-    """The reward along a completion comes token by token, and at the token that is read it is the score."""
     scorer = load_scorer(resolve("builtin/tiny-rm"))
     prompt = (Message(role="user", content="Name a prime."),)
     ((live,),) = score.score_completion_sets(scorer, [CompletionSet(prompt, ("Seven.",))])
@@ -344,8 +350,7 @@ def test_the_trace_ends_in_the_score() -> None:
     assert traced[-1].reward == pytest.approx(live.value, abs=1e-5)
 
 
-def test_a_trace_that_cannot_be_had_is_a_clear_error() -> None:
-    """A baseline has no reward per token, and a completion beyond the model's length none at all."""
+def test_an_impossible_trace_is_a_clear_error() -> None:
     with pytest.raises(ModelError, match="no reward per token"):
         BaselineScorer("longest").trace((Message(role="user", content="Hi"),), "Hello.")
     short = load_scorer(resolve("builtin/tiny-rm", ModelOptions(max_length=16)))
