@@ -81,8 +81,8 @@ def _values(options: OptionsType, typed: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None and spec.parse:
             try:
                 value = spec.parse(str(value))
-            except ValueError as error:
-                raise ModelError(f"{flag(name)} {value}: {error}") from error
+            except (OSError, ValueError) as error:
+                raise ModelError(f"{flag(name)} {value}: cannot be read: {error}") from error
         if value is not None:
             values[name] = value
     return values

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from rb_core.errors import ModelError
 
@@ -45,45 +45,38 @@ class OptionSpec:
     """Declaration of an option: everything but its name, type and default, which the field has."""
 
     help: str
-    panel: str
-    applies_to: tuple[Target, ...]
+    panel: str = "Model"
+    applies_to: tuple[Target, ...] = CHECKPOINTS
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     above: float | None = None  # exclusive minimum
-    parse: Callable[[str], Any] | None = None  # value of the text on the command line; raises ValueError
+    parse: Callable[[str], Any] | None = None  # value of the text on the command line; raises ValueError or OSError
     is_file: bool = False  # the text on the command line is a path
     is_model: bool = False  # the value names a model, which has to exist where the evaluation runs
 
 
-def option(default: Any, help: str, *, panel: str = "Model", applies_to: tuple[Target, ...], **rules: Any) -> Any:
+def option(default: Any, help: str, **rules: Any) -> Any:
     """Return a dataclass field that is an option. rules: further fields of OptionSpec."""
-    return field(default=default, metadata={"spec": OptionSpec(help, panel, applies_to, **rules)})
+    return field(default=default, metadata={"spec": OptionSpec(help, **rules)})
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError("expected numbers separated by commas") from None
+_on_device = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
+_head = partial(option, applies_to=("classifier",))
+_implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
+_judge = partial(option, panel="Generative judge", applies_to=JUDGES)
+_served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
 def _file_text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot be read: {error}") from error
-
-
-_loaded = partial(option, applies_to=CHECKPOINTS)
-_computed = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
-_head = partial(option, applies_to=("classifier",))
-_implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
-_judge = partial(option, panel="Generative judge", applies_to=JUDGES)
-_served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
+    return Path(path).read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -131,40 +124,29 @@ SINGLE_OUTPUT = Output()
 class ModelOptions:
     """Options of a model. None leaves a choice to the model's record and to its checkpoint."""
 
-    name: str | None = option(
-        None, "name of the model in the result", applies_to=(*CHECKPOINTS, "served judge", "baseline")
-    )
+    name: str | None = option(None, "name of the model in the result", applies_to=get_args(Target))
+    # A baseline is named, so its kind is not an option.
     kind: Kind | None = option(
         None,
-        "kind of model; by its record or config by default",
+        "kind of model",
+        choices=("classifier", "implicit", "generative"),
         applies_to=(*CHECKPOINTS, "served judge"),
-        choices=("classifier", "implicit", "generative"),  # a baseline's name says that it is one
     )
-    revision: str | None = _loaded(None, "commit, branch or tag of the model on the hub")
-    dtype: str = _computed("auto", "dtype of the weights; auto is the checkpoint's", choices=DTYPES)
-    device: str = _computed("auto", f"device to score on: {', '.join(DEVICES)} or cuda:N")
-    device_map: Literal["auto"] | None = _loaded(
-        None, "auto spreads a model over all GPUs of the machine", choices=("auto",)
-    )
-    max_length: int | None = _loaded(None, "maximum tokens of a conversation; the model's by default", minimum=1)
-    chat_template: str | None = _loaded(
-        None, "file with the Jinja chat template to use", parse=_file_text, is_file=True
-    )
-    fold_system: bool = _loaded(False, "move system messages into the first user turn")
-    batch_tokens: int | None = _computed(
-        None, "tokens per forward pass; chosen by the free memory by default", minimum=1
-    )
+    revision: str | None = option(None, "commit, branch or tag of the model on the hub")
+    dtype: str = _on_device("auto", "dtype of the weights; auto is the checkpoint's", choices=DTYPES)
+    device: str = _on_device("auto", f"device to score on: {', '.join(DEVICES)} or cuda:N")
+    device_map: Literal["auto"] | None = option(None, "auto spreads a model over all GPUs", choices=("auto",))
+    max_length: int | None = option(None, "maximum tokens of a conversation; the model's by default", minimum=1)
+    chat_template: str | None = option(None, "file with a Jinja chat template", parse=_file_text, is_file=True)
+    fold_system: bool = option(False, "move system messages into the first user turn")
+    batch_tokens: int | None = _on_device(None, "tokens per forward pass; by free memory by default", minimum=1)
     output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
-    output_weights: tuple[float, ...] | None = _head(
-        None, "weights that add up several outputs: A,B,...", parse=_numbers
-    )
+    output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)
     lower_is_better: bool = _head(False, "the model's output is a cost")
     reference: str | None = _implicit(None, "model that training started from", is_model=True)
     reference_revision: str | None = _implicit(None, "commit, branch or tag of the reference on the hub")
     beta: float | None = _implicit(None, f"factor of the log-ratio; {DEFAULT_BETA:g} by default", above=0)
-    reference_free: ReferenceFree | None = _implicit(
-        None, "score by log-probabilities alone, without a reference", choices=REFERENCE_FREE
-    )
+    reference_free: ReferenceFree | None = _implicit(None, "score without a reference", choices=REFERENCE_FREE)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
 
 

@@ -31,7 +31,7 @@ def test_evaluate_comes_first_in_the_help(monkeypatch: pytest.MonkeyPatch, capsy
         ([*EVALUATE, "--model", "baseline/longest", "--dtype", "int4"], "unknown dtype"),
         ([*EVALUATE, "--model", "baseline/longest", "--beta", "1"], "this is a baseline"),
         ([*EVALUATE, "--model", "baseline/longest", "--name", "../up"], "model name"),
-        ([*EVALUATE, "--model", "x/y", "--output-weights", "1,a"], "--output-weights 1,a: expected numbers"),
+        ([*EVALUATE, "--model", "x/y", "--output-weights", "1,a"], "--output-weights 1,a: cannot be read"),
         ([*EVALUATE, "--model", "x/y", "--chat-template", "/nope"], "--chat-template /nope: cannot be read"),
         (["aggregate", "nothing.parquet"], "no such score file"),
         (["import", "published-tables", "/nope"], "no such table"),

@@ -64,5 +64,5 @@ def test_values_reach_the_options(tmp_path: Path) -> None:
 
 def test_a_list_that_cannot_be_read_is_an_error_that_names_the_option() -> None:
     for text in ("1,a", "", "1,,2"):
-        with pytest.raises(ModelError, match=r"--output-weights .*expected numbers"):
+        with pytest.raises(ModelError, match=r"--output-weights .*: cannot be read"):
             parse_options({"output_weights": text})
