@@ -1,4 +1,4 @@
-"""What a result says of a judge: how it was asked, what that cost, and how far it can be relied on."""
+"""Records of a result about its judge: settings, cost, and reliability."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class _Record(BaseModel):
 
 
 class TemplateRef(_Record):
-    """Which template: the built-in one of that name and version, or a file; its hash."""
+    """A prompt template: name and version of a built-in one or a file, and the file's hash."""
 
     name: str
     version: int
@@ -21,13 +21,13 @@ class TemplateRef(_Record):
 
 
 class JudgeRef(_Record):
-    """How a judge was asked.
+    """Settings of a judge.
 
-    templates: by mode, candidates that need grades being rated in every mode; parser: the version that read the
-    replies; backend: "local", "served" or a provider; sampling: how a local one chose tokens; generation: what the
-    model's own generation config does to that, penalties and the like; structured: JSON by a schema; expected: ratings
-    are expected values; panel, vote: the judges of a panel, and how they became one; revisions: of those that were
-    loaded here, as results.ModelRef has it of a model.
+    templates: by mode; graded completions are rated in every mode. parser: version that parsed the replies. backend:
+    "local", "served" or the name of a provider. sampling: how a local judge chose tokens. generation: settings of the
+    model's own generation config that change token scores, such as penalties. structured: replies are JSON that follows
+    a schema. expected: ratings are expected values. panel, vote: the judges of a panel, and how their scores were
+    combined. revisions: of the judges that were loaded locally, as in ModelRef.
     """
 
     mode: Mode
@@ -47,11 +47,12 @@ class JudgeRef(_Record):
 
 
 class Agreement(_Record):
-    """How far the judges of a panel agree on which of two completions is better, or that neither is.
+    """Agreement of the judges of a panel on which of two completions is better, or that they tie.
 
-    items: pairs of completions; fleiss_kappa: over the pairs on which every judge has a verdict (Fleiss 1971,
-    doi:10.1037/h0031619); krippendorff_alpha: nominal, over all with at least two (Krippendorff 2011, Computing
-    Krippendorff's Alpha-Reliability). 1 is full agreement, 0 what chance gives; None where everything is one category.
+    items: pairs of completions. fleiss_kappa: over pairs on which every judge has a verdict (Fleiss 1971,
+    doi:10.1037/h0031619). krippendorff_alpha: nominal, over pairs with at least two verdicts (Krippendorff 2011,
+    Computing Krippendorff's Alpha-Reliability). 1 is full agreement, 0 that of chance; None if all verdicts are of one
+    category.
     """
 
     items: int
@@ -60,21 +61,21 @@ class Agreement(_Record):
 
 
 class Judging(_Record):
-    """What the judging cost and how reliable it was.
+    """Cost and reliability of a judge.
 
-    requests: what was asked, equal requests once; problems: requests without a usable answer, by reason;
-    prompt_tokens, completion_tokens: as the server counts them, None where it did not for all; cost: US dollars, where
-    prices were given; injections: completions, counted each time they are shown, that try to speak to the judge;
-    plain_ratings: ratings without the probabilities that were asked for.
+    requests: number of different requests. problems: requests without a verdict, by reason. prompt_tokens,
+    completion_tokens: as counted by the server, None if it did not count all. cost: US dollars, if prices were given.
+    injections: completions that address the judge, counted each time they are shown. plain_ratings: ratings without the
+    log-probabilities that were requested.
 
-    Shares, with Wilson's 95% interval, `scored` of what they are shares, None where there is nothing to count:
-    position_consistency: of the pairs judged in both orders (listwise: prompts in all rotations) those with the same
-    verdict; flips: how many were not; first_position: of the verdicts on several completions those for the one shown
-    first; length_preference: of the verdicts on two of different length those for the longer one; self_preference: of
-    the verdicts between a completion of the judge's own and another's those for its own, self_deserved: those whose own
-    one was the better by the benchmark's labels.
+    The following are shares with Wilson's 95% interval; `scored` is the total, and the share is None if it is 0.
+    position_consistency: pairs judged in both orders (listwise: prompts judged in all rotations) with the same verdict
+    in each; flips: number of the others. first_position: verdicts on several completions for the one shown first.
+    length_preference: verdicts on two completions of different length for the longer one. self_preference: verdicts
+    between a completion of the judge and one of another author for its own; self_deserved: those pairs in which its own
+    is the better one by the benchmark's labels.
 
-    agreement, members: of a panel.
+    agreement, members: only of a panel.
     """
 
     requests: int

@@ -807,5 +807,5 @@ def test_another_setting_does_not_continue_an_unfinished_run(tmp_path: Path) -> 
         with pytest.raises(ModelError):
             evaluate.evaluate("test/t", str(path), options=limited, out=tmp_path)
         warmer = asked(server, temperature=0.5, max_new_tokens=32)
-        with pytest.raises(ScoreTableError, match="unfinished run with a different model"):
+        with pytest.raises(ScoreTableError, match="unfinished run has a different model"):
             evaluate.evaluate("test/t", str(path), options=warmer, out=tmp_path)

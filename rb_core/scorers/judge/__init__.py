@@ -1,9 +1,9 @@
-"""Generative judges: a language model is asked in words, and what it says becomes a score a completion.
+"""Generative judges: a language model is asked in words, and its reply becomes a score for each completion.
 
-    Candidates -> modes.asks: what to ask, in which orders -> template: the messages, every text fenced
-      -> served or local: generate, a Reply a Request -> transcript, as they arrive
-      -> verdict: what a reply says, or why it says nothing -> modes.scores: a score a completion, or unscored
+    CompletionSet -> protocols: queries, in several orders -> prompt_templates: messages, with every text in a fence
+      -> api_backend or local_backend: a Reply for each Request -> transcript, as they arrive
+      -> parsing: a verdict or an error -> protocols: a score for each completion, or unscored
 
-What stands left of the transcript costs time and money and is done once. What stands right of it is pure, and can be
-done again on a transcript with a newer parser.
+Everything before the transcript costs time and money and is done once. Everything after it is pure and can be repeated
+with a newer parser.
 """

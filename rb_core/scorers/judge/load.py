@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from rb_core.errors import ModelError
 from rb_core.models.options import Mode
@@ -13,9 +14,6 @@ from rb_core.scorers.judge.prompt_templates import Template, load_template
 from rb_core.scorers.judge.protocols import PromptConfig
 from rb_core.scorers.judge.scorer import JudgeScorer
 from rb_core.scorers.judge.types import Decoding, ReplySource
-
-CONCURRENCY = 64
-DEADLINE = 600.0
 
 
 def load_judge(spec: ModelSpec, seed: int = 0) -> JudgeScorer | PanelScorer:
@@ -59,18 +57,18 @@ def _judge(spec: ModelSpec, seed: int, budget: Budget) -> JudgeScorer:
 
 def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:
     judge = spec.options.judge
-    if judge.served:
-        from rb_core.scorers.judge.api_backend import ServedGenerator
+    if not judge.served:
+        from rb_core.scorers.judge.local_backend import LocalGenerator
 
-        return ServedGenerator(
-            spec.checkpoint.location,
-            decoding,
-            base_url=judge.base_url,
-            provider=judge.provider,
-            concurrency=judge.concurrency or CONCURRENCY,
-            deadline=judge.deadline or DEADLINE,
-            budget=budget,
-        )
-    from rb_core.scorers.judge.local_backend import LocalGenerator
+        return LocalGenerator.load(replace(spec, name=spec.checkpoint.name), decoding)
+    from rb_core.scorers.judge.api_backend import ServedGenerator
 
-    return LocalGenerator.load(replace(spec, name=spec.checkpoint.name), decoding)
+    options: dict[str, Any] = {"concurrency": judge.concurrency, "deadline": judge.deadline}
+    return ServedGenerator(
+        spec.checkpoint.location,
+        decoding,
+        base_url=judge.base_url,
+        provider=judge.provider,
+        budget=budget,
+        **{name: value for name, value in options.items() if value},
+    )

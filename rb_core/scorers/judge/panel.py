@@ -14,34 +14,31 @@ from rb_core.errors import ModelError
 from rb_core.models.options import Vote
 from rb_core.results.judge_records import JudgeRef
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Plan, RunContext, Scorer
-from rb_core.scorers.judge.report import JudgedRun
+from rb_core.scorers.base import Batch, Plan
+from rb_core.scorers.judge.run import Judge
 from rb_core.scorers.judge.scorer import JudgeScorer, QueryStream
 from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.stats.item_outcomes import Floats
 
 
-class PanelScorer(Scorer):
+class PanelScorer(Judge):
     """Several judges that receive the same queries. A completion is scored if every judge has scored it.
 
     majority: a completion's share of the pairs with the other completions that most judges decide for it, where an
     even split counts as a half; mean: the mean of its scores. Graded completion sets get the mean.
     """
 
-    kind = "generative"
-
     def __init__(self, judges: Sequence[JudgeScorer], vote: Vote) -> None:
         self.judges = tuple(judges)
         self.vote = vote
-        self.device = self.judges[0].device
+        first = self.judges[0]
+        self.device, self.mode, self.config = first.device, first.mode, first.config
+        self.budget, self.author = first.budget, first.author
 
     @property
     def packages(self) -> tuple[str, ...]:
         return max((judge.packages for judge in self.judges), key=len)
-
-    def open_transcript(self, run: RunContext) -> JudgedRun:
-        return JudgedRun(self, run)
 
     def record(self, transcript: Transcript) -> None:
         for judge in self.judges:
@@ -49,10 +46,6 @@ class PanelScorer(Scorer):
 
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
         return self.judges[0].plan(completion_sets)
-
-    def score(self, batch: Batch) -> list[Score]:
-        (scores,) = self.stream([batch])
-        return scores
 
     def stream(self, batches: Iterable[Batch]) -> Generator[list[Score]]:
         completion_sets = [batch.inputs[0] for batch in batches]

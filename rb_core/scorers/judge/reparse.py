@@ -16,10 +16,11 @@ from rb_core.results.paths import result_path, scores_path, transcript_path
 from rb_core.results.schema import BenchmarkRef, ModelRef, from_json
 from rb_core.results.score_table import check_rows, read_scores, spec_of_scores, write_scores
 from rb_core.results.storage import check_free
+from rb_core.scorers.judge.budget import Prices
 from rb_core.scorers.judge.panel import combine_reasons, combine_scores
 from rb_core.scorers.judge.parsing import PARSER_VERSION
 from rb_core.scorers.judge.protocols import with_verdict
-from rb_core.scorers.judge.report import Accounting, compute_judging, score_cells
+from rb_core.scorers.judge.report import compute_judging, score_cells
 from rb_core.scorers.judge.transcript import read_transcript, write_transcript
 from rb_core.scorers.judge.types import JudgeRecord
 
@@ -54,8 +55,7 @@ def reparse_transcript(path: Path) -> Reparsed:
     try:
         benchmark = from_json(BenchmarkRef, metadata["benchmark"]).id
         model, judge = from_json(ModelRef, metadata["model"]).name, from_json(JudgeRef, metadata["model"]["judge"])
-        prices = metadata.get("prices")
-        accounting = Accounting(prices and (float(prices[0]), float(prices[1])), metadata.get("author"))
+        prices = Prices(*map(float, metadata["prices"])) if metadata.get("prices") else None
     except (KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{path}: its description of the run is not complete: {error}") from error
     place = transcript_path(benchmark, model)
@@ -70,7 +70,7 @@ def reparse_transcript(path: Path) -> Reparsed:
     try:
         records = [with_verdict(record, structured=judge.structured) for record in records]
         scores = _score_table(records, scores, judge, spec)
-        judging = compute_judging(records, scores, judge, accounting)
+        judging = compute_judging(records, scores, judge, prices, metadata.get("author"))
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{path}: damaged, or without some of the run's replies: {error!r}") from error
     metadata["model"]["judge"]["parser"] = PARSER_VERSION

@@ -16,7 +16,7 @@ from rb_core.errors import ModelError
 from rb_core.models.options import Mode
 from rb_core.results.judge_records import JudgeRef, TemplateRef
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Cell, Plan, RunContext, Scorer, split_words
+from rb_core.scorers.base import Batch, Cell, Plan, split_words
 from rb_core.scorers.judge.budget import Budget
 from rb_core.scorers.judge.parsing import PARSER_VERSION
 from rb_core.scorers.judge.prompt_templates import is_injection
@@ -27,7 +27,7 @@ from rb_core.scorers.judge.protocols import (
     score_completions,
     with_verdict,
 )
-from rb_core.scorers.judge.report import JudgedRun
+from rb_core.scorers.judge.run import Judge
 from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.types import SERVER_ERROR, JudgeQuery, JudgeRecord, Reply, ReplySource, Request
 
@@ -35,14 +35,12 @@ from rb_core.scorers.judge.types import SERVER_ERROR, JudgeQuery, JudgeRecord, R
 MAX_FAILURES_IN_A_ROW = 32
 
 
-class JudgeScorer(Scorer):
+class JudgeScorer(Judge):
     """A generative judge as a scorer.
 
     budget: account of the requests of `generator`; author: name of the judge among the authors of completions, if it
     differs from `name`.
     """
-
-    kind = "generative"
 
     def __init__(
         self,
@@ -63,28 +61,16 @@ class JudgeScorer(Scorer):
         self.device = str(getattr(generator, "device", "cpu"))  # "cpu" for a server
 
     @property
-    def judges(self) -> tuple[JudgeScorer, ...]:
-        return (self,)
-
-    @property
     def packages(self) -> tuple[str, ...]:
         """Return no packages for a server: its replies do not depend on the versions installed here."""
         return super().packages if self.describe()["judge"].backend == "local" else ()
 
-    def open_transcript(self, run: RunContext) -> JudgedRun:
-        return JudgedRun(self, run)
-
     def record(self, transcript: Transcript) -> None:
-        """Take replies from this transcript from now on, and add new ones to it."""
         self.transcript = transcript
 
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
         empty = sum(not text for completion_set in completion_sets for text in completion_set.completions)
         return Plan(tuple(map(_batch, range(len(completion_sets)), completion_sets)), {"empty_completions": empty})
-
-    def score(self, batch: Batch) -> list[Score]:
-        (scores,) = self.stream([batch])
-        return scores
 
     def stream(self, batches: Iterable[Batch]) -> Generator[list[Score]]:
         completion_sets = [batch.inputs[0] for batch in batches]
@@ -112,7 +98,6 @@ class JudgeScorer(Scorer):
                     self.budget.add(reply, request)
 
     def records(self, completion_set: CompletionSet) -> list[JudgeRecord]:
-        """Return the records of a scored completion set. Raises KeyError if a reply is missing."""
         records = []
         for query in self.queries(completion_set):
             request = self.request(query, completion_set)

@@ -1,0 +1,150 @@
+"""The part of a judge's run that single judges and panels share: their base class, and the transcript of the run."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+import pandas as pd
+
+from rb_core.benchmarks.example import CompletionSet
+from rb_core.benchmarks.spec import Benchmark
+from rb_core.errors import ModelError
+from rb_core.models.options import Mode
+from rb_core.results.paths import transcript_path
+from rb_core.results.score_table import Score
+from rb_core.scorers.base import Batch, RunContext, RunTranscript, Scorer
+from rb_core.scorers.judge.budget import Budget
+from rb_core.scorers.judge.parsing import LETTERS
+from rb_core.scorers.judge.protocols import PromptConfig
+from rb_core.scorers.judge.report import compute_judging
+from rb_core.scorers.judge.transcript import Transcript, write_transcript
+from rb_core.scorers.judge.types import JudgeRecord, Reply
+
+MAX_TOKENS = 1 << 40  # of one request; a larger count is an error of the server, and would not fit a file
+
+
+class Judge(Scorer):
+    """A generative judge, or a panel of judges with the same settings."""
+
+    kind = "generative"
+    mode: Mode
+    config: PromptConfig
+    budget: Budget
+    author: str | None  # name among the authors of completions; None for the name of the model
+
+    @abstractmethod
+    def record(self, transcript: Transcript) -> None:
+        """Take replies from this transcript from now on, and add new ones to it."""
+
+    @abstractmethod
+    def records(self, completion_set: CompletionSet) -> list[JudgeRecord]:
+        """Return the records of a scored completion set. Raises KeyError if a reply is missing."""
+
+    def score(self, batch: Batch) -> list[Score]:
+        (scores,) = self.stream([batch])
+        return scores
+
+    def open_transcript(self, run: RunContext) -> JudgedRun:
+        return JudgedRun(self, run)
+
+
+class JudgedRun(RunTranscript):
+    """The transcript of a judge's run, from whose replies the scores are computed.
+
+    Raises ModelError for several processes, and if an option does not apply to the benchmark.
+    """
+
+    holds_scores = True
+
+    def __init__(self, judge: Judge, run: RunContext) -> None:
+        if run.num_processes > 1:
+            raise ModelError(
+                "a judge runs in one process, which keeps many requests in flight: start one process, and to use many "
+                "GPUs serve the model and give its address with --base-url"
+            )
+        check_benchmark(judge, run.benchmark)
+        self._judge = judge
+        self._run = run
+        self._path = run.out / transcript_path(run.benchmark.spec.id, run.model.name)
+        self._replies = Transcript(self._path.with_suffix(".replies"), dict(run.settings), discard=run.discard)
+        judge.record(self._replies)
+
+    def __enter__(self) -> JudgedRun:
+        self._replies.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._replies.__exit__(kind, error, trace)
+
+    def write(self, scores: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, Any]:
+        """Write the records, and return the metadata with the figures about the judge and what they depend on."""
+        if self._run.model.judge is None:
+            raise ModelError(f"{self._run.model.name}: the description of the model has no judge settings")
+        records = collect_records(self._run, self._judge)
+        prices, author = self._judge.budget.limits.prices, self._judge.author
+        judging = compute_judging(records, scores, self._run.model.judge, prices, author)
+        metadata |= {"judging": judging.model_dump(mode="json"), "author": author}
+        metadata |= {"prices": prices and [prices.prompt, prices.completion]}
+        write_transcript(self._path, records, metadata)
+        return metadata
+
+    def remove(self) -> None:
+        self._replies.remove()
+
+
+def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:
+    """Raise ModelError if an option does not apply to the benchmark, or listwise cannot be asked about an example."""
+    spec = benchmark.spec
+    rates = judge.mode == "ratings" or any(section.metric.needs_ratings for section in spec.sections)
+    if judge.config.expected and not rates:
+        raise ModelError(f"--expected applies to ratings: --mode {judge.mode} rates nothing in {spec.id}")
+    if judge.config.structured and judge.mode == "logprob" and not rates:
+        raise ModelError(f"--structured asks for JSON: the replies of --mode logprob on {spec.id} are letters")
+    if judge.mode != "listwise":
+        return
+    for example in benchmark.examples:
+        count = len(example.completions)
+        if not spec.metric_of(example.subset).needs_ratings and (example.num_chosen > 1 or count > len(LETTERS)):
+            what = f"{count} completions" if count > len(LETTERS) else f"{example.num_chosen} chosen completions"
+            raise ModelError(
+                f"--mode listwise finds the best of at most {len(LETTERS)} completions, and example {example.id} of "
+                f"{spec.id} has {what}: use --mode pairwise, ratings or logprob"
+            )
+
+
+def collect_records(run: RunContext, judge: Judge) -> list[JudgeRecord]:
+    """Return the records of a complete run in the benchmark's order, completions numbered as in the score table."""
+    records = []
+    for example, (completion_set, order) in zip(run.benchmark.examples, run.blinded, strict=True):
+        for record in judge.records(completion_set):
+            shown = tuple(order[index] for index in record.order)
+            authors = tuple(example.authors[index] for index in shown) if example.authors else ()
+            reply = _storable(record.reply)
+            records.append(replace(record, example_id=example.id, order=shown, authors=authors, reply=reply))
+    return records
+
+
+def _storable(reply: Reply) -> Reply:
+    """Return a reply that files can hold, whatever the server sent.
+
+    Lone surrogates become U+FFFD, and impossible token counts None.
+    """
+
+    def text(value: str) -> str:
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def count(tokens: int | None) -> int | None:
+        return None if tokens is None or tokens > MAX_TOKENS else tokens
+
+    return reply._replace(
+        text=text(reply.text),
+        reasoning=text(reply.reasoning),
+        finish=text(reply.finish),
+        prompt_tokens=count(reply.prompt_tokens),
+        completion_tokens=count(reply.completion_tokens),
+    )
