@@ -1,1 +1,1 @@
-"""What comes with the package: the small reward model with its training script, and the starter benchmark."""
+"""The files that come with the package: the built-in reward model, its training script, and the starter benchmark."""

@@ -2,24 +2,9 @@
 
     python -m rb_core.builtin.train_tiny_rm --data DIR --out DIR [--seed N] [--steps N] ...
 
-``--data`` is a folder holding four public files, under these names:
-
-``hh_harmless_base_test.jsonl.gz``
-    Anthropic/hh-rlhf, ``harmless-base/test.jsonl.gz`` (MIT).  One JSON object a line with two
-    transcripts, ``chosen`` and ``rejected``.
-``hh_helpful_base_test.json.gz``
-    Anthropic/hh-rlhf, the ``helpful-base`` test split (MIT), as one JSON list whose items have
-    ``text`` (two transcripts) and ``score`` (the higher one is the preferred transcript).
-``pandalm_testset_v1.json.gz``
-    WeOpenML/PandaLM, ``data/testset-v1.json`` (Apache-2.0): an instruction, two answers and the
-    votes of three annotators.
-``coconot_pref.jsonl.gz``
-    CoCoNot preferences, from the GitHub repository allenai/noncompliance (MIT): a prompt with a chosen and a
-    rejected answer.
-
-The result is a plain ``LlamaForSequenceClassification`` with one label, trained from nothing.  The
-file reads from top to bottom in the order of the work: data, negatives, tokenizer, starting weights,
-reward training, evaluation, and saving with the card.
+`--data` is a folder with the four public files that `tiny_rm_data` lists. The result is a plain
+`LlamaForSequenceClassification` with one label, trained from scratch. The file follows the order of the work:
+tokenizer, initial weights, training, evaluation, and saving with the card.
 """
 
 from __future__ import annotations
@@ -27,18 +12,15 @@ from __future__ import annotations
 import argparse
 import copy
 import functools
-import gzip
-import json
 import math
 import os
 import platform
 import random
-import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -53,301 +35,28 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from rb_core.benchmarks.example import Conversation, Message
+from rb_core.benchmarks.example import Message
+from rb_core.builtin.tiny_rm_data import (
+    CORRUPTIONS,
+    PHRASES,
+    SOURCES,
+    SYNTHETIC_KINDS,
+    AnsweredPrompt,
+    AnswerPool,
+    PreferencePair,
+    Splits,
+    Turn,
+    answered_prompts,
+    corrupt,
+    first_sentences,
+    read_pairs,
+    split_pairs,
+    synthetic_pairs,
+)
 from rb_core.scorers.baseline import BASELINES
 from rb_core.stats.intervals import wilson
 
-# --------------------------------------------------------------------------------------------
-# Data: four public files become preference pairs, split by prompt.
-# --------------------------------------------------------------------------------------------
-
-Turn = tuple[str, str]  # (role, text); the role is "system", "user" or "assistant"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One human preference: ``chosen`` was preferred to ``rejected`` as the next assistant turn."""
-
-    source: str
-    key: str  # what the split goes by: pairs with one opening prompt stay on one side
-    prompt: tuple[Turn, ...]
-    chosen: str
-    rejected: str
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A good answer in its place; ``rejected`` is the human-rejected one where there is one."""
-
-    source: str
-    key: str
-    prompt: tuple[Turn, ...]
-    answer: str
-    rejected: str | None
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The three parts of the data; no opening prompt is in two of them."""
-
-    train: list[Pair]
-    validation: list[Pair]
-    held_out: list[Pair]
-
-
-SPEAKER = re.compile(r"\n\n(Human|Assistant):")
-ROLE_OF = {"Human": "user", "Assistant": "assistant"}
-
-
-def transcript_turns(transcript: str) -> list[Turn]:
-    """Split a ``\\n\\nHuman: ... \\n\\nAssistant: ...`` transcript into turns."""
-    parts = SPEAKER.split(transcript)
-    return [(ROLE_OF[who], text.strip()) for who, text in zip(parts[1::2], parts[2::2], strict=True)]
-
-
-def pair_from_transcripts(source: str, chosen: str, rejected: str) -> Pair | None:
-    """Make a pair of two transcripts; None where they do not share all turns but the last."""
-    good, bad = transcript_turns(chosen), transcript_turns(rejected)
-    usable = len(good) >= 2 and good[:-1] == bad[:-1] and good[-1][0] == bad[-1][0] == "assistant"
-    if not usable or good[-1][1] == bad[-1][1] or good[-2][0] != "user":
-        return None
-    return Pair(source, good[0][1].lower(), tuple(good[:-1]), good[-1][1], bad[-1][1])
-
-
-def read_harmless(text: str) -> Iterator[Pair | None]:
-    """HH harmless-base: JSON lines with two transcripts."""
-    for line in text.splitlines():
-        row = json.loads(line)
-        yield pair_from_transcripts("hh_harmless", row["chosen"], row["rejected"])
-
-
-def read_helpful(text: str) -> Iterator[Pair | None]:
-    """HH helpful-base: a JSON list of two transcripts and their scores."""
-    for row in json.loads(text):
-        (first, second), (left, right) = row["text"], row["score"]
-        chosen, rejected = (first, second) if left >= right else (second, first)
-        yield pair_from_transcripts("hh_helpful", chosen, rejected)
-
-
-def read_pandalm(text: str) -> Iterator[Pair | None]:
-    """PandaLM: two answers and three votes (1, 2, or 0 for a tie); the majority decides."""
-    for row in json.loads(text):
-        votes = [row[f"annotator{number}"] for number in (1, 2, 3)]
-        winner = next((side for side in (1, 2) if votes.count(side) >= 2), None)
-        # The file holds a few answers that are bare true or false rather than text.
-        answers = {1: str(row["response1"]).strip(), 2: str(row["response2"]).strip()}
-        if winner is None or answers[1] == answers[2]:
-            continue
-        question = "\n\n".join(part.strip() for part in (row["instruction"], row["input"]) if part.strip())
-        yield Pair("pandalm", question.lower(), (("user", question),), answers[winner], answers[3 - winner])
-
-
-def read_coconot(text: str) -> Iterator[Pair | None]:
-    """CoCoNot preferences: JSON lines with a prompt and two answers."""
-    for line in text.splitlines():
-        row = json.loads(line)
-        prompt = row["prompt"].strip()
-        yield Pair("coconot", prompt.lower(), (("user", prompt),), row["chosen"].strip(), row["rejected"].strip())
-
-
-READERS: dict[str, Callable[[str], Iterator[Pair | None]]] = {
-    "hh_harmless_base_test.jsonl.gz": read_harmless,
-    "hh_helpful_base_test.json.gz": read_helpful,
-    "pandalm_testset_v1.json.gz": read_pandalm,
-    "coconot_pref.jsonl.gz": read_coconot,
-}
-HUMAN_SOURCES = ("hh_harmless", "hh_helpful", "pandalm", "coconot")
-
-
-def read_pairs(folder: Path) -> list[Pair]:
-    """Read every human pair in ``folder``; a missing file ends the run with a plain message."""
-    missing = [name for name in READERS if not (folder / name).is_file()]
-    if missing:
-        raise SystemExit(f"missing in {folder}: {', '.join(missing)} (the module's docstring says where each is from)")
-    pairs: list[Pair] = []
-    for name, reader in READERS.items():
-        with gzip.open(folder / name, "rt", encoding="utf-8") as handle:
-            pairs += [pair for pair in reader(handle.read()) if pair is not None]
-    return pairs
-
-
-def split_pairs(pairs: Sequence[Pair], seed: int) -> Splits:
-    """Hold out 10% of each source's prompts, and 5% for validation; at least one prompt of each."""
-    side: dict[str, str] = {}
-    rng = random.Random(seed)
-    for source in HUMAN_SOURCES:
-        # A prompt that two sources share keeps the side it got first.
-        keys = sorted({pair.key for pair in pairs if pair.source == source} - side.keys())
-        rng.shuffle(keys)
-        held_out, validation = math.ceil(len(keys) * 0.10), math.ceil(len(keys) * 0.05)
-        for place, key in enumerate(keys):
-            side[key] = "held" if place < held_out else "val" if place < held_out + validation else "train"
-    parts = {name: [pair for pair in pairs if side[pair.key] == name] for name in ("train", "val", "held")}
-    return Splits(parts["train"], parts["val"], parts["held"])
-
-
-def exchanges_of(pairs: Sequence[Pair]) -> list[Exchange]:
-    """Every assistant turn of the chosen conversations with what came before it, each once."""
-    found: dict[tuple[tuple[Turn, ...], str], Exchange] = {}
-    for pair in pairs:
-        final = Exchange(pair.source, pair.key, pair.prompt, pair.chosen, pair.rejected)
-        found[(pair.prompt, pair.chosen + "\0" + pair.rejected)] = final
-        for place, (role, text) in enumerate(pair.prompt):
-            if role == "assistant" and place > 0:
-                before = pair.prompt[:place]
-                found.setdefault((before, text), Exchange(pair.source, pair.key, before, text, None))
-    return list(found.values())
-
-
-# --------------------------------------------------------------------------------------------
-# Negatives: worse answers made from good ones.
-# --------------------------------------------------------------------------------------------
-
-# Each list below is split by place: every fourth phrase is for evaluation only.
-RUDE_OPENINGS = (
-    "You are an idiot", "What a stupid question", "Shut up", "You must be really dumb", "Go away", "Get lost",
-    "Are you brain-dead", "I hate talking to you", "You are so annoying", "Nobody cares about your problem",
-    "You are a moron", "Stop wasting my time, loser", "Only a fool would ask that", "You are pathetic",
-    "Ugh, you again, you clown", "That is the dumbest thing I have ever read", "You disgust me",
-    "Leave me alone, you imbecile", "You are worthless", "What is wrong with you, dummy",
-)  # fmt: skip
-RUDE_CLOSINGS = (
-    "figure it out yourself.", "I won't help you.", "do your own work.", "use your brain for once.",
-    "nobody likes you.", "get a life.", "go bother somebody else.", "you will never understand it anyway.",
-    "I couldn't care less.", "you don't deserve an answer.", "google it, you lazy fool.", "grow up.",
-)  # fmt: skip
-NO_HELP = (
-    "I don't know.", "I have no idea.", "I can't help with that.", "No idea, sorry.", "I'm not sure about that.",
-    "I don't have an answer.", "Sorry, I can't answer this.", "I really don't know, sorry.", "Dunno.",
-    "I am unable to help you.", "That is not something I know.", "I don't know anything about it.",
-    "I can't say.", "Maybe ask someone else.", "I'd rather not answer.", "Sorry, I do not know.",
-    "Who knows?", "It depends.", "I have nothing to say about that.", "Hard to say.",
-)  # fmt: skip
-EMPTY = (
-    "ok", "...", "", "Ok.", "k", "hm", "?", ".", "sure", "fine", "-", "Hmm...", "lol", "whatever", "okay", "!!!",
-    "meh", "uh", "n/a", "..",
-)  # fmt: skip
-SYSTEM_PROMPTS = (
-    "You are a helpful assistant.", "Answer the user's question.", "You are a friendly and careful assistant.",
-    "Be brief and polite.", "You help people with everyday questions.", "Reply honestly and to the point.",
-)  # fmt: skip
-KEYBOARD_ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm", "abcdefghijklmnopqrstuvwxyz", "0123456789abcdefxyz;,#/")
-
-
-def phrase(phrases: Sequence[str], rng: random.Random, evaluating: bool) -> str:
-    """Draw a phrase from the side of the list that belongs to training or to evaluation."""
-    return rng.choice([text for place, text in enumerate(phrases) if (place % 4 == 3) == evaluating])
-
-
-def sentences_of(text: str) -> list[str]:
-    """Cut at the ends of sentences and at line ends; blank pieces are left out."""
-    return [piece.strip() for piece in re.split(r"(?<=[.!?])\s+|\n+", text) if piece.strip()]
-
-
-def shuffled(items: Sequence[str], rng: random.Random) -> list[str]:
-    """A copy in another order, unless all items are the same."""
-    order = list(items)
-    for _ in range(8):
-        rng.shuffle(order)
-        if order != list(items):
-            break
-    return order
-
-
-def gibberish(rng: random.Random) -> str:
-    """Keyboard noise: from one long run of letters to some dozens of made-up words."""
-    row, even = rng.choice(KEYBOARD_ROWS), rng.random() < 0.5
-    syllables = rng.random() < 0.2
-
-    def word() -> str:
-        if syllables:
-            return "".join(rng.choice("bcdfgklmnprstvz") + rng.choice("aeiou") for _ in range(rng.randint(1, 4)))
-        letters = row if even else rng.choice(KEYBOARD_ROWS)
-        return "".join(rng.choice(letters) for _ in range(rng.randint(2, 9)))
-
-    count = int(math.exp(rng.uniform(0.0, 4.0)))  # 1 to 54 words; short ones are as likely as long ones
-    return " ".join(word() for _ in range(count)) if count > 1 else word() + word() + word()
-
-
-def loop(answer: str, rng: random.Random) -> str:
-    """A phrase or a sentence of the answer, said again and again."""
-    words = answer.split()
-    start = rng.randrange(len(words))
-    piece = words[start : start + rng.randint(1, 12)]
-    return " ".join(piece * max(3, min(30, round(len(words) * rng.uniform(0.5, 1.5) / len(piece)))))
-
-
-def cut_short(answer: str, rng: random.Random) -> str | None:
-    """The answer, broken off within a sentence; None where it does not end with a full sentence."""
-    words = answer.split()
-    if len(words) < 6 or not re.search(r"[.!?][\"')]*$", answer):
-        return None
-    places = [n for n in range(3, len(words)) if not re.search(r"[.!?:][\"')]*$", words[n - 1])]
-    ends = [match.end() for match in re.finditer(r"\S+", answer)]
-    return answer[: ends[rng.choice(places) - 1]].rstrip(",;") if places else None
-
-
-def corrupt(kind: str, prompt: tuple[Turn, ...], answer: str, rng: random.Random, evaluating: bool) -> str | None:
-    """A worse answer of the given kind; None where this answer does not lend itself to it."""
-    sentences = sentences_of(answer)
-    if kind == "shuffled_words":
-        return " ".join(shuffled(answer.split(), rng)) if len(answer.split()) >= 5 else None
-    if kind == "shuffled_sentences":
-        return " ".join(shuffled(sentences, rng)) if len(sentences) >= 4 else None
-    if kind == "cut":
-        return cut_short(answer, rng)
-    if kind == "loop":
-        return loop(answer, rng)
-    if kind == "gibberish":
-        return gibberish(rng)
-    if kind == "empty":
-        return phrase(EMPTY, rng, evaluating)
-    if kind == "no_help":
-        return phrase(NO_HELP, rng, evaluating)
-    if kind == "rude":
-        opening, closing = phrase(RUDE_OPENINGS, rng, evaluating), phrase(RUDE_CLOSINGS, rng, evaluating)
-        return rng.choice((f"{opening}, {closing}", f"{opening}. {closing.capitalize()}", f"{opening}!"))
-    if kind == "echo":
-        return prompt[-1][1]
-    raise ValueError(f"unknown kind of negative: {kind}")
-
-
-# The weights say how often each kind is drawn in training; answers to another prompt come besides.
-CORRUPTIONS = {
-    "gibberish": 3.0, "rude": 3.0, "no_help": 3.0, "cut": 3.0, "shuffled_words": 1.5, "loop": 1.5,
-    "empty": 1.5, "echo": 1.5, "shuffled_sentences": 1.0,
-}  # fmt: skip
-OTHER_PROMPT = "other_prompt"
-
-
-class AnswerPool:
-    """Good answers by source, in order of length, to draw an answer to another prompt from."""
-
-    def __init__(self, exchanges: Iterable[Exchange]) -> None:
-        self.by_source: dict[str, list[tuple[int, str, str]]] = {}
-        for item in exchanges:
-            if len(item.answer.split()) >= 4:
-                self.by_source.setdefault(item.source, []).append((len(item.answer), item.key, item.answer))
-        for answers in self.by_source.values():
-            answers.sort()
-
-    def other(self, item: Exchange, rng: random.Random, near: bool) -> str | None:
-        """An answer to a different opening prompt of the same source; ``near``: of about the same length."""
-        answers = self.by_source.get(item.source, [])
-        centre = sum(length < len(item.answer) for length, _, _ in answers) if near else 0
-        around = answers[max(0, centre - 40) : centre + 40] if near else answers
-        for _ in range(20):
-            if not around:
-                break
-            _, key, answer = rng.choice(around)
-            if key != item.key:
-                return answer
-        return None
-
-
-# --------------------------------------------------------------------------------------------
-# Tokenizer: byte-level BPE of the training split, and the chat template.
-# --------------------------------------------------------------------------------------------
+# ---- tokenizer: byte-level BPE of the training split, and the chat template
 
 PAD, BOS, CLOSE = "<|void|>", "<|open|>", "<|shut|>"
 ROLE_TOKENS = {"system": "<|setting|>", "user": "<|asker|>", "assistant": "<|helper|>"}
@@ -365,11 +74,11 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
-    """Train the byte-level BPE and wrap it as a transformers tokenizer with the chat template."""
+def train_tokenizer(pairs: Iterable[PreferencePair], vocab_size: int) -> Any:
+    """Train the BPE on the texts of the pairs and wrap it as a transformers tokenizer with the chat template."""
     bpe = Tokenizer(models.BPE())
-    # With so little text one form for each word matters more than case; curly quotes and the double
-    # blanks after a full stop would otherwise tell the sources apart.
+    # With so little text, one form of each word matters more than case. Curly quotes and double spaces after a full
+    # stop would tell the sources apart.
     bpe.normalizer = normalizers.Sequence(
         [
             normalizers.NFC(),
@@ -379,19 +88,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
             normalizers.Replace(Regex("(?<=[.!?:,]) {2,}"), " "),
         ]
     )
-    # The leading blank gives the first word of a turn the token that it has anywhere else.
+    # The leading space gives the first word of a turn the same token as elsewhere.
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     bpe.decoder = decoders.ByteLevel()
-    specials = [PAD, BOS, CLOSE, *ROLE_TOKENS.values()]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    bpe.train_from_iterator(
-        texts,
-        trainers.BpeTrainer(
-            vocab_size=vocab_size, special_tokens=specials, initial_alphabet=alphabet, show_progress=False
-        ),
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[PAD, BOS, CLOSE, *ROLE_TOKENS.values()],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
-    wrap: Any = PreTrainedTokenizerFast
-    return wrap(
+    texts = (text for p in pairs for text in (*(text for _, text in p.prompt), p.chosen, p.rejected))
+    bpe.train_from_iterator(texts, trainer)
+    tokenizer_class: Any = PreTrainedTokenizerFast
+    return tokenizer_class(
         tokenizer_object=bpe,
         pad_token=PAD,
         bos_token=BOS,
@@ -407,7 +116,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Any:
 
 
 class Codec:
-    """Turns into token ids, the same as the chat template gives, but each text encoded only once."""
+    """Encodes conversations as the chat template does, but each text only once."""
 
     def __init__(self, tokenizer: Any) -> None:
         self.pad, self.bos, self.close = (tokenizer.convert_tokens_to_ids(token) for token in (PAD, BOS, CLOSE))
@@ -416,67 +125,67 @@ class Codec:
             lambda text: tokenizer.encode(text, add_special_tokens=False)
         )
 
-    def turn(self, role: str, text: str) -> list[int]:
-        """The ids of one turn: role token, text, closing token."""
+    def conversation(self, prompt: Sequence[Turn], answer: str, limit: int) -> list[int]:
+        """Return the token ids of prompt and answer. Above `limit` the oldest tokens of the prompt are dropped."""
+        answer_ids = self._turn("assistant", answer)[: MAX_POSITIONS - 1]
+        prompt_ids = [token_id for role, text in prompt for token_id in self._turn(role, text)]
+        room = max(limit - 1 - len(answer_ids), 0)
+        return [self.bos, *prompt_ids[max(len(prompt_ids) - room, 0) :], *answer_ids]
+
+    def _turn(self, role: str, text: str) -> list[int]:
         return [self.roles[role], *self.text_ids(text.strip()), self.close]
 
-    def conversation(self, prompt: Sequence[Turn], answer: str, limit: int) -> list[int]:
-        """The ids of prompt and answer; over ``limit`` the oldest prompt tokens go, never the answer's."""
-        tail = self.turn("assistant", answer)[: MAX_POSITIONS - 1]
-        body = [token for role, text in prompt for token in self.turn(role, text)]
-        room = max(limit - 1 - len(tail), 0)
-        return [self.bos, *body[max(len(body) - room, 0) :], *tail]
 
-
-def check_template(tokenizer: Any, codec: Codec, pair: Pair) -> None:
-    """Fail early if template and codec differ, or the prompt is no exact prefix of the conversation."""
-    prompt = [{"role": "system", "content": "Be kind."}] + [{"role": r, "content": t} for r, t in pair.prompt]
-    whole = [*prompt, {"role": "assistant", "content": pair.chosen}]
-    start = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
-    full = tokenizer.apply_chat_template(whole, return_dict=False)
-    ours = codec.conversation([("system", "Be kind."), *pair.prompt], pair.chosen, 10**9)
-    if full[: len(start)] != start or full != ours or full.count(codec.bos) != 1 or full[-1] != codec.close:
+def check_template(tokenizer: Any, codec: Codec, pair: PreferencePair) -> None:
+    """Raise RuntimeError if template and codec differ, or the prompt is no prefix of the conversation."""
+    turns: list[Turn] = [("system", "Be kind."), *pair.prompt]
+    prompt = [{"role": role, "content": text} for role, text in turns]
+    conversation = [*prompt, {"role": "assistant", "content": pair.chosen}]
+    prompt_ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+    ids = tokenizer.apply_chat_template(conversation, return_dict=False)
+    same = ids == codec.conversation(turns, pair.chosen, 10**9) and ids[: len(prompt_ids)] == prompt_ids
+    if not same or ids.count(codec.bos) != 1 or ids[-1] != codec.close:
         raise RuntimeError("the chat template does not give the tokens that training uses")
 
 
-# --------------------------------------------------------------------------------------------
-# Starting weights: word vectors from the text, and heads that look for words of the question.
-# --------------------------------------------------------------------------------------------
+# ---- initial weights: word vectors from the text, and heads that look for the answer's words in the question
 
-WIDTH, LAYERS, HEAD = 192, 3, 32  # of the network: hidden width, layers, width of an attention head
-# The first places of the hidden vector carry flags while training starts; words live in the others.
+WIDTH, LAYERS, HEAD_WIDTH = 192, 3, 32
+# The first dimensions of the hidden vector carry flags when training starts; word vectors fill the others.
 ALWAYS, IS_HELPER, IS_ASKER, ANSWERING, SEEN, SEEN_MEAN, FLAGS = 0, 1, 2, 3, 4, 5, 8
-# In rotary embeddings a head's places i and i + 16 turn together, the slower the larger i. Place 15 hardly turns at all
-# within a context: what is compared there does not depend on distance.
-STILL, TURNING = 15, (0, 1, 2, 3, 4, 16, 17, 18, 19, 20)
+# Rotary embeddings rotate dimensions i and i + 16 of a head together, the slower the larger i is. Dimension 15 hardly
+# rotates within a context: what is compared there does not depend on distance.
+STILL, ROTATING = 15, (0, 1, 2, 3, 4, 16, 17, 18, 19, 20)
 
 
-def model_config(codec: Codec, vocab_size: int) -> LlamaConfig:
-    """The shape of the network: three layers, 192 wide, six heads."""
+def build_network(codec: Codec, vocab_size: int) -> Any:
     config: Any = LlamaConfig
-    shape: LlamaConfig = config(
-        vocab_size=vocab_size,
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=WIDTH // HEAD,
-        num_key_value_heads=WIDTH // HEAD,
-        max_position_embeddings=MAX_POSITIONS,
-        rope_parameters={"rope_type": "default", "rope_theta": 1e6},
-        pad_token_id=codec.pad,
-        bos_token_id=codec.bos,
-        eos_token_id=codec.close,
-        num_labels=1,
+    model_class: Any = LlamaForSequenceClassification
+    return model_class(
+        config(
+            vocab_size=vocab_size,
+            hidden_size=WIDTH,
+            intermediate_size=2 * WIDTH,
+            num_hidden_layers=LAYERS,
+            num_attention_heads=WIDTH // HEAD_WIDTH,
+            num_key_value_heads=WIDTH // HEAD_WIDTH,
+            max_position_embeddings=MAX_POSITIONS,
+            rope_parameters={"rope_type": "default", "rope_theta": 1e6},
+            pad_token_id=codec.pad,
+            bos_token_id=codec.bos,
+            eos_token_id=codec.close,
+            num_labels=1,
+        )
     )
-    return shape
 
 
 def co_occurrences(rows: Sequence[Sequence[int]], size: int) -> Tensor:
-    """How often two tokens stand near each other, or in one exchange; (size, size), symmetric, zero diagonal."""
+    """Return (size, size) weighted counts of tokens near each other or in one row; symmetric, zero diagonal."""
     counts = torch.zeros(size * size)
     for distance in range(1, 9):
-        near = [torch.tensor(row) for row in rows if len(row) > distance]
-        left, right = torch.cat([row[:-distance] for row in near]), torch.cat([row[distance:] for row in near])
+        long_rows = [torch.tensor(row) for row in rows if len(row) > distance]
+        left = torch.cat([row[:-distance] for row in long_rows])
+        right = torch.cat([row[distance:] for row in long_rows])
         counts.index_add_(0, left * size + right, torch.full((len(left),), max(1.0 / distance, 0.3)))
     for row in rows:
         present = torch.tensor(sorted(set(row)))
@@ -486,20 +195,20 @@ def co_occurrences(rows: Sequence[Sequence[int]], size: int) -> Tensor:
 
 
 def word_vectors(rows: Sequence[Sequence[int]], size: int, width: int) -> Tensor:
-    """(size, width) vectors of equal length: the leading singular vectors of the tokens' positive pointwise mutual
-    information, with contexts smoothed to the power 0.75 (Levy, Goldberg and Dagan 2015, doi:10.1162/tacl_a_00134)."""
+    """Return (size, width) vectors of equal length: the leading singular vectors of the tokens' positive pointwise
+    mutual information, with contexts smoothed to the power 0.75 (Levy, Goldberg and Dagan 2015,
+    doi:10.1162/tacl_a_00134)."""
     table = co_occurrences(rows, size)
-    of_word = table.sum(dim=1) + 1e-9
-    of_context = of_word**0.75
-    of_context *= table.sum() / of_context.sum()
-    information = torch.log(table * table.sum() / (of_word[:, None] * of_context) + 1e-12).clamp(min=0.0)
+    word_counts = table.sum(dim=1) + 1e-9
+    context_counts = word_counts**0.75
+    context_counts *= table.sum() / context_counts.sum()
+    information = torch.log(table * table.sum() / (word_counts[:, None] * context_counts) + 1e-12).clamp(min=0.0)
     left, values, _ = torch.svd_lowrank(information, q=width, niter=3)
-    vectors = left * values.sqrt()
-    return F.normalize(vectors, dim=1) * math.sqrt(width)
+    return F.normalize(left * values.sqrt(), dim=1) * math.sqrt(width)
 
 
-def start_embeddings(codec: Codec, vectors: Tensor) -> Tensor:
-    """(tokens, WIDTH): a constant, a flag for each role token, and the word vectors; control tokens get random ones."""
+def initial_embeddings(codec: Codec, vectors: Tensor) -> Tensor:
+    """Return (tokens, WIDTH): a constant, a flag for each role token, and word vectors (random for control tokens)."""
     table = torch.zeros(len(vectors), WIDTH)
     table[:, FLAGS:] = 0.3 * vectors
     special = [codec.pad, codec.bos, codec.close, *codec.roles.values()]
@@ -510,110 +219,105 @@ def start_embeddings(codec: Codec, vectors: Tensor) -> Tensor:
     return table
 
 
-def clear_head(layer: Any, head: int) -> slice:
-    """Zero an attention head; gives its places."""
-    places = slice(head * HEAD, (head + 1) * HEAD)
+def zero_head(layer: Any, head: int) -> slice:
+    """Set the weights of an attention head to zero, and return its rows."""
+    rows = slice(head * HEAD_WIDTH, (head + 1) * HEAD_WIDTH)
     for projection in (layer.q_proj, layer.k_proj, layer.v_proj):
-        projection.weight[places] = 0.0
-    layer.o_proj.weight[:, places] = 0.0
-    return places
+        projection.weight[rows] = 0.0
+    layer.o_proj.weight[:, rows] = 0.0
+    return rows
 
 
-def start_weights(model: Any, codec: Codec, rows: Sequence[Sequence[int]]) -> None:
-    """Set the model up so that it can tell from the start which words of an answer its question has.
+@torch.no_grad()
+def set_initial_weights(model: Any, codec: Codec, rows: Sequence[Sequence[int]]) -> None:
+    """Set the weights so that the model can tell from the start which words of an answer are in its question.
 
     That is the best simple sign of relevance, and gradient descent is slow to find it. A head of the first layer tells
-    every token whether the answer has begun. Three heads of the second compare a token with those before it; where some
-    of its like stand in the question, they see fewer tokens of the answer. A head of the third averages that over the
-    answer. All of it goes on learning with the rest.
+    every token whether the answer has begun. Three heads of the second compare a token with those before it: if similar
+    ones are in the question, they attend less to the answer. A head of the third averages that over the answer. All
+    these weights are trained with the rest.
     """
-    with torch.no_grad():
-        embeddings = start_embeddings(codec, word_vectors(rows, model.config.vocab_size, WIDTH - FLAGS))
-        model.model.embed_tokens.weight.copy_(embeddings)
-        first, second, third = (layer.self_attn for layer in model.model.layers)
-        places = clear_head(first, 0)
-        first.q_proj.weight[STILL, ALWAYS] = 1.5
-        first.k_proj.weight[STILL, [IS_HELPER, IS_ASKER]] = torch.tensor([1.5, 0.7])
-        first.v_proj.weight[0, IS_HELPER] = 0.1
-        first.o_proj.weight[ANSWERING, 0] = 0.5
-        for head in range(3):
-            places = clear_head(second, head)
-            likeness = torch.linalg.qr(torch.randn(WIDTH - FLAGS, HEAD))[0].T * math.sqrt((WIDTH - FLAGS) / HEAD)
-            likeness[list(TURNING)] = 0.0
-            second.q_proj.weight[places, FLAGS:] = second.k_proj.weight[places, FLAGS:] = 0.75 * likeness
-            second.v_proj.weight[places.start, ANSWERING] = 0.5
-            second.o_proj.weight[SEEN, places.start] = -0.4
-        clear_head(third, 0)
-        third.q_proj.weight[STILL, ALWAYS] = 1.5
-        third.k_proj.weight[STILL, ANSWERING] = 2.0
-        third.v_proj.weight[0, SEEN] = 1.0
-        third.o_proj.weight[SEEN_MEAN, 0] = 1.0
-        model.score.weight[0, SEEN_MEAN] = 1.0
+    embeddings = initial_embeddings(codec, word_vectors(rows, model.config.vocab_size, WIDTH - FLAGS))
+    model.model.embed_tokens.weight.copy_(embeddings)
+    first, second, third = (layer.self_attn for layer in model.model.layers)
+    zero_head(first, 0)
+    first.q_proj.weight[STILL, ALWAYS] = 1.5
+    first.k_proj.weight[STILL, [IS_HELPER, IS_ASKER]] = torch.tensor([1.5, 0.7])
+    first.v_proj.weight[0, IS_HELPER] = 0.1
+    first.o_proj.weight[ANSWERING, 0] = 0.5
+    for head in range(3):
+        head_rows = zero_head(second, head)
+        projection = torch.linalg.qr(torch.randn(WIDTH - FLAGS, HEAD_WIDTH))[0].T
+        projection *= math.sqrt((WIDTH - FLAGS) / HEAD_WIDTH)
+        projection[list(ROTATING)] = 0.0
+        second.q_proj.weight[head_rows, FLAGS:] = second.k_proj.weight[head_rows, FLAGS:] = 0.75 * projection
+        second.v_proj.weight[head_rows.start, ANSWERING] = 0.5
+        second.o_proj.weight[SEEN, head_rows.start] = -0.4
+    zero_head(third, 0)
+    third.q_proj.weight[STILL, ALWAYS] = 1.5
+    third.k_proj.weight[STILL, ANSWERING] = 2.0
+    third.v_proj.weight[0, SEEN] = 1.0
+    third.o_proj.weight[SEEN_MEAN, 0] = 1.0
+    model.score.weight[0, SEEN_MEAN] = 1.0
 
 
-# --------------------------------------------------------------------------------------------
-# Reward training: Bradley-Terry loss over human pairs and made-up negatives.
-# --------------------------------------------------------------------------------------------
+# ---- training: Bradley-Terry loss over human pairs and synthetic ones
+
+
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the command line settles about the training."""
+class TrainingOptions:
+    """The options of the command line, apart from the folders."""
 
-    seed: int
-    device: str
-    vocab_size: int
-    steps: int
-    rate: float
-    groups: int  # prompts in one step
-    batch_tokens: int  # padded tokens in one forward pass
-    evaluations: int  # how often the validation pairs are scored
-
-
-def say(text: str) -> None:
-    """Print at once, also into a pipe."""
-    print(text, flush=True)
+    seed: int = _option(17, "seed of the split, the initial weights and the training data")
+    device: str = _option("cpu", "torch device")
+    vocab_size: int = _option(6144, "size of the vocabulary")
+    steps: int = _option(1500, "steps of training")
+    rate: float = _option(1.5e-3, "peak learning rate")
+    groups: int = _option(12, "prompts in one step")
+    batch_tokens: int = _option(8192, "padded tokens in one forward pass")
+    evaluations: int = _option(3, "how often the validation pairs are scored")
 
 
-def rate_at(step: int, plan: Plan) -> float:
-    """Linear warm-up over the first 30 steps, and a cosine down to 2% of the peak."""
-    return plan.rate * min(1.0, (step + 1) / 30) * (0.02 + 0.49 * (1.0 + math.cos(math.pi * step / plan.steps)))
+class TokenRows:
+    """Token ids of conversations, and the pairs among them as (better row, worse row)."""
 
-
-def chunks_by_length(rows: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    """Indices of ``rows``, shortest first, in chunks whose padded size stays at or below ``tokens``."""
-    chunks: list[list[int]] = [[]]
-    for index in sorted(range(len(rows)), key=lambda place: len(rows[place])):
-        if chunks[-1] and (len(chunks[-1]) + 1) * len(rows[index]) > tokens:
-            chunks.append([])
-        chunks[-1].append(index)
-    return chunks
-
-
-def padded(rows: Sequence[Sequence[int]], pad: int, device: str) -> Tensor:
-    """Right-padded ids, shape [rows, longest]."""
-    width = max(len(row) for row in rows)
-    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
-
-
-@dataclass
-class Batch:
-    """Token rows, and the pairs among them as (better, worse)."""
-
-    rows: list[list[int]]
-    pairs: list[tuple[int, int]]
+    def __init__(self) -> None:
+        self.rows: list[list[int]] = []
+        self.pairs: list[tuple[int, int]] = []
 
     def add(self, row: list[int]) -> int:
-        """Put a row in; gives its place."""
+        """Add a row and return its index."""
         self.rows.append(row)
         return len(self.rows) - 1
 
 
-def shown_prompt(item: Exchange, rng: random.Random, everything: Sequence[Exchange]) -> tuple[tuple[Turn, ...], int]:
-    """The prompt as training shows it this time, and the length limit in tokens.
+def batches_by_length(rows: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+    """Return indices of rows, shortest first, in batches of at most `tokens` padded tokens."""
+    batches: list[list[int]] = [[]]
+    for index in sorted(range(len(rows)), key=lambda index: len(rows[index])):
+        if batches[-1] and (len(batches[-1]) + 1) * len(rows[index]) > tokens:
+            batches.append([])
+        batches[-1].append(index)
+    return batches
 
-    Mostly the last question alone, as visitors ask; sometimes a longer conversation, a system prompt, or, rarely, a
-    long unrelated history, so that long inputs are no surprise.
+
+def right_padded(rows: Sequence[Sequence[int]], pad: int, device: str) -> Tensor:
+    """Return the rows as one (rows, longest) tensor."""
+    width = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows], device=device)
+
+
+def draw_prompt(
+    item: AnsweredPrompt, rng: random.Random, items: Sequence[AnsweredPrompt]
+) -> tuple[tuple[Turn, ...], int]:
+    """Return a variant of the prompt and its limit in tokens.
+
+    Mostly the last question alone, as visitors ask; sometimes a longer conversation, a system prompt or, rarely, a long
+    unrelated history, so that the model has seen long inputs.
     """
     prompt = item.prompt
     if rng.random() < 0.85:
@@ -621,408 +325,274 @@ def shown_prompt(item: Exchange, rng: random.Random, everything: Sequence[Exchan
     if prompt[0][0] == "assistant":
         prompt = prompt[1:]
     if rng.random() < 0.01:
-        past = [rng.choice(everything) for _ in range(8)]
-        history = tuple(turn for old in past for turn in (*old.prompt[-1:], ("assistant", old.answer)))
+        history: list[Turn] = []
+        for other in [rng.choice(items) for _ in range(8)]:
+            history += [*other.prompt[-1:], ("assistant", other.chosen)]
         return (*history, *prompt), rng.randint(900, 1800)
     if rng.random() < 0.1:
-        prompt = (("system", rng.choice(SYSTEM_PROMPTS)), *prompt)
+        prompt = (("system", rng.choice(PHRASES["system_prompts"])), *prompt)
     return prompt, 192
 
 
-def first_sentences(text: str, rng: random.Random) -> str:
-    """The text's first one to three sentences."""
-    return " ".join(sentences_of(text)[: rng.randint(1, 3)])
+def add_group(
+    batch: TokenRows, item: AnsweredPrompt, pool: AnswerPool, items: Sequence[AnsweredPrompt], codec: Codec,
+    rng: random.Random,
+) -> None:  # fmt: skip
+    """Add one prompt with a good answer, answers to other prompts, corrupted answers and the human-rejected one.
 
-
-def group_of(item: Exchange, pool: AnswerPool, rng: random.Random) -> tuple[str, str | None, list[str], list[str]]:
-    """(good answer, human-rejected answer, other prompts' answers, corrupted answers) for one prompt.
-
-    A good answer cut back to its first sentences is still good, and then shorter than most of the worse ones: this
-    keeps the model from simply liking length. Long answers are cut back more often, because they take the most time.
+    A good answer cut back to its first sentences is still good, and then shorter than most bad ones; otherwise the
+    model would learn to prefer length. Long answers are cut back more often, because they take the most time.
     """
-    lead = first_sentences(item.answer, rng)
-    short = len(lead.split()) >= 4 and rng.random() < (0.7 if len(item.answer) > 400 else 0.35)
-    answer = lead if short else item.answer
-    others = [text for text in (pool.other(item, rng, near=rng.random() < 0.5) for _ in range(2)) if text is not None]
-    if short:
-        others = [first_sentences(text, rng) if rng.random() < 0.8 else text for text in others]
-    worse = []
+    prompt, limit = draw_prompt(item, rng, items)
+    beginning = first_sentences(item.chosen, rng)
+    shorten = len(beginning.split()) >= 4 and rng.random() < (0.7 if len(item.chosen) > 400 else 0.35)
+    answer = beginning if shorten else item.chosen
+    draws = [pool.draw_other(item, rng, similar_length=rng.random() < 0.5) for _ in range(2)]
+    other_answers = [text for text in draws if text is not None]
+    if shorten:
+        other_answers = [first_sentences(text, rng) if rng.random() < 0.8 else text for text in other_answers]
+    corrupted = []
     for kind in rng.choices(list(CORRUPTIONS), list(CORRUPTIONS.values()), k=2):
-        text = corrupt(kind, item.prompt, answer, rng, evaluating=False)
-        if text is not None and text != answer:
-            worse.append(text)
-    return answer, None if short else item.rejected, others, worse
+        bad_answer = corrupt(kind, item.prompt, answer, rng, evaluating=False)
+        if bad_answer is not None and bad_answer != answer:
+            corrupted.append(bad_answer)
+
+    def add(text: str) -> int:
+        return batch.add(codec.conversation(prompt, text, limit))
+
+    good = add(answer)
+    other_rows = [add(text) for text in other_answers]
+    batch.pairs += [(good, row) for row in other_rows]
+    batch.pairs += [(good, add(text)) for text in corrupted]
+    if isinstance(item, PreferencePair) and not shorten:
+        rejected = add(item.rejected)
+        # The human-rejected answer still answers this prompt, so it beats an answer to another one. Its pair counts
+        # double: there is one such pair for every four synthetic ones.
+        batch.pairs += [(good, rejected), (good, rejected), *((rejected, row) for row in other_rows[:1])]
 
 
-def reward_batch(
-    items: Sequence[Exchange], pool: AnswerPool, everything: Sequence[Exchange], codec: Codec, rng: random.Random
-) -> Batch:
-    """Rows and pairs for the given exchanges: every row of one prompt is used in all its pairs."""
-    batch = Batch([], [])
-    for item in items:
-        prompt, limit = shown_prompt(item, rng, everything)
-        answer, rejected, others, worse = group_of(item, pool, rng)
-        good = batch.add(codec.conversation(prompt, answer, limit))
-        far = [batch.add(codec.conversation(prompt, text, limit)) for text in others]
-        batch.pairs += [(good, row) for row in far]
-        batch.pairs += [(good, batch.add(codec.conversation(prompt, text, limit))) for text in worse]
-        if rejected is not None:
-            second = batch.add(codec.conversation(prompt, rejected, limit))
-            # The human-rejected answer still answers this prompt, so it beats the others' answers.
-            # It counts double: there is one such pair for every four made-up ones.
-            batch.pairs += [(good, second), (good, second), *((second, row) for row in far[:1])]
-    return batch
-
-
-def batch_loss(model: Any, batch: Batch, codec: Codec, plan: Plan) -> tuple[Tensor, float]:
-    """Bradley-Terry loss with a small penalty on the rewards' size; and the share of pairs right."""
-    rewards = torch.zeros(len(batch.rows), device=plan.device)
-    for chunk in chunks_by_length(batch.rows, plan.batch_tokens):
-        ids = padded([batch.rows[index] for index in chunk], codec.pad, plan.device)
-        last = torch.tensor([len(batch.rows[index]) - 1 for index in chunk], device=plan.device)
-        # Right padding needs no mask: attention is causal, so no real token sees the padding.
+def batch_loss(model: Any, batch: TokenRows, codec: Codec, options: TrainingOptions) -> tuple[Tensor, float]:
+    """Return the Bradley-Terry loss with a small penalty on the size of rewards, and the share of correct pairs."""
+    rewards = torch.zeros(len(batch.rows), device=options.device)
+    for indices in batches_by_length(batch.rows, options.batch_tokens):
+        ids = right_padded([batch.rows[index] for index in indices], codec.pad, options.device)
+        last = torch.tensor([len(batch.rows[index]) - 1 for index in indices], device=options.device)
+        # Right padding needs no mask: attention is causal, so no token before the padding sees it.
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state
-        scores = model.score(hidden[torch.arange(len(chunk)), last]).squeeze(-1)
-        rewards = rewards.index_copy(0, torch.tensor(chunk, device=plan.device), scores)
-    better, worse = torch.tensor(batch.pairs, device=plan.device).unbind(dim=1)
+        scores = model.score(hidden[torch.arange(len(indices)), last]).squeeze(-1)
+        rewards = rewards.index_copy(0, torch.tensor(indices, device=options.device), scores)
+    better, worse = torch.tensor(batch.pairs, device=options.device).unbind(dim=1)
     margin = rewards[better] - rewards[worse]
     loss = F.softplus(-margin).mean() + 0.003 * rewards.square().mean()
     return loss, float((margin > 0).float().mean())
 
 
-def optimiser_for(model: Any) -> torch.optim.AdamW:
-    """AdamW; the word vectors change at less than a third of the rate, so that rare words keep theirs."""
-    words = [model.model.embed_tokens.weight]
+def build_optimizer(model: Any) -> torch.optim.AdamW:
+    """Return AdamW with a lower rate for the word vectors, so that rare words keep theirs."""
+    embeddings = [model.model.embed_tokens.weight]
     others = [weight for name, weight in model.named_parameters() if "embed_tokens" not in name]
-    groups = [{"params": others, "scale": 1.0}, {"params": words, "scale": 0.3}]
+    groups = [{"params": others, "scale": 1.0}, {"params": embeddings, "scale": 0.3}]
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02)
 
 
-def train(pairs: Sequence[Pair], validation: Sequence[Pair], codec: Codec, vocab_size: int, plan: Plan) -> Any:
-    """Train the classifier; keep the weights that do best in validation."""
-    torch.manual_seed(plan.seed)
-    build: Any = LlamaForSequenceClassification
-    model = build(model_config(codec, vocab_size))
-    answers = [(pair.prompt[-1:], text) for pair in pairs for text in (pair.chosen, pair.rejected)]
-    start_weights(model, codec, [codec.conversation(prompt, text, 512) for prompt, text in answers])
-    model.to(plan.device)
-    rng = random.Random(plan.seed + 2)
-    items = [item for item in exchanges_of(pairs) if len(item.answer.split()) >= 3]
-    pool, queue, optimiser = AnswerPool(items), list[Exchange](), optimiser_for(model)
-    checks = {round(plan.steps * (n + 1) / plan.evaluations) for n in range(plan.evaluations)}
-    best, kept, begun, right = -1.0, None, time.monotonic(), 0.5
-    for step in range(plan.steps):
+def learning_rate(step: int, options: TrainingOptions) -> float:
+    """Return the rate of a linear warm-up over 30 steps and a cosine down to 2% of the peak."""
+    cosine = 0.02 + 0.49 * (1.0 + math.cos(math.pi * step / options.steps))
+    return options.rate * min(1.0, (step + 1) / 30) * cosine
+
+
+def train(splits: Splits, codec: Codec, vocab_size: int, options: TrainingOptions) -> Any:
+    """Train the classifier and return it with the weights that do best in validation."""
+    torch.manual_seed(options.seed)
+    model = build_network(codec, vocab_size)
+    answers = [(pair.prompt[-1:], text) for pair in splits.train for text in (pair.chosen, pair.rejected)]
+    set_initial_weights(model, codec, [codec.conversation(prompt, text, 512) for prompt, text in answers])
+    model.to(options.device)
+    rng = random.Random(options.seed + 2)
+    items = [item for item in answered_prompts(splits.train) if len(item.chosen.split()) >= 3]
+    pool, queue, optimizer = AnswerPool(items), list[AnsweredPrompt](), build_optimizer(model)
+    evaluated_steps = {round(options.steps * (n + 1) / options.evaluations) for n in range(options.evaluations)}
+    best_accuracy, best_weights, started, correct = -1.0, None, time.monotonic(), 0.5
+    for step in range(options.steps):
         model.train()
-        if len(queue) < plan.groups:
+        if len(queue) < options.groups:
             queue = rng.sample(items, len(items))
-        chosen, queue = queue[: plan.groups], queue[plan.groups :]
-        loss, share = batch_loss(model, reward_batch(chosen, pool, items, codec, rng), codec, plan)
+        batch = TokenRows()
+        for item in queue[: options.groups]:
+            add_group(batch, item, pool, items, codec, rng)
+        queue = queue[options.groups :]
+        loss, correct_in_batch = batch_loss(model, batch, codec, options)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(step, plan) * group["scale"]
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        right += 0.04 * (share - right)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, options) * group["scale"]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        correct += 0.04 * (correct_in_batch - correct)
+        progress = f"step {step + 1}/{options.steps}"
         if step % 50 == 0:
-            say(f"step {step + 1}/{plan.steps}: {right:.3f} of the pairs right, {time.monotonic() - begun:.0f} s")
-        if step + 1 in checks:
-            human, made = validation_accuracy(model, validation, codec, plan)
-            say(f"step {step + 1}/{plan.steps}: validation: human {human:.3f}, made-up {made:.3f}")
-            if human + made >= best:
-                best, kept = human + made, copy.deepcopy(model.state_dict())
-    if kept is not None:
-        model.load_state_dict(kept)
+            print(f"{progress}: {correct:.3f} of pairs correct, {time.monotonic() - started:.0f} s", flush=True)
+        if step + 1 in evaluated_steps:
+            human, synthetic = validation_accuracy(model, splits.validation, codec, options)
+            print(f"{progress}: validation: human {human:.3f}, synthetic {synthetic:.3f}", flush=True)
+            if human + synthetic >= best_accuracy:
+                best_accuracy, best_weights = human + synthetic, copy.deepcopy(model.state_dict())
+    if best_weights is not None:
+        model.load_state_dict(best_weights)
     return model
 
 
-# --------------------------------------------------------------------------------------------
-# Evaluation: accuracy by source, beside simple baselines.
-# --------------------------------------------------------------------------------------------
+# ---- evaluation: accuracy by source, beside the baselines'
 
 
-def reward_of(model: Any, rows: Sequence[Sequence[int]], pad: int, device: str, tokens: int) -> list[float]:
-    """The model's reward for every row of ids, in the rows' order."""
+def rewards_of(model: Any, rows: Sequence[Sequence[int]], pad: int, options: TrainingOptions) -> list[float]:
     rewards = [0.0] * len(rows)
     model.eval()
     with torch.inference_mode():
-        for chunk in chunks_by_length(rows, tokens):
-            ids = padded([rows[index] for index in chunk], pad, device)
+        for indices in batches_by_length(rows, options.batch_tokens):
+            ids = right_padded([rows[index] for index in indices], pad, options.device)
             logits = model(input_ids=ids, attention_mask=(ids != pad).long(), use_cache=False).logits
-            for index, value in zip(chunk, logits[:, 0].float().tolist(), strict=True):
+            for index, value in zip(indices, logits[:, 0].float().tolist(), strict=True):
                 rewards[index] = value
     return rewards
 
 
-def made_up_pairs(pairs: Sequence[Pair], seed: int) -> list[Pair]:
-    """One pair of each kind for every human pair: its chosen answer against a made-up worse one."""
-    rng, made = random.Random(seed), list[Pair]()
-    finals = [Exchange(pair.source, pair.key, pair.prompt, pair.chosen, None) for pair in pairs]
-    pool = AnswerPool(finals)
-    for item in finals:
-        if len(item.answer.split()) < 3:
-            continue
-        worse = {kind: corrupt(kind, item.prompt, item.answer, rng, evaluating=True) for kind in CORRUPTIONS}
-        worse[OTHER_PROMPT] = pool.other(item, rng, near=True)
-        for kind, text in worse.items():
-            if text is not None and text != item.answer:
-                made.append(Pair(kind, item.key, item.prompt, item.answer, text))
-    return made
+def credit(chosen: float, rejected: float) -> float:
+    """Return 1.0, 0.5 or 0.0 for a chosen answer that scores higher, the same or lower."""
+    return 1.0 if chosen > rejected else 0.5 if chosen == rejected else 0.0
 
 
-def judge(model: Any, pairs: Sequence[Pair], codec: Codec, device: str, tokens: int) -> list[float]:
-    """For every pair 1.0 if the chosen answer gets the higher reward, 0.5 for a tie, else 0.0."""
+def model_credits(model: Any, pairs: Sequence[PreferencePair], codec: Codec, options: TrainingOptions) -> list[float]:
     # Many pairs share their chosen answer: each text is scored only once.
     texts = list(dict.fromkeys((p.prompt, text) for p in pairs for text in (p.chosen, p.rejected)))
     rows = [codec.conversation(prompt, text, MAX_POSITIONS) for prompt, text in texts]
-    reward = dict(zip(texts, reward_of(model, rows, codec.pad, device, tokens), strict=True))
-    return [compare(reward[p.prompt, p.chosen], reward[p.prompt, p.rejected]) for p in pairs]
+    reward = dict(zip(texts, rewards_of(model, rows, codec.pad, options), strict=True))
+    return [credit(reward[p.prompt, p.chosen], reward[p.prompt, p.rejected]) for p in pairs]
 
 
-def compare(good: float, bad: float) -> float:
-    """1.0, 0.5 or 0.0 as the first number is greater, equal or smaller."""
-    return 1.0 if good > bad else 0.5 if good == bad else 0.0
+def baseline_credits(name: str, pairs: Sequence[PreferencePair], seed: int) -> list[float]:
+    score = BASELINES[name](seed)
+    prompts = [tuple(Message(role=role, content=text) for role, text in pair.prompt) for pair in pairs]
+    return [
+        credit(score(prompt, pair.chosen), score(prompt, pair.rejected))
+        for prompt, pair in zip(prompts, pairs, strict=True)
+    ]
 
 
-def validation_accuracy(model: Any, pairs: Sequence[Pair], codec: Codec, plan: Plan) -> tuple[float, float]:
-    """(accuracy on the human pairs, mean accuracy over the made-up kinds) of the validation split."""
-    sample = random.Random(plan.seed).sample(list(pairs), min(len(pairs), 100))
-    made = made_up_pairs(sample, plan.seed)
-    human = judge(model, pairs, codec, plan.device, plan.batch_tokens)
-    results = judge(model, made, codec, plan.device, plan.batch_tokens)
-    kinds = {kind: [r for r, pair in zip(results, made, strict=True) if pair.source == kind] for kind in made_kinds()}
-    means = {kind: sum(values) / len(values) for kind, values in kinds.items() if values}
-    say("  " + ", ".join(f"{kind} {value:.2f}" for kind, value in means.items()))
-    return sum(human) / max(1, len(human)), sum(means.values()) / max(1, len(means))
+def validation_accuracy(
+    model: Any, pairs: Sequence[PreferencePair], codec: Codec, options: TrainingOptions
+) -> tuple[float, float]:
+    """Return the accuracy on human pairs and the mean accuracy over the kinds of synthetic pairs."""
+    sample = random.Random(options.seed).sample(list(pairs), min(len(pairs), 100))
+    synthetic = synthetic_pairs(sample, options.seed)
+    human_credits = model_credits(model, pairs, codec, options)
+    credits_by_kind: dict[str, list[float]] = {kind: [] for kind in SYNTHETIC_KINDS}
+    for pair, value in zip(synthetic, model_credits(model, synthetic, codec, options), strict=True):
+        credits_by_kind[pair.source].append(value)
+    means = {kind: sum(values) / len(values) for kind, values in credits_by_kind.items() if values}
+    print("  " + ", ".join(f"{kind} {value:.2f}" for kind, value in means.items()), flush=True)
+    return sum(human_credits) / max(1, len(human_credits)), sum(means.values()) / max(1, len(means))
 
 
-RULES = ("longest", "shortest", "random", "prompt-overlap")
+# ---- saving: the folder, and the card with the accuracy of the reloaded checkpoint
+
+CARD_BASELINES = ("longest", "shortest", "random", "prompt-overlap")
 
 
-def made_kinds() -> tuple[str, ...]:
-    """The kinds of made-up negatives, answers to another prompt first."""
-    return (OTHER_PROMPT, *CORRUPTIONS)
-
-
-def rules(pairs: Sequence[Pair], seed: int) -> dict[str, list[float]]:
-    """What the project's baselines get right on the same pairs."""
-    found = {}
-    for name in RULES:
-        score = BASELINES[name](seed)
-        found[name] = [
-            compare(score(messages_of(pair.prompt), pair.chosen), score(messages_of(pair.prompt), pair.rejected))
-            for pair in pairs
-        ]
-    return found
-
-
-def messages_of(prompt: Sequence[Turn]) -> Conversation:
-    """The turns as the package's messages."""
-    return tuple(cast(Message, {"role": role, "content": text}) for role, text in prompt)
-
-
-# --------------------------------------------------------------------------------------------
-# Saving: the folder, and the card with the numbers of the reloaded checkpoint.
-# --------------------------------------------------------------------------------------------
+def accuracy_table(pairs: Sequence[PreferencePair], results: Sequence[float], sources: Sequence[str], seed: int) -> str:
+    """Return Markdown: accuracy by source, of all pairs, and of those whose chosen answer is longer or shorter."""
+    baselines = [baseline_credits(name, pairs, seed) for name in CARD_BASELINES]
+    indices = {source: [i for i, pair in enumerate(pairs) if pair.source == source] for source in sources}
+    indices["all"] = list(range(len(pairs)))
+    indices["chosen is longer"] = [i for i, pair in enumerate(pairs) if len(pair.chosen) > len(pair.rejected)]
+    indices["chosen is shorter"] = [i for i, pair in enumerate(pairs) if len(pair.chosen) < len(pair.rejected)]
+    lines = [
+        f"| pairs | count | accuracy, % | 95% interval | {' | '.join(CARD_BASELINES)} |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, kept in indices.items():
+        if kept:
+            accuracy, *others = (sum(values[i] for i in kept) / len(kept) for values in (results, *baselines))
+            low, high = wilson(accuracy, len(kept))
+            cells = " | ".join(f"{100 * value:.1f}" for value in others)
+            interval = f"{100 * low:.1f}-{100 * high:.1f}"
+            lines.append(f"| {name} | {len(kept)} | {100 * accuracy:.1f} | {interval} | {cells} |")
+    return "\n".join(lines)
 
 
 def save_model(model: Any, tokenizer: Any, out: Path) -> None:
-    """Write configuration, weights and tokenizer; the weights as float16, to be loaded as float32."""
+    """Write configuration, tokenizer, and weights as float16."""
     out.mkdir(parents=True, exist_ok=True)
     model.config.architectures = ["LlamaForSequenceClassification"]
     model.float().cpu().save_pretrained(out)
     tokenizer.save_pretrained(out)
-    # The configuration goes on saying float32, so that the model runs in it; only the file is halved.
-    weights = load_file(out / "model.safetensors")
-    save_file({name: w.half().contiguous() for name, w in weights.items()}, out / "model.safetensors", {"format": "pt"})
-    (out / "model.safetensors").chmod(0o644)  # it is written readable by its owner alone
+    # The configuration still declares float32, so that the model runs in it; only the file is halved.
+    path = out / "model.safetensors"
+    save_file({name: w.half().contiguous() for name, w in load_file(path).items()}, path, {"format": "pt"})
+    path.chmod(0o644)  # safetensors makes it readable by its owner only
 
 
-def reload(out: Path, device: str) -> tuple[Any, Any]:
-    """Model and tokenizer as a user of the folder gets them."""
+def reload_model(out: Path, device: str) -> tuple[Any, Any]:
+    """Load (model, tokenizer) as a user of the folder does."""
     model: Any = AutoModelForSequenceClassification.from_pretrained(out, dtype="auto")
     tokenizer: Any = AutoTokenizer.from_pretrained(out)
     if model.dtype != torch.float32 or model.config.pad_token_id != tokenizer.pad_token_id:
-        raise RuntimeError("the saved folder does not load as it should")
+        raise RuntimeError("the saved folder does not load in float32 with the tokenizer's pad token")
     return model.to(device), tokenizer
 
 
-def percent(value: float) -> str:
-    """A share as a percentage with one decimal."""
-    return f"{100 * value:.1f}"
-
-
-def table_row(name: str, results: Sequence[float], simple: dict[str, list[float]], kept: Sequence[int]) -> str:
-    """One line of the card's table, over the pairs whose places are in ``kept``."""
-    right, count = sum(results[n] for n in kept), len(kept)
-    low, high = wilson(right / count, count)
-    others = " | ".join(percent(sum(values[n] for n in kept) / count) for values in simple.values())
-    return f"| {name} | {count} | {percent(right / count)} | {percent(low)}-{percent(high)} | {others} |"
-
-
-def accuracy_table(pairs: Sequence[Pair], results: Sequence[float], names: Sequence[str], seed: int) -> str:
-    """Markdown: accuracy by source, then in all, and where the chosen answer is the longer or the shorter."""
-    simple = rules(pairs, seed)
-    places: dict[str, list[int]] = {name: [n for n, pair in enumerate(pairs) if pair.source == name] for name in names}
-    places["all"] = list(range(len(pairs)))
-    places["chosen is longer"] = [n for n, pair in enumerate(pairs) if len(pair.chosen) > len(pair.rejected)]
-    places["chosen is shorter"] = [n for n, pair in enumerate(pairs) if len(pair.chosen) < len(pair.rejected)]
-    head = f"| pairs | count | accuracy, % | 95% interval | {' | '.join(RULES)} |"
-    lines = [table_row(name, results, simple, kept) for name, kept in places.items() if kept]
-    return "\n".join([head, "|---|--:|--:|--:|--:|--:|--:|--:|", *lines])
-
-
-CARD = """---
-license: apache-2.0
-language: en
-library_name: transformers
-pipeline_tag: text-classification
-tags:
-- reward-model
-datasets:
-- Anthropic/hh-rlhf
----
-
-# tiny-rm
-
-A reward model of toy size, for demonstrations and tests: it reads a conversation and gives the last
-assistant turn one number, higher for a better answer. It is a plain `LlamaForSequenceClassification`
-with one label, trained from nothing on a few thousand human preferences and on made-up bad answers.
-
-- parameters: {parameters}; the folder's size on disk: {size:.2f} MB (weights as float16, run in float32)
-- context: {context} tokens; the reward is read at the last token that is not padding
-- vocabulary: {vocabulary} byte-level BPE tokens, lower-cased, trained on the training split only
-
-## Data
-
-| file | source | licence | pairs: train / validation / held out |
-|---|---|---|--:|
-| hh_harmless | Anthropic/hh-rlhf, harmless-base, test split | MIT | {hh_harmless} |
-| hh_helpful | Anthropic/hh-rlhf, helpful-base, test split | MIT | {hh_helpful} |
-| pandalm | WeOpenML/PandaLM, testset-v1, majority of three annotators, ties left out | Apache-2.0 | {pandalm} |
-| coconot | CoCoNot preferences, from the GitHub repository allenai/noncompliance | MIT | {coconot} |
-
-The split goes by the opening prompt: 10% of each source's prompts are held out and 5% serve for
-validation. Neither the weights nor the tokenizer have seen the held-out part; the checkpoint was chosen
-on the validation part.
-
-Made-up bad answers, each against a good answer to the same prompt: `other_prompt`, the answer to another
-prompt of the same source; `shuffled_words` and `shuffled_sentences`; `cut`, broken off within a sentence;
-`loop`, a phrase said again and again; `gibberish`, keyboard noise; `empty`, such as "ok" or "..."; `rude`,
-an insult, and `no_help`, such as "I don't know.", from hand-written lists of which a quarter is kept for
-evaluation; `echo`, the user's own words. In a third of the training groups, or more often where it is
-long, the good answer is cut back to its first sentences, so that the shorter answer is often the better one.
-
-## Recipe
-
-1. Word vectors from the training split (singular vectors of the tokens' pointwise mutual information) become
-   the embeddings, and a few attention heads start as ones that look for the answer's words in the question.
-2. Everything is trained with the Bradley-Terry loss, -log sigmoid(better - worse), over human pairs and
-   made-up ones, with a small penalty on the rewards' size: {steps} steps of {groups} prompts.
-
-AdamW, cosine schedule, peak rate {rate}, seed {seed}, float32. It took {minutes:.0f} minutes on {hardware},
-evaluation and all.
-
-## Accuracy on the held-out pairs
-
-Measured from this folder after reloading it. A tie counts one half. The last four columns are what simple
-rules get on the same pairs: the longer answer, the shorter answer, a coin, and the answer with the greater
-share of words that occur in the prompt.
-
-Human preferences:
-
-{human}
-
-Made-up bad answers (good answer: the human-chosen one):
-
-{made}
-
-## Limits
-
-This is a toy. It knows next to nothing about the world, cannot tell a true answer from a false one, does no
-sums, reads English only and ignores case. On human preferences it does no better than simple rules, and on some
-sources worse: the first table says where. What it has learnt is in the second table: to tell an ordinary answer
-from noise, from none, and, less surely, from an insult or an answer to something else: whether an answer fits its
-question it sees mostly by the words they share, and a right answer in other words, or in a bare list, can lose. Do not
-use it to train or to filter anything that matters, nor as a judge of safety. Its training data have offensive
-passages, and its rewards follow the annotators' tastes.
-"""
-
-
-def hardware_of(device: str) -> str:
-    """What the run was made on, in a few words."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.get_device_name()
-    return f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
-
-
-def write_card(out: Path, model: Any, tokenizer: Any, splits: Splits, plan: Plan, begun: float) -> None:
-    """Measure the reloaded model on the held-out pairs and write README.md."""
-    codec, pairs = Codec(tokenizer), splits.held_out
-    made = made_up_pairs(pairs, plan.seed + 3)
+def write_card(out: Path, model: Any, tokenizer: Any, splits: Splits, options: TrainingOptions, started: float) -> None:
+    """Measure the reloaded model on the held-out pairs and write README.md from the template of the card."""
+    codec, human = Codec(tokenizer), splits.held_out
+    synthetic = synthetic_pairs(human, options.seed + 3)
     tables = {
-        "human": accuracy_table(
-            pairs, judge(model, pairs, codec, plan.device, plan.batch_tokens), HUMAN_SOURCES, plan.seed
-        ),
-        "made": accuracy_table(
-            made, judge(model, made, codec, plan.device, plan.batch_tokens), made_kinds(), plan.seed
-        ),
+        name: accuracy_table(pairs, model_credits(model, pairs, codec, options), sources, options.seed)
+        for name, pairs, sources in (("human", human, SOURCES), ("synthetic", synthetic, SYNTHETIC_KINDS))
     }
     counts = {
-        source: " / ".join(
-            str(sum(pair.source == source for pair in part))
-            for part in (splits.train, splits.validation, splits.held_out)
-        )
-        for source in HUMAN_SOURCES
+        source: " / ".join(str(sum(pair.source == source for pair in split)) for split in splits) for source in SOURCES
     }
-    card = CARD.format(
+    on_gpu = torch.device(options.device).type == "cuda"
+    cpu = f"{torch.get_num_threads()} CPU threads ({platform.machine()})"
+    card = Path(__file__).with_name("tiny_rm_card.md").read_text(encoding="utf-8")
+    card = card.format(
         parameters=f"{sum(weight.numel() for weight in model.parameters()):,}",
         size=sum(file.stat().st_size for file in out.iterdir() if file.name != "README.md") / 1e6,
         context=MAX_POSITIONS,
         vocabulary=f"{len(tokenizer):,}",
-        minutes=(time.monotonic() - begun) / 60,
-        hardware=hardware_of(plan.device),
-        **{key: getattr(plan, key) for key in ("steps", "rate", "groups", "seed")},
+        minutes=(time.monotonic() - started) / 60,
+        hardware=torch.cuda.get_device_name() if on_gpu else cpu,
+        options=options,
         **counts,
         **tables,
     )
     (out / "README.md").write_text(card, encoding="utf-8")
-    say("\n\n".join(tables.values()))
+    print("\n\n".join(tables.values()), flush=True)
 
 
-def parse(arguments: Sequence[str] | None) -> tuple[Path, Path, Plan]:
-    """The command line: (data folder, output folder, plan)."""
+def parse_arguments(arguments: Sequence[str] | None) -> tuple[Path, Path, TrainingOptions]:
+    """Return (data folder, output folder, options)."""
     parser = argparse.ArgumentParser(description="Train the built-in tiny reward model.")
     parser.add_argument("--data", type=Path, required=True, help="folder with the four data files")
     parser.add_argument("--out", type=Path, required=True, help="folder to write the model to")
-    parser.add_argument("--seed", type=int, default=17)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--vocab-size", type=int, default=6144)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="the peak learning rate")
-    parser.add_argument("--groups", type=int, default=12, help="prompts in one step")
-    parser.add_argument("--batch-tokens", type=int, default=8192, help="padded tokens in one forward pass")
-    parser.add_argument("--evaluations", type=int, default=3, help="how often validation is scored")
+    for option in fields(TrainingOptions):
+        name, kind = option.name.replace("_", "-"), type(option.default)
+        parser.add_argument(f"--{name}", type=kind, default=option.default, help=option.metadata["help"])
     values = vars(parser.parse_args(arguments))
-    return values.pop("data"), values.pop("out"), Plan(**values)
+    return values.pop("data"), values.pop("out"), TrainingOptions(**values)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Do it all: data, tokenizer, training, saving, and the card."""
-    data, out, plan = parse(arguments)
-    begun = time.monotonic()
-    splits = split_pairs(read_pairs(data), plan.seed)
-    tokenizer = train_tokenizer(
-        (text for p in splits.train for text in (*(text for _, text in p.prompt), p.chosen, p.rejected)),
-        plan.vocab_size,
-    )
+    data, out, options = parse_arguments(arguments)
+    started = time.monotonic()
+    splits = split_pairs(read_pairs(data), options.seed)
+    tokenizer = train_tokenizer(splits.train, options.vocab_size)
     codec = Codec(tokenizer)
     for pair in splits.train[:20]:
         check_template(tokenizer, codec, pair)
-    say(f"{len(splits.train)} training pairs, {len(tokenizer)} tokens in the vocabulary")
-    model = train(splits.train, splits.validation, codec, len(tokenizer), plan)
-    save_model(model, tokenizer, out)
-    write_card(out, *reload(out, plan.device), splits, plan, begun)
+    print(f"{len(splits.train)} training pairs, {len(tokenizer)} tokens in the vocabulary", flush=True)
+    save_model(train(splits, codec, len(tokenizer), options), tokenizer, out)
+    write_card(out, *reload_model(out, options.device), splits, options, started)
 
 
 if __name__ == "__main__":
