@@ -1,5 +1,5 @@
-// Run when the page has loaded, with the ids of its tabs, the first of which opens where the address names none.
-// Gives gradio the tab to open. From then on the address follows the tab, and arrow keys walk along the bar.
+// Runs when the page has loaded, with the ids of the tabs; returns the tab to open: the one in the address, or the first.
+// From then on the address follows the tab, and arrow keys move along the bar.
 (ids) => {
   const bar = document.querySelector('#rb-tabs [role="tablist"]');
   const panel = (id) => document.getElementById(`tab-${id}`);
@@ -7,7 +7,7 @@
   window.rbTabSelected = (id) => {
     panel(id)?.setAttribute('aria-labelledby', `tab-${id}-button`);
     const url = new URL(location);
-    // Gradio calls this for the first tab too when it is drawn: an address that says nothing stays as it is.
+    // Gradio also calls this when it draws the first tab: an address without a tab stays as it is.
     if ((url.searchParams.get('tab') ?? ids[0]) === id) return;
     url.searchParams.set('tab', id);
     window.rb.showAddress(url);
@@ -15,15 +15,15 @@
 
   bar.setAttribute('aria-label', 'Sections of this page');
   bar.addEventListener('keydown', (event) => {
-    const all = [...bar.querySelectorAll('[role="tab"]')];
-    const here = all.indexOf(event.target);
-    const to = { ArrowLeft: here - 1, ArrowRight: here + 1, Home: 0, End: all.length - 1 }[event.key];
-    if (here < 0 || to === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+    const buttons = [...bar.querySelectorAll('[role="tab"]')];
+    const current = buttons.indexOf(event.target);
+    const next = { ArrowLeft: current - 1, ArrowRight: current + 1, Home: 0, End: buttons.length - 1 }[event.key];
+    if (current < 0 || next === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
-    all.at(to % all.length).focus();
+    buttons.at(next % buttons.length).focus();
   });
 
-  // Gradio's <base> makes of every `#place` another address, which would load the page again.
+  // Gradio's <base> turns every `#place` into another address, which would reload the page.
   document.getElementById('rb-tabs').addEventListener('click', (event) => {
     const link = event.target.closest('a[href]');
     if (!link?.hash || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -32,18 +32,18 @@
     location.hash = link.hash;
   });
 
-  const asked = new URLSearchParams(location.search).get('tab');
-  const selected = ids.includes(asked) ? asked : ids[0];
+  const requested = new URLSearchParams(location.search).get('tab');
+  const selected = ids.includes(requested) ? requested : ids[0];
 
-  // What the address points at inside of a tab stands there only once the tab is drawn.
+  // The target of the address's hash exists only after its tab has been drawn.
   const { hash } = location;
-  const goThere = (frames) => {
+  const scrollToHash = (frames) => {
     const target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
     panel(selected)?.setAttribute('aria-labelledby', `tab-${selected}-button`);
     if (target && target.offsetParent) target.scrollIntoView();
-    else if (frames > 0) requestAnimationFrame(() => goThere(frames - 1));
+    else if (frames > 0) requestAnimationFrame(() => scrollToHash(frames - 1));
   };
-  goThere(hash.length > 1 ? 300 : 2);
+  scrollToHash(hash.length > 1 ? 300 : 2);
 
   return { __type__: 'update', selected };
 }

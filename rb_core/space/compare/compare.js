@@ -1,16 +1,16 @@
-// Lets a visitor choose a benchmark and models, and shows what the server says of them. Gradio gives: element, server.
-// Every text of the data goes through textContent; only the comparison itself comes as HTML, escaped by the server.
+// A visitor chooses a benchmark and models; the server compares them. Gradio provides: element, server.
+// Every text from the data goes through textContent; only the comparison comes as HTML, escaped by the server.
 const find = (selector) => element.querySelector(selector);
-const MOST = 4, LISTED = 60;
+const MAX_MODELS = 4, MAX_OPTIONS = 60;
 
 const select = find('select'), query = find('input'), list = find('#rb-cmp-options'), chosen = find('ol'), result = find('.rb-cmp-result');
-const say = (text) => { find('.rb-cmp-status').textContent = text; };
-let boards = [], board = null, models = [], address = null, active = -1, asked = 0;
+const setStatus = (text) => { find('.rb-cmp-status').textContent = text; };
+let boards = [], board = null, models = [], address = null, active = -1, lastRequest = 0;
 
-const make = (tag, properties = {}, ...inside) => {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...inside);
-  return made;
+const make = (tag, properties = {}, ...children) => {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 };
 const modelPage = (name) => `?${new URLSearchParams({ tab: 'model', model: name, board: board.id })}`;
 
@@ -22,9 +22,9 @@ function matches() {
 }
 
 function drawOptions() {
-  const found = matches();
-  active = Math.min(active, found.length - 1, LISTED - 1);
-  const options = found.slice(0, LISTED).map(({ name, score, items }, n) => {
+  const matching = matches();
+  active = Math.min(active, matching.length - 1, MAX_OPTIONS - 1);
+  const options = matching.slice(0, MAX_OPTIONS).map(({ name, score, items }, n) => {
     const note = `${score === null ? 'no score' : window.rb.percent(score)}${items ? '' : ' · score only'}`;
     const option = make('li', { id: `rb-cmp-option-${n}` }, make('span', { textContent: name }), make('small', { textContent: note }));
     option.setAttribute('role', 'option');
@@ -32,8 +32,8 @@ function drawOptions() {
     option.dataset.model = name;
     return option;
   });
-  const rest = found.length - options.length;
-  const words = found.length ? rest > 0 && `${rest} more: type to narrow them down` : 'No such model here';
+  const rest = matching.length - options.length;
+  const words = matching.length ? rest > 0 && `${rest} more: type to narrow them down` : 'No such model';
   if (words) {
     const note = make('li', { className: 'rb-cmp-more', textContent: words });
     note.setAttribute('role', 'option');
@@ -58,7 +58,7 @@ function closeOptions() {
 }
 
 function add(name) {
-  models = [...models, name].slice(0, MOST);
+  models = [...models, name].slice(0, MAX_MODELS);
   query.value = '';
   closeOptions();
   changed();
@@ -76,44 +76,44 @@ function drawChosen() {
     first.dataset.first = name;
     return make('li', {}, link, first, remove);
   }));
-  const full = models.length === MOST;
+  const full = models.length === MAX_MODELS;
   query.disabled = full;
-  query.placeholder = full ? 'Four are chosen: remove one first' : 'Type a part of its name';
+  query.placeholder = full ? 'Four models chosen: remove one first' : 'Type part of its name';
 }
 
-// ---- what the server says
+// ---- the comparison
 
 async function draw() {
-  const turn = ++asked;
+  const request = ++lastRequest;
   drawChosen();
   find('.rb-cmp-empty').hidden = models.length > 1;
   if (models.length < 2) {
     result.replaceChildren();
     result.removeAttribute('aria-busy');
-    say(models.length ? 'One model is chosen: add another.' : '');
+    setStatus(models.length ? 'One model chosen: add another.' : '');
     return;
   }
-  say('Comparing …');
+  setStatus('Comparing …');
   result.setAttribute('aria-busy', 'true');
   const answer = await server.compare_models({ board: board.id, models });
-  if (turn !== asked) return; // the visitor has chosen something else since
+  if (request !== lastRequest) return; // the visitor has changed the choice meanwhile
   result.removeAttribute('aria-busy');
   if (answer) {
     result.innerHTML = answer.html;
-    say(answer.status);
+    setStatus(answer.status);
     return;
   }
-  const alert = make('div', { className: 'rb-message' }, make('p', { textContent: 'The server did not answer. Change the choice, or load the page again.' }));
+  const alert = make('div', { className: 'rb-message' }, make('p', { textContent: 'The server did not answer. Change the choice or reload the page.' }));
   alert.setAttribute('role', 'alert');
   result.replaceChildren(alert);
-  say('');
+  setStatus('');
 }
 
 // ---- state in the address
 
 const parameters = () => {
-  const found = new URLSearchParams(location.search);
-  return [found.get('board') || '', found.get('models') || ''];
+  const query = new URLSearchParams(location.search);
+  return [query.get('board') || '', query.get('models') || ''];
 };
 
 function recall() {
@@ -122,17 +122,17 @@ function recall() {
   board = boards.find((b) => b.id === id) || boards[0];
   select.value = board.id;
   drawExample();
-  keep(names.split(',').filter(Boolean));
+  keepKnown(names.split(',').filter(Boolean));
   draw();
 }
 
-// Keeps of these names the ones that the board has, and says which it has not.
-function keep(names) {
+// Keeps the names that the board has, and names the missing ones in the hint.
+function keepKnown(names) {
   const known = new Set(board.models.map(({ name }) => name));
-  models = [...new Set(names)].filter((name) => known.has(name)).slice(0, MOST);
+  models = [...new Set(names)].filter((name) => known.has(name)).slice(0, MAX_MODELS);
   const missing = names.filter((name) => !known.has(name));
-  find('#rb-cmp-hint').textContent = missing.length ? `Not on ${board.title}, and left out: ${missing.join(', ')}.`
-    : 'Up to four. The others are compared with the first.';
+  find('#rb-cmp-hint').textContent = missing.length ? `Not on ${board.title}, left out: ${missing.join(', ')}.`
+    : 'Up to four. The first is compared with each of the others.';
 }
 
 function changed() {
@@ -153,40 +153,40 @@ function drawExample() {
   const [a, b] = board.example;
   const button = make('button', { type: 'button', className: 'rb-cmp-button', textContent: `Compare ${a} with ${b}` });
   button.addEventListener('click', () => { models = [a, b]; changed(); query.focus(); });
-  line.append('For example, the best two here: ', button);
+  line.append('For example, the top two: ', button);
 }
 
 async function start() {
-  say('Loading the models …');
-  const found = await server.compare_choices({});
-  say('');
-  boards = found?.boards ?? [];
+  setStatus('Loading the models …');
+  const choices = await server.compare_choices({});
+  setStatus('');
+  boards = choices?.boards ?? [];
   if (!boards.length) {
     find('.rb-cmp-pick').hidden = true;
-    say(found ? 'There are no results to compare yet.' : 'The server did not answer. Load the page again.');
+    setStatus(choices ? 'There are no results to compare yet.' : 'The server did not answer. Reload the page.');
     return;
   }
   select.replaceChildren(...boards.map((b) => make('option', { value: b.id, textContent: b.title })));
   recall();
-  // Another tab may have changed the address while this one was out of sight.
+  // Another tab may have changed the address while this one was hidden.
   new IntersectionObserver(([{ isIntersecting }]) => {
     if (isIntersecting && parameters().join(' ') !== address) recall();
   }).observe(element);
 }
 
-// ---- what a visitor does
+// ---- events
 
 select.addEventListener('change', () => {
   board = boards.find((b) => b.id === select.value);
   drawExample();
-  keep(models);
+  keepKnown(models);
   changed();
 });
 query.addEventListener('input', () => { active = query.value.trim() ? 0 : -1; drawOptions(); });
 query.addEventListener('click', drawOptions);
 query.addEventListener('blur', closeOptions);
 query.addEventListener('keydown', (event) => {
-  const count = Math.min(matches().length, LISTED);
+  const count = Math.min(matches().length, MAX_OPTIONS);
   const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (move) {
     event.preventDefault();
@@ -200,7 +200,7 @@ query.addEventListener('keydown', (event) => {
     closeOptions();
   }
 });
-// Before the field loses the focus, which closes the list.
+// mousedown, because the field then loses the focus, which closes the list.
 list.addEventListener('mousedown', (event) => {
   event.preventDefault();
   const option = event.target.closest('[data-model]');

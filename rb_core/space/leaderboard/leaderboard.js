@@ -1,4 +1,4 @@
-// What a visitor does with the table, what is taken away from it, and the start. Last of the files.
+// Events, downloads, copying, and the start. The last of the scripts.
 function drawNotes() {
   const sources = board.sources.length ? `Published results from ${board.sources.map(esc).join(' and ')}. ` : '';
   const newest = board.newest ? `Newest result: <time datetime="${esc(board.newest)}">${esc(board.newest)}</time>. ` : '';
@@ -7,26 +7,25 @@ function drawNotes() {
   const cite = board.citation
     ? `<blockquote class="rb-cite"><cite>${esc(board.citation)}</cite></blockquote><button type="button" class="rb-copy rb-button">Copy citation</button>` : '';
   const facts = [['Source', sources + newest], ['Licence', board.licence ? esc(board.licence) : ''], ['Cite as', cite]];
-  const against = baseline ? `<p>The dashed line is the best baseline, ${esc(baseline.model)} (${percent(score(baseline))}), which understands nothing.
-    <em>≤ baseline</em> marks models that do not beat it, <em>≈ baseline</em> those whose interval reaches down to it.</p>` : '';
-  const judges = place.consistency ? `<p>Choose the kind <em>Generative</em> alone to see how many verdicts each judge keeps when the
-    completions change places. A judge that keeps few goes by the place of an answer.</p>` : '';
+  const against = baseline ? `<p>The dashed line is the best baseline, ${esc(baseline.model)} (${percent(score(baseline))}), which reads no meaning.
+    <em>≤ baseline</em>: the model does not beat it. <em>≈ baseline</em>: the model's interval reaches down to it.</p>` : '';
+  const judges = place.consistency ? `<p>Choose only the kind <em>Generative</em> to see how often each judge gives the same verdict when the
+    completions change places. A judge with a low value prefers a position.</p>` : '';
   find('.rb-notes').innerHTML = `<div class="rb-reading"><h3>How to read this</h3>
-    <p>Scores are percentages. The bar beside a score is its 95% interval: how far the score could move if other examples of the
-    same kind had been drawn. <strong>Close ranks may be noise.</strong> <em>Range</em> says which ranks noise leaves open: “2–9”
-    means that one model is significantly better, and that the model may be as low as ninth. <em>≈ 7</em> beside it means that the
-    model is not significantly better than the next 7. All ranges of
-    a table hold together, with 95% confidence. Without a mark they compare two models on the examples that both scored. A range
-    with <em>~</em> comes from the models’ intervals alone, since their outcomes on single examples are not known: that tells fewer
-    models apart.</p>${against}${judges}
-    <p>Darker cells are higher within their column, the best is bold, and – means not evaluated. Pinned rows stay on top of any order
-    and filter. A score <em>from</em> fewer sections is your own: it has neither interval nor range.</p></div>
+    <p>Scores are percentages. The bar beside a score is its 95% interval: how far the score could move with other prompts of the
+    same kind. <strong>Close ranks may be noise.</strong> The <em>rank interval</em> gives the ranks that the data allow: “2–9”
+    means that one model is significantly better, and that the true rank may be as low as ninth. <em>≈ 7</em>: the model
+    is not significantly better than the next 7. All rank intervals of a table hold together with 95% confidence. They compare models on
+    the examples that both scored. <em>~</em>: outcomes of single examples are unknown, so the rank interval comes from the models’ intervals
+    alone, which finds fewer differences.</p>${against}${judges}
+    <p>Darker cells are higher within their column; the best is bold; – means not evaluated. Pinned rows stay on top in any order
+    and with any filter. A custom score <em>from</em> fewer sections has no interval and no rank interval.</p></div>
     <div><h3>About this table</h3><dl>${facts.filter(([, v]) => v).map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join('')}</dl>${refused}</div>`;
 }
 
 const PARTS = '.rb-boards, .rb-bar, .rb-scroll';
 
-function drawNothing() {
+function drawEmpty() {
   element.querySelectorAll(PARTS).forEach((part) => { part.hidden = true; });
   Object.assign(find('h2'), { className: 'rb-title', textContent: 'No results yet' });
   find('.rb-lead').innerHTML = 'Score a benchmark with <code>python -m rb_core evaluate --model builtin/tiny-rm --benchmark starter</code>'
@@ -37,7 +36,7 @@ function drawNothing() {
 function start() {
   prepare();
   element.querySelectorAll(PARTS).forEach((part) => { part.hidden = false; });
-  if (!board) { drawNothing(); return; }
+  if (!board) { drawEmpty(); return; }
   drawControls();
   drawCustom();
   build();
@@ -68,12 +67,12 @@ thead.addEventListener('click', (event) => {
 find('table').addEventListener('click', (event) => {
   const button = event.target.closest('.rb-pin');
   if (!button) return;
-  const r = rows.find((each) => each.element.contains(button)), pinned = !state.pins.has(r.model);
+  const r = rows.find((row) => row.element.contains(button)), pinned = !state.pins.has(r.model);
   if (pinned) state.pins.add(r.model); else state.pins.delete(r.model);
   button.setAttribute('aria-pressed', String(pinned));
   draw();
   if (button.isConnected) button.focus({ preventScroll: true });
-  else find('.rb-scroll').focus({ preventScroll: true }); // unpinned, and the filters leave it out
+  else find('.rb-scroll').focus({ preventScroll: true }); // unpinned and filtered out
   say(pinned ? `${r.model} is pinned on top` : `${r.model} is no longer pinned`);
 });
 
@@ -133,7 +132,7 @@ element.addEventListener('click', (event) => {
   openMenu(menu, button.getAttribute('aria-expanded') === 'false');
 });
 document.addEventListener('pointerdown', (event) => closeMenus(event.target.closest?.('.rb-menu')));
-// A redrawn checkbox loses the focus to nothing for a moment: only a focus that went elsewhere closes its menu.
+// A redrawn checkbox loses the focus for a moment: only a focus elsewhere closes its menu.
 element.addEventListener('focusin', (event) => closeMenus(event.target.closest('.rb-menu')));
 element.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape') return;
@@ -144,30 +143,30 @@ element.addEventListener('keydown', (event) => {
   menu.querySelector('.rb-open').focus();
 });
 
-// ---- taking it away
+// ---- downloads and copying
 
-// A spreadsheet runs a cell that begins with one of these as a formula; an apostrophe makes it text.
+// A spreadsheet runs a cell that begins with one of these characters as a formula; an apostrophe makes it text.
 const csvCell = (v) => {
   const text = typeof v === 'string' && /^[=+@\t\r-]/.test(v) ? "'" + v : String(v ?? '');
   return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
 };
 
-function save(text, type, name, what) {
-  const found = URL.createObjectURL(new Blob([text], { type }));
-  const link = Object.assign(document.createElement('a'), { href: found, download: name });
+function save(text, type, name, message) {
+  const blobAddress = URL.createObjectURL(new Blob([text], { type }));
+  const link = Object.assign(document.createElement('a'), { href: blobAddress, download: name });
   link.click();
-  setTimeout(() => URL.revokeObjectURL(found), 1000);
-  say(what);
+  setTimeout(() => URL.revokeObjectURL(blobAddress), 1000);
+  say(message);
 }
 
-// The rows that are shown, in their order, and all columns but those that the visitor hid.
-function taken() {
+// The shown rows in their order, and all columns except hidden ones.
+function downloadContent() {
   const { pinned, rest } = chosenRows();
   return { rows: [...pinned, ...rest], columns: columns.filter((c) => !state.hide.has(c.key)) };
 }
 
 find('.rb-csv').addEventListener('click', () => {
-  const { rows: shown, columns: kept } = taken();
+  const { rows: shown, columns: kept } = downloadContent();
   const name = (c) => (c.role === 'subset' && c.parent ? `${c.parent} / ${c.label}` : fileLabel(c));
   const value = (r, c) => (c.role === 'range' ? (r.range ? r.range.slice(0, 2).join(' to ') : '') : r.cells[c.i]);
   const lines = [kept.map((c) => csvCell(name(c))), ...shown.map((r) => kept.map((c) => csvCell(value(r, c))))];
@@ -175,7 +174,7 @@ find('.rb-csv').addEventListener('click', () => {
 });
 
 find('.rb-json').addEventListener('click', () => {
-  const { rows: shown, columns: kept } = taken();
+  const { rows: shown, columns: kept } = downloadContent();
   const range = (r) => (r.range ? { best: r.range[0], worst: r.range[1], from: r.range[2] ?? 'intervals' } : null);
   const content = {
     board: board.id, title: board.title, url: board.url, licence: board.licence, citation: board.citation, sources: board.sources,
@@ -186,20 +185,20 @@ find('.rb-json').addEventListener('click', () => {
   save(JSON.stringify(content, null, 1) + '\n', 'application/json', `${board.id}.json`, `${plural(shown.length, 'row')} saved as JSON`);
 });
 
-// The clipboard is closed to a frame that was not given it: then the browser's older way, and at last the text itself.
-async function copyText(text, what) {
+// A frame may have no access to the clipboard: then the browser's older command is tried, and finally the text is shown.
+async function copyText(text, name) {
   const written = await navigator.clipboard?.writeText(text).then(() => true, () => false);
-  say(written || copyByHand(text) ? `${what} copied` : `This browser does not let the page copy. ${what}: ${text}`);
+  say(written || copyBySelection(text) ? `${name} copied` : `This browser does not let the page copy. ${name}: ${text}`);
 }
 
-function copyByHand(text) {
-  const from = document.activeElement;
+function copyBySelection(text) {
+  const focused = document.activeElement;
   const field = Object.assign(document.createElement('textarea'), { value: text, className: 'rb-hidden' });
   element.append(field);
   field.select();
   const done = document.execCommand('copy');
   field.remove();
-  from?.focus();
+  focused?.focus();
   return done;
 }
 find('.rb-link').addEventListener('click', () => copyText(address().href, 'Link'));
@@ -207,7 +206,7 @@ find('.rb-notes').addEventListener('click', (event) => {
   if (event.target.closest('.rb-copy')) copyText([board.citation, board.url].filter(Boolean).join('\n'), 'Citation');
 });
 
-// ---- a column's description, for the mouse and for the keyboard alike
+// ---- a column's description, for mouse and keyboard
 
 function showTip(event) {
   const button = event.target.closest?.('[data-tip]');
@@ -230,10 +229,10 @@ for (const [on, off] of [['mouseover', 'mouseout'], ['focusin', 'focusout']]) {
   thead.addEventListener(on, showTip);
   thead.addEventListener(off, hideTip);
 }
-// A header that takes the focus from outside of the view scrolls the table: its description goes with it.
+// Focusing a header outside the view scrolls the table: its description moves with it.
 find('.rb-scroll').addEventListener('scroll', () => {
-  const told = !tip.hidden && thead.querySelector('[aria-describedby]');
-  if (told && told === document.activeElement) placeTip(told); else hideTip();
+  const described = !tip.hidden && thead.querySelector('[aria-describedby]');
+  if (described && described === document.activeElement) placeTip(described); else hideTip();
 });
 narrow.addEventListener('change', () => { if (board) build(); });
 

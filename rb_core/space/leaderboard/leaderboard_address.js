@@ -1,18 +1,18 @@
-// The state in the address: every name is of this tab alone, but `board`, which tabs share. Others are left as they are.
+// The state in the address. Only this tab uses these names, except `board`, which tabs share; other names stay as they are.
 const LISTS = { kinds: 'kinds', orgs: 'orgs', sizes: 'sizes', origins: 'origin', hide: 'hide', off: 'off', pins: 'pins' };
 
 function recall() {
-  const asked = new URLSearchParams(location.search);
-  state.board = asked.get('board');
-  const sort = asked.get('sort') || 'rank';
+  const parameters = new URLSearchParams(location.search);
+  state.board = parameters.get('board');
+  const sort = parameters.get('sort') || 'rank';
   state.down = sort.startsWith('-');
   state.sort = sort.replace(/^-/, '');
-  state.view = asked.get('view') === 'subsets' ? 'subsets' : 'sections';
-  Object.entries(LISTS).forEach(([name, key]) => { state[name] = new Set(asked.getAll(key).filter(Boolean)); });
-  query.value = asked.get('q') || '';
+  state.view = parameters.get('view') === 'subsets' ? 'subsets' : 'sections';
+  Object.entries(LISTS).forEach(([name, key]) => { state[name] = new Set(parameters.getAll(key).filter(Boolean)); });
+  query.value = parameters.get('q') || '';
 }
 
-// The address of what is shown. A list is a name that is repeated, since a section may be called anything.
+// The address of the current view. A list is a repeated name, because a section's name may contain any separator.
 function address() {
   const url = new URL(location), { searchParams } = url;
   const set = (key, value) => (value ? searchParams.set(key, value) : searchParams.delete(key));
@@ -22,7 +22,7 @@ function address() {
   set('view', state.view === 'subsets' ? 'subsets' : '');
   Object.entries(LISTS).forEach(([name, key]) => {
     searchParams.delete(key);
-    state[name].forEach((each) => searchParams.append(key, each));
+    state[name].forEach((value) => searchParams.append(key, value));
   });
   return url;
 }

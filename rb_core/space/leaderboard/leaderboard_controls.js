@@ -3,7 +3,7 @@ const MENUS = {
   columns: { title: 'Columns', label: 'Columns to show', items: columnItems, chosen: () => state.hide.size && `${state.hide.size} hidden` },
   sections: { title: 'Score from', label: 'Sections in the score', items: sectionItems,
     chosen: () => (isCustom() ? `${counted().length} of ${sections().length}` : 'all sections'),
-    note: 'Switch sections off to rank by a score of your own. Weights stay the benchmark\'s.' },
+    note: 'Switch sections off to rank by a custom score. The weights stay the benchmark\'s.' },
   orgs: { title: 'Organisation', label: 'Organisation', search: 'Find an organisation', chosen: () => state.orgs.size,
     items: () => items('orgs', [...counts('org')].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).map(([org, n]) => [org, org, n])) },
   sizes: { title: 'Size', label: 'Size in parameters', chosen: () => state.sizes.size,
@@ -12,7 +12,7 @@ const MENUS = {
     items: () => items('origins', ORIGINS.map(([id, name]) => [id, name, counts('origin').get(id) || 0])) },
 };
 
-const items = (name, found) => found.map(([value, text, n]) => ({ value, text, n, checked: state[name].has(value), disabled: !n }));
+const items = (name, options) => options.map(([value, text, n]) => ({ value, text, n, checked: state[name].has(value), disabled: !n }));
 
 function columnItems() {
   const subsets = state.view === 'subsets' ? grouped().filter((c) => c.role === 'subset') : [];
@@ -48,32 +48,32 @@ function drawControls() {
     + items('kinds', [...counts('kind')].map(([kind, n]) => [kind, kind, n])).map((item) => box('rb-kinds', item)).join('');
   element.querySelectorAll('.rb-menu').forEach(drawMenu);
   const title = find('h2');
-  title.className = 'rb-hidden'; // the switch above says it to the eye
+  title.className = 'rb-hidden'; // for screen readers: the switch above shows it
   title.textContent = `Leaderboard of ${board.title}`;
-  const about = board.url
+  const dataset = board.url
     ? ` <a href="${esc(board.url)}" target="_blank" rel="noopener">Dataset${hidden(' (opens in a new tab)')}</a>` : '';
-  find('.rb-lead').innerHTML = esc(board.description) + about;
+  find('.rb-lead').innerHTML = esc(board.description) + dataset;
 }
 
 function drawMenu(menu) {
   const { menu: name } = menu.dataset, { label: words, search, note } = MENUS[name];
-  const id = `rb-panel-${name}`, find_ = search ? `<input type="search" class="rb-find" aria-label="${search}" placeholder="${search}" autocomplete="off">` : '';
+  const id = `rb-panel-${name}`, searchField = search ? `<input type="search" class="rb-find" aria-label="${search}" placeholder="${search}" autocomplete="off">` : '';
   menu.innerHTML = `<button type="button" class="rb-open" aria-expanded="false" aria-controls="${id}"></button>`
-    + `<div class="rb-panel" id="${id}" role="group" aria-label="${words}" hidden>${find_}`
+    + `<div class="rb-panel" id="${id}" role="group" aria-label="${words}" hidden>${searchField}`
     + `${note ? `<p class="rb-aside">${esc(note)}</p>` : ''}<div class="rb-choices"></div><p class="rb-aside rb-nobody" role="status"></p></div>`;
   drawChoices(menu);
 }
 
-// The checkboxes of a menu, and on its button how many are chosen. The box in use keeps the focus.
+// Draws the checkboxes of a menu, and the number of chosen ones on its button. The focused box keeps the focus.
 function drawChoices(menu) {
-  const { menu: name } = menu.dataset, { title, items: made, chosen } = MENUS[name], found = made();
-  menu.hidden = !found.length;
+  const { menu: name } = menu.dataset, { title, items: makeItems, chosen } = MENUS[name], choices = makeItems();
+  menu.hidden = !choices.length;
   const open = menu.querySelector('.rb-open'), n = chosen();
   open.innerHTML = `${title}${n ? ` <span class="rb-n">${esc(n)}</span>` : ''}<span class="rb-caret" aria-hidden="true">▾</span>`;
   open.classList.toggle('rb-active', name in FILTERS ? state[name].size > 0 : name === 'sections' ? isCustom() : state.hide.size > 0);
   const focused = menu.contains(document.activeElement) && document.activeElement.type === 'checkbox' ? document.activeElement.value : null;
   const groups = new Map();
-  found.forEach((item) => groups.set(item.group || '', [...(groups.get(item.group || '') || []), item]));
+  choices.forEach((item) => groups.set(item.group || '', [...(groups.get(item.group || '') || []), item]));
   menu.querySelector('.rb-choices').innerHTML = [...groups].map(([group, members]) =>
     `<div${group ? ` role="group" aria-label="${esc(group)}"` : ''}>${group ? `<b aria-hidden="true">${esc(group)}</b>` : ''}`
     + `${members.map((item) => box(`rb-${name}`, item)).join('')}</div>`).join('');
@@ -81,12 +81,12 @@ function drawChoices(menu) {
   if (focused !== null) menu.querySelector(`[value="${CSS.escape(focused)}"]`)?.focus();
 }
 
-// Leaves the choices whose name contains what is typed into the menu's own search.
+// Shows only the choices whose name contains the text in the menu's search field.
 function narrowMenu(menu) {
   const wanted = menu.querySelector('.rb-find')?.value.trim().toLowerCase() ?? '';
   const labels = [...menu.querySelectorAll('.rb-choices label')];
-  labels.forEach((each) => { each.hidden = !each.querySelector('input').value.toLowerCase().includes(wanted); });
-  menu.querySelector('.rb-nobody').textContent = labels.every((each) => each.hidden) ? 'No such name here' : '';
+  labels.forEach((label) => { label.hidden = !label.querySelector('input').value.toLowerCase().includes(wanted); });
+  menu.querySelector('.rb-nobody').textContent = labels.every((label) => label.hidden) ? 'No such name' : '';
 }
 
 function openMenu(menu, open) {
@@ -97,7 +97,7 @@ function openMenu(menu, open) {
   if (open) panel.style.left = `${Math.min(0, document.documentElement.clientWidth - 12 - panel.getBoundingClientRect().right)}px`;
 }
 
-const closeMenus = (but) => element.querySelectorAll('.rb-menu:has([aria-expanded="true"])').forEach((menu) => { if (menu !== but) openMenu(menu, false); });
+const closeMenus = (except) => element.querySelectorAll('.rb-menu:has([aria-expanded="true"])').forEach((menu) => { if (menu !== except) openMenu(menu, false); });
 
 function drawCustom() {
   const note = find('.rb-custom');
@@ -105,6 +105,6 @@ function drawCustom() {
   if (!isCustom()) { note.textContent = ''; return; }
   const off = sections().filter((c) => state.off.has(c.key)).map((c) => c.label);
   note.innerHTML = `<span><strong>Custom score.</strong> Without ${esc(list(off))}: the mean of ${esc(list(counted().map((c) => c.label)))} by the benchmark’s weights. `
-    + 'Models are ranked anew. This is not the benchmark’s score, and its intervals and rank ranges are not known.</span> '
+    + 'Models are re-ranked. This is not the benchmark’s score; its intervals and rank intervals are unknown.</span> '
     + '<button type="button" class="rb-official rb-button">Back to the benchmark’s score</button>';
 }

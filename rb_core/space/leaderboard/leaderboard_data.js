@@ -1,18 +1,18 @@
-// What is shown, before it is drawn: columns, rows, the visitor's own score, filters and order. First of the files that
-// leaderboard.py puts together into one script. Gradio gives: element, props, watch.
-// Every text of the data goes through esc() or textContent. Numbers are fractions; null is not evaluated.
+// The data of the table before it is drawn: columns, rows, the custom score, filters and order. The first of the scripts
+// that tab.py joins. Gradio provides: element, props, watch.
+// Every text from the data goes through esc() or textContent. Numbers are fractions; null: not evaluated.
 const find = (selector) => element.querySelector(selector);
 const { esc, percent, plural, size } = window.rb;
 const hidden = (text) => `<span class="rb-hidden">${esc(text)}</span>`;
 const list = (words) => new Intl.ListFormat('en').format(words);
-const QUARTER = 0.25; // the lowest quarter of a column stays without colour, and off the axis: the best are what people compare
+const QUARTER = 0.25; // the lowest quarter of a column gets no colour and is off the axis: people compare the best models
 const NO_ORGANISATION = '(none)'; // no name of an organisation has brackets
 const SIZES = [['0-3', 'Under 3B', 0, 3e9], ['3-10', '3B to 10B', 3e9, 10e9], ['10-40', '10B to 40B', 10e9, 40e9],
   ['40-', '40B and more', 40e9, Infinity], ['unknown', 'Unknown', null, null]];
-const ORIGINS = [['run', 'Own run'], ['published', 'Published']];
+const ORIGINS = [['run', 'Evaluated here'], ['published', 'As published']];
 
 const query = find('.rb-query');
-// The filters hold what is chosen, none meaning all; `off` the keys of sections that the visitor's own score leaves out.
+// Filters: the chosen values, empty for all. `off`: the keys of sections that the custom score leaves out.
 const state = { board: null, sort: 'rank', down: false, view: 'sections', kinds: new Set(), orgs: new Set(),
   sizes: new Set(), origins: new Set(), hide: new Set(), off: new Set(), pins: new Set() };
 const FILTERS = { kinds: 'kind', orgs: 'org', sizes: 'size', origins: 'origin' }; // name in `state` -> name in a row
@@ -26,11 +26,11 @@ function prepare() {
   place = {};
   columns = board.columns.map((c, i) => ({ ...c, i, score: ['headline', 'section', 'subset'].includes(c.role) }));
   columns.forEach((c) => { place[c.role] ??= c; });
-  place.range = { key: 'range', label: 'Range', role: 'range', i: columns.length, score: false,
-    description: 'Ranks that noise leaves open. ≈ 7: not significantly better than the next 7 models' };
+  place.range = { key: 'range', label: 'Rank interval', role: 'range', i: columns.length, score: false,
+    description: 'Ranks that the data allow. ≈ 7: not significantly better than the next 7 models' };
   columns.splice(columns.indexOf(place.headline) + 1, 0, place.range);
   rows = board.rows.map(row);
-  forget();
+  dropUnknownChoices();
   rescore();
 }
 
@@ -47,11 +47,11 @@ function row(cells, n) {
 
 const sizeOf = (n) => (n === null ? 'unknown' : SIZES.find(([, , from, to]) => from !== null && n >= from && n < to)[0]);
 
-// What the address or another board asked for and this board does not have.
-function forget() {
+// Drops choices from the address or another board that this board does not have.
+function dropUnknownChoices() {
   if (!columns.some((c) => c.key === state.sort)) { state.sort = 'rank'; state.down = false; }
   if (!hasSubsets()) state.view = 'sections';
-  const keep = (name, known) => state[name].forEach((each) => { if (!known.has(each)) state[name].delete(each); });
+  const keep = (name, allowed) => state[name].forEach((value) => { if (!allowed.has(value)) state[name].delete(value); });
   Object.entries(FILTERS).forEach(([name, key]) => keep(name, new Set(rows.map((r) => r[key]))));
   keep('hide', new Set(columns.filter(canHide).map((c) => c.key)));
   keep('off', new Set(canRescore() ? sections().map((c) => c.key) : []));
@@ -60,10 +60,10 @@ function forget() {
 
 const sections = () => columns.filter((c) => c.role === 'section');
 const hasSubsets = () => columns.some((c) => c.role === 'subset');
-const canHide = (c) => !['rank', 'model', 'low', 'high'].includes(c.role) && tells(c);
+const canHide = (c) => !['rank', 'model', 'low', 'high'].includes(c.role) && isInformative(c);
 
-// A coverage that no row has, or an origin that all rows share, tells nothing. The files to download have them anyway.
-function tells(column) {
+// A coverage that no row has and an origin that all rows share are not shown, but are in the downloads.
+function isInformative(column) {
   const values = new Set(rows.map((r) => r.official[column.i]));
   if (column.role === 'coverage') return values.size > 1 || !values.has(null);
   return column.role !== 'status' || values.size > 1;
@@ -72,25 +72,25 @@ const canRescore = () => sections().length > 1 && sections().every((c) => typeof
 const isCustom = () => state.off.size > 0;
 const counted = () => sections().filter((c) => !state.off.has(c.key));
 
-// ---- the visitor's own score
+// ---- the custom score
 
-// The record's rule over the sections that are left: their weighted mean, absent where a required one is.
-function ownScore(r, used) {
+// The benchmark's rule over the remaining sections: their weighted mean; null if a required one is missing.
+function customScore(r, used) {
   if (used.some((c) => c.required && r.official[c.i] === null)) return null;
-  const there = used.filter((c) => r.official[c.i] !== null);
-  const total = there.reduce((sum, c) => sum + c.weight, 0);
-  const sum = there.reduce((all, c) => all + c.weight * r.official[c.i], 0);
-  return total > 0 ? Math.round((sum / total) * 1e5) / 1e5 : null; // to the digits of the scores that are sent
+  const scored = used.filter((c) => r.official[c.i] !== null);
+  const total = scored.reduce((sum, c) => sum + c.weight, 0);
+  const sum = scored.reduce((partial, c) => partial + c.weight * r.official[c.i], 0);
+  return total > 0 ? Math.round((sum / total) * 1e5) / 1e5 : null; // the digits of the benchmark's scores
 }
 
-// Puts the visitor's own score, and ranks by it, in the place of the benchmark's. Its interval and range are not known.
+// Replaces the benchmark's score and rank by the custom ones, which have no interval and no rank interval.
 function rescore() {
   rows.forEach((r) => { r.cells = r.official; r.range = r.officialRange; });
   if (isCustom()) {
     const used = counted();
     rows.forEach((r) => {
       r.cells = [...r.official];
-      r.cells[place.headline.i] = ownScore(r, used);
+      r.cells[place.headline.i] = customScore(r, used);
       [place.low, place.high, place.range, place.rank].forEach((c) => { r.cells[c.i] = null; });
       r.range = null;
     });
@@ -110,8 +110,8 @@ function bestBaseline() {
   return ranked.reduce((best, r) => (best === null || score(r) > score(best) ? r : best), null);
 }
 
-// How a model stands to the best baseline: 'below' it, 'near' it where its interval reaches down to it, or clear of it.
-function standing(r) {
+// Relation to the best baseline: 'below', 'near' (the interval reaches down to it), or '' (clearly above, or unknown).
+function baselineRelation(r) {
   if (!baseline || r.kind === 'Baseline' || score(r) === null) return '';
   if (score(r) <= score(baseline)) return 'below';
   const low = r.cells[place.low.i];
@@ -125,12 +125,12 @@ function heat(column) {
 }
 
 // The axis of the interval bars, in steps of five points. It reaches down to the best baseline unless that would more
-// than double it; then the baseline's line stands at its lower end.
+// than double it; then the baseline's line is at its lower end.
 function axis() {
   const ends = rows.flatMap((r) => [place.headline, place.high].map((c) => r.cells[c.i])).filter((v) => v !== null);
-  const down = (v) => Math.floor(v * 20) / 20;
-  const first = down(place.headline.from ?? 0), most = Math.max(first + 0.05, Math.ceil(Math.max(...ends, 0) * 20) / 20);
-  const wanted = baseline ? Math.min(first, down(score(baseline))) : first;
+  const roundDown = (v) => Math.floor(v * 20) / 20;
+  const first = roundDown(place.headline.from ?? 0), most = Math.max(first + 0.05, Math.ceil(Math.max(...ends, 0) * 20) / 20);
+  const wanted = baseline ? Math.min(first, roundDown(score(baseline))) : first;
   const least = most - wanted <= 2 * (most - first) ? wanted : first;
   return { least, most, at: (v) => 100 * Math.min(1, Math.max(0, (v - least) / (most - least))) };
 }
@@ -138,22 +138,22 @@ function axis() {
 // ---- which columns and rows
 
 function counts(key) {
-  const found = new Map();
-  rows.forEach((r) => found.set(r[key], (found.get(r[key]) || 0) + 1));
-  return found;
+  const rowsByValue = new Map();
+  rows.forEach((r) => rowsByValue.set(r[key], (rowsByValue.get(r[key]) || 0) + 1));
+  return rowsByValue;
 }
 
 const narrow = matchMedia('(max-width: 720px)'); // a small screen shows the score beside the name
 
-// Where all rows are judges, how far they keep to their verdicts stands in the place of their kind.
-const judgesAlone = () => place.consistency && [...(state.kinds.size ? state.kinds : counts('kind').keys())].every((kind) => kind === 'Generative');
+// If all rows are judges, the consistency of their verdicts takes the place of their kind.
+const onlyJudges = () => place.consistency && [...(state.kinds.size ? state.kinds : counts('kind').keys())].every((kind) => kind === 'Generative');
 
 function visibleColumns() {
-  const of = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && tells(c)));
-  const kind = judgesAlone() ? 'consistency' : 'kind';
-  const front = narrow.matches ? of('rank', 'model', 'headline', 'range')
-    : of('rank', 'range', 'model', kind, 'parameters', 'headline');
-  const back = narrow.matches ? of(kind, 'parameters', 'status', 'coverage') : of('status', 'coverage');
+  const withRole = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && isInformative(c)));
+  const kind = onlyJudges() ? 'consistency' : 'kind';
+  const front = narrow.matches ? withRole('rank', 'model', 'headline', 'range')
+    : withRole('rank', 'range', 'model', kind, 'parameters', 'headline');
+  const back = narrow.matches ? withRole(kind, 'parameters', 'status', 'coverage') : withRole('status', 'coverage');
   const middle = state.view === 'subsets' ? grouped() : sections();
   return [...front, ...middle, ...back].filter((c) => !state.hide.has(c.key));
 }
@@ -169,7 +169,7 @@ function grouped() {
 
 const terms = () => query.value.toLowerCase().split(',').map((t) => t.trim()).filter(Boolean);
 
-// The rows to show in their order: those that are pinned, whatever the filters say, and those that match.
+// The rows in their order: pinned ones, whatever the filters say, and those that match.
 function chosenRows() {
   const wanted = terms(), filters = Object.entries(FILTERS).filter(([name]) => state[name].size);
   const { i } = columns.find((c) => c.key === state.sort);

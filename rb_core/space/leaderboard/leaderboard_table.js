@@ -1,12 +1,12 @@
 // Draws the table: headers, cells, and the rows in their order.
 const thead = find('thead'), pinnedBody = find('.rb-pinned'), restBody = find('.rb-rest'), tip = find('.rb-tip');
-// The words are read out; the style sheet puts a dash in their place. No element more: half of all cells may be missing.
+// Screen readers read the words; the style sheet shows a dash instead. One element only: half of all cells may be missing.
 const missing = (kind, words = 'not evaluated') => `<td class="${kind} rb-missing">${words}</td>`;
 const PIN = '<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M5 2h6l-1 5 3 3H3l3-3zM8 10v4" '
   + 'stroke="currentColor" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round"/></svg>';
 
 const fileLabel = (column) => (column.role === 'headline' && isCustom() ? 'Custom score' : column.label);
-// On the page the column has sizes, such as 8B, and is no wider than they are; in a file it has numbers of parameters.
+// On the page the column has short sizes, such as 8B; in a file it has numbers of parameters.
 const label = (column) => (column.role === 'parameters' ? 'Size' : fileLabel(column));
 const inGroup = (column) => column.role === 'section' && column.group;
 const headText = (column) => (inGroup(column) ? 'Section' : label(column));
@@ -16,7 +16,7 @@ function tooltip(column) {
   if (column.role === 'section' || column.role === 'subset') parts.push(board.licence ? `Licence: ${board.licence}` : '');
   if (column.role === 'section' && column.weight) parts.push(`Weight in the score: ${column.weight}`);
   if (column.role === 'headline') {
-    if (isCustom()) parts[0] = `Your own score: the weighted mean of ${list(counted().map((c) => c.label))}`;
+    if (isCustom()) parts[0] = `Custom score: the weighted mean of ${list(counted().map((c) => c.label))}`;
     if (baseline) parts.push(`Dashed line: the best baseline, ${baseline.model}, ${percent(score(baseline))}`);
   }
   return parts.filter(Boolean).join(' · ');
@@ -29,13 +29,13 @@ function headerCell(column, rowspan) {
   const sorted = column.key === state.sort, off = state.off.has(column.key);
   const kind = ['model', 'headline'].includes(column.role) ? `rb-${column.role}` : kindOf(column).replace('rb-text', '');
   const words = (inGroup(column) ? hidden(column.label + ': ') : '') + esc(headText(column)).replace(/[-_]/g, '$&<wbr>');
-  const about = tooltip(column);
+  const description = tooltip(column);
   const arrow = `<span class="rb-arrow" aria-hidden="true">${sorted ? (state.down ? '▼' : '▲') : ''}</span>`;
   const ends = column.role === 'headline'
     ? `<span class="rb-axis" aria-hidden="true"><i>${Math.round(scale.least * 100)}</i><i>${Math.round(scale.most * 100)}</i></span>` : '';
   return `<th scope="col" class="${kind}${column.group ? ' rb-sub' : ''}${off ? ' rb-off' : ''}"${rowspan > 1 ? ` rowspan="${rowspan}"` : ''}`
     + `${sorted ? ` aria-sort="${state.down ? 'descending' : 'ascending'}"` : ''}>`
-    + `<button type="button" data-key="${esc(column.key)}"${about ? ` data-tip="${esc(about)}"` : ''}>`
+    + `<button type="button" data-key="${esc(column.key)}"${description ? ` data-tip="${esc(description)}"` : ''}>`
     + `<span class="rb-label">${words}${arrow}</span>${off ? hidden(', not in the custom score') : ''}${ends}</button></th>`;
 }
 
@@ -66,14 +66,14 @@ const TAGS = { below: ['≤ baseline', 'does not beat the best baseline'],
   near: ['≈ baseline', 'not significantly better than the best baseline'] };
 
 function modelCell(r) {
-  const name = r.model, cut = name.indexOf('/') + 1, stands = standing(r);
+  const name = r.model, cut = name.indexOf('/') + 1;
   const text = `<span class="rb-org">${esc(name.slice(0, cut))}</span><span class="rb-name">${esc(name.slice(cut))}</span>`;
   const out = r.link
     ? ` <a class="rb-out" href="${esc(r.link)}" target="_blank" rel="noopener" aria-label="${esc(name)} on the hub, opens in a new tab"></a>` : '';
   const inner = `<a href="?tab=model&amp;model=${esc(encodeURIComponent(name))}">${text}</a>${out}`;
-  const [mark, words] = r === baseline ? ['best baseline', ''] : TAGS[stands] || [];
+  const [mark, words] = r === baseline ? ['best baseline', ''] : TAGS[baselineRelation(r)] || [];
   const tag = mark ? ` <span class="rb-tag"${words ? ` title="${words}" aria-hidden="true"` : ''}>${mark}</span>${words ? hidden(`, ${words}`) : ''}` : '';
-  // Its own label: what is read out before each cell of the row is not to have the second link in it.
+  // The label is read out before each cell of the row, so it leaves out the second link.
   const label = name + (words ? `, ${words}` : mark ? ` ${mark}` : '');
   return `<th scope="row" class="rb-model" title="${esc(name)}" aria-label="${esc(label)}">${inner}${tag}</th>`;
 }
@@ -81,9 +81,9 @@ function modelCell(r) {
 function headlineCell(r, column) {
   const [v, low, high] = [column, place.low, place.high].map((c) => r.cells[c.i]);
   if (v === null) return missing('rb-headline');
-  const known = low !== null && high !== null;
-  const words = known ? `95% interval ${percent(low)} to ${percent(high)}` : 'no interval known';
-  const whisker = known
+  const hasInterval = low !== null && high !== null;
+  const words = hasInterval ? `95% interval ${percent(low)} to ${percent(high)}` : 'unknown interval';
+  const whisker = hasInterval
     ? `<i class="rb-whisker" style="left:${scale.at(low).toFixed(1)}%;right:${(100 - scale.at(high)).toFixed(1)}%"></i>` : '';
   const dot = v < scale.least ? '<i class="rb-below">‹</i>' : `<i class="rb-dot" style="left:${scale.at(v).toFixed(1)}%"></i>`;
   return `<td class="rb-headline" title="${percent(v)}, ${words}"><div><b>${percent(v)}</b>`
@@ -92,15 +92,15 @@ function headlineCell(r, column) {
 }
 
 const span = ([best, worst]) => (best === worst ? best : `${best}–${worst}`);
-const among = (r) => r.range[1] - r.cells[place.rank.i]; // models that it is not significantly better than
+const indistinct = (r) => r.range[1] - r.cells[place.rank.i]; // number of lower-ranked models that are not significantly worse
 
-// [best, worst, how]: from the examples that both models scored, or from the intervals alone, which tells fewer models apart.
+// range: [best, worst, method]. The method is 'items' (examples that both models scored) or 'intervals' (fewer differences).
 function rangeCell(r) {
-  if (!r.range) return missing('rb-text rb-range', 'not known');
-  const rough = r.range[2] !== 'items', next = among(r);
+  if (!r.range) return missing('rb-text rb-range', 'unknown');
+  const rough = r.range[2] !== 'items', next = indistinct(r);
   const lead = next > 0 ? `not significantly better than ${next === 1 ? 'the next model' : `the next ${next}`}`
     : 'significantly better than every model below';
-  const from = rough ? 'range from the intervals alone' : 'range from the examples that both models scored';
+  const from = rough ? 'rank interval from the scores’ intervals alone' : 'rank interval from the examples that both models scored';
   return `<td class="rb-text rb-range" title="${esc(`${lead}; ${from}`)}">${rough ? `<span class="rb-rough" aria-hidden="true">~</span>${hidden('about ')}` : ''}`
     + `${span(r.range)}${next > 0 ? `<span class="rb-noise" aria-hidden="true">≈ ${next}</span>` : ''}${hidden(`, ${lead}`)}</td>`;
 }
@@ -111,7 +111,7 @@ function cell(r, column) {
   if (column.role === 'headline') return headlineCell(r, column);
   if (column.role === 'range') return rangeCell(r);
   const v = r.cells[column.i], kind = kindOf(column);
-  if (v === null) return missing(kind, { parameters: 'unknown', consistency: 'not known' }[column.role]);
+  if (v === null) return missing(kind, { parameters: 'unknown', consistency: 'unknown' }[column.role]);
   if (SHARES.includes(column.role)) return `<td class="${kind}">${percent(v)}</td>`;
   if (column.role === 'parameters') return `<td class="${kind}" title="${esc(plural(v, 'parameter'))}">${size(v)}</td>`;
   if (!column.score) return `<td class="${kind}">${esc(v)}</td>`;
@@ -120,7 +120,7 @@ function cell(r, column) {
   return `<td class="${kind} rb-heat${marks}" style="--h:${(warmth ** 2).toFixed(2)}">${percent(v)}</td>`;
 }
 
-// ---- how wide the columns are
+// ---- widths of the columns
 
 const pen = document.createElement('canvas').getContext('2d');
 
@@ -132,12 +132,12 @@ function widest(texts, font) {
 function cellTexts(column) {
   if (column.score) return [percent(column.best ?? 0)];
   if (SHARES.includes(column.role)) return [percent(1)];
-  if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}  ≈ ${among(r)}` : ''));
+  if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}  ≈ ${indistinct(r)}` : ''));
   return rows.map((r) => r.cells[column.i] ?? '').map((v) => (typeof v === 'number' ? size(v) : v));
 }
 
-// As wide as its longest cell, or as the longest word of its label. Rooms that the style sheet decides are its own.
-function room(column) {
+// The width of the longest cell or of the longest word of the label; the style sheet sets some widths.
+function columnWidth(column) {
   if (column.role === 'rank') return 'var(--rb-rank)';
   if (column.role === 'model') return 'var(--rb-name)';
   if (column.role === 'headline') return 'calc(74px + var(--rb-bar))';
@@ -153,21 +153,21 @@ function build() {
   const table = find('.rb-scroll');
   table.classList.toggle('rb-lined', baseline !== null);
   table.classList.toggle('rb-own-score', isCustom());
-  const rooms = shownColumns.map(room);
-  table.style.setProperty('--rb-width', `calc(${rooms.join(' + ')})`);
-  const tracks = rooms.map((each) => (each === 'var(--rb-name)' ? `minmax(${each}, 1fr)` : each)); // names take what is left
+  const widths = shownColumns.map(columnWidth);
+  table.style.setProperty('--rb-width', `calc(${widths.join(' + ')})`);
+  const tracks = widths.map((w) => (w === 'var(--rb-name)' ? `minmax(${w}, 1fr)` : w)); // names take the remaining width
   table.style.setProperty('--rb-columns', tracks.join(' '));
   if (baseline) table.style.setProperty('--rb-baseline', `${scale.at(score(baseline)).toFixed(1)}%`);
   rows.forEach((r) => {
     r.element = document.createElement('tr');
-    r.element.className = standing(r) === 'below' ? 'rb-weak' : '';
+    r.element.className = baselineRelation(r) === 'below' ? 'rb-weak' : '';
     r.element.innerHTML = shownColumns.map((c) => cell(r, c)).join('');
   });
   drawHead();
   draw();
 }
 
-// Moves no more than it must: a row that stays where it is need not be laid out again.
+// Moves as few rows as possible: a row that stays in place need not be laid out again.
 function arrange(body, wanted) {
   const kept = new Set(wanted);
   [...body.children].forEach((tr) => { if (!kept.has(tr)) tr.remove(); });
@@ -193,12 +193,12 @@ function draw() {
   remember();
 }
 
-// Pinned rows stay below the header while the others scroll, as long as they leave the others half of the room.
+// Pinned rows stay below the header while the others scroll, unless they would take more than half of the height.
 function holdPins() {
-  const held = [...pinnedBody.rows], box = find('.rb-scroll');
-  if (!held.length) return;
+  const pinned = [...pinnedBody.rows], box = find('.rb-scroll');
+  if (!pinned.length) return;
   let top = thead.offsetHeight;
-  const tops = held.map((tr) => { const at = top; top += tr.offsetHeight; return at; });
+  const tops = pinned.map((tr) => { const at = top; top += tr.offsetHeight; return at; });
   const fits = top < box.clientHeight / 2;
-  held.forEach((tr, n) => { tr.style.setProperty('--rb-top', fits ? `${tops[n]}px` : 'auto'); });
+  pinned.forEach((tr, n) => { tr.style.setProperty('--rb-top', fits ? `${tops[n]}px` : 'auto'); });
 }
