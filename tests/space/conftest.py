@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import gradio as gr
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
+from rb_core.results.paths import result_path
+from rb_core.results.storage import read_result, write_result
 from rb_core.space.page import build, launch_options
 from rb_core.space.results_source import ResultsFolder
-from tests.paths import ROOT
+from tests.fakes.judged_runs import BENCHMARK as JUDGED
+from tests.fakes.judged_runs import JUDGE, judged_runs
+from tests.paths import BUNDLED
 
 FLAGS = [
     "--no-sandbox",
@@ -33,9 +38,9 @@ Serve = Callable[[gr.Blocks], str]
 
 @pytest.fixture(scope="session")
 def results_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bundled results with their scores and outcomes, and a file that is no result."""
+    """The bundled results with their scores and outcomes, and an invalid result file."""
     root = tmp_path_factory.mktemp("leaderboard")
-    shutil.copytree(ROOT / "leaderboard_data", root, dirs_exist_ok=True)
+    shutil.copytree(BUNDLED, root, dirs_exist_ok=True)
     (root / "results" / "starter" / "broken.json").write_text("{", encoding="utf-8")
     return root
 
@@ -47,7 +52,7 @@ def compact(html: str) -> str:
 
 @contextmanager
 def launched(demo: gr.Blocks) -> Iterator[str]:
-    """The address of a page that runs in this process, on a free port, for the time of the block."""
+    """Run a page in this process, on a free port, for the time of the block; its address."""
     options = launch_options() | {"server_name": "127.0.0.1", "quiet": True}
     _, url, _ = demo.launch(prevent_thread_lock=True, **options)
     try:
@@ -67,8 +72,28 @@ def url(results_root: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def judged_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of judges, and a large board on which one model's result is changed to that of a judge's run."""
+    root = tmp_path_factory.mktemp("judged")
+    judged_runs(root)
+    run, fields = read_result(root / result_path(JUDGED, JUDGE)), ("status", "judging", "run", "scores", "counts")
+    for source in (BUNDLED / "results" / "rewardbench-2").rglob("*.json"):
+        result = read_result(source)
+        if result.model.name == "anthropic/claude-3-7-sonnet-20250219":
+            result = result.model_copy(update={name: getattr(run, name) for name in fields} | {"published": None})
+        write_result(root, result)
+    return root
+
+
+@pytest.fixture(scope="session")
+def judged_url(judged_root: Path) -> Iterator[str]:
+    with launched(build(ResultsFolder(judged_root))) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    # The same browser without a window of its own takes a fifth less time.
+    # The same browser without a window takes a fifth less time.
     path = shutil.which("chromium-headless-shell") or shutil.which("chromium")
     if path is None:
         if os.environ.get("RB_REQUIRE_BROWSER"):
@@ -81,43 +106,64 @@ def browser() -> Iterator[Browser]:
         instance.close()
 
 
+class BrowserPages:
+    """Browser pages that tests reuse: a load in a used page costs a third less processor time than in a new one."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self._context = context
+        self._free: list[Page] = []
+
+    def take(self) -> Page:
+        page = self._free.pop() if self._free else self._context.new_page()
+        page.set_default_timeout(10_000)
+        return page
+
+    def give_back(self, page: Page) -> None:
+        page.evaluate("sessionStorage.clear()")
+        page.goto("about:blank")
+        self._free.append(page)
+
+
 @pytest.fixture(scope="session")
-def context(browser: Browser) -> BrowserContext:
-    """One for all tests, so that gradio's own files are fetched once."""
-    return browser.new_context(reduced_motion="reduce")
+def browser_pages(browser: Browser) -> BrowserPages:
+    """Pages of one context, so that gradio's own files are fetched once."""
+    return BrowserPages(browser.new_context(reduced_motion="reduce"))
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Launches a page and gives its address. `open_page` asks for it too, so that its pages are closed before it."""
+    """Launch a page and return its address. `open_page` requests this fixture, so that its pages are left first."""
     with ExitStack() as stack:
         yield lambda demo: stack.enter_context(launched(demo))
 
 
 @pytest.fixture
-def open_page(context: BrowserContext, url: str, serve: Serve) -> Iterator[OpenPage]:
-    """Opens a page that is ready to use. An error in it, or a request to another host, fails the test at its end."""
-    pages: list[Page] = []
-    wrong: list[str] = []
+def open_page(browser_pages: BrowserPages, url: str, serve: Serve) -> Iterator[OpenPage]:
+    """Open a page, ready to use. An error in it, or a request to another host, fails the test at its end."""
+    opened: list[Page] = []
+    errors: list[str] = []
+
+    def on_page_error(error: Error) -> None:
+        errors.append(f"page: {error}")
 
     def on_console(message: ConsoleMessage) -> None:
         if message.type == "error":
-            wrong.append(f"console: {message.text}")
+            errors.append(f"console: {message.text}")
 
     def on_request(request: Request) -> None:
         address = urlsplit(request.url)
         if address.scheme not in ("data", "blob") and address.hostname not in OWN_HOSTS:
-            wrong.append(f"request: {request.url}")
+            errors.append(f"request: {request.url}")
+
+    listeners = {"pageerror": on_page_error, "console": on_console, "request": on_request}
 
     def open_one(query: str = "", *, at: str = url, width: int = 1440, theme: str = "light", tab: str = "") -> Page:
-        page = context.new_page()
-        pages.append(page)
+        page = browser_pages.take()
+        opened.append(page)
+        for event, listener in listeners.items():
+            page.on(event, listener)
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=theme)
-        page.set_default_timeout(10_000)
-        page.on("pageerror", lambda error: wrong.append(f"page: {error}"))
-        page.on("console", on_console)
-        page.on("request", on_request)
         page.goto(at + query)
         page.locator(".rb-board h2").wait_for(state="attached")
         if tab:
@@ -126,6 +172,28 @@ def open_page(context: BrowserContext, url: str, serve: Serve) -> Iterator[OpenP
         return page
 
     yield open_one
-    for page in pages:
-        page.close()
-    assert wrong == []
+    for page in opened:
+        for event, listener in listeners.items():
+            page.remove_listener(event, listener)
+        browser_pages.give_back(page)
+    assert errors == []
+
+
+Looks = Sequence[tuple[str, int]]
+# (theme, width in pixels)
+TWO_LOOKS: Looks = (("light", 1440), ("dark", 390))
+ALL_LOOKS: Looks = (*TWO_LOOKS, ("dark", 1440), ("light", 390))
+in_each_look = pytest.mark.parametrize(
+    "looks",
+    [pytest.param(TWO_LOOKS, id="two-looks"), pytest.param(ALL_LOOKS, id="all-looks", marks=pytest.mark.soak)],
+)
+
+
+def assert_accessible(page: Page, looks: Looks, context: str | None = None) -> None:
+    """Assert that axe-core finds no violation, and that the page does not scroll sideways, in each of these looks."""
+    for theme, width in looks:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.evaluate("(dark) => document.body.classList.toggle('dark', dark)", theme == "dark")
+        results = Axe().run(page, context=context)
+        assert results.violations_count == 0, f"{theme}, {width} px: {results.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

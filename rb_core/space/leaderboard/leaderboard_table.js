@@ -114,7 +114,7 @@ function cell(r, column) {
   if (v === null) return missing(kind, { parameters: 'unknown', consistency: 'unknown' }[column.role]);
   if (SHARES.includes(column.role)) return `<td class="${kind}">${percent(v)}</td>`;
   if (column.role === 'parameters') return `<td class="${kind}" title="${esc(plural(v, 'parameter'))}">${size(v)}</td>`;
-  if (!column.score) return `<td class="${kind}">${esc(v)}</td>`;
+  if (!column.score) return `<td class="${kind}">${esc(column.role === 'status' ? STATUS_WORDS[v] ?? v : v)}</td>`;
   const warmth = column.best > column.from ? Math.max(0, (v - column.from) / (column.best - column.from)) : 0;
   const marks = `${v === column.best ? ' rb-best' : ''}${state.off.has(column.key) ? ' rb-off' : ''}`;
   return `<td class="${kind} rb-heat${marks}" style="--h:${(warmth ** 2).toFixed(2)}">${percent(v)}</td>`;
@@ -133,6 +133,7 @@ function cellTexts(column) {
   if (column.score) return [percent(column.best ?? 0)];
   if (SHARES.includes(column.role)) return [percent(1)];
   if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}  ≈ ${indistinct(r)}` : ''));
+  if (column.role === 'status') return rows.map((r) => STATUS_WORDS[r.cells[column.i]] ?? '');
   return rows.map((r) => r.cells[column.i] ?? '').map((v) => (typeof v === 'number' ? size(v) : v));
 }
 

@@ -1,0 +1,252 @@
+"""Search, filters, pins, hidden columns and the custom score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from rb_core.space.results_source import ResultsFolder, page_json
+from tests.paths import BUNDLED
+from tests.space.conftest import OpenPage
+from tests.space.leaderboard.tables import (
+    MISSING,
+    NUM_MODELS,
+    csv_rows,
+    header,
+    menu,
+    numbers,
+    shown,
+    wait_for_parameter,
+)
+
+
+def boards_json() -> list[dict[str, Any]]:
+    boards: list[dict[str, Any]] = page_json(ResultsFolder(BUNDLED).boards(), 0)["boards"]
+    return boards
+
+
+def custom_scores(board: dict[str, Any], left_out: set[str]) -> dict[str, float | None]:
+    """The weighted mean by model of the sections that are not left out, None without a required section."""
+    used = [
+        (i, column["weight"], column["required"])
+        for i, column in enumerate(board["columns"])
+        if column["role"] == "section" and column["label"] not in left_out
+    ]
+    scores: dict[str, float | None] = {}
+    for row in board["rows"]:
+        scored = [(weight, row[i]) for i, weight, _ in used if row[i] is not None]
+        incomplete = any(required and row[i] is None for i, _, required in used) or not scored
+        scores[row[1]] = None if incomplete else sum(w * v for w, v in scored) / sum(w for w, _ in scored)
+    return scores
+
+
+def test_search_and_kinds_narrow_the_table(open_page: OpenPage) -> None:
+    """A comma in the search means or, kinds narrow further, and a live region counts the rows."""
+    page = open_page()
+    search = page.get_by_role("searchbox")
+    search.fill("Skywork, grm")
+    names = shown(page, "Model")
+    assert names
+    assert all("skywork" in name.lower() or "grm" in name.lower() for name in names)
+    assert any("skywork" not in name.lower() for name in names)
+    expect(page.get_by_role("status").filter(has_text="models")).to_contain_text(f"{len(names)} of ")
+    page.get_by_role("checkbox", name="Generative").check()
+    assert set(shown(page, "Kind")) == {"Generative"}
+    assert len(shown(page, "Kind")) < len(names)
+    search.fill("no such model anywhere")
+    expect(page.get_by_text("No model matches")).to_be_visible()
+
+
+def test_the_address_brings_the_view_back(open_page: OpenPage) -> None:
+    page = open_page()
+    page.get_by_role("searchbox").fill("llama")
+    page.get_by_role("checkbox", name="Sequence classifier").check()
+    page.get_by_text("All subsets").click()
+    header(page, "hep-go").click()
+    page.wait_for_url("**sort=-subset**")
+    names = shown(page, "hep-go")
+    page.reload()
+    expect(page.get_by_role("searchbox")).to_have_value("llama")
+    expect(page.get_by_role("checkbox", name="Sequence classifier")).to_be_checked()
+    expect(page.get_by_role("radio", name="All subsets")).to_be_checked()
+    expect(page.locator("th[aria-sort=descending]")).to_have_count(1)
+    assert shown(page, "hep-go") == names
+
+
+def test_organisations_are_filtered_with_the_keyboard(open_page: OpenPage) -> None:
+    """The menu opens, searches, filters and closes by keys alone, and its button gets the focus back."""
+    page = open_page()
+    button = page.get_by_role("button", name="Organisation")
+    button.focus()
+    page.keyboard.press("Enter")
+    panel = page.get_by_role("group", name="Organisation")
+    page.keyboard.press("Tab")
+    expect(panel.get_by_role("searchbox", name="Find an organisation")).to_be_focused()
+    page.keyboard.type("skyw")
+    expect(panel.get_by_role("checkbox")).to_have_count(1)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    names = shown(page, "Model")
+    assert len(names) > 3
+    assert all(name.startswith("Skywork/") for name in names)
+    expect(panel.get_by_role("checkbox", name="Skywork")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+    expect(button).to_be_focused()
+    expect(button).to_contain_text("1")
+    wait_for_parameter(page, "orgs", "Skywork")
+    panel = menu(page, "Organisation")
+    panel.get_by_role("searchbox").fill("no such name")
+    expect(panel.get_by_role("checkbox")).to_have_count(0)
+    expect(panel.get_by_role("status")).to_have_text("No such name")
+    page.get_by_role("searchbox", name="Search models").click()
+    expect(panel).to_be_hidden()
+    page.get_by_role("button", name="Clear filters").click()
+    assert len(shown(page, "Model")) == NUM_MODELS
+
+
+def test_sizes_and_origins_are_filtered(open_page: OpenPage, small_url: str) -> None:
+    """Sizes are short and sort as numbers with unknown last; the ranges of the filter do not overlap."""
+    page = open_page(at=small_url)
+    header(page, "Size").click()
+    assert shown(page, "Size") == ["71B", "12B", "8B", "3B", "2.3M", MISSING, MISSING]
+    expect(page.get_by_role("cell", name="unknown", exact=True)).to_have_count(4)  # two sizes, two rank intervals
+    sizes = menu(page, "Size")
+    sizes.get_by_role("checkbox", name="3B to 10B").check()
+    assert shown(page, "Model") == ["big/two", "big/weak"]
+    sizes.get_by_role("checkbox", name="Unknown").check()
+    assert shown(page, "Model") == ["big/two", "big/weak", "alone", "baseline/longest"]
+    sizes.get_by_role("checkbox", name="3B to 10B").uncheck()
+    sizes.get_by_role("checkbox", name="Unknown").uncheck()
+    for name, model in (("Under 3B", "mine/tiny"), ("10B to 40B", "mine/partly"), ("40B and more", "big/one")):
+        sizes.get_by_role("checkbox", name=name).check()
+        assert shown(page, "Model") == [model]
+        sizes.get_by_role("checkbox", name=name).uncheck()
+    origin = menu(page, "Origin")
+    origin.get_by_role("checkbox", name="Evaluated here").check()
+    assert set(shown(page, "Origin")) == {"here", "here, in part"}
+    origin.get_by_role("checkbox", name="Evaluated here").uncheck()
+    origin.get_by_role("checkbox", name="As published").check()
+    assert shown(page, "Model") == ["big/one", "big/two", "alone"]
+
+
+def test_pinned_rows_stay_on_top(open_page: OpenPage) -> None:
+    """In any order, with any filter, after a reload and while scrolling, until they are released by a key."""
+    page = open_page()
+    name = shown(page, "Model")[20]
+    pin = page.get_by_role("button", name=f"Pin {name}", exact=True)
+    pin.click()
+    expect(pin).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_text(f"{name} is pinned on top")).to_be_visible()
+    header(page, "Chat Hard").click()
+    assert shown(page, "Model")[0] == name
+    rest = numbers(shown(page, "Chat Hard")[1:])
+    assert rest == sorted(rest, reverse=True)
+    page.get_by_role("region", name="Leaderboard table").evaluate("(box) => { box.scrollTop = 3000; }")
+    table = page.get_by_role("region", name="Leaderboard table").bounding_box()
+    row = page.get_by_role("rowheader", name=name, exact=True).bounding_box()
+    assert table
+    assert row
+    assert 0 < row["y"] - table["y"] < 80
+    page.get_by_role("searchbox").fill("no such model anywhere")
+    assert shown(page, "Model") == [name]
+    expect(page.get_by_text("No other model matches")).to_be_visible()
+    count = page.get_by_role("status").filter(has_text="models")
+    expect(count).to_have_text(f"1 of {NUM_MODELS} models, 1 pinned on top")
+    wait_for_parameter(page, "pins", name)
+    wait_for_parameter(page, "q", "no such model anywhere")
+    page.reload()
+    assert shown(page, "Model") == [name]
+    page.get_by_role("searchbox").fill("")
+    page.get_by_role("button", name=f"Pin {name}", exact=True).press("Space")
+    expect(page.get_by_role("button", name=f"Pin {name}", exact=True)).to_be_focused()
+    assert shown(page, "Model")[0] != name
+
+
+def test_columns_are_hidden_and_shown_again(open_page: OpenPage) -> None:
+    """A hidden column is in neither the table nor, after a reload, the download."""
+    page = open_page()
+    columns = menu(page, "Columns")
+    for name in ("Kind", "Safety"):
+        columns.get_by_role("checkbox", name=name, exact=True).focus()
+        page.keyboard.press("Space")
+        expect(page.get_by_role("columnheader", name=name, exact=True)).to_have_count(0)
+        expect(columns.get_by_role("checkbox", name=name, exact=True)).to_be_focused()
+    wait_for_parameter(page, "hide", "kind", "section:Safety")
+    page.reload()
+    expect(page.get_by_role("columnheader", name="Chat", exact=True)).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Kind", exact=True)).to_have_count(0)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    heads = csv_rows(download.value.path())[0]
+    assert "Chat" in heads
+    assert not {"Kind", "Safety"} & set(heads)
+    menu(page, "Columns").get_by_role("checkbox", name="Kind", exact=True).check()
+    expect(page.get_by_role("columnheader", name="Kind", exact=True)).to_be_visible()
+    page.get_by_text("All subsets").click()
+    subsets = menu(page, "Columns").get_by_role("group", name="Subsets: Chat", exact=True)
+    expect(subsets.get_by_role("checkbox")).to_have_count(5)
+    subsets.get_by_role("checkbox", name="alpacaeval-easy").uncheck()
+    expect(page.get_by_role("columnheader", name="alpacaeval-easy")).to_have_count(0)
+
+
+def test_the_weights_of_the_columns_give_the_headline() -> None:
+    """The browser's score of all sections by their weights is the benchmark's own headline."""
+    for board in boards_json():
+        scores = custom_scores(board, set())
+        place = next(i for i, column in enumerate(board["columns"]) if column["role"] == "headline")
+        complete = [(row[place], scores[row[1]]) for row in board["rows"] if scores[row[1]] is not None]
+        assert len(complete) > 5
+        for headline, score in complete:  # published ones are rounded to four digits, section by section
+            assert headline == pytest.approx(score, abs=1e-4)
+
+
+@pytest.mark.parametrize(("board_index", "left_out"), [(0, {"Chat Hard", "Reasoning"}), (1, {"Ties"})])
+def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, board_index: int, left_out: set[str]) -> None:
+    """Models are re-ranked by it, it is called custom, and its intervals are unknown."""
+    board = boards_json()[board_index]
+    expected = custom_scores(board, left_out)
+    page = open_page(f"?board={board['id']}")
+    page.get_by_role("group", name="Filters").wait_for()
+    sections = menu(page, "Score from")
+    for name in left_out:
+        sections.locator(f"[value='section:{name}']").uncheck()
+    expect(page.get_by_role("columnheader", name="Score", exact=True)).to_have_count(0)
+    names, scores, ranks = (shown(page, column) for column in ("Model", "Custom score", "Rank"))
+    assert len(names) == len(board["rows"])
+    for name, text in zip(names, scores, strict=True):
+        score = expected[name]
+        assert (text == MISSING) == (score is None)
+        assert score is None or float(text) == pytest.approx(100 * score, abs=0.0501)
+    exact = [score for name in names if (score := expected[name]) is not None]
+    assert exact == pytest.approx(sorted(exact, reverse=True), abs=1e-5)
+    assert numbers(ranks) == sorted(numbers(ranks))
+    assert numbers(ranks)[0] == 1
+    official = [row[1] for row in board["rows"]]
+    assert names != official
+    assert set(shown(page, "Rank interval")) == {MISSING}
+    expect(page.locator("td.rb-headline").first).to_contain_text("unknown interval")
+    note = page.get_by_role("status").filter(has_text="Custom score")
+    for text in (*left_out, "not the benchmark’s score", "unknown"):
+        expect(note).to_contain_text(text)
+    wait_for_parameter(page, "off", *(f"section:{name}" for name in left_out))
+    page.reload()
+    assert shown(page, "Custom score") == scores
+    page.get_by_role("button", name="Back to the benchmark’s score").click()
+    expect(page.get_by_role("button", name="Score from")).to_be_focused()
+    expect(page.get_by_role("columnheader", name="Score", exact=True)).to_be_visible()
+    assert shown(page, "Model") == official
+    expect(page.locator("td.rb-headline").first).to_contain_text("95% interval")
+
+
+def test_the_last_section_cannot_be_switched_off(open_page: OpenPage) -> None:
+    """Another benchmark starts with its own score."""
+    page = open_page("?off=section:Chat&off=section:Chat+Hard&off=section:Safety&off=section:Reasoning")
+    sections = menu(page, "Score from")
+    expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_disabled()
+    expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_checked()
+    assert shown(page, "Custom score")[:30] == shown(page, "Prior Sets")[:30]
+    page.get_by_role("radio", name="RewardBench 2").check()
+    expect(page.get_by_role("columnheader", name="Score", exact=True)).to_be_visible()

@@ -1,0 +1,267 @@
+"""The Leaderboard tab: boards, the table, its notes and marks."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+from rb_core import __version__
+from rb_core.evaluation.evaluate import evaluate
+from rb_core.space.page import build
+from rb_core.space.results_source import ResultsFolder
+from tests.fakes.judged_runs import BENCHMARK as JUDGED
+from tests.space.conftest import Looks, OpenPage, Serve, assert_accessible, in_each_look
+from tests.space.leaderboard.conftest import table_page
+from tests.space.leaderboard.tables import (
+    MISSING,
+    NUM_MODELS,
+    csv_dicts,
+    csv_rows,
+    header,
+    menu,
+    numbers,
+    shown,
+    small_row,
+)
+
+CONSISTENCY = "Keeps verdict"
+
+
+def test_the_switch_shows_every_board_without_overflow(open_page: OpenPage) -> None:
+    """At 1440 pixels no column is cut off at the right edge, and no text is wider than its column except names."""
+    page = open_page()
+    switch = page.get_by_role("group", name="Benchmark").get_by_role("radio")
+    expect(switch).to_have_count(3)
+    table = page.get_by_role("region", name="Leaderboard table")
+    for board, cell in enumerate(["Prior Sets", "Factuality", "Coverage"]):
+        switch.nth(board).check()
+        expect(page.get_by_role("columnheader", name=cell)).to_be_visible()
+        expect(page.get_by_role("columnheader", name=CONSISTENCY)).to_have_count(0)  # no judges among these
+        assert table.evaluate("(box) => box.scrollWidth - box.clientWidth") == 0
+        cut_off = "(cells) => cells.filter((td) => td.scrollWidth > td.clientWidth).map((td) => td.innerText)"
+        assert table.get_by_role("cell").evaluate_all(cut_off) == []
+    page.wait_for_url("**board=starter**")
+    expect(page.get_by_role("rowheader", name="baseline/longest")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Origin")).to_have_count(0)  # the same in every row
+    expect(menu(page, "Origin").get_by_role("checkbox", name="As published")).to_be_disabled()
+
+
+def test_an_invalid_address_shows_the_first_board_with_its_notes(open_page: OpenPage) -> None:
+    """Unknown boards, columns, kinds and views are ignored. Intervals and descriptions of columns are also text."""
+    page = open_page("?board=nope&sort=-nope&kinds=nope&view=nope")
+    expect(page.get_by_role("radio", name="RewardBench", exact=True)).to_be_checked()
+    assert numbers(shown(page, "Rank"))[:3] == [1, 2, 3]
+    expect(page.locator("td.rb-headline").first).to_contain_text("95% interval")
+    header(page, "Chat").focus()
+    expect(page.get_by_role("tooltip")).to_contain_text("strong answer")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("tooltip")).to_be_hidden()
+    for text in (
+        "Close ranks may be noise",
+        "Newest result: 20",
+        "ODC-BY",
+        "Lambert et al.",
+        "1 result file could not",
+    ):
+        expect(page.locator(".rb-notes")).to_contain_text(text)
+    expect(page.locator("#results-line")).to_contain_text(f"rb_core {__version__}")
+
+
+def test_headers_sort_with_missing_values_last(open_page: OpenPage) -> None:
+    """By mouse and by keyboard, first descending for numbers; names are sorted from A regardless of case."""
+    page = open_page()
+    for name, keys in (("Prior Sets", None), ("Score", ("Enter", "Space"))):
+        for number, direction in enumerate(("descending", "ascending")):
+            if keys is None:
+                header(page, name).click()
+            else:
+                header(page, name).focus()
+                page.keyboard.press(keys[number])
+            expect(page.locator(f'th[aria-sort="{direction}"]')).to_contain_text(name)
+            expect(page.locator("th[aria-sort]")).to_have_count(1)
+            expect(header(page, name)).to_be_focused()
+            texts = shown(page, name)
+            assert MISSING in texts
+            values = numbers(texts)
+            assert len(values) > 20
+            assert values == sorted(values, reverse=direction == "descending")
+    header(page, "Model").click()
+    names = shown(page, "Model")
+    assert [name.lower() for name in names[:3]] == sorted(name.lower() for name in names)[:3]
+
+
+def test_subsets_are_grouped_by_section(open_page: OpenPage) -> None:
+    """Each section spans exactly its own columns, and a subset's description has its size and licence."""
+    page = open_page("?view=subsets")
+    header(page, "hep-go").focus()
+    for text in ("A correct Go function", "164 examples", "Licence: ODC-BY"):
+        expect(page.get_by_role("tooltip")).to_contain_text(text)
+    header(page, "Prior Sets: Section").focus()
+    expect(page.get_by_role("tooltip")).to_contain_text("Weight in the score: 0.5")
+    groups = page.evaluate(
+        "[...document.querySelectorAll('.rb-groups th[colspan]')].map(t => [t.innerText, t.colSpan])"
+    )
+    assert dict(groups)["Chat"] == 6
+    assert dict(groups)["Chat Hard"] == 7
+    header(page, "mt-bench-easy").click()
+    values = numbers(shown(page, "mt-bench-easy"))
+    assert values == sorted(values, reverse=True)
+    widths = page.evaluate("[...document.querySelectorAll('.rb-scroll tbody tr')].map(r => r.children.length)")
+    below = page.evaluate("document.querySelectorAll('.rb-scroll thead tr:last-child th').length")
+    beside = page.evaluate("document.querySelectorAll('.rb-groups th[rowspan]').length")
+    assert set(widths) == {below + beside}
+
+
+def test_texts_are_never_markup_nor_formulas(serve: Serve, open_page: OpenPage) -> None:
+    """Markup and template syntax in names, descriptions and citations are shown as typed; the CSV runs no formula."""
+    evil = '<img src=x onerror="document.title=1">${7*7}{{7*7}}`'
+    rows = [
+        small_row(1, "=HYPERLINK(1)", "run", (0.9, 0.8, 1.0), section=-0.5, kind=evil),
+        small_row(2, f"@org/{evil}", "run", (0.8, None, None), section=0.5, kind="+kind"),
+    ]
+    page = open_page(at=serve(table_page(*rows, text=evil, section=evil)))
+    assert page.locator("img[src=x]").count() == 0
+    for place in (".rb-lead", ".rb-notes cite", ".rb-boards", ".rb-kinds", ".rb-scroll"):
+        expect(page.locator(place)).to_contain_text(evil)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    cells = csv_rows(download.value.path())
+    assert [row[1] for row in cells[1:]] == ["'=HYPERLINK(1)", f"'@org/{evil}"]
+    assert cells[2][2] == "'+kind"
+    assert cells[1][-1] == "-0.5"
+
+
+def test_an_empty_page_shows_a_command_until_results_arrive(serve: Serve, open_page: OpenPage, tmp_path: Path) -> None:
+    """A page opened after a result was written shows it, without a restart."""
+    page = open_page(at=serve(build(ResultsFolder(tmp_path))))
+    expect(page.get_by_role("heading", name="No results yet")).to_be_visible()
+    expect(page.get_by_text("python -m rb_core evaluate")).to_be_visible()
+    expect(page.locator("table")).to_be_hidden()
+    evaluate("baseline/shortest", "starter", out=tmp_path)
+    page.reload()
+    expect(page.get_by_role("rowheader", name="baseline/shortest")).to_be_visible()
+
+
+def test_leads_within_noise_and_the_best_baseline_are_marked(open_page: OpenPage, small_url: str) -> None:
+    """Each row has its rank interval, its method, and the number of lower-ranked models that are not worse.
+
+    The line of the best baseline is at its score. Models that do not clear it have a mark.
+    """
+    page = open_page(at=small_url)
+    rows = page.locator(".rb-rest tr")
+    assert shown(page, "Rank interval") == ["1–2≈ 1", "1–2", "3", "~4–6≈ 2", "~4–6≈ 1", MISSING, MISSING]
+    expect(rows.nth(0)).to_contain_text("not significantly better than the next model")
+    expect(rows.nth(1)).to_contain_text("significantly better than every model below")
+    expect(rows.nth(3)).to_contain_text("about")
+    expect(rows.nth(3)).to_contain_text("not significantly better than the next 2")
+    notes = page.locator(".rb-notes")
+    expect(notes).to_contain_text("≈ 7")
+    expect(notes).to_contain_text("from the models’ intervals alone")
+    expect(notes).to_contain_text("The dashed line is the best baseline, baseline/longest (65.0)")
+    expect(page.get_by_role("rowheader", name="baseline/longest best baseline")).to_be_visible()
+    for name in ("big/weak", "alone"):
+        expect(page.get_by_role("rowheader", name=name)).to_contain_text("does not beat the best baseline")
+    for name in ("mine/partly", "big/one"):
+        expect(page.get_by_role("rowheader", name=name)).not_to_contain_text("baseline")
+    row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="baseline/longest"))
+    line, dot = row.locator(".rb-interval").evaluate(
+        "(e) => [getComputedStyle(e, '::after').left, getComputedStyle(e.querySelector('.rb-dot')).left]"
+    )
+    assert float(line[:-2]) == pytest.approx(float(dot[:-2]), abs=0.5)
+
+
+def test_a_board_without_baselines_has_no_line(open_page: OpenPage) -> None:
+    """A model's name opens its page; a model on the hub also has a link to the hub."""
+    page = open_page("?board=rewardbench-2&q=GRM-gemma2-2B")
+    expect(page.locator(".rb-notes")).not_to_contain_text("baseline")
+    assert page.locator(".rb-interval").first.evaluate("(e) => getComputedStyle(e, '::after').content") == "none"
+    name = "Ray2333/GRM-gemma2-2B-rewardmodel-ft"
+    hub = page.get_by_role("link", name=f"{name} on the hub")
+    expect(hub).to_have_attribute("href", f"https://huggingface.co/{name}")
+    page.get_by_role("link", name=name, exact=True).click()
+    expect(page.get_by_role("tabpanel", name="Model").get_by_role("heading", name=name)).to_be_visible()
+
+
+def test_judges_have_a_column_for_their_consistency(open_page: OpenPage, judged_url: str) -> None:
+    """It replaces the kind when all rows are judges: on their own board, and on another one by the filter."""
+    page = open_page(f"?board={JUDGED}", at=judged_url)
+    head = page.get_by_role("columnheader", name=CONSISTENCY)
+    expect(page.get_by_role("columnheader", name="Kind")).to_have_count(0)
+    head.get_by_role("button").hover()
+    expect(page.get_by_role("tooltip")).to_contain_text("when the completions change places")
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", "descending")
+    first = page.locator(".rb-rest tr").first
+    expect(first).to_contain_text("judge")
+    expect(first).to_contain_text("73.7")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download CSV").click()
+    assert [row[CONSISTENCY] for row in csv_dicts(download.value.path())] == ["0.73684", "", ""]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    content = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+    assert [row["consistency"] for row in content["rows"]] == [0.73684, None, None]
+    menu(page, "Columns").get_by_role("checkbox", name=CONSISTENCY).uncheck()
+    expect(head).to_have_count(0)
+    page.get_by_role("checkbox", name=CONSISTENCY).check()
+    page.keyboard.press("Escape")
+    page.get_by_role("radio", name="RewardBench 2").check()
+    expect(head).to_have_count(0)
+    expect(page.locator(".rb-notes")).to_contain_text("Choose only the kind Generative")
+    page.get_by_role("checkbox", name="Generative").check()
+    expect(head).to_be_visible()
+    table = page.get_by_role("region", name="Leaderboard table")
+    assert table.evaluate("(box) => box.scrollWidth - box.clientWidth") == 0
+    page.get_by_role("button", name="Clear").click()
+    expect(head).to_have_count(0)
+    expect(page.get_by_role("columnheader", name="Kind")).to_be_visible()
+
+
+@in_each_look
+def test_axe_finds_nothing_in_menus_pins_and_custom_scores(open_page: OpenPage, looks: Looks) -> None:
+    page = open_page("?q=skywork&pins=openai/gpt-4-0613&pins=Qwen/WorldPM-72B&off=section:Chat&orgs=Skywork")
+    page.get_by_role("button", name="Copy link").click()
+    for name, look in zip(("Score from", "Organisation", "Columns", "Size"), looks, strict=False):
+        menu(page, name)
+        assert_accessible(page, [look])
+        page.keyboard.press("Escape")
+    assert_accessible(open_page("?board=starter&view=subsets"), looks)
+
+
+MEASURE = """async ([selector, act, times]) => {
+    const took = [];
+    const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+    for (let n = 0; n < times; n += 1) {
+        const begun = performance.now(), target = document.querySelector(selector);
+        if (act === 'type') {
+            target.value = ['s', 'sk', 'sky', 'l', 'll', 'lla', 'llama', ''][n % 8];
+            target.dispatchEvent(new Event('input', { bubbles: true }));
+        } else target.click();
+        document.querySelector('.rb-scroll').getBoundingClientRect();
+        await painted();
+        took.push(performance.now() - begun);
+    }
+    return took;
+}"""
+
+
+def test_only_rows_near_the_view_are_laid_out(open_page: OpenPage, record_property: Any) -> None:
+    """This makes typing and sorting fast on the largest board; the time limit only separates soon from never."""
+    page = open_page("?view=subsets")
+    laid_out = "(row) => row.checkVisibility({ contentVisibilityAuto: true })"
+    heads = page.get_by_role("region", name="Leaderboard table").locator("tbody").get_by_role("rowheader")
+    assert heads.count() == NUM_MODELS
+    assert heads.first.evaluate(laid_out)
+    assert not heads.last.evaluate(laid_out)
+    heads.last.scroll_into_view_if_needed()
+    expect(heads.last).to_be_in_viewport()
+    assert heads.last.evaluate(laid_out)
+    for act, selector in (("type", ".rb-query"), ("sort", 'thead [data-key="score"]')):
+        median = statistics.median(page.evaluate(MEASURE, [selector, act, 3]))
+        record_property(f"{act} median ms", round(median))
+        assert 0 < median < 5000

@@ -1,0 +1,96 @@
+"""The HTML of a model's page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rb_core.leaderboard.model_report import model_page
+from rb_core.results.estimate import Estimate, Matrix
+from rb_core.results.judge_records import Judging
+from rb_core.results.paths import result_path
+from rb_core.results.schema import ModelRef, Published
+from rb_core.results.storage import read_result, write_result
+from rb_core.space.model.labels import JUDGE_COST
+from rb_core.space.model.report import report_html, size_text
+from rb_core.space.results_source import ResultsFolder
+from tests.fakes.judged_runs import BENCHMARK as JUDGED
+from tests.fakes.judged_runs import PANEL, RATER
+from tests.fakes.result_sets import write_set
+from tests.results.test_results import published
+from tests.space.conftest import compact
+
+
+def html_of(root: Path, name: str = "a/b") -> str:
+    return compact(report_html(model_page(ResultsFolder(root), name)))
+
+
+def cell(value: float) -> Estimate:
+    return Estimate(value=value, low=value - 0.1, high=value + 0.1)
+
+
+def test_texts_of_a_result_are_escaped(tmp_path: Path) -> None:
+    """Only web addresses become links."""
+    source = Published(source="<b>paper</b>", note="<script>alert(1)</script>")
+    model = ModelRef(name="a/b", kind="classifier", architecture="<i>arch</i>")
+    root = write_set(tmp_path, published("a/b", model=model, published=source))
+    html = report_html(model_page(ResultsFolder(root), "a/b") | {"hub": "javascript:alert(1)"})
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "&lt;i&gt;arch&lt;/i&gt;" in html
+    assert not re.search(r"<script|<i>arch|<b>paper|javascript:", html)
+
+
+def test_style_matrices_and_accuracy_by_length(tmp_path: Path) -> None:
+    """RM-Bench's matrix is a table of chosen by rejected style; models without one have no table."""
+    cells = tuple(tuple(cell(0.1 * (3 * row + column) + 0.1) for column in range(3)) for row in range(3))
+    levels = ("concise", "detailed", "markdown")
+    matrix = Matrix(levels=levels, cells=cells, easy=cell(0.61), normal=cell(0.52), hard=cell(0.43))
+    changes: dict[str, Any] = {"matrices": {"Chat": matrix}, "length": {"chosen_longer": cell(0.77)}}
+    html = html_of(write_set(tmp_path, published("a/b", **changes), published("a/none")))
+    assert "Chat: chosen (rows) over rejected (columns)" in html
+    row = html[html.index('<th scope="row">detailed</th>') :].split("</tr>")[0]
+    assert re.findall(r"<b>([\d.]+)</b>", row) == ["40.0", "50.0", "60.0"]
+    assert re.search(r"easy <b>61\.0</b>.*normal <b>52\.0</b>.*hard <b>43\.0</b>", html)
+    assert re.search(r"chosen longer</th><td[^>]*><b>77\.0</b>", html)
+    assert "chosen (rows)" not in html_of(tmp_path, "a/none")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"), [(8_030_000_000, "8.03B"), (494e6, "494M"), (1.1e12, "1.1T"), (900, "900")]
+)
+def test_sizes_have_three_digits_and_a_unit(parameters: float, text: str) -> None:
+    assert size_text(parameters) == text
+
+
+def test_a_judge_that_rates_has_no_share_of_orders(judged_root: Path) -> None:
+    """Ratings without token probabilities are counted."""
+    html = html_of(judged_root, RATER)
+    assert "Same verdict in both orders" not in html
+    assert "Prefers the longer" in html
+    assert f"<dt>{JUDGE_COST['plain_ratings']}</dt><dd>" in html
+    assert "<dt>Ratings are expected values</dt><dd>yes</dd>" in html
+
+
+def test_texts_of_a_judges_record_are_escaped(judged_root: Path, tmp_path: Path) -> None:
+    """Names of judges, reasons, templates and settings."""
+    evil = "<img src=x onerror=alert(1)>"
+    result = read_result(judged_root / result_path(JUDGED, PANEL))
+    judging, judge = result.judging, result.model.judge
+    assert judging is not None
+    assert judge is not None
+    member = Judging(requests=1, problems={evil: 1})
+    templates = {mode: template.model_copy(update={"name": evil}) for mode, template in judge.templates.items()}
+    evil_judge = judge.model_copy(
+        update={"panel": (evil,), "backend": evil, "templates": templates, "generation": {evil: evil}}
+    )
+    changes = {
+        "judging": judging.model_copy(update={"members": {evil: member}, "problems": {evil: 2}}),
+        "model": result.model.model_copy(update={"judge": evil_judge}),
+    }
+    write_result(tmp_path, result.model_copy(update=changes))
+    html = html_of(tmp_path, PANEL)
+    assert html.count("&lt;img src=x") > 5
+    assert "<img" not in html
