@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rb_core.leaderboard.model_report import model_page
+from rb_core.leaderboard.model_report import model_report
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
 from rb_core.results.paths import result_path
@@ -25,7 +25,7 @@ from tests.space.conftest import compact
 
 
 def html_of(root: Path, name: str = "a/b") -> str:
-    return compact(report_html(model_page(ResultsFolder(root), name)))
+    return compact(report_html(model_report(ResultsFolder(root), name).to_json()))
 
 
 def cell(value: float) -> Estimate:
@@ -37,7 +37,7 @@ def test_texts_of_a_result_are_escaped(tmp_path: Path) -> None:
     source = Published(source="<b>paper</b>", note="<script>alert(1)</script>")
     model = ModelRef(name="a/b", kind="classifier", architecture="<i>arch</i>")
     root = write_set(tmp_path, published("a/b", model=model, published=source))
-    html = report_html(model_page(ResultsFolder(root), "a/b") | {"hub": "javascript:alert(1)"})
+    html = report_html(model_report(ResultsFolder(root), "a/b").to_json() | {"hub": "javascript:alert(1)"})
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "&lt;i&gt;arch&lt;/i&gt;" in html
     assert not re.search(r"<script|<i>arch|<b>paper|javascript:", html)
