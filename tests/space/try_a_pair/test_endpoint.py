@@ -31,8 +31,8 @@ TEXTS = {
     "isolates": "\u2066\u2067\u2068\u2069",
     "zero-width": "\u200b\u200c\u200d\u2060",
     "byte-order-mark": "\ufefftext",
-    "combining": "Z" + "\u0334\u0335\u0336\u0337\u0338" * 200,
-    "family": "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466" * 50,
+    "combining": "Z" + "\u0334\u0335\u0336\u0337\u0338" * 40,
+    "family": "\U0001f469\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466" * 10,
     "private-use": "\uffff\U000ffffe",
     "markup": MARKUP,
     "closing-tags": "</textarea></pre></details></div></template>",
@@ -48,7 +48,7 @@ TEXTS = {
     "path": "../../../etc/passwd file:///etc/passwd",
     "number-like": "NaN Infinity -0 1e999 0x1F",
     "one-word": "x" * 20_000,
-    "line-ends": "\r\n" * 9_000,
+    "line-ends": "\r\n" * 900,
 }
 # Refused in at least one of the fields.
 REFUSED_TEXTS = {
@@ -147,10 +147,10 @@ def test_the_endpoint_refuses_with_the_message_of_the_page(
 
 
 def test_a_loaded_model_answers_in_half_a_second(client: Client) -> None:
-    """The best of five, because other processes use the processor too."""
+    """The best of three, because other processes use the processor too."""
     client.predict(TINY, PROMPT, list(ANSWERS), api_name="/score")
     seconds = []
-    for number in range(5):
+    for number in range(3):
         begin = time.perf_counter()
         client.predict(TINY, f"{PROMPT} {number}", list(ANSWERS), api_name="/score")
         seconds.append(time.perf_counter() - begin)

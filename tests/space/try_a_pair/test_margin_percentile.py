@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ def test_smaller_margins_count_equal_ones_half_signs_and_missing_ones_not() -> N
 
 
 def test_a_margin_is_compared_with_the_models_margins_on_the_starter_benchmark(client: Client, tmp_path: Path) -> None:
-    source = ResultsFolder(ROOT / "leaderboard_data")
+    for folder in ("results", "scores"):
+        shutil.copytree(ROOT / "leaderboard_data" / folder / "starter", tmp_path / folder / "starter")
+    source = ResultsFolder(tmp_path)
     results = [score_text(TINY, PROMPT, ["Yes.", "Yes!"]), score_text(TINY, PROMPT, ANSWERS)]
     small, large = (find_percentile(result, source) for result in sorted(results, key=lambda r: r.margin or 0.0))
     assert small is not None
@@ -29,4 +32,4 @@ def test_a_margin_is_compared_with_the_models_margins_on_the_starter_benchmark(c
     answer = client.predict(TINY, PROMPT, list(ANSWERS), api_name="/score")
     value = pytest.approx(100 * large.share)
     assert answer["percentile"] == {"benchmark": "Starter", "value": value, "margins": 162}
-    assert find_percentile(results[1], ResultsFolder(tmp_path)) is None
+    assert find_percentile(results[1], ResultsFolder(tmp_path / "empty")) is None

@@ -107,7 +107,7 @@ def visit(client: Client, seed: int, until: float, answers: list[tuple[str, floa
 @pytest.mark.parametrize(
     "crowd",
     [
-        pytest.param(Crowd(4, 1.2, own_process=False), id="a-second"),
+        pytest.param(Crowd(4, 0.9, own_process=False), id="a-second"),
         pytest.param(Crowd(16, 120.0, own_process=True), id="two-minutes", marks=pytest.mark.soak),
     ],
 )
