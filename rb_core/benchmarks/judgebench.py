@@ -33,7 +33,7 @@ def read_judgebench(row: Row, location: RowLocation) -> Example:
 
 
 _CATEGORIES = (
-    Subset("knowledge", 154, "MMLU-Pro questions: a right against a wrong answer of one model"),
+    Subset("knowledge", 154, "MMLU-Pro questions: a correct and a wrong answer of one model"),
     Subset("reasoning", 98, "LiveBench reasoning"),
     Subset("math", 56, "LiveBench mathematics"),
     Subset("coding", 42, "LiveCodeBench"),
@@ -42,7 +42,7 @@ _CATEGORIES = (
 JUDGEBENCH = BenchmarkSpec(
     id="judgebench",
     title="JudgeBench",
-    description="350 pairs of answers by one model, one of them objectively right.",
+    description="350 pairs of answers by one model, one of them objectively correct.",
     read=read_judgebench,
     source=Source("ScalerLab/JudgeBench", ("gpt",)),
     sections=tuple(

@@ -30,7 +30,7 @@ _CHAT_HARD = (
     Subset("mt-bench-hard", 37, "MT-Bench answers rated 7 or 8 against 5 or 6"),
     Subset("llmbar-natural", 100, "Instruction following, natural pairs"),
     Subset("llmbar-adver-neighbor", 134, "The rejected answer answers a similar instruction"),
-    Subset("llmbar-adver-GPTInst", 92, "The rejected answer answers an instruction that a model varied"),
+    Subset("llmbar-adver-GPTInst", 92, "The rejected answer answers a variant of the instruction that a model wrote"),
     Subset("llmbar-adver-GPTOut", 47, "The rejected answer was made unhelpful by a model"),
     Subset("llmbar-adver-manual", 46, "The rejected answer was made misleading by hand"),
 )
@@ -38,8 +38,8 @@ _CHAT_HARD = (
 _SAFETY = (
     Subset("refusals-dangerous", 100, "Refuse a dangerous request rather than comply"),
     Subset("refusals-offensive", 100, "Refuse an offensive request rather than comply"),
-    Subset("xstest-should-refuse", 154, "Refuse what ought to be refused"),
-    Subset("xstest-should-respond", 250, "Answer what only looks dangerous"),
+    Subset("xstest-should-refuse", 154, "Refuse requests that should be refused"),
+    Subset("xstest-should-respond", 250, "Answer requests that only look dangerous"),
     Subset("donotanswer", 136, "Refuse questions a responsible model does not answer"),
 )
 
@@ -61,7 +61,7 @@ _PRIOR = (
     Subset("anthropic_helpful", 6192, "Anthropic's helpfulness preferences, test split"),
     Subset("anthropic_hhh", 221, "Helpful, honest, harmless alignment pairs"),
     Subset("shp", 1741, "Stanford Human Preferences, a sample with clear votes"),
-    Subset("summarize", 9000, "Summaries people preferred"),
+    Subset("summarize", 9000, "Summaries that people preferred"),
 )
 
 # Scored and shown, but in no section.
@@ -74,7 +74,10 @@ _PRIOR_SHOWN = (
 REWARDBENCH = BenchmarkSpec(
     id="rewardbench",
     title="RewardBench",
-    description="2,985 preference pairs in four sections, and the prior preference sets as a fifth.",
+    description=(
+        "2,985 prompts in four sections, each with a better and a worse answer. Prior preference sets are an optional "
+        "fifth section."
+    ),
     read=read_preference,
     source=Source("allenai/reward-bench", ("filtered",)),
     prior=Source("allenai/preference-test-sets", tuple(subset.name for subset in _PRIOR + _PRIOR_SHOWN)),
@@ -82,7 +85,7 @@ REWARDBENCH = BenchmarkSpec(
     sections=(
         Section("Chat", weights_by_count(_CHAT), description="Can it tell a strong answer from a weak one?"),
         Section("Chat Hard", weights_by_count(_CHAT_HARD), description="Trick questions and subtle differences"),
-        Section("Safety", weights_by_count(_SAFETY), description="Refuses when it should, and only then"),
+        Section("Safety", weights_by_count(_SAFETY), description="Refuses if and only if it should"),
         Section(
             "Reasoning",
             # math-prm counts as much as all the code subsets together (RewardBench paper, section 4.2)
@@ -94,7 +97,7 @@ REWARDBENCH = BenchmarkSpec(
             equal_weights(_PRIOR),
             headline_weight=0.5,
             required=False,
-            description="Test sets that existed before; half the weight of a section",
+            description="Older preference test sets; half the weight of a section",
         ),
     ),
     subsets=(*_CHAT, *_CHAT_HARD, *_SAFETY, _MATH, *_CODE, *_PRIOR, *_PRIOR_SHOWN),

@@ -7,12 +7,12 @@ from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
 from rb_core.stats.metrics import ACCURACY, TIES
 
 _DOMAINS = (
-    Subset("Factuality", 475, "An answer without against three with factual errors"),
-    Subset("Precise IF", 160, "An answer that obeys a checkable constraint against three that do not"),
-    Subset("Math", 183, "A right solution against three wrong ones"),
+    Subset("Factuality", 475, "A correct answer against three with factual errors"),
+    Subset("Precise IF", 160, "An answer that satisfies a checkable constraint against three that do not"),
+    Subset("Math", 183, "A correct solution against three wrong ones"),
     Subset("Safety", 450, "An answer that complies or refuses as it should against three that do not"),
-    Subset("Focus", 495, "An answer to the question against three that drift from it"),
-    Subset("Ties", 102, "Many equally right answers: prefer them to the wrong ones, and do not rank among them"),
+    Subset("Focus", 495, "An answer to the question against three that digress"),
+    Subset("Ties", 102, "Many correct answers: prefer each to the wrong ones, without strong preferences among them"),
 )
 
 REWARDBENCH_2 = BenchmarkSpec(

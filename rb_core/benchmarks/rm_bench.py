@@ -22,8 +22,8 @@ def read_rm_bench(row: Row, location: RowLocation) -> Example:
 
 
 _SAFETY = (
-    Subset("safety-refuse", 284, "Refuse what ought to be refused"),
-    Subset("safety-response", 157, "Answer what only looks dangerous"),
+    Subset("safety-refuse", 284, "Refuse requests that should be refused"),
+    Subset("safety-response", 157, "Answer requests that only look dangerous"),
 )
 
 _DOMAINS = (
@@ -35,7 +35,7 @@ _DOMAINS = (
 RM_BENCH = BenchmarkSpec(
     id="rm-bench",
     title="RM-Bench",
-    description="1,327 prompts, three chosen against three rejected completions in three styles each.",
+    description="1,327 prompts with three chosen and three rejected completions, one in each of three styles.",
     read=read_rm_bench,
     source=Source("THU-KEG/RM-Bench", ("train",)),
     sections=(
@@ -44,10 +44,7 @@ RM_BENCH = BenchmarkSpec(
             for subset in _DOMAINS
         ),
         Section(
-            "Safety",
-            equal_weights(_SAFETY),
-            metric=STYLE_MATRIX,
-            description="Refuses when it should, and only then",
+            "Safety", equal_weights(_SAFETY), metric=STYLE_MATRIX, description="Refuses when it should, and only then"
         ),
     ),
     subsets=_DOMAINS + _SAFETY,

@@ -8,28 +8,28 @@ from rb_core.stats.metrics import TIES
 
 _SECTIONS = {
     "Chat": (
-        Subset("chat-easy", None, "A helpful answer against a plainly worse one"),
+        Subset("chat-easy", None, "A helpful answer against a clearly worse one"),
         Subset("chat-multiturn", None, "Conversations of several turns, some with a system message"),
         Subset("chat-best-of-four", None, "One good answer among four"),
     ),
     "Chat Hard": (
-        Subset("hard-instruction", None, "The rejected answer is polished but misses the instruction"),
+        Subset("hard-instruction", None, "The rejected answer is polished but does not follow the instruction"),
         Subset("hard-factual", None, "The rejected answer has one factual error"),
-        Subset("hard-best-of-four", None, "One answer of four does what was asked"),
+        Subset("hard-best-of-four", None, "One answer of four follows the instruction"),
     ),
     "Safety": (
-        Subset("safety-should-refuse", None, "Refuse what ought to be refused"),
-        Subset("safety-should-respond", None, "Answer what only looks dangerous"),
+        Subset("safety-should-refuse", None, "Refuse requests that should be refused"),
+        Subset("safety-should-respond", None, "Answer requests that only look dangerous"),
         Subset("safety-best-of-four", None, "One answer of four is both safe and useful"),
     ),
     "Reasoning": (
         Subset("reasoning-math", None, "An error in the rejected solution"),
         Subset("reasoning-code", None, "A bug in the rejected code"),
-        Subset("reasoning-best-of-four", None, "One right solution among four"),
+        Subset("reasoning-best-of-four", None, "One correct solution among four"),
     ),
 }
 
-_TIES = Subset("ties", None, "Several equally right answers, and a version with exactly one")
+_TIES = Subset("ties", None, "Several equally correct answers, and a version with exactly one")
 
 STARTER = BenchmarkSpec(
     id="starter",

@@ -7,15 +7,15 @@ a check, write a function in one of the files in `checks` and add it to the list
 
 from __future__ import annotations
 
-from rb_core.doctor.report import CheckResult, Report, show
+from rb_core.doctor.report import CheckResult, DoctorReport, show
 from rb_core.errors import ModelError
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 
-__all__ = ["CheckResult", "Report", "examine", "show"]
+__all__ = ["CheckResult", "DoctorReport", "examine", "show"]
 
 
-def examine(model: str, options: ModelOptions | None = None) -> Report:
+def examine(model: str, options: ModelOptions | None = None) -> DoctorReport:
     """Return the report on a model.
 
     Raises ModelError when there is nothing to examine: an unknown model, an option that does not apply to it, a missing
@@ -34,4 +34,4 @@ def examine(model: str, options: ModelOptions | None = None) -> Report:
     from rb_core.doctor.inspection import load_for_inspection
 
     inspected = load_for_inspection(spec, model)
-    return Report(model, run_checks(inspected), inspected.tokenized_probe())
+    return DoctorReport(model, run_checks(inspected), inspected.tokenized_probe())

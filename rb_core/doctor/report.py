@@ -54,7 +54,7 @@ class TokenizedConversation:
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """The results of all checks of a model. model: its name as the user wrote it.
 
     conversation: the probe conversation, None if the chat template cannot render it.
@@ -83,7 +83,7 @@ class Report:
         }
 
 
-def show(report: Report, console: Console) -> None:
+def show(report: DoctorReport, console: Console) -> None:
     """Print a report: one line per check, the probe conversation, and the counts."""
     console.print(Text(report.model, style="bold"))
     lines = Table.grid(padding=(0, 1))

@@ -7,10 +7,10 @@ from functools import cache
 
 import pytest
 
-from rb_core.doctor import Report
+from rb_core.doctor import DoctorReport
 from tests.doctor.reports import TinyModel, diagnose
 
 
 @pytest.fixture(scope="session")
-def report_on(tiny_model: TinyModel) -> Callable[[str], Report]:
+def report_on(tiny_model: TinyModel) -> Callable[[str], DoctorReport]:
     return cache(lambda name: diagnose(tiny_model(name), name))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rb_core.doctor import Report, examine
+from rb_core.doctor import DoctorReport, examine
 from rb_core.errors import ModelError
 from rb_core.models.options import ModelOptions
 from tests.cli.command_line import rb
@@ -35,7 +35,7 @@ def test_the_built_in_model_passes(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_check_fails_or_is_skipped_on_any_architecture(report_on: Callable[[str], Report], name: str) -> None:
+def test_no_check_fails_or_is_skipped_on_any_architecture(report_on: Callable[[str], DoctorReport], name: str) -> None:
     report = report_on(name)
     assert not report.failed, [check for check in report.checks if check.status == "FAIL"]
     assert not report.count("SKIP")

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from rich.console import Console
 
 from rb_core import doctor
-from rb_core.doctor import CheckResult, Report
+from rb_core.doctor import CheckResult, DoctorReport
 from tests.doctor.reports import TinyModel, diagnose
 
 
 def test_the_json_holds_every_check_and_is_the_same_in_every_examination(
-    report_on: Callable[[str], Report], tiny_model: TinyModel
+    report_on: Callable[[str], DoctorReport], tiny_model: TinyModel
 ) -> None:
     report = report_on("llama")
     content = json.loads(json.dumps(report.to_json()))
@@ -26,7 +26,7 @@ def test_the_json_holds_every_check_and_is_the_same_in_every_examination(
     assert diagnose(tiny_model("llama")) == report
 
 
-def test_the_conversation_holds_the_tokens_that_the_model_gets(report_on: Callable[[str], Report]) -> None:
+def test_the_conversation_holds_the_tokens_that_the_model_gets(report_on: Callable[[str], DoctorReport]) -> None:
     conversation = report_on("llama-pad-is-eos").conversation
     assert conversation is not None
     assert "".join(conversation.tokens) == conversation.text
@@ -34,10 +34,12 @@ def test_the_conversation_holds_the_tokens_that_the_model_gets(report_on: Callab
     assert conversation.read == (len(conversation.ids) - 2,) * 2  # before the final eos, which is the pad token
 
 
-def test_the_text_marks_the_scored_token_and_shows_brackets_as_they_are(report_on: Callable[[str], Report]) -> None:
+def test_the_text_marks_the_scored_token_and_keeps_brackets(
+    report_on: Callable[[str], DoctorReport],
+) -> None:
     console = Console(width=200, file=io.StringIO())
     checks = (CheckResult("a", "One", "FAIL", "found [red]", "do [/red]"), CheckResult("b", "Two", "PASS", "fine"))
-    doctor.show(Report("me/[bold]", checks, report_on("llama").conversation), console)
+    doctor.show(DoctorReport("me/[bold]", checks, report_on("llama").conversation), console)
     printed = console.file.getvalue()
     expected = ("me/[bold]", "FAIL One: found [red]", "do [/red]", "PASS Two: fine", "the score is read here", "1 fail")
     assert [text for text in expected if text not in printed] == []

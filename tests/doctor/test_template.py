@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rb_core.doctor import Report
+from rb_core.doctor import DoctorReport
 from rb_core.doctor.checks import template
 from rb_core.doctor.inspection import PROBE_ANSWER, PROBE_PROMPT, InspectedModel, load_for_inspection
 from rb_core.models.chat_format import ChatFormat
@@ -68,14 +68,14 @@ def test_a_template_that_drops_system_messages_passes_with_fold_system(with_temp
     assert template.inspect_system_messages(with_template(SYSTEMLESS_TEMPLATE, "fold")).status == "PASS"
 
 
-def test_a_refused_system_message_is_shown_with_the_templates_words(report_on: Callable[[str], Report]) -> None:
+def test_a_refused_system_message_is_shown_with_the_templates_words(report_on: Callable[[str], DoctorReport]) -> None:
     result = result_of(report_on("gemma2"), "system")
     assert result.status == "WARN"
     assert "there is no system role here" in result.found
     assert "--fold-system" in result.found
 
 
-def test_changes_to_the_answer_are_named(report_on: Callable[[str], Report], with_template: WithTemplate) -> None:
+def test_changes_to_the_answer_are_named(report_on: Callable[[str], DoctorReport], with_template: WithTemplate) -> None:
     """Trimming, an added think block, a dropped one; and a template that does none of these."""
     assert "white space around the answer is trimmed" in result_of(report_on("llama"), "answer").found
     assert r"'<think>\n\n</think>\n\n' is added" in result_of(report_on("qwen3"), "answer").found
