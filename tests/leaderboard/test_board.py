@@ -9,7 +9,7 @@ from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
 from rb_core.results.storage import write_result
 from rb_core.scorers.baseline import BaselineScorer
-from tests.results.test_results import published
+from tests.fakes.results import published
 
 
 def test_registered_benchmarks_come_first_and_the_best_model_leads(bundled_boards: dict[str, Board]) -> None:

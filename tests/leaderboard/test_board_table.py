@@ -10,7 +10,7 @@ from rb_core.leaderboard.board import Board, build_board
 from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
-from tests.results.test_results import published
+from tests.fakes.results import published
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.model_report import UnknownModelError, model_names, model_report
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import Published, Result
+from tests.fakes.results import published
 from tests.paths import BUNDLED
-from tests.results.test_results import published
 
 HUB = HubPlace("me/results", "c" * 40, f"https://hub.example/datasets/me/results/blob/{'c' * 40}")
 GRM = "Ray2333/GRM-gemma2-2B-rewardmodel-ft"

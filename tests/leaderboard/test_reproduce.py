@@ -17,8 +17,8 @@ from rb_core.results.storage import read_result
 from rb_core.scorers.judge.prompt_templates import FOLDER
 from tests.fakes.judge_server import JudgeServer
 from tests.fakes.judges import judge
+from tests.fakes.results import published
 from tests.paths import BUNDLED
-from tests.results.test_results import published
 
 HUB = HubPlace("me/results", "c" * 40, f"https://hub.example/datasets/me/results/blob/{'c' * 40}")
 

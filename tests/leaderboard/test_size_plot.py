@@ -3,7 +3,7 @@ from __future__ import annotations
 from rb_core.leaderboard.board import Board, BoardRow, BoardSection
 from rb_core.leaderboard.size_plot import pareto_front, size_plot
 from rb_core.results.estimate import Estimate
-from tests.results.test_results import published
+from tests.fakes.results import published
 
 
 def board_of(*rows: BoardRow) -> Board:

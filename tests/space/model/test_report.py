@@ -20,7 +20,7 @@ from rb_core.space.results_source import ResultsFolder
 from tests.fakes.judged_runs import BENCHMARK as JUDGED
 from tests.fakes.judged_runs import PANEL, RATER
 from tests.fakes.result_sets import write_set
-from tests.results.test_results import published
+from tests.fakes.results import published
 from tests.space.conftest import compact
 
 

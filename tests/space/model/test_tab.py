@@ -19,8 +19,8 @@ from tests.fakes import hub_server
 from tests.fakes.judged_runs import BENCHMARK as JUDGED
 from tests.fakes.judged_runs import JUDGE, PANEL
 from tests.fakes.result_sets import KEY, REPO, as_files
+from tests.fakes.results import published
 from tests.paths import BUNDLED
-from tests.results.test_results import published
 from tests.space.conftest import Looks, OpenPage, Serve, assert_accessible, in_each_look
 
 GRM = "Ray2333/GRM-gemma2-2B-rewardmodel-ft"

@@ -13,7 +13,7 @@ from rb_core.results.schema import ModelRef, Result
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from tests.fakes.result_sets import write_set
-from tests.results.test_results import published
+from tests.fakes.results import published
 from tests.space.conftest import Looks, OpenPage, assert_accessible, in_each_look, launched
 
 SIZES = {"a/small": (1_000_000_000, 0.7), "a/large": (70_000_000_000, 0.9), "a/middle": (7_000_000_000, 0.6)}
