@@ -10,7 +10,7 @@ import typer
 from rb_core import doctor
 from rb_core.cli.console import console
 from rb_core.cli.evaluate import hide_loading_bar
-from rb_core.cli.model_options import takes_model_options
+from rb_core.cli.signatures import takes_model_options
 from rb_core.models.options import ModelOptions
 
 app = typer.Typer()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rb_core.cli.console import DEFAULT_ROOT, console
-from rb_core.cli.model_options import takes_model_options
+from rb_core.cli.signatures import takes_model_options
 from rb_core.cli.tables import print_result
 from rb_core.evaluation import evaluate as evaluation
 from rb_core.evaluation.distributed import this_process

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rb_core.cli import doctor, evaluate
-from rb_core.cli.model_options import parse_options
+from rb_core.cli.signatures import parse_options
 from rb_core.errors import ModelError
 from rb_core.models.options import JudgeOptions, ModelOptions, flag, option_specs
 from tests.cli.command_line import rb
