@@ -13,8 +13,8 @@ from typing import Any
 from rb_core.results.estimate import Estimate
 
 RULE = (
-    "Rank here: the model's rank by this part alone. Overall: its rank by the headline among the same models. Clear: "
-    "even the upper end of its 95% interval is below the score of the model that holds its overall rank in this part."
+    "Rank here: the model's rank by this part alone. Overall: its rank by the headline among the same models. "
+    "Significant: the upper end of its 95% interval is below the score of the model that holds its overall rank here."
 )
 
 
