@@ -17,7 +17,7 @@ from gradio.events import api
 
 from rb_core.errors import RewardBenchError, quoted
 from rb_core.leaderboard.board import Board
-from rb_core.leaderboard.comparison import LEAST, MOST
+from rb_core.leaderboard.comparison import MAX_MODELS, MIN_MODELS
 from rb_core.leaderboard.model_report import model_report
 from rb_core.results.schema import to_json
 from rb_core.space.results_source import ResultsSource, page_board_json
@@ -27,7 +27,7 @@ P = ParamSpec("P")
 # Descriptions for people, in the About tab. `compare` and `score` are published by their tabs.
 ENDPOINTS: Mapping[str, str] = {
     "leaderboard": "A benchmark's board: columns with their roles, and a row for each model.",
-    "compare": f"Comparison of {LEAST} to {MOST} models on a benchmark: differences with intervals and significance.",
+    "compare": f"Differences of {MIN_MODELS} to {MAX_MODELS} models on a benchmark, with intervals and significance.",
     "result": "The whole result file of a model on a benchmark.",
     "model": "A model on all benchmarks: scores, ranks, weak spots, settings, and commands that reproduce them.",
     "score": "Scores of completions of a prompt, computed on request.",

@@ -15,7 +15,7 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from rb_core.leaderboard.comparison import comparison
+from rb_core.leaderboard.comparison import compare_models
 from rb_core.leaderboard.model_report import model_report
 from rb_core.results.schema import json_schema
 from rb_core.results.storage import read_result
@@ -68,7 +68,7 @@ def test_result_is_the_whole_file(client: Client, results_root: Path) -> None:
 def test_compare_is_what_the_package_computes(client: Client, results_root: Path) -> None:
     """The endpoint gives the package's comparison, in the order that was asked for, and it is plain JSON."""
     found = client.predict(BENCHMARK, [TINY, LONGEST], api_name="/compare")
-    expected = comparison(ResultsFolder(results_root), BENCHMARK, [TINY, LONGEST])
+    expected = compare_models(ResultsFolder(results_root), BENCHMARK, [TINY, LONGEST]).to_json()
     assert found == json.loads(json.dumps(expected, allow_nan=False))
     assert len(found["pairs"]) == 1
 
@@ -89,8 +89,8 @@ REFUSED = [
     ("/result", (BENCHMARK, ""), "model is empty; give its name as text."),
     ("/result", (BENCHMARK, {"name": TINY}), "model is an object; give its name as text."),
     ("/result", ("../starter", TINY), "There is no benchmark '../starter'"),
-    ("/compare", (BENCHMARK, [TINY]), "1 cannot be compared"),
-    ("/compare", (BENCHMARK, []), "0 cannot be compared"),
+    ("/compare", (BENCHMARK, [TINY]), "models, not 1"),
+    ("/compare", (BENCHMARK, []), "models, not 0"),
     ("/compare", (BENCHMARK, [TINY, TINY]), "each model once"),
     ("/compare", (BENCHMARK, [TINY, "nope"]), "There is no result of 'nope' on starter."),
     ("/compare", (BENCHMARK, TINY), "models is text; give a list of 2 to 4 names."),
@@ -194,7 +194,7 @@ def test_an_agent_gets_an_answer(url: str, tool: str, arguments: dict[str, Any],
     ("tool", "arguments", "said"),
     [
         ("result", {"benchmark": "nope", "model": TINY}, "known are: rewardbench"),
-        ("compare", {"benchmark": BENCHMARK, "models": [TINY]}, "1 cannot be compared"),
+        ("compare", {"benchmark": BENCHMARK, "models": [TINY]}, "models, not 1"),
     ],
 )
 def test_an_agent_reads_why_not(url: str, tool: str, arguments: dict[str, Any], said: str) -> None:

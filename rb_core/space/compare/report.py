@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from rb_core.leaderboard.comparison import p_words, points
+from rb_core.leaderboard.verdict import p_text, points
 from rb_core.space.compare import charts
 from rb_core.space.html import render
 
@@ -28,7 +28,7 @@ def comparison_html(comparison: Plain) -> Markup:
         model_address=lambda name: "?" + urlencode({"tab": "model", "model": name, "board": comparison["benchmark"]}),
         quantile_labels=lambda quantiles: [f"{100 * float(level):.0f}%" for level in quantiles],
         points=points,
-        p_words=p_words,
+        p_text=p_text,
         charts=charts,
     )
 

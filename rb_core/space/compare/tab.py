@@ -11,7 +11,7 @@ from gradio.events import api
 
 from rb_core.errors import RewardBenchError
 from rb_core.leaderboard.board import Board
-from rb_core.leaderboard.comparison import LEAST, MOST, comparison
+from rb_core.leaderboard.comparison import MAX_MODELS, MIN_MODELS, compare_models
 from rb_core.space.api import RequestError, as_endpoint, check_model, find_board, type_in_words
 from rb_core.space.compare.report import comparison_html
 from rb_core.space.component import component
@@ -50,7 +50,7 @@ class ComparisonService:
     def compare(self, benchmark: str, models: list[str]) -> dict[str, Any]:
         """Return the comparison as plain JSON.
 
-        Raises ComparisonError as `comparison` does, and InputError if too many requests are waiting.
+        Raises ComparisonError as `compare_models` does, and InputError if too many requests are waiting.
         """
         key = (benchmark, *models)
         with self._line.admit(), self._line.turn():
@@ -61,9 +61,10 @@ class ComparisonService:
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-            compared = comparison(self._source, benchmark, models)
+            comparison = compare_models(self._source, benchmark, models)
+            compared = comparison.to_json()
             # Without outcomes a comparison is quick, and the outcomes may only be missing for a moment.
-            if all(pair["basis"] == "items" for pair in compared["pairs"]):
+            if comparison.by_items:
                 self._cache[key] = compared
             if len(self._cache) > CACHED_COMPARISONS:
                 self._cache.popitem(last=False)
@@ -109,7 +110,7 @@ def build_compare(page: gr.Blocks, source: ResultsSource) -> None:
         fields = request if isinstance(request, dict) else {}
         board, models = fields.get("board"), fields.get("models")
         if not isinstance(board, str) or not isinstance(models, list) or not all(isinstance(m, str) for m in models):
-            return {"html": message_html(f"A benchmark and two to {MOST} models are needed."), "status": ""}
+            return {"html": message_html(f"A benchmark and two to {MAX_MODELS} models are needed."), "status": ""}
         return service.view(board, models)
 
     component(__package__, "compare.js", server_functions=[compare_choices, compare_models])
@@ -135,8 +136,8 @@ def _endpoint(source: ResultsSource, service: ComparisonService) -> Callable[...
         """
         find_board(source, benchmark)
         if not isinstance(models, list):
-            raise RequestError(f"models is {type_in_words(models)}; give a list of {LEAST} to {MOST} names.")
-        for number, name in enumerate(models[:MOST], 1):  # a list that is too long is refused by its length
+            raise RequestError(f"models is {type_in_words(models)}; give a list of {MIN_MODELS} to {MAX_MODELS} names.")
+        for number, name in enumerate(models[:MAX_MODELS], 1):  # a list that is too long is refused by its length
             check_model(source, benchmark, name, field=f"model {number}")
         return service.compare(benchmark, models)
 
