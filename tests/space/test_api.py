@@ -101,7 +101,7 @@ REFUSED = [
     ("/model", ([TINY],), "model is a list; give its name as text."),
     ("/model", (True,), "model is true or false"),
     ("/model", ("x" * 10_000,), "No board has a model named '" + "x" * 100 + "…'."),
-    ("/compare", (BENCHMARK, [TINY] * 1000), "1000 cannot be compared"),
+    ("/compare", (BENCHMARK, [TINY] * 1000), "models, not 1000"),
     ("/leaderboard", ("nope",), "There is no benchmark 'nope'; known are: rewardbench"),
     ("/leaderboard", ([BENCHMARK],), "benchmark is a list; give its name as text."),
     ("/leaderboard", ({"id": BENCHMARK},), "benchmark is an object; give its name as text."),
