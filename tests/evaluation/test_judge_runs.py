@@ -36,6 +36,9 @@ from tests.fakes.judges import always_first, judge, read
 from tests.paths import ROOT
 
 
+LIMIT = 48  # examples of the starter benchmark, of every subset
+
+
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RB_JUDGE_API_KEY", raising=False)
@@ -105,7 +108,8 @@ def test_a_perfect_judge_gets_everything_right(
 ) -> None:
     """In every mode all sections are 100.0 (Ties adds its hundredth), without ties, and nothing is unscored."""
     with JudgeServer(judge(lambda prompt, answer: float(truth[prompt, answer]))) as server:
-        result = evaluate.evaluate("test/perfect", "starter", options=asked(server, mode=mode), out=tmp_path).result
+        options = asked(server, mode=mode)
+        result = evaluate.evaluate("test/perfect", "starter", options=options, out=tmp_path, limit=LIMIT).result
     values = {name: section.value for name, section in result.sections.items()}
     assert values.pop("Ties") == pytest.approx(1.01)
     assert set(values.values()) == {1.0}
@@ -124,7 +128,7 @@ def test_a_judge_may_answer_in_json_by_a_schema(
     """The schema goes along in OpenAI's form and names what may be answered; the result says that it did."""
     with JudgeServer(judge(lambda prompt, answer: float(truth[prompt, answer]))) as server:
         options = asked(server, mode=mode, structured=True)
-        result = evaluate.evaluate("test/json", "starter", options=options, out=tmp_path, limit=30).result
+        result = evaluate.evaluate("test/json", "starter", options=options, out=tmp_path, limit=16).result
     assert result.counts is not None
     assert (result.counts.unscored, result.counts.ties) == (0, 0)
     assert result.model.judge is not None
@@ -164,7 +168,7 @@ def test_always_the_first_is_a_tie_everywhere(tmp_path: Path) -> None:
 def test_always_the_first_ties_every_example_of_the_starter(starter: Benchmark, tmp_path: Path) -> None:
     """With k completions all tie at the top, which earns 1/k; ratings tie all of Ties."""
     with JudgeServer(always_first) as server:
-        result = evaluate.evaluate("test/first", "starter", options=asked(server), out=tmp_path).result
+        result = evaluate.evaluate("test/first", "starter", options=asked(server), out=tmp_path, limit=LIMIT).result
     assert result.counts is not None
     assert result.counts.ties == result.counts.examples
     for name, subset in result.subsets.items():
@@ -179,8 +183,8 @@ def test_a_judge_by_length_is_the_baseline_longest(mode: Mode, tmp_path: Path) -
     """Verdicts for the longer completion give every number that the baseline has, Ties by expected ratings."""
     with JudgeServer(judge(long)) as server:
         options = asked(server, mode=mode, expected=True)
-        found = evaluate.evaluate("test/long", "starter", options=options, out=tmp_path).result
-    baseline = evaluate.evaluate("baseline/longest", "starter", out=tmp_path).result
+        found = evaluate.evaluate("test/long", "starter", options=options, out=tmp_path, limit=LIMIT).result
+    baseline = evaluate.evaluate("baseline/longest", "starter", out=tmp_path, limit=LIMIT).result
     values = [{name: s.value for name, s in result.subsets.items()} for result in (found, baseline)]
     ties = [each.pop("ties") for each in values]
     assert values[0] == values[1]
@@ -381,7 +385,7 @@ def test_rereading_with_the_same_parser_changes_nothing(tmp_path: Path) -> None:
     for mode in MODES:
         with JudgeServer(judge(long)) as server:
             options = asked(server, mode=mode, expected=True)
-            finished = evaluate.evaluate(f"test/{mode}", "starter", options=options, out=tmp_path, limit=40)
+            finished = evaluate.evaluate(f"test/{mode}", "starter", options=options, out=tmp_path, limit=16)
         result = finished.result
         transcript = tmp_path / transcript_path(result.benchmark.id, result.model.name)
         with pytest.raises(ResultError, match="overwrite"):
@@ -395,7 +399,7 @@ def test_rereading_with_the_same_parser_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["Half \ud800 a pair, \x00 and \u2028.\nVerdict: A", "x" * 1_000_000 + "\nVerdict: A"]
+    "reply", ["Half \ud800 a pair, \x00 and \u2028.\nVerdict: A", "x" * 200_000 + "\nVerdict: A"]
 )
 def test_whatever_a_server_sends_can_be_written_and_read(reply: str, tmp_path: Path) -> None:
     """Journal, transcript and result hold it, tokens beyond all bounds too, and it is read again alike."""
