@@ -35,7 +35,6 @@ from tests.fakes.judge_server import Fault, JudgeServer, Scripted
 from tests.fakes.judges import always_first, judge, read
 from tests.paths import ROOT
 
-
 LIMIT = 48  # examples of the starter benchmark, of every subset
 
 
@@ -398,9 +397,7 @@ def test_rereading_with_the_same_parser_changes_nothing(tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(*tables)
 
 
-@pytest.mark.parametrize(
-    "reply", ["Half \ud800 a pair, \x00 and \u2028.\nVerdict: A", "x" * 200_000 + "\nVerdict: A"]
-)
+@pytest.mark.parametrize("reply", ["Half \ud800 a pair, \x00 and \u2028.\nVerdict: A", "x" * 200_000 + "\nVerdict: A"])
 def test_whatever_a_server_sends_can_be_written_and_read(reply: str, tmp_path: Path) -> None:
     """Journal, transcript and result hold it, tokens beyond all bounds too, and it is read again alike."""
     with JudgeServer(lambda body: Scripted(reply, usage=(10**30, 3))) as server:

@@ -30,9 +30,9 @@ from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.load import load_scorer
 from rb_core.scorers.loading import max_length_of
 from tests.fakes import tiny_models, tiny_tokenizers
+from tests.fakes.prompts import ASK, CANDIDATES, turn, values
 from tests.fakes.tiny_models import BUILDERS, DECODERS, UNPACKABLE, edit_config, edit_weights
 from tests.fakes.tiny_tokenizers import DECLARED
-from tests.scorers.judge.asked import ASK, CANDIDATES, turn, values
 
 TinyModel = Callable[[str], Path]
 CPU = {"device": "cpu"}

@@ -31,9 +31,9 @@ from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.implicit import UNKNOWN_TO_REFERENCE, ImplicitScorer
 from rb_core.scorers.load import load_scorer
+from tests.fakes.prompts import ASK, CANDIDATES, ask, turn, values
 from tests.fakes.tiny_models import CAUSAL_BUILDERS, adapter, causal, edit_weights
 from tests.fakes.tiny_tokenizers import DECLARED
-from tests.scorers.judge.asked import ASK, CANDIDATES, ask, turn, values
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5

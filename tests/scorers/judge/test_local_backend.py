@@ -22,9 +22,9 @@ from rb_core.scorers.judge.api_backend import ServedGenerator
 from rb_core.scorers.judge.local_backend import LocalGenerator
 from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Reply, Request
 from tests.fakes import logprob_server
+from tests.fakes.prompts import ask, turn
 from tests.fakes.tiny_models import CAUSAL_BUILDERS, causal, change_generation_config, edit_weights, often_ending
 from tests.fakes.tiny_tokenizers import CHATML_TEMPLATE, DECLARED, chatml_tokenizer
-from tests.scorers.judge.asked import ask, turn
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5

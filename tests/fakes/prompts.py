@@ -1,4 +1,4 @@
-"""What the tests of every kind of scorer ask: prompts of one turn and of several, answers short, long and empty."""
+"""Prompts of one turn and of several, with completions short, long and empty, for tests of every kind of scorer."""
 
 from __future__ import annotations
 
