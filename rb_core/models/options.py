@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from rb_core.errors import ModelError
 
@@ -150,27 +150,19 @@ class ModelOptions:
     judge: JudgeOptions = field(default_factory=JudgeOptions)
 
 
-class Setting(NamedTuple):
-    """An option with a value that is not its default."""
-
-    name: str
-    value: Any
-    spec: OptionSpec
-
-
 def option_specs(options: type[ModelOptions | JudgeOptions]) -> dict[str, OptionSpec]:
     """Return the declarations of a class's options by field name."""
     return {f.name: f.metadata["spec"] for f in fields(options) if "spec" in f.metadata}
 
 
-def changed_options(options: ModelOptions | JudgeOptions) -> Iterator[Setting]:
-    """Yield the options that differ from their defaults, those of a judge last."""
+def changed_options(options: ModelOptions | JudgeOptions) -> Iterator[tuple[str, Any, OptionSpec]]:
+    """Yield name, value and declaration of the options that differ from their defaults, those of a judge last."""
     for f in fields(options):
         value = getattr(options, f.name)
         if isinstance(value, JudgeOptions):
             yield from changed_options(value)
         elif value != f.default:
-            yield Setting(f.name, value, f.metadata["spec"])
+            yield f.name, value, f.metadata["spec"]
 
 
 def command_line_options(options: ModelOptions | JudgeOptions) -> list[str]:
