@@ -6,7 +6,6 @@ import functools
 import itertools
 import json
 import math
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,6 +23,7 @@ from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.chat_format import COMPLETION_TOO_LONG
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
+from rb_core.scorers.base import Cell, scores_by_cell
 from rb_core.scorers.classifier import ClassifierScorer
 from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
@@ -31,11 +31,11 @@ from rb_core.scorers.load import load_scorer
 from rb_core.scorers.loading import max_length_of
 from tests.fakes import tiny_models, tiny_tokenizers
 from tests.fakes.prompts import ASK, CANDIDATES, turn, values
+from tests.fakes.scorers import load_copy
 from tests.fakes.tiny_models import BUILDERS, DECODERS, UNPACKABLE, edit_config, edit_weights
 from tests.fakes.tiny_tokenizers import DECLARED
 
 TinyModel = Callable[[str], Path]
-CPU = {"device": "cpu"}
 CLOSE = 1e-5
 # The ways of batching that each architecture allows: an encoder's head is read by its own forward pass, and a model
 # without a pad token refuses batches there.
@@ -51,12 +51,11 @@ WITH_SYSTEM: Conversation = (turn("system", "Please answer in one short sentence
 
 
 def load(folder: Path, name: str = "", batching: str = "", **options: Any) -> ClassifierScorer:
-    """The scorer of a folder, with the template that an architecture of this name needs.
+    """Load the scorer of a folder, with the template for an architecture of this name.
 
-    batching: the way of batching, in place of the one that is chosen.
+    batching: replaces the way of batching that was chosen at load time.
     """
-    options = {"chat_template": DECLARED.get(name)} | CPU | options
-    scorer = ClassifierScorer.load(resolve(str(folder), ModelOptions(**options)))
+    scorer: ClassifierScorer = load_copy(folder, **{"chat_template": DECLARED.get(name)} | options)
     scorer.batching = batching or scorer.batching
     return scorer
 
@@ -121,18 +120,23 @@ def assert_close(found: Sequence[Sequence[float]], wanted: Sequence[Sequence[flo
 def test_scores_are_the_models_own_forward_pass(
     tiny_model: TinyModel, expected: Callable[[str], list[list[float]]], name: str, batching: str
 ) -> None:
-    """Whatever the architecture, its pad token, the way of batching and the batch size: each score is that of the
-    conversation alone."""
     scorer = load(tiny_model(name), name, batching)
+    for scorer.batch_tokens in (64, 8192):
+        assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected(name))
+
+
+@pytest.mark.parametrize("batching", ["packed", "bucketed", "bucketed-own-forward"])
+def test_the_batch_size_does_not_matter(
+    tiny_model: TinyModel, expected: Callable[[str], list[list[float]]], batching: str
+) -> None:
+    scorer = load(tiny_model("llama"), "llama", batching)
     for scorer.batch_tokens in (1, 64, 512, 8192):
         plan = scorer.plan(CANDIDATES)
         sizes = [len(batch.cells) for batch in plan.batches]
         assert (max(sizes) == 1) if scorer.batch_tokens == 1 else (max(sizes) > 1 or scorer.batch_tokens < 512)
-        found = {
-            cell: score for batch in plan.batches for cell, score in zip(batch.cells, scorer.score(batch), strict=True)
-        }
-        by_cell = [[found[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)]
-        assert_close(by_cell, expected(name))
+        scores = scores_by_cell(plan.batches, map(scorer.score, plan.batches))
+        by_cell = [[scores[Cell(i, j)].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)]
+        assert_close(by_cell, expected("llama"))
         assert values(score_completion_sets(scorer, CANDIDATES)) == by_cell
 
 
@@ -152,7 +156,7 @@ def test_the_best_way_of_batching_that_is_right_is_chosen(tiny_model: TinyModel,
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gemma2", "gemma3", "gpt2", "mistral"])
+@pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
 def test_rows_are_packed_in_half_precision_as_well(tiny_model: TinyModel, name: str, dtype: str) -> None:
     """The probes of a packed row are within the format's rounding of the single ones, and the head stays in float32."""
     scorer = load(tiny_model(name), name, dtype=dtype)
@@ -175,45 +179,32 @@ def test_the_tiny_models_can_tell_a_mistake(expected: Callable[[str], list[list[
     assert max(map(abs, flat)) > 1
 
 
-@pytest.mark.parametrize(("name", "batching"), WAYS)
+@pytest.mark.parametrize(("name", "batching"), [*((name, "") for name in BUILDERS), ("llama", "bucketed")])
 def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str, batching: str) -> None:
-    """A completion scores the same alone, among others, and in any order of candidates and completions."""
     scorer = load(tiny_model(name), name, batching)
-    together = score_completion_sets(scorer, CANDIDATES)
+    together = values(score_completion_sets(scorer, CANDIDATES))
     alone = [
-        [score_completion_sets(scorer, [CompletionSet(c.prompt, (t,))])[0][0] for t in c.completions]
+        [score_completion_sets(scorer, [CompletionSet(c.prompt, (t,))])[0][0].value for t in c.completions]
         for c in CANDIDATES
     ]
-    assert_close(values(together), values(alone))
-    shuffle = random.Random(1)
-    for _ in range(3):
-        rows = list(range(len(CANDIDATES)))
-        shuffle.shuffle(rows)
-        orders = {
-            i: shuffle.sample(range(len(CANDIDATES[i].completions)), len(CANDIDATES[i].completions)) for i in rows
-        }
-        moved = [
-            CompletionSet(CANDIDATES[i].prompt, tuple(CANDIDATES[i].completions[j] for j in orders[i])) for i in rows
-        ]
-        found = score_completion_sets(scorer, moved)
-        back = {(i, j): s for i, row in zip(rows, found, strict=True) for j, s in zip(orders[i], row, strict=True)}
-        assert_close(
-            [[back[i, j].value for j in range(len(c.completions))] for i, c in enumerate(CANDIDATES)], values(together)
-        )
+    assert_close(together, alone)
+    turned = [CompletionSet(c.prompt, c.completions[::-1]) for c in CANDIDATES[::-1]]
+    assert_close([row[::-1] for row in values(score_completion_sets(scorer, turned))[::-1]], together)
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_num_tokens_is_the_length_of_what_was_scored(
+@pytest.mark.parametrize("name", [name for name in BUILDERS if name != "llama-dated"])
+def test_tokens_and_empty_completions_are_counted_and_the_pad_token_is_kept(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """num_tokens counts the unpadded conversation, and nothing is marked truncated that is not."""
-    scores = score_completion_sets(load(tiny_model(name), name), CANDIDATES)
-    if name == "llama-dated":
-        return  # the date of the day may have another length
-    for row, each in zip(scores, CANDIDATES, strict=True):
+    """A date of the day in the template may have another length, so that one is left out."""
+    scorer = load(tiny_model(name), name)
+    assert scorer.plan(CANDIDATES).notes["empty_completions"] == 1
+    for row, each in zip(score_completion_sets(scorer, CANDIDATES), CANDIDATES, strict=True):
         for score, text in zip(row, each.completions, strict=True):
             assert score.num_tokens == len(own(name).ids(each.prompt, text))
             assert (score.truncated, score.reason) == (False, "")
+    assert scorer.model.config.pad_token_id == own(name).model.config.pad_token_id
+    assert scorer.chat.tokenizer.pad_token == own(name).tokenizer.pad_token
 
 
 def test_pad_equal_to_eos_reads_the_token_before_the_final_eos(
@@ -326,9 +317,9 @@ def distinct(conversations: Sequence[Sequence[int]]) -> int:
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_copy: TinyModel, name: str) -> None:
+def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_model: TinyModel, name: str) -> None:
     """One row, no padding: each prompt's tokens once, each completion's once, and positions that begin anew."""
-    scorer = load(tiny_copy(name), name)
+    scorer = load(tiny_model(name), name)
     seen = watched(scorer)
     score_completion_sets(scorer, CANDIDATES)
     model = own(name)
@@ -353,10 +344,12 @@ def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_copy: 
             assert any(run == one[len(one) - len(run) :] for run in runs)
 
 
-@pytest.mark.parametrize(("name", "batching"), [way for way in WAYS if way[1] != "packed"])
-def test_a_batch_is_padded_on_the_right(tiny_copy: TinyModel, name: str, batching: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "batching"), [(n, "bucketed") for n in DECODERS] + [("deberta", "bucketed-own-forward")]
+)
+def test_a_batch_is_padded_on_the_right(tiny_model: TinyModel, name: str, batching: str) -> None:
     """No row of a bucketed batch starts with padding, and the mask covers exactly the row's own tokens."""
-    scorer = load(tiny_copy(name), name, batching)
+    scorer = load(tiny_model(name), name, batching)
     plan = scorer.plan(CANDIDATES)
     seen = watched(scorer)
     for batch in plan.batches:
@@ -415,7 +408,7 @@ def test_scores_are_raw_logits(tiny_copy: TinyModel) -> None:
     assert min(value for row in after for value in row) < 0
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen3", "gpt2", "deberta"])
+@pytest.mark.parametrize("name", ["llama", "deberta"])
 def test_the_head_runs_in_float32(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
     """In bfloat16 a score is close to the model's own, but is not a bfloat16 number: the head did not round it."""
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model(name), dtype=torch.bfloat16).eval()
@@ -461,9 +454,7 @@ def test_the_dtype_is_the_checkpoints_unless_said(tiny_copy: TinyModel) -> None:
     assert load(folder, dtype="float32").describe()["dtype"] == "float32"
 
 
-@pytest.mark.parametrize(
-    "name", ["org-llama-gemma-2-27b-8bit-4bit", "Skywork-Reward-awq-gptq", "fp16-bf16-beaver-cost"]
-)
+@pytest.mark.parametrize("name", ["org-llama-gemma-2-27b-8bit-awq-gptq-fp16-bf16-beaver-cost"])
 def test_nothing_is_decided_by_a_models_name(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
     """A name full of other models' names changes neither dtype, attention, quantisation, sign nor the scores."""
     plain = load(tiny_model("llama"))
@@ -591,14 +582,6 @@ def test_pad_tokens_that_differ_are_an_error(tiny_copy: TinyModel) -> None:
     edit_config(folder, pad_token_id=0)
     with pytest.raises(ModelError, match=r"pad_token_id is 0 in the config and 4 in the tokenizer"):
         load(folder)
-
-
-@pytest.mark.parametrize("name", BUILDERS)
-def test_the_pad_token_is_not_overwritten(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
-    """Loading a scorer leaves the pad token of config and tokenizer as the checkpoint has them."""
-    scorer = load(tiny_model(name), name)
-    assert scorer.model.config.pad_token_id == own(name).model.config.pad_token_id
-    assert scorer.chat.tokenizer.pad_token == own(name).tokenizer.pad_token
 
 
 def test_a_missing_template_is_an_error(tiny_model: TinyModel) -> None:
@@ -839,16 +822,6 @@ def test_when_nothing_fits_there_is_no_forward_pass(tiny_model: TinyModel) -> No
 # ---- what is counted
 
 
-@pytest.mark.parametrize("name", BUILDERS)
-def test_an_empty_completion_is_scored_and_counted(tiny_model: TinyModel, expected: Any, name: str) -> None:
-    """It scores as the model sees it, and the plan counts it."""
-    scorer = load(tiny_model(name), name)
-    assert scorer.plan(CANDIDATES).notes["empty_completions"] == 1
-    assert score_completion_sets(scorer, CANDIDATES)[0][3].value == pytest.approx(
-        expected(name)[0][3], abs=CLOSE, rel=CLOSE
-    )
-
-
 def test_examples_with_control_tokens_are_counted_and_scored_raw(
     tiny_model: TinyModel, own: Callable[[str], Own]
 ) -> None:
@@ -930,12 +903,13 @@ def test_a_native_system_message_is_scored_as_such(tiny_model: TinyModel, own: C
 
 
 @pytest.mark.parametrize("batching", ["packed", "bucketed"])
-@pytest.mark.parametrize("batch_tokens", [1, 100, 8192])
+@pytest.mark.parametrize("batch_tokens", [1, 100])
 def test_the_plan_holds_every_completion_once_and_is_repeatable(
     tiny_model: TinyModel, batch_tokens: int, batching: str
 ) -> None:
     """Each completion is in one batch; a second plan is the same, so that a run can be resumed."""
-    scorer = load(tiny_model("llama"), batching=batching, batch_tokens=batch_tokens, max_length=60)
+    scorer = load(tiny_model("llama"), batching=batching, max_length=60)
+    scorer.batch_tokens = batch_tokens
     candidates = [*CANDIDATES, CompletionSet(ASK, ("The Rhine. " * 40, "Paris."))]
     plan = scorer.plan(candidates)
     cells = sorted(tuple(cell) for batch in plan.batches for cell in batch.cells)
@@ -1007,11 +981,11 @@ def test_a_short_conversation_is_read_by_its_own_pace_beside_a_long_one(tmp_path
 
 @pytest.mark.parametrize("name", [name for name in DECODERS if name != "llama-dated"])
 def test_the_trace_is_the_heads_value_after_each_token_of_the_completion(
-    tiny_copy: TinyModel, own: Callable[[str], Own], name: str
+    tiny_model: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
     """One forward pass gives a value a token of the completion; at the token that is read it is the score, and the
     others are what the head makes of the model's hidden states there."""
-    scorer = load(tiny_copy(name), name)
+    scorer = load(tiny_model(name), name)
     candidates = CompletionSet(ASK, ("Paris is the capital of France.", ""))
     (scores,) = score_completion_sets(scorer, [candidates])
     seen = watched(scorer)

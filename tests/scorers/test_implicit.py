@@ -32,6 +32,7 @@ from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.implicit import UNKNOWN_TO_REFERENCE, ImplicitScorer
 from rb_core.scorers.load import load_scorer
 from tests.fakes.prompts import ASK, CANDIDATES, ask, turn, values
+from tests.fakes.scorers import load_copy
 from tests.fakes.tiny_models import CAUSAL_BUILDERS, adapter, causal, edit_weights
 from tests.fakes.tiny_tokenizers import DECLARED
 
@@ -42,10 +43,9 @@ WAYS = ("packed", "bucketed", "bucketed-own-forward", "single")
 
 
 def load(folder: Path, name: str = "", **options: Any) -> ImplicitScorer:
-    """The scorer of a folder, with the template that an architecture of this name needs."""
-    options = {"chat_template": DECLARED.get(name), "device": "cpu", "kind": "implicit"} | options
-    options |= {k: str(v) for k, v in options.items() if isinstance(v, Path)}
-    return ImplicitScorer.load(resolve(str(folder), ModelOptions(**options)))
+    """Load the scorer of a folder, with the template for an architecture of this name."""
+    scorer: ImplicitScorer = load_copy(folder, **{"chat_template": DECLARED.get(name), "kind": "implicit"} | options)
+    return scorer
 
 
 class Own:
@@ -122,7 +122,8 @@ def test_the_score_is_beta_times_the_log_ratio_over_the_completion(
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
     assert scorer.batching == "packed"
     assert scorer.probe <= CLOSE * scorer.scale([])
-    for scorer.batching, scorer.batch_tokens in itertools.product(WAYS, (1, 64, 8192)):
+    sizes = (1, 64, 8192) if name == "llama-lm" else (64,)
+    for scorer.batching, scorer.batch_tokens in itertools.product(WAYS, sizes):
         assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected(name))
 
 
@@ -211,8 +212,9 @@ def test_beta_scales_the_score_and_has_a_default(tiny_model: TinyModel, referenc
     assert (one.describe()["beta"], default.describe()["beta"]) == (1.0, 0.1)
 
 
-@pytest.mark.parametrize("name", ["llama-lm", "gemma2-lm", "gpt2-lm"])
-@pytest.mark.parametrize("variant", ["sum", "mean", "norm"])
+@pytest.mark.parametrize(
+    ("name", "variant"), [("llama-lm", "sum"), ("llama-lm", "mean"), ("llama-lm", "norm"), ("gemma2-lm", "sum")]
+)
 def test_without_a_reference_a_named_stand_in_is_the_score(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str, variant: str
 ) -> None:
@@ -233,7 +235,7 @@ def test_without_a_reference_a_named_stand_in_is_the_score(
     assert "reference" not in about
 
 
-@pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
+@pytest.mark.parametrize("name", ["llama-lm"])
 def test_the_mean_can_be_had_from_the_sums_table(tiny_model: TinyModel, name: str) -> None:
     """num_completion_tokens is the number of tokens that the sum is over."""
     total = score_completion_sets(load(tiny_model(name), name, reference_free="sum"), CANDIDATES)
@@ -242,7 +244,7 @@ def test_the_mean_can_be_had_from_the_sums_table(tiny_model: TinyModel, name: st
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", ["llama-lm", "mistral-lm", "gemma2-lm", "gpt2-lm"])
+@pytest.mark.parametrize("name", ["llama-lm", "gemma2-lm"])
 def test_rows_are_packed_in_half_precision_as_well(
     tiny_model: TinyModel, references: TinyModel, name: str, dtype: str
 ) -> None:
@@ -274,8 +276,7 @@ def heads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return rows
 
 
-@pytest.mark.parametrize("name", ["llama-lm", "qwen2-lm", "gemma2-lm"])
-@pytest.mark.parametrize("at_once", [1, 3, 1000])
+@pytest.mark.parametrize(("name", "at_once"), [("llama-lm", 1), ("gemma2-lm", 3), ("qwen2-lm", 1000)])
 def test_logits_are_never_held_for_all_tokens(
     tiny_model: TinyModel,
     references: TinyModel,
