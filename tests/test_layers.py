@@ -21,10 +21,10 @@ LAYERS = (
     (("rb_core.benchmarks",), "examples, benchmarks, reading rows"),
     (("rb_core.models",), "options, records, checkpoints, chat format"),
     (("rb_core.results",), "result schema, score table, paths"),
-    (("rb_core.stats", "rb_core.scorers"), "statistics without models; models without statistics"),
+    (("rb_core.stats", "rb_core.scorers"), "statistics; models that score"),
     (("rb_core.evaluation",), "from a model and a benchmark to a result"),
     (("rb_core.doctor", "rb_core.leaderboard"), "examining a model; boards, comparisons, model reports"),
-    (("rb_core.hub", "rb_core.importers", "rb_core.export"), "push and pull; formats of others"),
+    (("rb_core.hub", "rb_core.importers", "rb_core.export"), "push and pull; formats of other projects"),
     (("rb_core.cli", "rb_core.space", "rb_core.builtin", "rb_core.__main__"), "command line, page, built-in model"),
     (("rb_core",), "the public API"),
 )

@@ -45,14 +45,14 @@ class PushPlan:
         for path in self.added:
             benchmark = path.split("/")[1]
             counts[benchmark] = counts.get(benchmark, 0) + 1
-        lines = [f"add {count} results of {benchmark}" for benchmark, count in counts.items()]
+        lines = [f"add {counted(count, 'result')} of {benchmark}" for benchmark, count in counts.items()]
         lines += [f"replace {path}" for path in self.replaced]
         lines += [f"keep {path}: {reason}; replace it with --overwrite" for path, reason in self.kept.items()]
         num_scores = sum(path.startswith("scores/") for path in self.files)
         derived = sorted(path for path in self.files if derived_files.is_derived(path))
-        lines += [f"send {num_scores} score files"] if num_scores else []
-        lines += [f"derive {', '.join(derived)}"] if derived else []
-        return [*lines, f"{self.unchanged} results are there already"]
+        lines += [f"upload {counted(num_scores, 'score file')}"] if num_scores else []
+        lines += [f"generate {', '.join(derived)}"] if derived else []
+        return [*lines, f"{counted(self.unchanged, 'result')} already there"]
 
     def title(self) -> str:
         """Return the commit's title. It ends with a digest of the content, by which a pull request is recognised."""
@@ -61,8 +61,12 @@ class PushPlan:
             content = self.files[path]
             digest.update(path.encode() + hashlib.sha256(content if isinstance(content, bytes) else b"").digest())
         number = len(self.added) + len(self.replaced)
-        subject = f"{number} result{'s' * (number != 1)}" if number else "Derived files"
+        subject = counted(number, "result") if number else "Derived files"
         return f"{subject} ({digest.hexdigest()[:8]})"
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 @dataclass(frozen=True)

@@ -389,7 +389,7 @@ def test_the_command_shows_the_plan_and_the_commit(server: Server, tmp_path: Pat
     arguments = ("sync", "push", "--repo", REPO, "--root", str(tmp_path / "set"), "--create")
     environment = server.environment(tmp_path / "home", TOKEN, COLUMNS="200")
     first, second = (run_command(arguments, environment) for _ in range(2))
-    assert re.search(r"add 1 results of starter\n.*pushed: http\S+/commit/[0-9a-f]{40}", first.stdout, re.DOTALL), first
+    assert re.search(r"add 1 result of starter\n.*pushed: http\S+/commit/[0-9a-f]{40}", first.stdout, re.DOTALL), first
     assert "nothing to push" in second.stdout
 
 
