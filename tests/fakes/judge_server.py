@@ -64,7 +64,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Received:
-    """A request as it came: names of headers in lower case, at: time.monotonic() when it was read."""
+    """A request as it arrived. Names of headers are in lower case; at: time.monotonic() when it was read."""
 
     path: str
     headers: Mapping[str, str]
@@ -106,16 +106,16 @@ class JudgeServer:
 
     @property
     def url(self) -> str:
-        """The base address that clients are given."""
+        """Base URL for clients."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def fail(self, *faults: Fault) -> None:
-        """Meet the next requests with these, one each."""
+        """Answer the next requests with these faults, one each."""
         self._plan.extend(faults)
 
     @staticmethod
     def key_of(body: Any) -> str:
-        """What a body is counted under in `answered`."""
+        """Return the key under which a body is counted in `answered`."""
         return json.dumps(body, sort_keys=True)
 
     def __enter__(self) -> Self:
@@ -156,7 +156,7 @@ class JudgeServer:
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Read a request and answer it; whether the connection stays open."""
+        """Read a request and answer it. Return True if the connection stays open."""
         first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         content = await reader.readexactly(int(headers.get("content-length", 0)))
@@ -188,7 +188,7 @@ class JudgeServer:
         return True
 
     def _refusal(self, received: Received) -> Fault | None:
-        """What an intact server says to a request that it does not take."""
+        """Return how a working server refuses a request, if it does."""
         if not received.path.split("?")[0].endswith("/v1/chat/completions"):
             return Fault("status", status=404, said={"detail": "Not Found"})
         if self.key is not None and received.headers.get("authorization") != f"Bearer {self.key}":
@@ -209,7 +209,7 @@ class JudgeServer:
 
     @staticmethod
     async def _break(fault: Fault, writer: asyncio.StreamWriter) -> None:
-        """Leave the client without a whole answer."""
+        """Leave the client without a complete answer."""
         content = json.dumps(completion(Scripted("an answer that does not arrive"), {"model": "m"})).encode()
         head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
         if fault.kind == "hang":
@@ -241,7 +241,7 @@ def _refused(fault: Fault) -> tuple[int, dict[str, str], str]:
 
 
 def completion(reply: Scripted, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of an answer, in the form of OpenAI's API."""
+    """Return the body of an answer, in the form of OpenAI's API."""
     message: dict[str, Any] = {"role": "assistant", "content": reply.text}
     if reply.reasoning is not None:
         message["reasoning_content"] = reply.reasoning

@@ -18,7 +18,7 @@ JUDGE, RATER, PANEL = "test/judge", "test/rater", "panel/one+two+three"
 
 
 def answer(body: Any) -> Scripted | Fault:
-    """Right on the whole; for the first on every fourth question, and without a verdict on one."""
+    """Right for most questions; the first position for every fourth one, and no verdict for one."""
     prompt, _ = read(body)
     number = int(prompt.removeprefix("Question ").removesuffix("?"))
     if number == 7:
@@ -27,8 +27,8 @@ def answer(body: Any) -> Scripted | Fault:
 
 
 def judged_runs(root: Path) -> None:
-    """Below root a judge's run, one by expected ratings, and a panel's, on twenty pairs of which the judge wrote one
-    each: the right one, but for every fifth."""
+    """Write runs of a judge, of a judge by expected ratings and of a panel below `root`. The judge wrote
+    one of each pair."""
     rows = []
     for i in range(20):
         authors = {"chosen_model": "judge", "rejected_model": "other"}

@@ -23,14 +23,14 @@ Taste = Callable[[str, str], float]
 
 
 def read(body: Any) -> tuple[str, list[str]]:
-    """The last turn of the prompt and the completions that a request shows, in the order shown."""
+    """Return the last turn of the prompt and the completions that a request shows, in their order."""
     fenced = FENCED.findall(body["messages"][-1]["content"])
     turns = [text for label, _, text in fenced if label.endswith("message")]
     return turns[-1], [text for label, _, text in fenced if label.startswith("answer")]
 
 
 def judge(taste: Taste) -> Callable[[Any], Scripted]:
-    """A judge that follows its taste in every mode, by the last words of its reply or by probabilities."""
+    """Return a judge that follows a taste in every mode."""
 
     def answer(body: Any) -> Scripted:
         prompt, answers = read(body)
@@ -52,7 +52,7 @@ def judge(taste: Taste) -> Callable[[Any], Scripted]:
 
 
 def rating(worth: float, *, with_logprobs: bool) -> Scripted:
-    """10 for the best and 1 for the worst; by probabilities also anything between."""
+    """Return a rating: 10 or 1, with log-probabilities for values between."""
     number = "10" if worth >= 0.5 else "1"
     if not with_logprobs:
         return Scripted(f"Rating: {number}")
@@ -62,6 +62,6 @@ def rating(worth: float, *, with_logprobs: bool) -> Scripted:
 
 
 def always_first(body: Any) -> Scripted | Fault:
-    """A judge that names whatever stands first."""
+    """Name the completion that is shown first."""
     _, answers = read(body)
     return Scripted("Rating: 5" if len(answers) == 1 else "Verdict: A")

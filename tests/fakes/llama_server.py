@@ -37,7 +37,7 @@ sys.stdin.read()
 
 @contextmanager
 def serve(folder: Path, context: int = 4096) -> Iterator[str]:
-    """A server of the one model in a folder, a Llama in float32. Raises RuntimeError where it does not start."""
+    """Run a server of the Llama in a folder, in float32. Raises RuntimeError if it does not start."""
     with TemporaryDirectory() as place, (Path(place) / "log").open("w+") as log:
         file = Path(place) / "model.gguf"
         write_gguf(folder, file)

@@ -21,7 +21,7 @@ NAME = "tiny"
 
 
 class Model:
-    """A model that answers requests in the form of POST /v1/chat/completions, greedily."""
+    """A model that answers chat completions greedily."""
 
     def __init__(self, folder: Path) -> None:
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -73,7 +73,7 @@ class Model:
 
 @contextmanager
 def serve(folder: Path) -> Iterator[str]:
-    """The address of a server of that model; its name there is NAME."""
+    """Run a server of the model in a folder. Its name there is NAME."""
     model = Model(folder)
 
     class Handler(BaseHTTPRequestHandler):
@@ -95,7 +95,7 @@ def serve(folder: Path) -> Iterator[str]:
             self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
-            """Nothing: the tests' output is no place for it."""
+            """Keep the output of the tests free of requests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

@@ -48,7 +48,7 @@ def free_port() -> int:
 
 
 def wait_for(port: int, process: subprocess.Popen[str] | subprocess.Popen[bytes], written: object) -> None:
-    """Until the server says that it is well."""
+    """Wait until the server reports its health."""
     deadline = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < deadline and process.poll() is None:
         if healthy(port):

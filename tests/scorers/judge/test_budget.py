@@ -30,7 +30,6 @@ def reserved(budget: Budget, request: Request) -> Reservation:
 
 @pytest.mark.parametrize("value", [-1, -0.5, math.inf, math.nan])
 def test_limits_and_prices_are_finite_and_not_negative(value: float) -> None:
-    """Anything else is an error that names it."""
     with pytest.raises(ModelError, match="max-tokens-total"):
         BudgetLimits(max_tokens_total=value)  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="max-cost"):
@@ -42,13 +41,11 @@ def test_limits_and_prices_are_finite_and_not_negative(value: float) -> None:
 
 
 def test_a_cost_needs_prices() -> None:
-    """Dollars cannot be counted without them; the error says what to do."""
     with pytest.raises(ModelError, match="--max-cost needs prices"):
         BudgetLimits(max_cost=1.0)
 
 
 def test_without_limits_everything_fits_and_is_counted() -> None:
-    """Usage as the server counts it, and its cost where prices are known."""
     budget = Budget(BudgetLimits(prices=Prices(2.0, 10.0)))
     for _ in range(3):
         budget.settle(reserved(budget, asked("x" * 10_000)), Reply(prompt_tokens=1_000, completion_tokens=50))
@@ -58,16 +55,14 @@ def test_without_limits_everything_fits_and_is_counted() -> None:
 
 
 @given(st.lists(st.text(max_size=40), min_size=1, max_size=5))
-def test_the_bound_is_no_less_than_the_bytes(texts: list[str]) -> None:
-    """A token has at least one byte, and a schema counts."""
+def test_a_reservation_covers_every_byte_and_the_schema(texts: list[str]) -> None:
     request = Request(tuple({"role": "user", "content": text} for text in texts), 7)
     assert most_tokens(request).prompt_tokens >= sum(len(text.encode()) for text in texts) + len(texts)
     assert most_tokens(request).completion_tokens == 7
     assert most_tokens(request._replace(schema={"a": 1})).prompt_tokens > most_tokens(request).prompt_tokens
 
 
-def test_what_does_not_fit_waits_for_others_and_then_stops() -> None:
-    """None while something is on its way, BudgetSpent when nothing is; a settled reply makes room."""
+def test_a_request_waits_for_room_and_then_raises() -> None:
     most = PROMPT + 100
     budget = Budget(BudgetLimits(max_tokens_total=most + 20))
     first = reserved(budget, asked())
@@ -79,16 +74,14 @@ def test_what_does_not_fit_waits_for_others_and_then_stops() -> None:
         budget.reserve(asked())
 
 
-def test_dollars_stop_it_too() -> None:
-    """With what was spent, of what, and what the next request may take."""
+def test_the_limit_in_dollars_raises() -> None:
     budget = Budget(BudgetLimits(max_cost=0.01, prices=Prices(0.0, 100.0)))
     budget.settle(reserved(budget, asked()), Reply(prompt_tokens=1, completion_tokens=50))
     with pytest.raises(BudgetSpent, match=r"\$0.0050 of \$0.0100 are spent.* may take \$0.0100; .*--max-cost"):
         budget.reserve(asked())
 
 
-def test_what_nobody_counts_is_spent_as_set_aside_and_what_is_not_billed_is_given_back() -> None:
-    """A reply without usage and a try without a reply cost the most they can, a refusal nothing."""
+def test_unknown_usage_is_booked_as_reserved_and_refusals_are_free() -> None:
     budget = Budget()
     budget.settle(reserved(budget, asked()), Reply("text"))
     budget.settle(reserved(budget, asked()), None)
@@ -96,8 +89,8 @@ def test_what_nobody_counts_is_spent_as_set_aside_and_what_is_not_billed_is_give
     assert (budget.prompt_tokens, budget.completion_tokens) == (2 * PROMPT, 200)
 
 
-def test_an_earlier_start_counts() -> None:
-    """Replies of a transcript are booked; without usage as the request's most_tokens, if they were answered."""
+def test_replies_of_an_unfinished_run_are_booked() -> None:
+    """Without usage as the most a request could take, if it was answered."""
     budget = Budget(BudgetLimits(max_tokens_total=PROMPT + 100))
     budget.add(Reply(prompt_tokens=1, completion_tokens=2))
     budget.add(Reply(error=TOO_LONG), asked())
@@ -111,7 +104,6 @@ def test_an_earlier_start_counts() -> None:
 
 
 def test_threads_can_share_it() -> None:
-    """Nothing is lost or counted twice."""
     budget = Budget()
 
     def spend(_: int) -> None:
@@ -123,7 +115,7 @@ def test_threads_can_share_it() -> None:
 
 
 class Account(RuleBasedStateMachine):
-    """Any order of reserving, settling and releasing, by a server that keeps to what it was told."""
+    """Any order of reserving, settling and releasing, with a server that keeps to the requested length."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -155,7 +147,6 @@ class Account(RuleBasedStateMachine):
 
     @invariant()
     def never_passed(self) -> None:
-        """What is spent and what is on its way stay within both limits."""
         prompt = self.budget.prompt_tokens + sum(one.prompt_tokens for one in self.flying)
         completion = self.budget.completion_tokens + sum(one.completion_tokens for one in self.flying)
         assert prompt + completion <= 5_000

@@ -47,8 +47,7 @@ TOO_LONG = (
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 @pytest.mark.parametrize("said", TOO_LONG)
-def test_a_prompt_that_does_not_fit_is_known_by_every_servers_words(said: str, status: int) -> None:
-    """The words of thirteen servers mean the same, for every kind of request."""
+def test_refusals_of_long_prompts_by_thirteen_servers(said: str, status: int) -> None:
     for request in (PLAIN, PROBED, STRUCTURED):
         assert chat_completions.classify_refusal(status, said, request) == "too long"
 
@@ -75,8 +74,7 @@ def test_a_prompt_that_does_not_fit_is_known_by_every_servers_words(said: str, s
         (500, "maximum context length", PLAIN, "transient"),
     ],
 )
-def test_a_refusal_means_one_thing(status: int, said: str, request_: Request, meaning: str) -> None:
-    """Status and words decide together."""
+def test_status_and_message_decide_the_kind_of_refusal(status: int, said: str, request_: Request, meaning: str) -> None:
     assert chat_completions.classify_refusal(status, said, request_) == meaning
 
 
@@ -98,7 +96,6 @@ def test_a_refusal_means_one_thing(status: int, said: str, request_: Request, me
     ],
 )
 def test_the_first_line_of_a_refusal_is_found(body: str, words: str) -> None:
-    """Wherever a server puts it, bounded, and without what a terminal would obey."""
     assert chat_completions.refusal_message(body) == words
 
 
@@ -123,7 +120,7 @@ def read(scripted: Scripted, request: Request = PLAIN) -> Any:
 
 
 def test_a_reply_has_text_reasoning_usage_and_how_it_ended() -> None:
-    """Every field is taken over, whichever name a server has for the reasoning."""
+    """Servers have two names for the reasoning."""
     reply = read(Scripted("[[A]]", reasoning="Let me see.", usage=(12, 3)))
     assert (reply.text, reply.reasoning, reply.finish, reply.error) == ("[[A]]", "Let me see.", "stop", "")
     assert (reply.prompt_tokens, reply.completion_tokens) == (12, 3)
@@ -142,13 +139,12 @@ def test_a_reply_has_text_reasoning_usage_and_how_it_ended() -> None:
         (Scripted("A", finish=None), PLAIN, ""),
     ],
 )
-def test_what_ended_a_reply_can_make_it_unusable(scripted: Scripted, request_: Request, problem: str) -> None:
-    """Cut off and refused are problems; a single token that was all that was asked for is none."""
+def test_the_finish_reason_can_be_an_error(scripted: Scripted, request_: Request, problem: str) -> None:
+    """A single token that was requested alone is not cut off."""
     assert read(scripted, request_).error == problem
 
 
 def test_the_last_tokens_are_kept_with_their_alternatives() -> None:
-    """Of a long reply the end; what is no number is left out of the alternatives."""
     long = [(str(place), -0.1, {"A": -0.1, "B": -2.0, "C": -math.inf}) for place in range(100)]
     tokens = read(Scripted("x", logprobs=long), PROBED).tokens
     assert len(tokens) == KEPT_TOKENS
@@ -184,8 +180,7 @@ json_values = st.recursive(
 
 
 @given(json_values, json_values, json_values, json_values)
-def test_no_body_breaks_the_reader(body: Any, message: Any, logprobs: Any, usage: Any) -> None:
-    """Whatever a server sends is a reply or is unusable, and a refusal always has words."""
+def test_no_body_breaks_the_parser(body: Any, message: Any, logprobs: Any, usage: Any) -> None:
     choice = {"message": message, "logprobs": logprobs, "finish_reason": usage}
     for sent in (body, {"choices": [choice], "usage": usage}):
         content = json.dumps(sent).encode()
@@ -199,8 +194,7 @@ def test_no_body_breaks_the_reader(body: Any, message: Any, logprobs: Any, usage
 
 
 @given(st.binary(max_size=50))
-def test_no_bytes_break_the_reader(content: bytes) -> None:
-    """What is not JSON is unusable."""
+def test_bytes_that_are_not_json_are_unusable(content: bytes) -> None:
     with pytest.raises(chat_completions.UnusableAnswerError):
         chat_completions.parse_reply(content, PLAIN)
     with pytest.raises(chat_completions.UnusableAnswerError):

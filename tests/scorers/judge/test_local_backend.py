@@ -91,7 +91,7 @@ class Own:
 
     @torch.no_grad()
     def logprobs(self, ids: Sequence[int]) -> torch.Tensor:
-        """(tokens, vocabulary), of what follows each."""
+        """Return the log-probabilities (tokens, vocabulary) of the token after each."""
         return self.model(torch.tensor([list(ids)])).logits[0].double().log_softmax(-1)
 
 
@@ -115,7 +115,7 @@ def test_replies_are_the_models_own_at_any_batch_size_and_order(tiny_model: Tiny
 
 
 def test_a_reply_ends_before_the_token_that_ends_it(ending: Path) -> None:
-    """The end is no part of the text, is counted as a token, and is told from a reply that was cut off."""
+    """The end token is counted, but is not part of the text."""
     own, generator = Own(ending), load(ending)
     found = replies(generator, requests(24))
     assert {reply.finish for reply in found} == {"stop", "length"}
@@ -130,8 +130,7 @@ def test_a_reply_ends_before_the_token_that_ends_it(ending: Path) -> None:
         assert reply.seconds > 0
 
 
-def test_one_token_is_no_reply_cut_off(tiny_model: TinyModel) -> None:
-    """Where one token is all that was asked for, its length is no problem, with log-probabilities or without."""
+def test_a_request_for_one_token_is_not_cut_off(tiny_model: TinyModel) -> None:
     generator = load(tiny_model("llama-lm"))
     for top in (0, 5):
         found = replies(generator, requests(1, top))
@@ -139,7 +138,7 @@ def test_one_token_is_no_reply_cut_off(tiny_model: TinyModel) -> None:
 
 
 def test_every_token_that_ends_a_turn_ends_a_reply(tiny_copy: Callable[[str], Path]) -> None:
-    """Those that the generation config lists, and the tokenizer's own where that config leaves it out."""
+    """Those of the generation config, and the tokenizer's where that config omits it."""
     folder = tiny_copy("llama-lm")
     usual = load(folder)
     plain = replies(usual, requests())
@@ -153,8 +152,7 @@ def test_every_token_that_ends_a_turn_ends_a_reply(tiny_copy: Callable[[str], Pa
     assert any(reply.finish == "stop" for reply in found)
 
 
-def test_what_does_not_fit_is_not_truncated(tiny_model: TinyModel) -> None:
-    """A prompt with room for its reply to the last token gets one; a token more and it is too long."""
+def test_a_prompt_that_does_not_fit_is_not_truncated(tiny_model: TinyModel) -> None:
     generator = load(tiny_model("llama-lm"), max_length=100)
     asked = ask("0 1 2 3 4 5 6 7 8 9 " * 2)
     length = len(generator.chat.encode_prompts([asked])[0])
@@ -164,8 +162,7 @@ def test_what_does_not_fit_is_not_truncated(tiny_model: TinyModel) -> None:
     assert (beyond.error, beyond.text, beyond.prompt_tokens) == (TOO_LONG, "", length)
 
 
-def test_thoughts_are_kept_where_their_marks_are_special_tokens(tmp_path: Path) -> None:
-    """Text is decoded without special tokens, but a parser has to see where a thought ends."""
+def test_marks_of_reasoning_are_kept_although_they_are_special_tokens(tmp_path: Path) -> None:
     tokenizer = chatml_tokenizer(CHATML_TEMPLATE, extra_special_tokens=["<think>", "</think>"])
     folder = causal("llama-lm", tmp_path / "model", vocab_size=len(tokenizer))
     tokenizer.save_pretrained(folder)
@@ -177,8 +174,7 @@ def test_thoughts_are_kept_where_their_marks_are_special_tokens(tmp_path: Path) 
 # ---- what the model's generation config says
 
 
-def test_penalties_hold_and_do_not_see_padding(tiny_copy: Callable[[str], Path]) -> None:
-    """The model's own repetition penalty is applied, as transformers does, and counts no neighbour's padding."""
+def test_penalties_apply_and_ignore_padding(tiny_copy: Callable[[str], Path]) -> None:
     folder = tiny_copy("llama-lm")
     plain = texts(load(folder), requests())
     settings = {"repetition_penalty": 1.8, "do_sample": True, "temperature": 0.6, "top_p": 0.9, "top_k": 20}
@@ -193,8 +189,7 @@ def test_penalties_hold_and_do_not_see_padding(tiny_copy: Callable[[str], Path])
     assert texts(generator, requests()) == expected
 
 
-def test_settings_without_effect_are_none(tiny_copy: Callable[[str], Path]) -> None:
-    """Sampling settings and penalties of nothing do not keep prompts of other lengths out of a batch."""
+def test_settings_without_effect_do_not_split_batches(tiny_copy: Callable[[str], Path]) -> None:
     folder = tiny_copy("llama-lm")
     change_generation_config(
         folder, repetition_penalty=1.0, no_repeat_ngram_size=0, do_sample=True, top_k=3, max_length=9
@@ -207,8 +202,7 @@ def test_settings_without_effect_are_none(tiny_copy: Callable[[str], Path]) -> N
 # ---- sampling
 
 
-def test_a_sample_does_not_depend_on_its_neighbours(tiny_model: TinyModel) -> None:
-    """Above temperature 0 each request has noise of its own: alone, in a batch or in another order it is the same."""
+def test_a_sample_does_not_depend_on_its_batch(tiny_model: TinyModel) -> None:
     folder = tiny_model("llama-lm")
     generator = load(folder, decoding=Decoding(temperature=0.9))
     together = texts(generator, requests())
@@ -219,8 +213,7 @@ def test_a_sample_does_not_depend_on_its_neighbours(tiny_model: TinyModel) -> No
     assert texts(load(folder, decoding=Decoding(temperature=0.9, seed=1)), requests()) != together
 
 
-def test_noise_draws_what_the_softmax_says() -> None:
-    """The share of seeds that take a token is its probability at that temperature."""
+def test_noise_samples_the_softmax() -> None:
     scores = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
     config = SimpleNamespace(top_k=None, top_p=None, min_p=None)
     asked = [Request(ask(str(i)), 1) for i in range(2000)]
@@ -232,8 +225,7 @@ def test_noise_draws_what_the_softmax_says() -> None:
     assert torch.allclose(shares, (scores[0] / 2).softmax(-1), atol=0.04)
 
 
-def test_the_models_own_top_k_holds_when_sampling(tiny_copy: Callable[[str], Path]) -> None:
-    """With top_k 1 in the generation config a sample is the greedy reply."""
+def test_the_models_own_top_k_applies_when_sampling(tiny_copy: Callable[[str], Path]) -> None:
     folder = tiny_copy("llama-lm")
     greedy = texts(load(folder), requests())
     change_generation_config(folder, do_sample=True, top_k=1)
@@ -245,7 +237,6 @@ def test_the_models_own_top_k_holds_when_sampling(tiny_copy: Callable[[str], Pat
 
 @pytest.mark.parametrize("name", NAMES)
 def test_alternatives_are_the_models_own_single_forward_pass(tiny_model: TinyModel, name: str) -> None:
-    """For one token the log-probabilities are the softmax of the model's own pass on the one unpadded prompt."""
     own = Own(tiny_model(name), name)
     generator = load(tiny_model(name), name, Decoding(temperature=0.7))
     for prompt, reply in zip(PROMPTS, replies(generator, requests(1, 20)), strict=True):
@@ -258,7 +249,7 @@ def test_alternatives_are_the_models_own_single_forward_pass(tiny_model: TinyMod
 
 
 def test_no_text_is_generated_for_one_token(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is one forward pass, in which the head sees one token of each prompt."""
+    """One forward pass, in which the head sees one token per prompt."""
     generator = load(tiny_model("llama-lm"))
     monkeypatch.setattr(generator.model, "generate", lambda **_: pytest.fail("generated"))
     seen: list[torch.Size] = []
@@ -270,7 +261,7 @@ def test_no_text_is_generated_for_one_token(tiny_model: TinyModel, monkeypatch: 
 
 
 def test_log_probabilities_of_a_text_are_raw_and_of_its_last_tokens(ending: Path) -> None:
-    """At any temperature, the last tokens' own in float32, without the token that ends the text."""
+    """The model's own at any temperature, without the token that ends the text."""
     own, generator = Own(ending), load(ending, decoding=Decoding(temperature=1.3))
     found = replies(generator, requests(48, 3))
     assert {reply.finish for reply in found} == {"stop", "length"}
@@ -290,8 +281,7 @@ def test_log_probabilities_of_a_text_are_raw_and_of_its_last_tokens(ending: Path
             assert [v for _, v in token.top] == pytest.approx(logprobs[i].topk(3).values.tolist(), abs=1e-4)
 
 
-def test_log_probabilities_that_are_no_numbers_are_none(tiny_copy: Callable[[str], Path]) -> None:
-    """A model that overflows has said nothing."""
+def test_log_probabilities_that_are_not_finite_are_dropped(tiny_copy: Callable[[str], Path]) -> None:
     folder = tiny_copy("llama-lm")
     generator = load(folder)
     with torch.no_grad():
@@ -304,7 +294,6 @@ def test_log_probabilities_that_are_no_numbers_are_none(tiny_copy: Callable[[str
 
 
 def test_requests_are_taken_as_they_are_needed(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A window of them is looked at, and its replies come out, before any more are taken."""
     monkeypatch.setitem(local_backend.WINDOW, "cpu", 4)
     taken: list[int] = []
 
@@ -322,7 +311,6 @@ def test_requests_are_taken_as_they_are_needed(tiny_model: TinyModel, monkeypatc
 
 
 def test_requests_of_all_kinds_may_be_mixed(tiny_model: TinyModel) -> None:
-    """Each gets its own length and alternatives, as if it were alone."""
     generator = load(tiny_model("llama-lm"))
     mixed = [Request(p, n, top) for p, (n, top) in zip(PROMPTS, [(5, 0), (1, 4), (9, 2), (1, 0)] * 3, strict=True)]
     together = replies(generator, mixed)
@@ -333,8 +321,8 @@ def test_requests_of_all_kinds_may_be_mixed(tiny_model: TinyModel) -> None:
         assert len(reply.tokens) == (min(request.max_tokens, KEPT_TOKENS) if request.top_logprobs else 0)
 
 
-def test_a_schema_takes_a_server(tiny_model: TinyModel) -> None:
-    """It is refused after the replies before it were given out."""
+def test_a_schema_needs_a_server(tiny_model: TinyModel) -> None:
+    """It is refused after the replies before it were yielded."""
     stream = load(tiny_model("llama-lm")).generate(
         [Request(PROMPTS[0], 2), Request(PROMPTS[1], 2, 0, {"type": "object"})]
     )
@@ -343,8 +331,7 @@ def test_a_schema_takes_a_server(tiny_model: TinyModel) -> None:
         next(stream)
 
 
-def test_out_of_memory_halves_what_goes_together(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Smaller batches are tried, no reply is changed or lost, and what did not fit is not tried again."""
+def test_out_of_memory_halves_batches(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = load(tiny_model("llama-lm"))
     expected, real, sizes = texts(generator, requests()), generator._generate, []
 
@@ -377,8 +364,7 @@ def test_other_errors_are_not_taken_for_memory(tiny_model: TinyModel, monkeypatc
         list(generator.generate(requests()))
 
 
-def test_text_that_is_no_text_is_read_as_a_server_would(tiny_model: TinyModel) -> None:
-    """Half a surrogate pair, which no tokenizer takes, ends no run."""
+def test_lone_surrogates_are_replaced_as_for_a_server(tiny_model: TinyModel) -> None:
     generator = load(tiny_model("llama-lm"))
     assert texts(generator, [Request(ask("a\ud83db"), 5)]) == texts(generator, [Request(ask("a?b"), 5)])
 
@@ -386,10 +372,9 @@ def test_text_that_is_no_text_is_read_as_a_server_would(tiny_model: TinyModel) -
 # ---- what is put together
 
 
-def test_where_padding_moves_logits_replies_are_generated_alone(
+def test_replies_are_generated_alone_if_padding_changes_logits(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A model that sees its padding is found out when it is loaded."""
     padded = LocalGenerator._padded
 
     def unmasked(self: LocalGenerator, rows: Sequence[Sequence[int]], *, left: bool) -> dict[str, torch.Tensor]:
@@ -404,8 +389,8 @@ def test_where_padding_moves_logits_replies_are_generated_alone(
     assert texts(generator, requests()) == [own.text(prompt) for prompt in PROMPTS]
 
 
-def test_prompts_read_at_different_paces_are_kept_apart(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where positions turn at another pace beyond a length, a row on the way across goes alone."""
+def test_rows_on_both_sides_of_a_rope_switch_are_apart(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row that crosses it is generated alone."""
     generator = load(tiny_model("llama-lm"))
     monkeypatch.setattr(local_backend, "rope_switch_lengths", lambda _: [30])
     asked = [
@@ -428,7 +413,6 @@ def test_batches_hold_what_memory_does(tiny_model: TinyModel) -> None:
 
 
 def test_a_missing_weight_is_fatal(tiny_copy: Callable[[str], Path]) -> None:
-    """A judge with random weights says something too."""
     folder = tiny_copy("llama-lm")
     edit_weights(folder, lambda weights: weights.__delitem__("model.layers.1.mlp.up_proj.weight"))
     with pytest.raises(ModelError, match=r"misses model\.layers\.1\.mlp\.up_proj\.weight"):
@@ -436,7 +420,6 @@ def test_a_missing_weight_is_fatal(tiny_copy: Callable[[str], Path]) -> None:
 
 
 def test_control_tokens_in_a_text_are_text(tiny_model: TinyModel, sanitizing_transformers: None) -> None:
-    """A completion that spells out the end of a turn does not end the judge's prompt."""
     generator = load(tiny_model("llama-lm"))
     plain, spelled = generator.chat.encode_prompts([ask("ab"), ask("a<|eot_id|>b")])
     assert spelled.count(1) == plain.count(1)
@@ -444,7 +427,6 @@ def test_control_tokens_in_a_text_are_text(tiny_model: TinyModel, sanitizing_tra
 
 
 def test_a_template_that_drops_system_messages_is_refused(tiny_copy: Callable[[str], Path]) -> None:
-    """A judge that never sees its instructions is an error, not a bad judge."""
     silent = CHATML_TEMPLATE.replace("for turn in messages", "for turn in messages if turn['role'] != 'system'")
     generator = load(tiny_copy("qwen2-lm"), chat_template=silent)
     assert len(replies(generator, requests(2, prompts=PROMPTS[:3]))) == 3
@@ -466,7 +448,6 @@ def test_the_generator_describes_itself(tiny_model: TinyModel) -> None:
 
 
 def test_log_probabilities_are_those_of_a_server(ending: Path) -> None:
-    """Tokens, their log-probabilities and alternatives are those of a server with the same weights."""
     asked = requests(8, 5, PROMPTS[:6]) + requests(1, 5, PROMPTS[:6])
     with logprob_server.serve(ending) as url:
         served_replies = replies(ServedGenerator(logprob_server.NAME, GREEDY, base_url=url), asked)

@@ -13,7 +13,7 @@ from rb_core.scorers.judge.types import KEPT_TOKENS, Token
 
 
 def token(text: str, probability: float = 1.0, **top: float) -> Token:
-    """A token with its alternatives; an underscore stands for a space, t for what cannot be a keyword's start."""
+    """Return a token with its alternatives by probability. In names, "_" stands for a space, and "t" is dropped."""
     named = {name.replace("_", " ").replace("t", ""): p for name, p in top.items()}
     return Token(text, math.log(probability), tuple((name, math.log(p)) for name, p in named.items()))
 
@@ -71,7 +71,7 @@ def test_the_expected_rating(tokens: list[Token], rating: float | None) -> None:
 
 
 def test_a_line_that_may_have_begun_earlier_is_no_line() -> None:
-    """Of a long reply only the last tokens are kept, and the first of them may stand in mid-sentence."""
+    """Only the last tokens of a long reply are kept, and they may begin in the middle of a line."""
     tail = [token("Rating"), token(":"), token(" 7"), token("\n")]
     assert rating_from_tokens([*tail, *[token("x")] * (KEPT_TOKENS - 4)]) is None
     assert rating_from_tokens([*tail, *[token("x")] * (KEPT_TOKENS - 5)]) == pytest.approx(7)
@@ -124,7 +124,6 @@ TOKENS = st.lists(
 
 @given(TOKENS, st.integers(1, 30))
 def test_tokens_give_numbers_in_range_or_none(tokens: list[Token], num_options: int) -> None:
-    """Whatever a server reports, a rating lies in 1 to 10 and the letters' shares add up to one."""
     rating = rating_from_tokens(tokens)
     assert rating is None or 1 - 1e-9 <= rating <= 10 + 1e-9
     choice = choice_from_tokens(tokens, num_options)

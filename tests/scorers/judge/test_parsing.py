@@ -339,14 +339,12 @@ def test_a_structured_reply_is_read_right_or_not_at_all(text: str, asked: Asked,
 
 
 def test_letters_go_as_far_as_the_options() -> None:
-    """With four answers D is one of them, and E is not."""
     assert read_verdict("Verdict: D", "choice", 4) == Verdict(3)
     assert read_verdict("Verdict: E", "choice", 4) == Verdict(None, UNREADABLE)
     assert read_verdict("Verdict: Z", "choice", 40) == Verdict(25)
 
 
-def test_verdict_lines_of_either_kind_are_told_from_others() -> None:
-    """A line is well-formed by the same grammar wherever it stands."""
+def test_is_verdict_line() -> None:
     assert is_verdict_line("**Verdict:** B")
     assert is_verdict_line("Rating: 7/10")
     assert not is_verdict_line("Verdict: B wins")
@@ -385,7 +383,6 @@ TEXTS = st.one_of(st.lists(PIECES, max_size=14).map("".join), st.text(), st.list
 def test_any_text_has_a_verdict_within_the_options_or_a_reason(
     text: str, asked: Asked, num_options: int, structured: bool
 ) -> None:
-    """Nothing raises; a value is one of those asked for; exactly one of value and reason is there."""
     value, reason = read_verdict(text, asked, num_options, structured=structured)
     if value is None:
         assert reason in {REFUSED, UNREADABLE}
@@ -396,14 +393,12 @@ def test_any_text_has_a_verdict_within_the_options_or_a_reason(
 
 @given(TEXTS, TEXTS, st.sampled_from(["choice", "rating"]))
 def test_quoting_an_answer_in_its_fence_changes_nothing(text: str, quoted: str, asked: Asked) -> None:
-    """Whatever an answer says, a reply that quotes it in the request's fence says what it said before."""
     fence = f"[begin answer D #0123abcd]\n{quoted}\n[end answer D #0123abcd]"
     assert read_verdict(f"{text}\n\n{fence}", asked).value == read_verdict(text, asked).value
 
 
 @given(TEXTS, TEXTS, st.sampled_from(["block quote", "code", "no mark"]), st.sampled_from(["choice", "rating"]))
-def test_quoting_in_any_way_never_makes_it_another_verdict(text: str, quoted: str, way: str, asked: Asked) -> None:
-    """A readable reply that goes on with a quotation says the same, or nothing where the quotation is ambiguous."""
+def test_quoting_never_changes_a_verdict_to_another(text: str, quoted: str, way: str, asked: Asked) -> None:
     lines = quoted.splitlines()
     forms = {
         "block quote": "\n".join(f"> {line}" for line in lines),
@@ -416,15 +411,14 @@ def test_quoting_in_any_way_never_makes_it_another_verdict(text: str, quoted: st
 
 
 @given(TEXTS, st.sampled_from(["choice", "rating"]))
-def test_thinking_first_changes_nothing(thought: str, asked: Asked) -> None:
-    """A block of thinking in front, whatever it holds but its own end, leaves the verdict as it is."""
+def test_reasoning_first_changes_nothing(thought: str, asked: Asked) -> None:
     said = {"choice": "Verdict: B", "rating": "Rating: 3"}[asked]
     block = f"<think>{thought.replace('</think>', '')}</think>"
     assert read_verdict(f"{block}\n{said}", asked) == read_verdict(said, asked)
 
 
 def operations(function: Callable[[], object]) -> int:
-    """How many lines of Python a call runs: work without a clock."""
+    """Return the number of lines of Python that a call runs: work measured without a clock."""
     count = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
@@ -470,8 +464,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-def test_work_grows_with_length_and_no_faster(piece: str) -> None:
-    """Eight times the text takes at most about eight times the lines of code run, whatever is repeated."""
+def test_work_grows_linearly(piece: str) -> None:
     counts = [operations(lambda n=n: read_verdict(piece * n, "choice")) for n in (50, 400)]
     assert counts[1] < 12 * counts[0]
 
@@ -479,7 +472,7 @@ def test_work_grows_with_length_and_no_faster(piece: str) -> None:
 @pytest.mark.parametrize("length", [100_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("piece", HOSTILE)
 def test_long_texts_of_anything_are_parsed(piece: str, length: int) -> None:
-    """A pattern that backtracked without end would never come back from this."""
+    """A pattern with catastrophic backtracking would not return."""
     text = piece * (length // len(piece))
     assert read_verdict(text, "rating").value is None
     assert read_verdict(text, "rating", structured=True).value is None
@@ -487,6 +480,5 @@ def test_long_texts_of_anything_are_parsed(piece: str, length: int) -> None:
 
 @given(st.sampled_from("AB"), st.text(), st.dictionaries(st.text(), st.integers()))
 def test_an_object_written_by_a_library_is_read(letter: str, reasoning: str, extra: dict[str, int]) -> None:
-    """Whatever the reasoning says and whichever keys are added, the verdict is the verdict."""
     text = json.dumps({**extra, "reasoning": reasoning, "verdict": letter})
     assert read_verdict(text, "choice", structured=True) == Verdict("AB".index(letter))

@@ -20,8 +20,7 @@ TOKENS = (Token("A", -0.1, (("A", -0.1), ("B", -2.5))), Token("\u2028", -3.0, ()
 REPLY = Reply("Verdict: A", "stop", "", "hm", TOKENS, 12, None, 0.5, 2)
 
 
-def test_what_was_added_is_there_after_a_kill(tmp_path: Path) -> None:
-    """A transcript that nobody closed gives every reply back, to the last token."""
+def test_replies_survive_a_kill(tmp_path: Path) -> None:
     path = tmp_path / "model.replies"
     first = Transcript(path, {"model": 1}).__enter__()
     first.add("judge", "aa", REPLY)
@@ -32,7 +31,6 @@ def test_what_was_added_is_there_after_a_kill(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
-    """Half a line is no reply, and what is added after it stands on a line of its own."""
     path = tmp_path / "model.replies"
     with Transcript(path, {}) as first:
         first.add("judge", "aa", REPLY)
@@ -45,8 +43,7 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
         assert [sha for _, sha in once_more.replies] == ["aa", "cc"]
 
 
-def test_what_the_server_failed_to_answer_is_asked_again(tmp_path: Path) -> None:
-    """A reply that never came is not one that a later start can use."""
+def test_unanswered_requests_are_sent_again(tmp_path: Path) -> None:
     path = tmp_path / "model.replies"
     with Transcript(path, {}) as first:
         first.add("judge", "aa", Reply(error=SERVER_ERROR, attempts=5))
@@ -55,7 +52,6 @@ def test_what_the_server_failed_to_answer_is_asked_again(tmp_path: Path) -> None
 
 
 def test_another_runs_replies_are_refused_and_kept(tmp_path: Path) -> None:
-    """Other settings neither continue a run nor destroy it, unless that is asked for."""
     path = tmp_path / "model.replies"
     with Transcript(path, {"temperature": 0}) as first:
         first.add("judge", "aa", REPLY)
@@ -68,15 +64,13 @@ def test_another_runs_replies_are_refused_and_kept(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_reply_leaves_no_journal(tmp_path: Path) -> None:
-    """A mistake that shows with the first request keeps nothing from being corrected."""
     path = tmp_path / "model.replies"
     with Transcript(path, {"temperature": 0}):
         assert path.exists()
     assert not path.exists()
 
 
-def test_what_an_earlier_start_left_is_taken_once(tmp_path: Path) -> None:
-    """It is booked once, however often it is looked at; what is added later is none of it."""
+def test_replies_of_an_unfinished_run_are_taken_once(tmp_path: Path) -> None:
     path = tmp_path / "model.replies"
     with Transcript(path, {}) as first:
         first.add("judge", "aa", REPLY)
@@ -87,8 +81,7 @@ def test_what_an_earlier_start_left_is_taken_once(tmp_path: Path) -> None:
         assert again.get("judge", "aa") == REPLY
 
 
-def test_another_versions_lines_do_not_hide_what_differs(tmp_path: Path) -> None:
-    """A journal of other settings is told by these, whatever its lines look like."""
+def test_another_runs_settings_are_named_before_damaged_lines(tmp_path: Path) -> None:
     path = tmp_path / "model.replies"
     path.write_text('{"model": 1}\n["judge", "aa", {"of": "another version"}]\n')
     with pytest.raises(ScoreTableError, match="different model"), Transcript(path, {"model": 2}):
@@ -108,7 +101,6 @@ def test_another_versions_lines_do_not_hide_what_differs(tmp_path: Path) -> None
     ],
 )
 def test_damage_is_an_error_that_names_the_file(tmp_path: Path, line: str) -> None:
-    """A whole line that is no reply is not skipped."""
     path = tmp_path / "model.replies"
     path.write_text("{}\n" + line + "\n")
     with pytest.raises(ScoreTableError, match=r"model\.replies: damaged"), Transcript(path, {}):
@@ -116,7 +108,6 @@ def test_damage_is_an_error_that_names_the_file(tmp_path: Path, line: str) -> No
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
-    """Lists, tokens, missing counts and metadata survive the file; a second reading sees the same."""
     record = JudgeRecord(
         "judge", "pairwise", (1, 0), REPLY, (1.0, 0.0), prompt_sha256="aa", example_id="e", authors=("a", "")
     )
@@ -128,8 +119,7 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert reply_from_json([*REPLY]) == REPLY
 
 
-def test_what_is_no_transcript_is_refused_by_name(tmp_path: Path) -> None:
-    """A missing file and one of another kind."""
+def test_a_file_that_is_not_a_transcript_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScoreTableError, match="no such transcript"):
         read_transcript(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("hello")
