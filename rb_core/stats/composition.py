@@ -34,11 +34,15 @@ def compose(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> Composition:
     subsets: dict[str, Combination] = {}
     for subset in spec.subsets:
         rows = outcomes.subsets == subset.name
-        parts = spec.metric_of(subset.name).parts(outcomes.take(rows)) if rows.any() else None
+        parts = spec.metric_of(subset.name).parts(outcomes.take(rows), spec.tie_credit) if rows.any() else None
         if parts is not None:
-            measures |= {f"{subset.name}/{part}": measure for part, measure in parts.measures.items()}
-            subsets[subset.name] = {f"{subset.name}/{part}": c for part, c in parts.coefficients.items()}
+            measures |= {measure_name(subset.name, part): measure for part, measure in parts.measures.items()}
+            subsets[subset.name] = {measure_name(subset.name, part): c for part, c in parts.coefficients.items()}
     return Composition(measures, subsets, *compose_sections(subsets, spec))
+
+
+def measure_name(subset: str, part: str) -> str:
+    return f"{subset}/{part}"
 
 
 def compose_sections(

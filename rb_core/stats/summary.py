@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,16 +10,16 @@ import pandas as pd
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.results.estimate import Counts, Estimate, Margins, Matrix
-from rb_core.stats.composition import Composition, compose, weighted_mean
+from rb_core.stats.composition import Composition, compose, measure_name, weighted_mean
 from rb_core.stats.intervals import Estimator, bootstrap
-from rb_core.stats.item_outcomes import Flags, Floats, ItemOutcomes
-from rb_core.stats.length import LENGTHS, rows_by_length
+from rb_core.stats.item_outcomes import Flags, ItemOutcomes
+from rb_core.stats.length import rows_by_length
 from rb_core.stats.metrics.base import Measure
+from rb_core.stats.metrics.style_matrix import style_cell
 from rb_core.stats.outcome_files import outcomes_of_table
 
 MARGIN_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-Cells = Mapping[str, Mapping[tuple[int, int], Measure]]  # subset -> (row, column) -> wins
+LENGTH_CLASSES = ("chosen longer", "chosen shorter")
 
 
 class Summary(NamedTuple):
@@ -39,34 +39,27 @@ def summarize(scores: pd.DataFrame, spec: BenchmarkSpec, seed: int = 0) -> Summa
     """Compute every estimate of a score table by the benchmark's spec. `seed` fixes the bootstrap's draws."""
     outcomes = outcomes_of_table(scores, spec)
     composition = compose(outcomes, spec)
-    cells = _style_cells(outcomes, spec)
-    cell_measures = {_cell(name, cell): m for name, matrix in cells.items() for cell, m in matrix.items()}
-    by_length = rows_by_length(outcomes, spec)
-    by_length = {label: rows for label, rows in by_length.items() if LENGTHS[label] and rows.any()}
+    by_length = {
+        name: rows for name, rows in rows_by_length(outcomes, spec).items() if name in LENGTH_CLASSES and rows.any()
+    }
     length_measures = {
-        label: Measure(outcomes.credits[rows], outcomes.groups[rows], is_proportion=True)
-        for label, rows in by_length.items()
+        name: Measure(outcomes.credits[rows], outcomes.groups[rows], is_proportion=True)
+        for name, rows in by_length.items()
     }
     # Lengths have a bootstrap of their own: strata that split a subset by length would hold fixed what the subset's
     # interval is about.
-    draws = {**bootstrap({**composition.measures, **cell_measures}, seed), **bootstrap(length_measures, seed)}
-    estimator = Estimator(outcomes, {**composition.measures, **cell_measures, **length_measures}, draws)
-
-    def rows_of(sections: Sequence[Section]) -> Flags:
-        return np.isin(outcomes.subsets, [name for section in sections for name in section.weights])
-
+    draws = {**bootstrap(composition.measures, seed), **bootstrap(length_measures, seed)}
+    estimator = Estimator(outcomes, {**composition.measures, **length_measures}, draws)
     present = [section for section in spec.sections if section.name in composition.sections]
-    with_matrix = [section for section in present if section.weights.keys() <= cells.keys()]
-    blocks = {section.name: [section] for section in with_matrix}
-    if with_matrix and composition.headline is not None:
-        blocks["All"] = with_matrix
     return Summary(
-        headline=None if composition.headline is None else estimator.estimate(composition.headline, rows_of(present)),
-        sections={s.name: estimator.estimate(composition.sections[s.name], rows_of([s])) for s in present},
+        headline=None
+        if composition.headline is None
+        else estimator.estimate(composition.headline, _rows_of(present, outcomes)),
+        sections={s.name: estimator.estimate(composition.sections[s.name], _rows_of([s], outcomes)) for s in present},
         subsets={name: estimator.estimate(c, outcomes.subsets == name) for name, c in composition.subsets.items()},
         absent=_absent(composition, outcomes, spec),
-        length={label: estimator.estimate({label: 1.0}, rows) for label, rows in by_length.items()},
-        matrices={name: _matrix(estimator, block, rows_of(block), spec.style_levels) for name, block in blocks.items()},
+        length={name: estimator.estimate({name: 1.0}, rows) for name, rows in by_length.items()},
+        matrices=_matrices(estimator, composition, present, spec.style_levels),
         margins=_margins(outcomes),
         counts=_counts(scores, outcomes),
     )
@@ -76,6 +69,10 @@ def subset_scores(scores: pd.DataFrame, spec: BenchmarkSpec) -> dict[str, float]
     """Return the scores of a score table's subsets without intervals; NaN when nothing was scored."""
     composition = compose(outcomes_of_table(scores, spec), spec)
     return {name: composition.value(combination) for name, combination in composition.subsets.items()}
+
+
+def _rows_of(sections: Sequence[Section], outcomes: ItemOutcomes) -> Flags:
+    return np.isin(outcomes.subsets, [name for section in sections for name in section.weights])
 
 
 def _absent(composition: Composition, outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, str]:
@@ -92,35 +89,26 @@ def _absent(composition: Composition, outcomes: ItemOutcomes, spec: BenchmarkSpe
     return absent
 
 
-# Matrices
+def _matrices(
+    estimator: Estimator, composition: Composition, present: Sequence[Section], levels: tuple[str, ...]
+) -> dict[str, Matrix]:
+    """Return the matrix of each section that has one and, with a headline, their weighted mean as "All"."""
+    first = style_cell(0, 0)
+    sections = [s for s in present if all(measure_name(name, first) in composition.measures for name in s.weights)]
+    blocks = {section.name: [section] for section in sections}
+    if sections and composition.headline is not None:
+        blocks["All"] = sections
+    return {name: _matrix(estimator, block, levels) for name, block in blocks.items()}
 
 
-def _style_cells(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> Cells:
-    by_subset = {}
-    for subset in spec.subsets:
-        rows = outcomes.subsets == subset.name
-        cells = spec.metric_of(subset.name).style_cells(outcomes.take(rows), spec.tie_credit) if rows.any() else {}
-        if cells:
-            by_subset[subset.name] = cells
-    return by_subset
-
-
-def _cell(subset: str, cell: tuple[int, int]) -> str:
-    return f"{subset}/{cell[0]}>{cell[1]}"
-
-
-def _matrix(
-    estimator: Estimator,
-    sections: Sequence[Section],
-    rows: Flags,
-    levels: tuple[str, ...],
-) -> Matrix:
+def _matrix(estimator: Estimator, sections: Sequence[Section], levels: tuple[str, ...]) -> Matrix:
     size = range(len(levels))
+    rows = _rows_of(sections, estimator.outcomes)
 
     def mean_of(cells: Sequence[tuple[int, int]]) -> Estimate:
         parts = {}
         for section in sections:
-            subsets = {name: {_cell(name, cell): 1.0 / len(cells) for cell in cells} for name in section.weights}
+            subsets = {n: {measure_name(n, style_cell(*c)): 1.0 / len(cells) for c in cells} for n in section.weights}
             parts[section.name] = weighted_mean(section.weights, subsets)
         weights = {section.name: section.headline_weight for section in sections}
         return estimator.estimate(weighted_mean(weights, parts), rows)
@@ -134,18 +122,13 @@ def _matrix(
     )
 
 
-# Margins and counts
-
-
 def _margins(outcomes: ItemOutcomes) -> Margins | None:
-    margins: Floats = np.empty(0) if outcomes.margins is None else outcomes.margins[outcomes.scored]
-    if not len(margins):
+    if outcomes.margins is None or not outcomes.scored.any():
         return None
-    quantiles = np.quantile(margins, MARGIN_QUANTILES)
+    margins = outcomes.margins[outcomes.scored]
+    quantiles = zip(MARGIN_QUANTILES, np.quantile(margins, MARGIN_QUANTILES).tolist(), strict=True)
     return Margins(
-        mean=float(margins.mean()),
-        std=float(margins.std()),
-        quantiles={f"{level:g}": float(q) for level, q in zip(MARGIN_QUANTILES, quantiles, strict=True)},
+        mean=float(margins.mean()), std=float(margins.std()), quantiles={f"{level:g}": q for level, q in quantiles}
     )
 
 

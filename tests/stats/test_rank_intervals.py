@@ -170,7 +170,7 @@ def test_a_board_of_equal_models_is_left_open() -> None:
 
 @pytest.mark.soak
 def test_many_boards_of_equal_models_are_left_open() -> None:
-    """At most 6% of 2,000 simulated boards have a narrowed rank interval."""
+    """At most 7% of 2,000 simulated boards have a narrowed rank interval."""
     narrowed = narrowed_boards(2000, seed=3)
-    assert 0 < narrowed["items"] <= 120
-    assert narrowed["intervals"] <= 120
+    assert 0 < narrowed["items"] <= 140
+    assert narrowed["intervals"] <= 140

@@ -47,7 +47,7 @@ class Measure:
 
 
 class Parts(NamedTuple):
-    """Means that a subset's score is composed of, and their coefficients, both by the part's name."""
+    """Means of a subset, and the coefficients of those that its score is composed of, both by the part's name."""
 
     measures: Mapping[str, Measure]
     coefficients: Combination
@@ -88,11 +88,7 @@ class Metric:
         earned = np.where(tied, split if tie_credit == "split" else 0.0, margins > 0)
         return np.where(np.isnan(margins), np.nan, earned), tied
 
-    def parts(self, outcomes: ItemOutcomes) -> Parts | None:
+    def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         """Return the parts of a subset's score; None when the outcomes lack what the score needs."""
         measure = Measure(outcomes.credits, outcomes.groups, is_proportion=self.is_accuracy)
         return Parts({"credit": measure}, {"credit": 1.0})
-
-    def style_cells(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Mapping[tuple[int, int], Measure]:
-        """Return wins by (style of the chosen, style of the rejected completion); empty unless the metric has them."""
-        return {}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes
-from rb_core.stats.metrics.base import Measure, Metric, TieCredit
+from rb_core.stats.metrics.base import Measure, Metric, Parts, TieCredit
 
 
 class StyleMatrix(Metric):
@@ -27,11 +26,18 @@ class StyleMatrix(Metric):
         tied = [np.isin(chosen, rejected).any() for chosen, rejected in scores]
         return np.array(wins, dtype=np.float64), np.array(tied, dtype=np.bool_)
 
-    def style_cells(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Mapping[tuple[int, int], Measure]:
-        if outcomes.scores is None or not len(outcomes):
-            return {}
-        wins = np.stack([_wins(chosen, rejected, tie_credit) for chosen, rejected in outcomes.scores])
-        return {cell: Measure(wins[(slice(None), *cell)], outcomes.groups) for cell in np.ndindex(wins.shape[1:])}
+    def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
+        """Return the mean credit and, when scores are known, the mean wins of each cell as `style_cell` names it."""
+        measures = {"credit": Measure(outcomes.credits, outcomes.groups)}
+        if outcomes.scores is not None:
+            wins = np.stack([_wins(chosen, rejected, tie_credit) for chosen, rejected in outcomes.scores])
+            for i, j in np.ndindex(wins.shape[1:]):
+                measures[style_cell(i, j)] = Measure(wins[:, i, j], outcomes.groups)
+        return Parts(measures, {"credit": 1.0})
+
+
+def style_cell(chosen: int, rejected: int) -> str:
+    return f"{chosen}>{rejected}"
 
 
 def _wins(chosen: Floats, rejected: Floats, tie_credit: TieCredit) -> Floats:

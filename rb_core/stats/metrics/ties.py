@@ -9,7 +9,7 @@ import numpy as np
 
 from rb_core.errors import DataError
 from rb_core.stats.item_outcomes import Floats, ItemOutcomes
-from rb_core.stats.metrics.base import Measure, Metric, Parts
+from rb_core.stats.metrics.base import Measure, Metric, Parts, TieCredit
 
 TIES_WEIGHTS: Mapping[str, float] = {"tied": 0.30, "ref": 0.30, "margin": 0.20, "margin_hard": 0.20, "tanh": 0.01}
 
@@ -32,7 +32,7 @@ class Ties(Metric):
     examples_per_trial: ClassVar[int] = 2
     incomplete: ClassVar[str] = "lacks the ref or the tied versions"
 
-    def parts(self, outcomes: ItemOutcomes) -> Parts | None:
+    def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         margins, spreads = outcomes.margins, outcomes.spreads
         if margins is None or spreads is None:  # published outcomes alone do not give the composite
             return None
