@@ -11,7 +11,7 @@ from rb_core.files import write_atomically
 from rb_core.results import paths, storage
 from rb_core.results.judge_records import Judging
 from rb_core.results.schema import BenchmarkRef, ModelRef, Notes, Published, Result, Run, ScoreFile, from_json
-from rb_core.results.score_table import check_rows, read_scores, spec_of_scores
+from rb_core.results.score_table import load_score_table
 from rb_core.stats import published, summary
 
 
@@ -27,8 +27,7 @@ def aggregate_scores(scores_file: Path) -> Result:
 
     Raises ScoreTableError when the file is damaged, lacks rows, or its benchmark is unknown to this version.
     """
-    frame, metadata = read_scores(scores_file)
-    check_rows(frame, scores_file)
+    frame, metadata, spec = load_score_table(scores_file)
     try:
         benchmark, model = BenchmarkRef(**metadata["benchmark"]), from_json(ModelRef, metadata["model"])
         judging = from_json(Judging, metadata["judging"]) if "judging" in metadata else None
@@ -38,7 +37,6 @@ def aggregate_scores(scores_file: Path) -> Result:
         accuracies = {str(name): float(value) for name, value in metadata.get("accuracies", {}).items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{scores_file}: the metadata of the run is incomplete: {error}") from error
-    spec = spec_of_scores(benchmark.id, metadata, frame, scores_file)
     computed = summary.summarize(frame, spec, run.seed if run else 0)
     if accuracies:
         headline, sections, subsets, absent = published.estimates_from_accuracies(spec, accuracies, computed)
@@ -47,14 +45,7 @@ def aggregate_scores(scores_file: Path) -> Result:
         status="run" if run else "published",
         benchmark=benchmark,
         model=model,
-        headline=computed.headline,
-        sections=computed.sections,
-        subsets=computed.subsets,
-        absent=computed.absent,
-        length=computed.length,
-        matrices=computed.matrices,
-        margins=computed.margins,
-        counts=computed.counts,
+        **computed._asdict(),
         notes=notes,
         judging=judging,
         run=run,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,8 +83,34 @@ def check_score_file(content: bytes, name: str) -> None:
         raise ScoreTableError(f"{name}: {metadata.num_rows} rows; no benchmark has more than {MAX_ROWS} completions")
 
 
-def check_rows(frame: pd.DataFrame, path: Path) -> None:
-    """Raise ScoreTableError unless each example has its completions in order, at least one chosen and one rejected."""
+class ScoreTable(NamedTuple):
+    """A complete score table: its rows, the metadata of the run, and its benchmark."""
+
+    frame: pd.DataFrame
+    metadata: dict[str, Any]
+    spec: BenchmarkSpec
+
+
+def load_score_table(path: Path) -> ScoreTable:
+    """Return a score table that statistics can compute on; its benchmark is registered, or recorded in the metadata.
+
+    Raises ScoreTableError as `read_scores`, unless each example has its completions in order, at least one chosen and
+    one rejected, and for an unknown benchmark or subset.
+    """
+    frame, metadata = read_scores(path)
+    _check_rows(frame, path)
+    try:
+        spec = BENCHMARKS.get(metadata["benchmark"]["id"]) or spec_from_json(metadata.get("record") or {})
+    except (KeyError, TypeError) as error:
+        raise ScoreTableError(f"{path}: the metadata of the run is incomplete: {error}") from error
+    except DataError as error:
+        raise ScoreTableError(f"{path}: benchmark {metadata['benchmark']['id']} is unknown, and {error}") from error
+    if unknown := sorted(set(frame["subset"]) - spec.subset_names):
+        raise ScoreTableError(f"{path}: {spec.id} has no subset {', '.join(unknown)}")
+    return ScoreTable(frame, metadata, spec)
+
+
+def _check_rows(frame: pd.DataFrame, path: Path) -> None:
     examples = frame.groupby("example_id", sort=False)
     if len(gaps := frame["example_id"][frame["completion"] != examples.cumcount()]):
         raise ScoreTableError(f"{path}: example {gaps.iloc[0]!r} lacks a completion, or has one twice")
@@ -93,17 +118,3 @@ def check_rows(frame: pd.DataFrame, path: Path) -> None:
     for kind, lacking in (("chosen", ~chosen["any"]), ("rejected", chosen["all"])):
         if lacking.any():
             raise ScoreTableError(f"{path}: example {lacking.idxmax()!r} has no {kind} completion")
-
-
-def spec_of_scores(benchmark: str, metadata: Mapping[str, Any], frame: pd.DataFrame, path: Path) -> BenchmarkSpec:
-    """Return the spec of a score table's benchmark: a registered one, or the record in the table's metadata.
-
-    Raises ScoreTableError when there is neither, and for subsets that the benchmark does not have.
-    """
-    try:
-        spec = BENCHMARKS.get(benchmark) or spec_from_json(metadata.get("record") or {})
-    except DataError as error:
-        raise ScoreTableError(f"{path}: benchmark {benchmark} is unknown, and {error}") from error
-    if unknown := sorted(set(frame["subset"]) - spec.subset_names):
-        raise ScoreTableError(f"{path}: {spec.id} has no subset {', '.join(unknown)}")
-    return spec

@@ -19,23 +19,20 @@ import pyarrow.parquet as pq
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.files import METADATA, read_table, write_atomically
-from rb_core.results.score_table import check_rows, read_scores, spec_of_scores
+from rb_core.results.score_table import load_score_table
 from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes, Signs, Strings
 
 _FIXED_COLUMNS = ("example_id", "subset", "group")
 
 
 def outcomes_of_scores(path: Path) -> ItemOutcomes:
-    """Return the outcomes in a score file. Raises ScoreTableError as `read_scores` and `check_rows` do."""
-    frame, metadata = read_scores(path)
-    check_rows(frame, path)
+    """Return the outcomes in a score file. Raises ScoreTableError as `load_score_table`."""
+    frame, metadata, spec = load_score_table(path)
     try:
-        benchmark, model = str(metadata["benchmark"]["id"]), str(metadata["model"]["name"])
+        model = str(metadata["model"]["name"])
+        source = str(metadata["published"]["source"]) if "published" in metadata else "scores of a run"
     except (KeyError, TypeError) as error:
-        raise ScoreTableError(f"{path}: the metadata lacks the benchmark or the model: {error}") from error
-    published = metadata.get("published")
-    source = str(published.get("source", "")) if isinstance(published, dict) else "scores of a run"
-    spec = spec_of_scores(benchmark, metadata, frame, path)
+        raise ScoreTableError(f"{path}: the metadata of the run is incomplete: {error}") from error
     return outcomes_of_table(frame, spec, model=model, source=source)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -103,7 +103,11 @@ def _influences(standings: Sequence[Standing], spec: BenchmarkSpec) -> tuple[Flo
     for number, standing in enumerate(standings):
         if standing.outcomes is None:
             continue
-        composition = compose(_with_groups(standing.outcomes, groups_of), spec)
+        outcomes = standing.outcomes
+        if groups_of:
+            group_names = [groups_of.get(example, example) for example in outcomes.example_ids.tolist()]
+            outcomes = replace(outcomes, groups=np.array(group_names, dtype=np.str_))
+        composition = compose(outcomes, spec)
         coefficients, complete[number] = _headline_coefficients(standing, composition, spec)
         covered[number] = bool(coefficients)
         for name, coefficient in coefficients.items():
@@ -146,10 +150,3 @@ def _known_groups(outcomes: Sequence[ItemOutcomes]) -> dict[str, str]:
             for example, group in zip(item_outcomes.example_ids.tolist(), item_outcomes.groups.tolist(), strict=True):
                 groups.setdefault(example, group)
     return groups
-
-
-def _with_groups(outcomes: ItemOutcomes, groups_of: Mapping[str, str]) -> ItemOutcomes:
-    if not groups_of:
-        return outcomes
-    groups = [groups_of.get(example, example) for example in outcomes.example_ids.tolist()]
-    return replace(outcomes, groups=np.array(groups, dtype=np.str_))

@@ -16,10 +16,9 @@ from rb_core.errors import ScoreTableError
 from rb_core.results.score_table import (
     COLUMNS,
     Score,
-    check_rows,
     check_score_file,
+    load_score_table,
     read_scores,
-    spec_of_scores,
     write_scores,
 )
 
@@ -103,16 +102,20 @@ def test_damage_inside_a_score_file_is_an_error_or_changes_nothing(tmp_path: Pat
         ([("1", 0, True), ("1", 1, True)], "has no rejected completion"),
     ],
 )
-def test_incomplete_examples_are_refused(rows: list[tuple[str, int, bool]], message: str) -> None:
-    frame = pd.DataFrame(rows, columns=["example_id", "completion", "is_chosen"])
+def test_incomplete_examples_are_refused(tmp_path: Path, rows: list[tuple[str, int, bool]], message: str) -> None:
+    frame = frame_of(*(("1", "chat", "g", completion, chosen, 0.0, 1, 1, False, "") for _, completion, chosen in rows))
+    write_scores(tmp_path / "s.parquet", frame, {"benchmark": {"id": "starter"}})
     with pytest.raises(ScoreTableError, match=rf"s\.parquet: example '1' {message}"):
-        check_rows(frame, Path("s.parquet"))
+        load_score_table(tmp_path / "s.parquet")
 
 
-def test_a_subset_that_the_benchmark_lacks_is_refused() -> None:
-    assert spec_of_scores("starter", {}, SCORES.iloc[:0], Path("s.parquet")) is BENCHMARKS["starter"]
-    with pytest.raises(ScoreTableError, match=r"s\.parquet: starter has no subset .*chat"):
-        spec_of_scores("starter", {}, SCORES, Path("s.parquet"))
+def test_a_subset_that_the_benchmark_lacks_is_refused(tmp_path: Path) -> None:
+    frame = SCORES.iloc[:2].assign(subset=["chat-easy", "chat-easy"])
+    write_scores(tmp_path / "s.parquet", frame, {"benchmark": {"id": "starter"}})
+    assert load_score_table(tmp_path / "s.parquet").spec is BENCHMARKS["starter"]
+    write_scores(tmp_path / "s.parquet", frame.assign(subset="chat"), {"benchmark": {"id": "starter"}})
+    with pytest.raises(ScoreTableError, match=r"s\.parquet: starter has no subset chat"):
+        load_score_table(tmp_path / "s.parquet")
 
 
 def test_unscored_is_nan_with_a_reason() -> None:

@@ -61,7 +61,7 @@ def test_a_table_of_another_benchmark_brings_its_record(tmp_path: Path) -> None:
     with pytest.raises(ScoreTableError, match="benchmark custom-pairs is unknown"):
         outcomes_of_scores(tmp_path / "u.parquet")
     write_scores(tmp_path / "v.parquet", frame, {})
-    with pytest.raises(ScoreTableError, match="lacks the benchmark or the model"):
+    with pytest.raises(ScoreTableError, match="the metadata of the run is incomplete: 'benchmark'"):
         outcomes_of_scores(tmp_path / "v.parquet")
 
 

@@ -14,7 +14,7 @@ from rb_core.errors import ScoreTableError
 from rb_core.results.judge_records import JudgeRef
 from rb_core.results.paths import result_path, scores_path, transcript_path
 from rb_core.results.schema import BenchmarkRef, ModelRef, from_json
-from rb_core.results.score_table import check_rows, read_scores, spec_of_scores, write_scores
+from rb_core.results.score_table import load_score_table, write_scores
 from rb_core.results.storage import check_free
 from rb_core.scorers.judge.budget import Prices
 from rb_core.scorers.judge.panel import combine_reasons, combine_scores
@@ -62,11 +62,9 @@ def reparse_transcript(path: Path) -> Reparsed:
     if path.resolve().parts[-len(place.parts) :] != place.parts:
         raise ScoreTableError(f"{path}: move it back to {place} in the folder that has the scores of its run")
     scores_file = path.resolve().parents[len(place.parts) - 1] / scores_path(benchmark, model)
-    scores, scores_metadata = read_scores(scores_file)
-    check_rows(scores, scores_file)
+    scores, scores_metadata, spec = load_score_table(scores_file)
     if scores_metadata.get("run") != metadata.get("run"):
         raise ScoreTableError(f"{path}: not of the run that {scores_file} is of")
-    spec = spec_of_scores(benchmark, scores_metadata, scores, scores_file)
     try:
         records = [with_verdict(record, structured=judge.structured) for record in records]
         scores = _score_table(records, scores, judge, spec)
