@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,18 +33,6 @@ NO_WINDOW = 10_000
 ONE_PACE = {"rope_type": "default", "rope_theta": 10_000.0}
 
 
-@pytest.fixture(scope="module")
-def tiny(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """The folder of a classifier or language model by its name. Shared: tests must not change it."""
-    root = tmp_path_factory.mktemp("tiny-language-models")
-
-    def build(name: str) -> Path:
-        folder = root / name
-        return tiny_model(name) if name in BUILDERS else folder if folder.exists() else CAUSAL_BUILDERS[name](folder)
-
-    return build
-
-
 def load(folder: Path, name: str, **options: Any) -> Any:
     """The model with its head. Attention is eager, which in no version of transformers forgets a soft cap."""
     kind = AutoModelForCausalLM if name in CAUSAL_BUILDERS else AutoModelForSequenceClassification
@@ -73,21 +60,22 @@ def furthest(left: Any, right: Any, rows: list[list[int]]) -> float:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_a_model_is_built_in_no_time_and_loads_completely(tmp_path: Path, name: str) -> None:
-    """Each is built in less than 2 s of computing and loads from safetensors with all weights and no others."""
-    start = time.process_time()
-    folder = EVERY[name](tmp_path / name)
-    assert time.process_time() - start < 2
+def test_a_model_loads_completely_and_no_bias_is_zero(tiny_model: TinyModel, name: str) -> None:
+    """A bias left at 0, as new layers have it, would not be missed."""
+    folder = tiny_model(name)
     kind = AutoModelForCausalLM if name in CAUSAL_BUILDERS else AutoModelForSequenceClassification
     model, loading = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
     assert not any(loading.values())
     assert [type(model).__name__] == json.loads((folder / "config.json").read_text())["architectures"]
+    weights = load_file(folder / "model.safetensors")
+    assert all(weight.any() for part, weight in weights.items() if part.endswith("bias"))
+    assert (AutoTokenizer.from_pretrained(folder).chat_template is None) == (name in DECLARED)
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, *CAUSAL_BUILDERS])
-def test_a_tokenizer_reads_back_as_it_was_made(tiny: TinyModel, name: str) -> None:
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_tokenizer_reads_back_as_it_was_made(tiny_model: TinyModel, name: str) -> None:
     """Whichever class a family's tokenizer is loaded as, text and chat give the ids that it was built with."""
-    made, found = FAMILIES[name.removesuffix("-lm")].tokenizer(), AutoTokenizer.from_pretrained(tiny(name))
+    made, found = FAMILIES[name.removesuffix("-lm")].tokenizer(), AutoTokenizer.from_pretrained(tiny_model(name))
     assert [found.encode(text) for text in SENTENCES] == [made.encode(text) for text in SENTENCES]
     chat = [{"role": "user", "content": SENTENCES[1]}, {"role": "assistant", "content": " Paris.\n"}]
     options = {"tokenize": True, "return_dict": False, "chat_template": DECLARED.get(name)}
@@ -96,19 +84,13 @@ def test_a_tokenizer_reads_back_as_it_was_made(tiny: TinyModel, name: str) -> No
     assert {n: getattr(found, n) for n in names} == {n: getattr(made, n) for n in names}
 
 
-@pytest.mark.parametrize("name", EVERY)
-def test_a_template_is_declared_where_the_tokenizer_has_none(tiny: TinyModel, name: str) -> None:
-    """DECLARED has the models without a template, and no others."""
-    assert (AutoTokenizer.from_pretrained(tiny(name)).chat_template is None) == (name in DECLARED)
-
-
 # ---- large differences, small errors
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_a_score_alone_is_the_score_in_a_batch(tiny: TinyModel, name: str) -> None:
+def test_a_score_alone_is_the_score_in_a_batch(tiny_model: TinyModel, name: str) -> None:
     """Rounding moves no score by more than 1e-5 between a text alone and the same text padded on the right."""
-    model, rows = load(tiny(name), name), texts(tiny(name))
+    model, rows = load(tiny_model(name), name), texts(tiny_model(name))
     width = max(map(len, rows))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
@@ -121,13 +103,6 @@ def test_a_score_alone_is_the_score_in_a_batch(tiny: TinyModel, name: str) -> No
             batched = [float(score) for score in model(ids, attention_mask=mask).logits]
             alone = [float(logits(model, row)) for row in rows]
     assert batched == pytest.approx(alone, abs=CLOSE)
-
-
-@pytest.mark.parametrize("name", EVERY)
-def test_no_bias_is_zero(tiny: TinyModel, name: str) -> None:
-    """A bias left at 0, as new layers have it, would not be missed."""
-    weights = load_file(tiny(name) / "model.safetensors")
-    assert all(weight.any() for part, weight in weights.items() if part.endswith("bias"))
 
 
 @pytest.mark.parametrize(
@@ -143,10 +118,10 @@ def test_no_bias_is_zero(tiny: TinyModel, name: str) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
-def test_a_familys_settings_matter(tiny: TinyModel, name: str, changes: dict[str, Any]) -> None:
+def test_a_familys_settings_matter(tiny_model: TinyModel, name: str, changes: dict[str, Any]) -> None:
     """Without the window, the soft cap or the second expert a text has another score."""
-    rows = texts(tiny(name))
-    assert furthest(load(tiny(name), name), load(tiny(name), name, **changes), rows) > FAR
+    rows = texts(tiny_model(name))
+    assert furthest(load(tiny_model(name), name), load(tiny_model(name), name, **changes), rows) > FAR
 
 
 @pytest.mark.parametrize(
@@ -164,9 +139,9 @@ def test_a_familys_settings_matter(tiny: TinyModel, name: str, changes: dict[str
         ("gpt2", "c_attn.bias"),
     ],
 )
-def test_a_familys_weights_matter(tiny: TinyModel, tmp_path: Path, name: str, part: str) -> None:
+def test_a_familys_weights_matter(tiny_model: TinyModel, tmp_path: Path, name: str, part: str) -> None:
     """With the sinks, the biases or the router at 0 a text has another score."""
-    folder = Path(shutil.copytree(tiny(name), tmp_path / name))
+    folder = Path(shutil.copytree(tiny_model(name), tmp_path / name))
 
     def damage(weights: dict[str, torch.Tensor]) -> None:
         parts = [key for key in weights if key.endswith(part)]
@@ -174,7 +149,7 @@ def test_a_familys_weights_matter(tiny: TinyModel, tmp_path: Path, name: str, pa
         weights.update({key: torch.zeros_like(weights[key]) for key in parts})
 
     edit_weights(folder, damage)
-    assert furthest(load(tiny(name), name), load(folder, name), texts(folder)) > FAR
+    assert furthest(load(tiny_model(name), name), load(folder, name), texts(folder)) > FAR
 
 
 # ---- texts in a row
@@ -182,9 +157,9 @@ def test_a_familys_weights_matter(tiny: TinyModel, tmp_path: Path, name: str, pa
 
 # gpt-oss makes its mask without looking at positions, so that these do not keep the texts apart.
 @pytest.mark.parametrize("name", [name for name in DECODERS if name != "gpt-oss"])
-def test_texts_in_a_row_can_be_kept_apart_where_said(tiny: TinyModel, name: str) -> None:
+def test_texts_in_a_row_can_be_kept_apart_where_said(tiny_model: TinyModel, name: str) -> None:
     """Positions that begin anew keep two texts in a row apart, but not where a state is carried along."""
-    model, (first, second, *_) = load(tiny(name), name), texts(tiny(name))
+    model, (first, second, *_) = load(tiny_model(name), name), texts(tiny_model(name))
     positions = torch.tensor([[*range(len(first)), *range(len(second))]])
     with torch.no_grad():
         alone = model.base_model(torch.tensor([second]), use_cache=False).last_hidden_state[0, -1]
@@ -196,10 +171,14 @@ def test_texts_in_a_row_can_be_kept_apart_where_said(tiny: TinyModel, name: str)
 # ---- language models
 
 
-@pytest.mark.parametrize("name", CAUSAL_BUILDERS)
-def test_a_seed_makes_a_model(tiny: TinyModel, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
+def test_a_seed_makes_a_model(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
     """The same seed gives the same model, another one a model that differs in its weights alone."""
-    policy, again, reference = tiny(name), causal(name, tmp_path / "again"), causal(name, tmp_path / "other", seed=21)
+    policy, again, reference = (
+        tiny_model(name),
+        causal(name, tmp_path / "again"),
+        causal(name, tmp_path / "other", seed=21),
+    )
     for file in sorted(policy.iterdir()):
         same, differs = (other / file.name for other in (again, reference))
         assert file.read_bytes() == same.read_bytes()
@@ -208,19 +187,19 @@ def test_a_seed_makes_a_model(tiny: TinyModel, tmp_path: Path, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", CAUSAL_BUILDERS)
-def test_tied_embeddings_are_published_once(tiny: TinyModel, name: str) -> None:
+def test_tied_embeddings_are_published_once(tiny_model: TinyModel, name: str) -> None:
     """Qwen2, Gemma 2 and GPT-2 read their next token off the input embeddings; the others have a head of their own."""
     tied = name in {"qwen2-lm", "gemma2-lm", "gpt2-lm"}
-    assert ("lm_head.weight" in load_file(tiny(name) / "model.safetensors")) != tied
-    model = load(tiny(name), name)
+    assert ("lm_head.weight" in load_file(tiny_model(name) / "model.safetensors")) != tied
+    model = load(tiny_model(name), name)
     assert (model.get_output_embeddings().weight is model.get_input_embeddings().weight) == tied
 
 
-@pytest.mark.parametrize("name", ["llama-lm", "mistral-lm", "qwen2-lm", "mixtral-lm", "gemma2-lm"])
-def test_an_adapter_changes_its_base(tiny: TinyModel, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["llama-lm", "gemma2-lm"])
+def test_an_adapter_changes_its_base(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
     """It says where its base is, has the base's tokenizer, and moves the logits a lot; its seed says how."""
     peft = pytest.importorskip("peft")
-    base, folder = tiny(name), adapter(tiny(name), tmp_path / "adapter")
+    base, folder = tiny_model(name), adapter(tiny_model(name), tmp_path / "adapter")
     settings = json.loads((folder / "adapter_config.json").read_text())
     assert settings["base_model_name_or_path"] == str(base)
     assert (settings["r"], sorted(settings["target_modules"])) == (4, ["q_proj", "v_proj"])
