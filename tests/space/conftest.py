@@ -62,11 +62,17 @@ def launched(demo: gr.Blocks) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def url(results_root: Path) -> Iterator[str]:
+def results(results_root: Path) -> ResultsFolder:
+    """These results, read once."""
+    return ResultsFolder(results_root)
+
+
+@pytest.fixture(scope="session")
+def url(results: ResultsFolder) -> Iterator[str]:
     """The address of the page, which lets one visitor ask as often as the tests do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RB_LIVE_PER_MINUTE", "100000")
-        page = build(ResultsFolder(results_root))
+        page = build(results)
     with launched(page) as address:
         yield address
 
@@ -164,10 +170,11 @@ def open_page(browser_pages: BrowserPages, url: str, serve: Serve) -> Iterator[O
             page.on(event, listener)
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=theme)
+        if tab:
+            query = f"{query}{'&' if query else '?'}tab={'try' if tab == 'Try a pair' else tab.lower()}"
         page.goto(at + query)
         page.locator(".rb-board h2").wait_for(state="attached")
         if tab:
-            page.get_by_role("tab", name=tab).click()
             page.get_by_role("heading", name=tab, exact=True).wait_for()
         return page
 

@@ -65,18 +65,18 @@ def test_result_is_the_whole_file(client: Client, results_root: Path) -> None:
     assert found["headline"]["value"] == read_result(file).headline.value
 
 
-def test_compare_is_what_the_package_computes(client: Client, results_root: Path) -> None:
+def test_compare_is_what_the_package_computes(client: Client, results: ResultsFolder) -> None:
     """The endpoint gives the package's comparison, in the order that was asked for, and it is plain JSON."""
     found = client.predict(BENCHMARK, [TINY, LONGEST], api_name="/compare")
-    expected = compare_models(ResultsFolder(results_root), BENCHMARK, [TINY, LONGEST]).to_json()
+    expected = compare_models(results, BENCHMARK, [TINY, LONGEST]).to_json()
     assert found == json.loads(json.dumps(expected, allow_nan=False))
     assert len(found["pairs"]) == 1
 
 
-def test_model_is_what_the_page_shows(client: Client, results_root: Path) -> None:
+def test_model_is_what_the_page_shows(client: Client, results: ResultsFolder) -> None:
     """The endpoint gives the data of the model's page, and it is plain JSON."""
     found = client.predict(TINY, api_name="/model")
-    expected = with_file_keys(model_report(ResultsFolder(results_root), TINY).to_json())
+    expected = with_file_keys(model_report(results, TINY).to_json())
     assert found == json.loads(json.dumps(expected, allow_nan=False))
     assert [entry["benchmark"]["id"] for entry in found["results"]] == [BENCHMARK]
 

@@ -8,7 +8,6 @@ import pytest
 from playwright.sync_api import expect
 
 from rb_core.space.results_source import ResultsFolder, page_json
-from tests.paths import BUNDLED
 from tests.space.conftest import OpenPage
 from tests.space.leaderboard.tables import (
     MISSING,
@@ -22,8 +21,8 @@ from tests.space.leaderboard.tables import (
 )
 
 
-def boards_json() -> list[dict[str, Any]]:
-    boards: list[dict[str, Any]] = page_json(ResultsFolder(BUNDLED).boards(), 0)["boards"]
+def boards_json(results: ResultsFolder) -> list[dict[str, Any]]:
+    boards: list[dict[str, Any]] = page_json(results.boards(), 0)["boards"]
     return boards
 
 
@@ -192,9 +191,9 @@ def test_columns_are_hidden_and_shown_again(open_page: OpenPage) -> None:
     expect(page.get_by_role("columnheader", name="alpacaeval-easy")).to_have_count(0)
 
 
-def test_the_weights_of_the_columns_give_the_headline() -> None:
+def test_the_weights_of_the_columns_give_the_headline(results: ResultsFolder) -> None:
     """The browser's score of all sections by their weights is the benchmark's own headline."""
-    for board in boards_json():
+    for board in boards_json(results):
         scores = custom_scores(board, set())
         place = next(i for i, column in enumerate(board["columns"]) if column["role"] == "headline")
         complete = [(row[place], scores[row[1]]) for row in board["rows"] if scores[row[1]] is not None]
@@ -204,9 +203,11 @@ def test_the_weights_of_the_columns_give_the_headline() -> None:
 
 
 @pytest.mark.parametrize(("board_index", "left_out"), [(0, {"Chat Hard", "Reasoning"}), (1, {"Ties"})])
-def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, board_index: int, left_out: set[str]) -> None:
+def test_a_custom_score_uses_the_remaining_sections(
+    open_page: OpenPage, results: ResultsFolder, board_index: int, left_out: set[str]
+) -> None:
     """Models are re-ranked by it, it is called custom, and its intervals are unknown."""
-    board = boards_json()[board_index]
+    board = boards_json(results)[board_index]
     expected = custom_scores(board, left_out)
     page = open_page(f"?board={board['id']}")
     page.get_by_role("group", name="Filters").wait_for()

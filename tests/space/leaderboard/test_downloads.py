@@ -10,14 +10,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
+from rb_core.space.results_source import ResultsFolder
 from tests.space.conftest import OpenPage
 from tests.space.leaderboard.tables import csv_dicts, header, menu, shown
 from tests.space.leaderboard.test_controls import boards_json, custom_scores
 
 
-def test_downloads_have_the_shown_rows_and_columns(open_page: OpenPage) -> None:
+def test_downloads_have_the_shown_rows_and_columns(open_page: OpenPage, results: ResultsFolder) -> None:
     """CSV and JSON have the rows in their order with exact numbers; hidden columns and custom scores are respected."""
-    board = boards_json()[0]
+    board = boards_json(results)[0]
     page = open_page("?q=skywork&sort=model")
     names = shown(page, "Model")
     with page.expect_download() as download:

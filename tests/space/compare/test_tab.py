@@ -1,0 +1,169 @@
+"""The Compare tab."""
+
+from __future__ import annotations
+
+import html
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from rb_core.space.compare.tab import MAX_WAITING, ComparisonService
+from rb_core.space.results_source import ResultsFolder
+from tests.space.conftest import Looks, OpenPage, assert_accessible, in_each_look
+
+TINY, LONGEST = "builtin/tiny-rm", "baseline/longest"
+
+
+@pytest.fixture
+def open_tab(open_page: OpenPage) -> OpenPage:
+    """Open the tab, ready to choose in."""
+
+    def open_one(query: str = "", **options) -> Page:
+        page = open_page(query, tab="Compare", **options)
+        expect(page.get_by_label("Benchmark", exact=True).locator("option").first).to_be_attached()
+        return page
+
+    return open_one
+
+
+def search(page: Page) -> Locator:
+    return page.get_by_role("combobox", name="Add a model")
+
+
+def chosen(page: Page) -> list[str]:
+    """The names of the chosen models, in order."""
+    return page.get_by_role("list", name="Models to compare").get_by_role("link").all_inner_texts()
+
+
+def parameters(page: Page) -> dict[str, list[str]]:
+    return parse_qs(urlsplit(page.url).query)
+
+
+def test_an_example_is_offered(open_tab: OpenPage, results: ResultsFolder) -> None:
+    """Unknown names in the address are named and left out, and an unknown board is the first one."""
+    boards = ComparisonService(results).choices()["boards"]
+    example = next(board["example"] for board in boards if board["id"] == "rewardbench")
+    page = open_tab("?board=nope&models=<b>no</b>,no/such")
+    expect(page.get_by_text("Not on RewardBench, left out: <b>no</b>, no/such.")).to_be_visible()
+    assert chosen(page) == []
+    expect(page.get_by_label("Benchmark", exact=True)).to_have_value("rewardbench")
+    expect(page.get_by_role("heading", name="Choose two to four models")).to_be_visible()
+    page.get_by_role("button", name=f"Compare {example[0]} with {example[1]}").click()
+    expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
+    expect(page.get_by_role("heading", name="Choose two to four models")).to_be_hidden()
+    expect(page.get_by_role("status").filter(has_text="Compared")).to_contain_text(example[1])
+    table = page.get_by_role("region", name="Scores and differences")
+    expect(table.get_by_role("row", name="Chat Hard", exact=False).first).to_be_visible()
+    link = table.get_by_role("link", name=example[0].split("/")[1])
+    assert parse_qs(urlsplit(link.get_attribute("href") or "").query) == {
+        "tab": ["model"],
+        "model": [example[0]],
+        "board": ["rewardbench"],
+    }
+    expect(page.get_by_role("region", name="disagree").get_by_role("row", name="All examples")).to_contain_text("2,985")
+
+
+def test_models_are_chosen_by_keyboard_alone(open_tab: OpenPage) -> None:
+    """Typing narrows the list, arrows and Enter choose, Escape closes, and focus is never lost."""
+    page = open_tab("?board=starter")
+    field = search(page)
+    field.focus()
+    page.keyboard.type("tiny")
+    options = page.get_by_role("listbox", name="Models").get_by_role("option")
+    expect(options).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(field).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    assert TINY not in " ".join(options.all_inner_texts())
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("listbox", name="Models")).to_be_hidden()
+    page.keyboard.type("baseline")
+    page.keyboard.press("ArrowDown")
+    second = page.locator("#" + (field.get_attribute("aria-activedescendant") or "none")).locator("span").inner_text()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
+    assert chosen(page) == [TINY, second]
+    page.keyboard.type("nothing like it")
+    expect(options).to_have_text(["No such model"])
+    page.keyboard.press("Enter")
+    assert chosen(page) == [TINY, second]
+    page.get_by_role("button", name=f"Put first: {second}").press("Enter")
+    expect(page.get_by_role("region", name="Scores and differences")).to_contain_text(
+        f"{second.split('/')[1]} − tiny-rm"
+    )
+    assert chosen(page) == [second, TINY]
+    page.get_by_role("button", name=f"Remove {TINY}").press("Enter")
+    expect(field).to_be_focused()
+    expect(page.get_by_role("status").filter(has_text="One model chosen")).to_be_visible()
+
+
+def test_the_address_brings_the_comparison_back(open_tab: OpenPage) -> None:
+    """At most four models; those that another benchmark lacks are left out."""
+    page = open_tab("?board=starter")
+    for name in ("tiny", "longest", "shortest", "random"):
+        search(page).fill(name)
+        page.get_by_role("option", name=name).click()
+    expect(search(page)).to_be_disabled()
+    expect(page.get_by_role("region", name="Scores and differences")).to_contain_text("tiny-rm − random")
+    names = [TINY, LONGEST, "baseline/shortest", "baseline/random"]
+    assert parameters(page) == {"tab": ["compare"], "board": ["starter"], "models": [",".join(names)]}
+    page.reload()
+    expect(page.get_by_role("region", name="Scores and differences")).to_contain_text("tiny-rm − random")
+    assert chosen(page) == names
+    page.get_by_label("Benchmark", exact=True).select_option("rewardbench-2")
+    expect(page.get_by_text("Not on RewardBench 2, left out")).to_contain_text(LONGEST)
+    assert chosen(page) == []
+    assert parameters(page) == {"tab": ["compare"], "board": ["rewardbench-2"]}
+
+
+@in_each_look
+def test_score_files_give_charts_with_tables(open_tab: OpenPage, looks: Looks) -> None:
+    """Margins, calibration and accuracy by length of two runs. axe-core passes with the list of models open."""
+    page = open_tab(f"?board=starter&models={TINY},{LONGEST}")
+    for name in ("Margins of tiny-rm", "Margins of longest", "Calibration of tiny-rm"):
+        expect(page.get_by_role("img", name=name)).to_be_visible()
+    expect(page.get_by_role("img", name="Calibration of longest")).to_have_count(0)
+    for name in ("Margins", "Calibration", "Accuracy by length"):
+        expect(page.get_by_role("region", name=name, exact=True).get_by_role("table")).to_be_visible()
+    expect(page.get_by_role("region", name="Calibration", exact=True)).to_contain_text("ECE 0.")
+    search(page).fill("b")
+    expect(page.get_by_role("listbox", name="Models").get_by_role("option").first).to_be_visible()
+    assert_accessible(page, looks, context="#compare")
+
+
+@in_each_look
+def test_published_scores_alone_are_explained(open_tab: OpenPage, looks: Looks) -> None:
+    """axe-core passes before anything is chosen, and where only scores of whole parts are known."""
+    page = open_tab("?board=rewardbench-2", width=390)
+    assert_accessible(page, looks[-1:], context="#compare")
+    page.get_by_role("button", name="Compare Skywork").click()
+    expect(page.get_by_text("From published scores alone")).to_be_visible()
+    expect(page.get_by_text("Not known for")).to_be_visible()
+    assert_accessible(page, looks, context="#compare")
+
+
+def test_refusals_are_messages(results: ResultsFolder, tmp_path: Path) -> None:
+    """They are escaped and not cached; half of a surrogate pair in a name is escaped too, so it can be sent."""
+    service = ComparisonService(results)
+    view = service.view("starter", [TINY, "<b>"])
+    assert 'role="alert"' in view["html"]
+    assert "&lt;b&gt;" in view["html"]
+    view = service.view("starter", [TINY, "\ud800"])
+    assert "There is no result of '\\ud800' on starter." in html.unescape(view["html"])
+    json.dumps(view, ensure_ascii=False).encode()
+    compared = service.compare("starter", [TINY, LONGEST])
+    assert service.compare("starter", [TINY, LONGEST]) is compared
+    assert ComparisonService(ResultsFolder(tmp_path)).choices() == {"boards": []}
+
+
+def test_requests_are_refused_when_too_many_wait(results: ResultsFolder) -> None:
+    service = ComparisonService(results)
+    with ExitStack() as others:
+        for _ in range(MAX_WAITING + 1):
+            others.enter_context(service._line.admit())
+        assert "being served or waiting" in service.view("starter", [TINY, LONGEST])["html"]
+    assert "Compared" in service.view("starter", [TINY, LONGEST])["status"]
