@@ -155,7 +155,7 @@ def test_tables_without_item_outcomes_leave_those_that_are_there(tables: Path, t
         (V1_ITEMS.replace("math-prm", "magic"), OUTCOMES, "has no subset magic"),
         (V1_ITEMS, OUTCOMES.replace("1.0,0.0", "1.0,0.5"), "'0.5'; expected 1, 0 or nothing"),
         (V1_ITEMS, OUTCOMES.replace(",2,", ",3,"), "lacks the columns 2"),
-        (V1_ITEMS, OUTCOMES.replace("my_model/", "a/full"), "stands twice"),
+        (V1_ITEMS, OUTCOMES.replace("my_model/", "a/full"), "is listed twice"),
         (V1_ITEMS, None, "not readable as CSV"),
     ],
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,9 @@ from rb_core.results.score_table import read_scores
 from rb_core.results.storage import read_result
 from rb_core.scorers.function import FunctionScorer
 from rb_core.stats.metrics.ties import TIES_WEIGHTS
+from tests.cli.command_line import rb
+from tests.fakes.commands import run_command
 from tests.fakes.hub_server import COMMIT, hub
-from tests.paths import ROOT
 
 V1 = BENCHMARKS["rewardbench"]
 CORE = [
@@ -136,7 +135,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "public"
 
 
-Import = Callable[..., reward_bench_results.Report]
+Import = Callable[..., reward_bench_results.ImportReport]
 
 
 @pytest.fixture
@@ -197,7 +196,7 @@ def test_a_published_accuracy_that_its_scores_do_not_give_is_reported(
     stated = accuracies(as_pairs(pairs()))
     put(folder, "eval-set/a/m.json", stated | {"hep-go": 0.123, "math-prm": stated["math-prm"] - 4e-4})
     report = imported()
-    assert report.differences == [reward_bench_results.Difference("a/m", "hep-go", 0.123, stated["hep-go"])]
+    assert report.differences == [reward_bench_results.AccuracyDifference("a/m", "hep-go", 0.123, stated["hep-go"])]
     assert the_result(tmp_path).subsets["hep-go"].value == stated["hep-go"]
     assert "hep-go 0.1230 (recomputed: " in note(the_result(tmp_path))
 
@@ -341,7 +340,7 @@ def test_prior_sets_are_recomputed_under_our_names(imported: Import, folder: Pat
     put(folder, "pref-sets/a/m.json", PRIOR)
     report = imported()
     assert report.refused == []
-    assert report.differences == [reward_bench_results.Difference("a/m", "shp", 0.7, 0.5)]
+    assert report.differences == [reward_bench_results.AccuracyDifference("a/m", "shp", 0.7, 0.5)]
     frame, _ = read_scores(tmp_path / "out/scores/rewardbench/a/m.parquet")
     assert list(frame[frame["subset"] == "shp"]["example_id"].unique()) == ["shp/7", "shp/8"]
     assert the_result(tmp_path).sections["Prior Sets"].value == pytest.approx((0.5 + 0.6 + 0.5 + 0.8) / 4)
@@ -381,7 +380,6 @@ def test_names_become_paths(
 
 
 def test_an_object_an_example_is_read_too(imported: Import, folder: Path, tmp_path: Path) -> None:
-    """Rows one after another, indented or not, say what columns say."""
     columns = as_pairs(pairs())
     lists = {name: value for name, value in columns.items() if isinstance(value, list)}
     rows = [dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
@@ -396,44 +394,43 @@ SMALL = {"subset": ["hep-go"], "id": [1], "scores_chosen": [1.0], "scores_reject
 TIES = {"subset": ["Ties"], "id": ["ref:1"], "scores": [[2.0, 1.0]], "num_correct": [1]}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("eval-set", "version https://git-lfs", "not readable JSON"),
-        ("eval-set", "[1]", "expected an object"),
-        ("eval-set", {"model": "c/x"}, "has no subset of rewardbench or rewardbench-2"),
-        ("eval-set", {"hep-go": 87.5}, "field 'hep-go': is 87.5; expected a fraction"),
-        ("eval-set", {"hep-go": True}, "field 'hep-go': is True; expected a fraction"),
-        ("eval-set", '{"hep-go": 1}{"hep-go": 1}', "expected one object, found 2"),
-        ("pref-sets", PRIOR, "the prior sets alone"),
-        ("eval-set-scores", {"id": [1]}, "field 'subset'"),
-        ("eval-set-scores", SMALL | {"id": [1, 2]}, "field 'id': has 2 entries for 1 examples"),
-        ("eval-set-scores", SMALL | {"id": [1.5]}, "example 1: field 'id': is 1.5"),
-        ("eval-set-scores", SMALL | {"results": [7]}, "field 'results': is 7"),
-        ("eval-set-scores", SMALL | {"scores_chosen": ["high"]}, "field 'scores_chosen': expected one number"),
-        ("eval-set-scores", SMALL | {"scores_chosen": [[1.0, 2.0]]}, "expected one number, found 2"),
-        ("eval-set-scores", {"subset": ["hep-go", "hep-lisp"]}, "is 'hep-lisp', which rewardbench does not have"),
-        ("eval-set-scores", {"subset": ["hep-go"], "id": [1]}, "neither scores nor accuracies nor outcomes"),
-        ("eval-set-scores", TIES | {"id": ["1"]}, "a Ties example is called ref:N or tied:N"),
-        ("eval-set-scores", TIES | {"num_correct": [2]}, "field 'num_correct': is 2 for 2 scores"),
-        ("eval-set-scores", {k: v for k, v in TIES.items() if k != "num_correct"}, "'num_correct': is None"),
-        ("eval-set-scores", TIES | {"scores": [[[1.0, 2.0], [1.0, 2.0]]]}, "expected one number a completion"),
-    ],
-)
-def test_a_file_that_does_not_say_what_it_must_is_refused(
-    imported: Import, folder: Path, name: str, content: Any, message: str
-) -> None:
-    """It is named with the reason and counted, nothing is written for it, and the other model stands."""
-    put(folder, f"{name}/c/x.json", content)
+MALFORMED: list[tuple[str, Any, str]] = [
+    ("eval-set", "version https://git-lfs", "not readable JSON"),
+    ("eval-set", "[1]", "expected an object"),
+    ("eval-set", {"model": "c/x"}, "has no subset of rewardbench or rewardbench-2"),
+    ("eval-set", {"hep-go": 87.5}, "field 'hep-go': is 87.5; expected a fraction"),
+    ("eval-set", {"hep-go": True}, "field 'hep-go': is True; expected a fraction"),
+    ("eval-set", '{"hep-go": 1}{"hep-go": 1}', "expected one object, found 2"),
+    ("pref-sets", PRIOR, "the prior sets alone"),
+    ("eval-set-scores", {"id": [1]}, "field 'subset'"),
+    ("eval-set-scores", SMALL | {"id": [1, 2]}, "field 'id': has 2 entries for 1 examples"),
+    ("eval-set-scores", SMALL | {"id": [1.5]}, "example 1: field 'id': is 1.5"),
+    ("eval-set-scores", SMALL | {"results": [7]}, "field 'results': is 7"),
+    ("eval-set-scores", SMALL | {"scores_chosen": ["high"]}, "field 'scores_chosen': expected one number"),
+    ("eval-set-scores", SMALL | {"scores_chosen": [[1.0, 2.0]]}, "expected one number, found 2"),
+    ("eval-set-scores", {"subset": ["hep-go", "hep-lisp"]}, "is 'hep-lisp', which rewardbench does not have"),
+    ("eval-set-scores", {"subset": ["hep-go"], "id": [1]}, "neither scores nor accuracies nor outcomes"),
+    ("eval-set-scores", TIES | {"id": ["1"]}, "a Ties example is called ref:N or tied:N"),
+    ("eval-set-scores", TIES | {"num_correct": [2]}, "field 'num_correct': is 2 for 2 scores"),
+    ("eval-set-scores", {k: v for k, v in TIES.items() if k != "num_correct"}, "'num_correct': is None"),
+    ("eval-set-scores", TIES | {"scores": [[[1.0, 2.0], [1.0, 2.0]]]}, "expected one number a completion"),
+]
+
+
+def test_a_malformed_file_is_refused_with_the_reason(imported: Import, folder: Path) -> None:
+    """Nothing is written for it, and the other model is imported."""
+    for number, (name, content, _) in enumerate(MALFORMED):
+        put(folder, f"{name}/c/x{number}.json", content)
     report = imported()
     assert report.written == {"rewardbench": 1}
-    (line,) = report.refused
-    assert f"{name}/c/x.json" in line
-    assert message in line
+    lines = {number: [x for x in report.refused if f"c/x{number}.json" in x] for number in range(len(MALFORMED))}
+    assert {number: len(refused) for number, refused in lines.items()} == dict.fromkeys(lines, 1)
+    for number, (name, _, message) in enumerate(MALFORMED):
+        assert f"{name}/c/x{number}.json" in lines[number][0]
+        assert message in lines[number][0]
 
 
 def test_a_refused_file_leaves_the_rest_of_its_model(imported: Import, folder: Path, tmp_path: Path) -> None:
-    """Damaged scores leave the accuracies, and the result says so."""
     put(folder, "eval-set-scores/a/m.json", "{")
     assert len(imported().refused) == 1
     assert "eval-set-scores/a/m.json is left out" in note(the_result(tmp_path))
@@ -441,7 +438,6 @@ def test_a_refused_file_leaves_the_rest_of_its_model(imported: Import, folder: P
 
 
 def test_files_of_two_benchmarks_and_two_files_of_one_name_are_refused(imported: Import, folder: Path) -> None:
-    """Neither is guessed at."""
     put(folder, "eval-set/c/x.json", dict.fromkeys(DOMAINS, 0.5))
     put(folder, "eval-set-scores/c/x.json", SMALL)
     put(folder, "eval-set/a/m.jsonl.json", dict.fromkeys(CORE, 0.5))
@@ -478,46 +474,42 @@ def test_a_table_goes_with_the_result_that_it_belonged_to(imported: Import, fold
 
 
 def test_a_folder_without_the_layout_is_an_error(folder: Path, tmp_path: Path) -> None:
-    """So are a file, an empty folder, and a revision of a folder."""
     empty = tmp_path / "empty"
     empty.mkdir()
     for source, revision, message in (
         (empty, None, "no .json file in a folder eval-set"),
-        (folder / "eval-set/a/m.json", None, "is no folder"),
+        (folder / "eval-set/a/m.json", None, "is not a folder"),
         (folder, "main", "has no revision"),
     ):
         with pytest.raises(DataError, match=message):
             reward_bench_results.import_results(str(source), tmp_path / "out", revision=revision)
 
 
-def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    call = [sys.executable, "-m", "rb_core", "import", "rewardbench-results", *arguments]
-    return subprocess.run(call, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, check=False)
-
-
-def test_the_command_prints_differences_and_says_what_was_refused(folder: Path, tmp_path: Path) -> None:
-    """Exit code 0 when everything came over, 1 when a part was refused, 2 when nothing was imported."""
+def test_the_command_prints_differences_and_refused_files(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0 when everything was imported, 1 when a file was refused, 2 when nothing was imported."""
     stated = accuracies(as_pairs(pairs()))
     put(folder, "eval-set/a/m.json", stated | {"hep-go": 0.123})
-    arguments = (str(folder), "--out", str(tmp_path / "out"))
-    done = command(*arguments)
-    assert done.returncode == 0, done.stderr
-    assert "0.1230" in done.stdout
-    assert "1 recomputed from scores, 1 differences, 0 refused" in done.stdout
+    command = ["import", "rewardbench-results", str(folder), "--out", str(tmp_path / "out")]
+    assert rb(command, monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert "0.1230" in out
+    assert "1 recomputed from scores, 1 differences, 0 refused" in out
     put(folder, "eval-set/c/x.json", "{")
-    done = command(*arguments, "--overwrite")
-    assert done.returncode == 1
-    assert "refused: eval-set/c/x.json: not readable JSON" in done.stderr
-    assert command(*arguments).returncode == 2
+    assert rb([*command, "--overwrite"], monkeypatch) == 1
+    assert "refused: eval-set/c/x.json: not readable JSON" in capsys.readouterr().err
+    assert rb(command, monkeypatch) == 2
 
 
 def test_a_dataset_comes_from_the_hub_at_one_commit(folder: Path, tmp_path: Path) -> None:
     """The source names repository and commit; what the hub does not have is one line and exit code 2."""
     put(folder, "README.md", "not read")
     with hub({"datasets/some/results": folder}) as url:
-        environment = {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
-        done = command("some/results", "--out", str(tmp_path / "out"), **environment)
-        missing = command("some/results", "--revision", "nope", "--out", str(tmp_path / "out"), **environment)
+        environment = {**os.environ, "HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        command = ["import", "rewardbench-results", "some/results", "--out", str(tmp_path / "out")]
+        done = run_command(command, environment)
+        missing = run_command([*command, "--revision", "nope"], environment)
     assert done.returncode == 0, done.stderr
     published = the_result(tmp_path).published
     assert published is not None
