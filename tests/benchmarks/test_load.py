@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import contextlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +16,8 @@ from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import DataError
 from rb_core.results.storage import read_result
 from tests.benchmarks.preference_files import PAIR, write_jsonl
+from tests.cli.command_line import rb
 from tests.fakes.hub_server import COMMIT, hub
-from tests.paths import ROOT
 
 
 def test_a_repeated_id_is_an_error(tmp_path: Path) -> None:
@@ -57,20 +55,6 @@ def test_without_the_hub_the_error_names_the_option_for_a_local_copy(monkeypatch
 
 # ---- datasets and models from the hub
 
-# Runs each command line of a JSON list in one process, since starting one takes seconds: [[code, stderr], ...].
-RUNNER = """
-import contextlib, io, json, sys
-from rb_core.cli.main import main
-outcomes = []
-for arguments in json.loads(sys.argv[1]):
-    sys.argv, errors = ["rb", *arguments], io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-            main()
-    except SystemExit as stop:
-        outcomes.append([stop.code or 0, errors.getvalue()])
-print(json.dumps(outcomes))
-"""
 EVALUATIONS = {
     "model": ("--model", "org/tiny"),
     "prior": ("--model", "baseline/longest", "--prior"),
@@ -89,11 +73,8 @@ class Evaluations(NamedTuple):
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[str], Path]) -> Evaluations:
-    """Evaluate with a hub that has RewardBench's two datasets and one model.
-
-    A fresh interpreter runs the commands, since the hub's clients read their endpoint when they are imported.
-    """
-    core, prior, out = (tmp_path_factory.mktemp(name) for name in ("core", "prior", "out"))
+    """Evaluate with a hub that has RewardBench's two datasets and one model."""
+    core, prior = (tmp_path_factory.mktemp(name) for name in ("core", "prior"))
     for folder in (core, prior):
         (folder / "data").mkdir()
     spec = BENCHMARKS["rewardbench"]
@@ -113,15 +94,28 @@ def evaluations(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[
         "datasets/allenai/preference-test-sets": prior,
         "models/org/tiny": tiny_model("llama"),
     }
-    commands = [["evaluate", "--benchmark", "rewardbench", "--out", str(out), *o] for o in EVALUATIONS.values()]
-    with hub(repositories) as url:
-        settings = {"HF_ENDPOINT": url, "HF_HOME": str(out / "home"), "HF_HUB_OFFLINE": "0"}
-        environment = os.environ | settings | {"HF_HUB_DISABLE_TELEMETRY": "1"}
-        command = [sys.executable, "-c", RUNNER, json.dumps(commands)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    outcomes = [(code, errors) for code, errors in json.loads(done.stdout.splitlines()[-1])]
-    return Evaluations(out, dict(zip(EVALUATIONS, outcomes, strict=True)))
+    out, outcomes = tmp_path_factory.mktemp("out"), {}
+    with hub(repositories) as url, pytest.MonkeyPatch.context() as monkeypatch:
+        use_hub(url, tmp_path_factory.mktemp("cache"), monkeypatch)
+        for name, options in EVALUATIONS.items():
+            with contextlib.redirect_stderr(io.StringIO()) as errors, contextlib.redirect_stdout(io.StringIO()):
+                code = rb(["evaluate", "--benchmark", "rewardbench", "--out", str(out), *options], monkeypatch)
+            outcomes[name] = (code, errors.getvalue())
+    return Evaluations(out, outcomes)
+
+
+def use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the clients in this process use another hub. They read these settings from the environment once."""
+    import datasets.config
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
 
 
 def test_the_result_names_the_commits_of_dataset_and_model(evaluations: Evaluations) -> None:

@@ -127,17 +127,25 @@ def test_a_policy_that_is_its_own_reference_gives_a_constant(policy: Path) -> No
 
 
 def test_a_reference_with_other_token_ids_fails_once_and_shows_no_local_path(
-    policy: Path, tiny_model: Callable[[str], Path]
+    policy: Path, tiny_copy: TinyModel
 ) -> None:
-    reference = tiny_model("phi3-lm")
+    reference = tiny_copy("llama-lm")
+    content = json.loads((reference / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (reference / "tokenizer.json").write_text(json.dumps(content))
     report = diagnose(policy, reference=str(reference))
     assert failures(report) == ["reference"]
     assert result_of(report, "finite").status == "SKIP"
     assert str(reference.parent) not in json.dumps(report.to_json()["checks"])
 
 
-def test_a_reference_with_other_token_names_is_a_warning(policy: Path, tiny_model: Callable[[str], Path]) -> None:
-    result = result_of(diagnose(policy, reference=str(tiny_model("gemma2-lm"))), "reference")
+def test_a_reference_with_other_token_names_is_a_warning(policy: Path, tiny_copy: TinyModel) -> None:
+    reference = tiny_copy("llama-lm")
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        text = (reference / file).read_text()
+        (reference / file).write_text(text.replace("<|begin_of_text|>", "<pad>"))
+    result = result_of(diagnose(policy, reference=str(reference)), "reference")
     assert result.status == "WARN"
     assert "'<|begin_of_text|>' is '<pad>' there" in result.found
 

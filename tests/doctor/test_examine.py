@@ -20,7 +20,7 @@ from tests.fakes.tiny_models import BUILDERS, edit_config, edit_weights
 # messages or changes the answer, and the effect of padding and bfloat16 on small random models.
 MAY_WARN = {"pad", "date", "system", "answer", "left-padding", "dtype", "order", "right-padding"}
 # These take the same ways through the doctor as others.
-SOAK_ONLY = ("mistral", "qwen2", "mixtral", "gemma3", "gpt-oss")
+SOAK_ONLY = ("mistral", "qwen2", "qwen3", "phi3", "mixtral", "gemma2", "gemma3", "gpt-oss", "llama-dated")
 NAMES = [pytest.param(name, marks=[pytest.mark.soak] * (name in SOAK_ONLY)) for name in BUILDERS]
 
 

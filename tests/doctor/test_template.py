@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from rb_core.doctor import DoctorReport
 from rb_core.doctor.checks import template
 from rb_core.doctor.inspection import PROBE_ANSWER, PROBE_PROMPT, InspectedModel, load_for_inspection
 from rb_core.models.chat_format import ChatFormat
@@ -68,20 +67,27 @@ def test_a_template_that_drops_system_messages_passes_with_fold_system(with_temp
     assert template.inspect_system_messages(with_template(SYSTEMLESS_TEMPLATE, "fold")).status == "PASS"
 
 
-def test_a_refused_system_message_is_shown_with_the_templates_words(report_on: Callable[[str], DoctorReport]) -> None:
-    result = result_of(report_on("gemma2"), "system")
-    assert result.status == "WARN"
-    assert "there is no system role here" in result.found
-    assert "--fold-system" in result.found
+def test_a_refused_system_message_is_shown_with_the_templates_words(with_template: WithTemplate) -> None:
+    refusing = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    status, found, advice = template.inspect_system_messages(with_template(refusing + LLAMA_TEMPLATE))
+    assert status == "WARN"
+    assert "no system role" in found
+    assert "--fold-system" in advice
 
 
-def test_changes_to_the_answer_are_named(report_on: Callable[[str], DoctorReport], with_template: WithTemplate) -> None:
+def test_changes_to_the_answer_are_named(with_template: WithTemplate) -> None:
     """Trimming, an added think block, a dropped one; and a template that does none of these."""
-    assert "white space around the answer is trimmed" in result_of(report_on("llama"), "answer").found
-    assert r"'<think>\n\n</think>\n\n' is added" in result_of(report_on("qwen3"), "answer").found
-    assert result_of(report_on("qwen2"), "answer").status == "PASS"
-    dropped = LLAMA_TEMPLATE.replace("turn['content'] | trim", "turn['content'].split('</think>')[-1]")
-    assert "a <think> block in the answer is dropped" in template.inspect_answer(with_template(dropped)).found
+    content = "turn['content'] | trim"
+    thinking = f"('<think>\\n\\n</think>\\n\\n' if turn['role'] == 'assistant' else '') + {content}"
+    for changed, expected in (
+        (content, "white space around the answer is trimmed"),
+        (thinking, r"'<think>\n\n</think>\n\n' is added in front of the answer"),
+        ("turn['content'].split('</think>')[-1]", "a <think> block in the answer is dropped"),
+        ("turn['content']", "unchanged"),
+    ):
+        observation = template.inspect_answer(with_template(LLAMA_TEMPLATE.replace(content, changed)))
+        assert observation.status == ("PASS" if expected == "unchanged" else "WARN")
+        assert expected in observation.found
 
 
 def test_two_end_of_sequence_tokens_are_warned_about(with_template: WithTemplate) -> None:
