@@ -369,7 +369,6 @@ def kill_one(out: Path, count: int, rank: int) -> bool:
 def test_a_killed_process_ends_the_run_and_the_next_scores_only_what_is_missing(
     reference: Path, tmp_path: Path
 ) -> None:
-    """After the SIGKILL of one of two processes one other finishes the run, and every batch was scored once."""
     out = tmp_path / "out"
     while not kill_one(out, 2, 1):
         shutil.rmtree(out)
@@ -388,7 +387,6 @@ def test_a_killed_process_ends_the_run_and_the_next_scores_only_what_is_missing(
 
 
 def test_two_processes_write_one_result_and_refuse_to_replace_it(tmp_path: Path) -> None:
-    """The second evaluation ends each process with exit code 2, prints its error once, and changes nothing."""
     out, script = tmp_path / "out", tmp_path / "twice.py"
     script.write_text(
         "import hashlib, pathlib, sys\n"
@@ -423,7 +421,6 @@ def test_several_processes_give_the_table_of_one(reference: Path, tmp_path: Path
 
 @pytest.mark.soak
 def test_two_machines_give_the_table_of_one_process(reference: Path, tmp_path: Path) -> None:
-    """Two launchers that share no folder end with the same table on the first machine and nothing on the second."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])

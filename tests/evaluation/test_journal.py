@@ -287,7 +287,6 @@ def test_the_journal_is_lines_of_json(tmp_path: Path) -> None:
 
 
 def test_no_part_is_deleted_while_a_process_has_it_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The main process deletes all parts at the end: it must wait for a process that still holds an empty one."""
     path = tmp_path / "model.parquet"
     events: list[str] = []
     unlink = Path.unlink
@@ -314,7 +313,6 @@ def test_no_part_is_deleted_while_a_process_has_it_open(tmp_path: Path, monkeypa
 
 
 def test_an_empty_part_may_vanish_while_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run on a shared folder may have parts deleted by the main process of another machine."""
     path = tmp_path / "model.parquet"
     opened = Path.open
 

@@ -61,7 +61,6 @@ def furthest(left: Any, right: Any, rows: list[list[int]]) -> float:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_model_loads_completely_and_no_bias_is_zero(tiny_model: TinyModel, name: str) -> None:
-    """A bias left at 0, as new layers have it, would not be missed."""
     folder = tiny_model(name)
     kind = AutoModelForCausalLM if name in CAUSAL_BUILDERS else AutoModelForSequenceClassification
     model, loading = kind.from_pretrained(folder, use_safetensors=True, output_loading_info=True)
@@ -74,7 +73,6 @@ def test_a_model_loads_completely_and_no_bias_is_zero(tiny_model: TinyModel, nam
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_tokenizer_reads_back_as_it_was_made(tiny_model: TinyModel, name: str) -> None:
-    """Whichever class a family's tokenizer is loaded as, text and chat give the ids that it was built with."""
     made, found = FAMILIES[name.removesuffix("-lm")].tokenizer(), AutoTokenizer.from_pretrained(tiny_model(name))
     assert [found.encode(text) for text in SENTENCES] == [made.encode(text) for text in SENTENCES]
     chat = [{"role": "user", "content": SENTENCES[1]}, {"role": "assistant", "content": " Paris.\n"}]
@@ -89,7 +87,6 @@ def test_a_tokenizer_reads_back_as_it_was_made(tiny_model: TinyModel, name: str)
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_a_score_alone_is_the_score_in_a_batch(tiny_model: TinyModel, name: str) -> None:
-    """Rounding moves no score by more than 1e-5 between a text alone and the same text padded on the right."""
     model, rows = load(tiny_model(name), name), texts(tiny_model(name))
     width = max(map(len, rows))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
@@ -119,7 +116,6 @@ def test_a_score_alone_is_the_score_in_a_batch(tiny_model: TinyModel, name: str)
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
 def test_a_familys_settings_matter(tiny_model: TinyModel, name: str, changes: dict[str, Any]) -> None:
-    """Without the window, the soft cap or the second expert a text has another score."""
     rows = texts(tiny_model(name))
     assert furthest(load(tiny_model(name), name), load(tiny_model(name), name, **changes), rows) > FAR
 
@@ -140,7 +136,6 @@ def test_a_familys_settings_matter(tiny_model: TinyModel, name: str, changes: di
     ],
 )
 def test_a_familys_weights_matter(tiny_model: TinyModel, tmp_path: Path, name: str, part: str) -> None:
-    """With the sinks, the biases or the router at 0 a text has another score."""
     folder = Path(shutil.copytree(tiny_model(name), tmp_path / name))
 
     def damage(weights: dict[str, torch.Tensor]) -> None:
@@ -158,7 +153,6 @@ def test_a_familys_weights_matter(tiny_model: TinyModel, tmp_path: Path, name: s
 # gpt-oss makes its mask without looking at positions, so that these do not keep the texts apart.
 @pytest.mark.parametrize("name", [name for name in DECODERS if name != "gpt-oss"])
 def test_texts_in_a_row_can_be_kept_apart_where_said(tiny_model: TinyModel, name: str) -> None:
-    """Positions that begin anew keep two texts in a row apart, but not where a state is carried along."""
     model, (first, second, *_) = load(tiny_model(name), name), texts(tiny_model(name))
     positions = torch.tensor([[*range(len(first)), *range(len(second))]])
     with torch.no_grad():
@@ -173,7 +167,6 @@ def test_texts_in_a_row_can_be_kept_apart_where_said(tiny_model: TinyModel, name
 
 @pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
 def test_a_seed_makes_a_model(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
-    """The same seed gives the same model, another one a model that differs in its weights alone."""
     policy, again, reference = (
         tiny_model(name),
         causal(name, tmp_path / "again"),
@@ -188,7 +181,6 @@ def test_a_seed_makes_a_model(tiny_model: TinyModel, tmp_path: Path, name: str) 
 
 @pytest.mark.parametrize("name", CAUSAL_BUILDERS)
 def test_tied_embeddings_are_published_once(tiny_model: TinyModel, name: str) -> None:
-    """Qwen2, Gemma 2 and GPT-2 read their next token off the input embeddings; the others have a head of their own."""
     tied = name in {"qwen2-lm", "gemma2-lm", "gpt2-lm"}
     assert ("lm_head.weight" in load_file(tiny_model(name) / "model.safetensors")) != tied
     model = load(tiny_model(name), name)
@@ -197,7 +189,6 @@ def test_tied_embeddings_are_published_once(tiny_model: TinyModel, name: str) ->
 
 @pytest.mark.parametrize("name", ["llama-lm", "gemma2-lm"])
 def test_an_adapter_changes_its_base(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
-    """It says where its base is, has the base's tokenizer, and moves the logits a lot; its seed says how."""
     peft = pytest.importorskip("peft")
     base, folder = tiny_model(name), adapter(tiny_model(name), tmp_path / "adapter")
     settings = json.loads((folder / "adapter_config.json").read_text())

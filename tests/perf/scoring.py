@@ -85,8 +85,9 @@ Work = list[list[Encoded]]  # for each prompt its conversations
 
 @dataclass
 class Line:
-    """What one way needed for one work. ratio: conventional seconds to this way's; one a round, and of the medians.
+    """Measurements of one way of scoring one work.
 
+    ratios, ratio: conventional seconds divided by this way's, for each round and for the medians.
     difference: the largest to the model's own pass on one conversation, relative to the largest score; peak_share: of
     the measured speed of matrix products, by what the unique tokens need; peak_bytes: memory beyond the model's.
     """
@@ -110,7 +111,7 @@ class Line:
 
 
 def read_lengths(work: str) -> list[Lengths]:
-    """One of WORKS as committed."""
+    """Return the lengths of one of WORKS."""
     with LENGTHS.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["work"] == work]
     return [
@@ -119,7 +120,7 @@ def read_lengths(work: str) -> list[Lengths]:
 
 
 def lengths_of_file(path: Path) -> list[Lengths]:
-    """Of a preference file, in the tokens of the built-in model, chat template not counted."""
+    """Return the lengths in a preference file, in tokens of the built-in model without its chat template."""
     from rb_core.benchmarks.load import load_benchmark
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(TOKENIZER)
@@ -132,7 +133,7 @@ def lengths_of_file(path: Path) -> list[Lengths]:
 
 
 def scaled(lengths: Sequence[Lengths], scale: float) -> list[Lengths]:
-    """As many times the work, in whole batches from all over it, which stay in order."""
+    """Return the work times `scale`, in whole batches taken evenly from it, in order."""
     blocks = [lengths[i : i + BATCH] for i in range(0, len(lengths), BATCH)]
     count = max(1, round(len(blocks) * scale))
     return [each for i in range(count) for each in blocks[i * len(blocks) // count]]
@@ -157,7 +158,7 @@ def make_work(lengths: Sequence[Lengths], vocabulary: int, seed: int = 20) -> Wo
 
 
 def beginning(each: Sequence[Encoded]) -> int:
-    """How many tokens conversations begin with alike."""
+    """Return the length of the common prefix of conversations."""
     columns = zip(*(e.ids for e in each), strict=False)
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
@@ -201,7 +202,7 @@ class Rig:
 
     @torch.inference_mode()
     def score(self, work: Work, way: str) -> list[list[float]]:
-        """Every conversation's score."""
+        """Return the score of every conversation."""
         found = [[0.0] * len(each) for each in work]
         batches = self._conventional(work, way) if way in CONVENTIONAL else self._rb_core(work, way)
         for cells, scores in batches:
@@ -282,7 +283,7 @@ def left_padded(works: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def counted(model: Any) -> Iterator[list[int]]:
-    """How many tokens go through the model, one number a forward pass."""
+    """Collect the number of tokens of each forward pass."""
     found: list[int] = []
     hook = model.get_input_embeddings().register_forward_pre_hook(lambda _, args: found.append(args[0].numel()))
     try:
@@ -343,8 +344,8 @@ def _relate(lines: list[Line], ideal_seconds: float) -> None:
 
 
 def _operations(rig: Rig, work: Work) -> float:
-    """What the unique tokens need: two a weight, and four a key that a query sees and number of its state; where
-    log-probabilities are wanted, the head on the completions' tokens."""
+    """Return the operations that the unique tokens need: two per weight, and four per attended key and element of the
+    state; for log-probabilities also the head on the completions' tokens."""
     model, config = rig.models[0], rig.models[0].config
     weights = sum(p.numel() for p in model.base_model.parameters()) - model.get_input_embeddings().weight.numel()
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -502,7 +503,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def works_of(args: argparse.Namespace) -> dict[str, Work]:
-    """What the options ask for, by name."""
+    """Return the works that the options name."""
     if args.data:
         lengths = {args.data.name: lengths_of_file(args.data)}
     else:

@@ -20,25 +20,22 @@ UNIQUE = 30 + 45 + 7 + 30 + 50 + 6
 
 @pytest.fixture(scope="module", params=scoring.KINDS)
 def lines(request: pytest.FixtureRequest) -> dict[str, Line]:
-    """What the benchmark measures with a very small model, by way."""
+    """Measure a very small model; return the lines by way."""
     rig = scoring.Rig.build(request.param, SHAPE, CPU, torch.float32)
     work = scoring.make_work(LENGTHS, SHAPE["vocab_size"])
     return {line.way: line for line in scoring.compare(rig, "test", work, rounds=2)}
 
 
 def test_all_ways_give_the_models_own_scores(lines: dict[str, Line]) -> None:
-    """No way is faster at the cost of the score."""
     assert [way for way, line in lines.items() if not line.difference < 1e-4] == []
 
 
 def test_packed_reads_each_token_once(lines: dict[str, Line]) -> None:
-    """Packed, as many tokens go through the model as are different; the conventional ways read more."""
     assert lines["packed"].tokens == lines["packed"].unique_tokens == UNIQUE
     assert all(lines[way].tokens > UNIQUE for way in (*scoring.CONVENTIONAL, "bucketed"))
 
 
 def test_ratios_are_to_the_faster_conventional_way(lines: dict[str, Line]) -> None:
-    """One conventional way is the base, the faster by its median; its own ratio is 1 in every round."""
     (base,) = (line for line in lines.values() if line.conventional)
     assert base.way in scoring.CONVENTIONAL
     assert base.ratio == 1
@@ -50,7 +47,6 @@ def test_ratios_are_to_the_faster_conventional_way(lines: dict[str, Line]) -> No
 
 
 def test_a_table_names_every_way(lines: dict[str, Line]) -> None:
-    """Both forms of the table have a row a way, with its ratio and its tokens."""
     for markdown in (False, True):
         text = scoring.table(list(lines.values()), markdown=markdown).splitlines()
         assert len(text) == 1 + markdown + len(scoring.WAYS)
@@ -61,14 +57,12 @@ def test_a_table_names_every_way(lines: dict[str, Line]) -> None:
 
 
 def test_a_wrong_score_is_noticed() -> None:
-    """A way that scores other tokens would show: another completion of the same prompt differs far more than that."""
     rig = scoring.Rig.build("classifier", SHAPE, CPU, torch.float32)
     first, second = scoring.make_work([Lengths(40, (9, 9))], SHAPE["vocab_size"])[0]
     assert abs(rig.single(first) - rig.single(second)) > 0.01 * abs(rig.single(first))
 
 
 def test_completions_share_their_prompt_and_nothing_more() -> None:
-    """The first token after the prompt differs between completions, and no token is the pad token."""
     for each in scoring.make_work([Lengths(6, (3,) * 20), Lengths(2, (1, 1))], 40):
         assert len({e.ids[: e.start] for e in each}) == 1
         assert len({e.ids[e.start] for e in each}) == len(each)
@@ -76,7 +70,6 @@ def test_completions_share_their_prompt_and_nothing_more() -> None:
 
 
 def test_conventional_batches_cover_everything_in_dataset_order() -> None:
-    """Eight completions a batch, or eight prompts with their completions of one place in the order."""
     work = scoring.make_work([Lengths(3, (2, 2, 2))] * 9 + [Lengths(3, (2,))], 40)
     every = [(i, j) for i, each in enumerate(work) for j in range(len(each))]
     flat = scoring.conventional_batches(work, "transformers")
@@ -89,7 +82,6 @@ def test_conventional_batches_cover_everything_in_dataset_order() -> None:
 
 
 def test_padding_is_on_the_left() -> None:
-    """The mask is 0 before a shorter conversation begins."""
     (each,) = scoring.make_work([Lengths(3, (1, 4))], 40)
     ids, mask = scoring.left_padded(each)
     assert mask.tolist() == [[0, 0, 0, 1, 1, 1, 1], [1] * 7]
@@ -97,7 +89,6 @@ def test_padding_is_on_the_left() -> None:
 
 
 def test_length_table() -> None:
-    """Every work is there: whole batches, as many completions as its name says, and lengths as such texts have."""
     for work, completions in (("pairs", 2), ("six", 6), ("twenty", 20)):
         lengths = scoring.read_lengths(work)
         assert len(lengths) in (8, 32, 64)
@@ -108,7 +99,6 @@ def test_length_table() -> None:
 
 
 def test_scaled_work_keeps_its_batches() -> None:
-    """Part of the work is whole batches of eight from all over it; more of it repeats them."""
     lengths = scoring.read_lengths("pairs")
     assert scoring.scaled(lengths, 1) == lengths
     assert scoring.scaled(lengths, 0.25) == lengths[:8] + lengths[32:40]
@@ -117,7 +107,6 @@ def test_scaled_work_keeps_its_batches() -> None:
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """From a file's lengths to one line a way, as JSON."""
     monkeypatch.setitem(scoring.SHAPES, "tiny", SHAPE)
     monkeypatch.setattr(scoring, "matrix_speed", lambda *_: 1e9)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
@@ -133,7 +122,6 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkey
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux says how much was in use at most")
 def test_peak_memory_is_measured() -> None:
-    """The padded way through a large vocabulary takes the memory of its logits, three times over."""
     rig = scoring.Rig.build("implicit", SHAPE | {"vocab_size": 20_000}, CPU, torch.float32)
     work = scoring.make_work([Lengths(10, (200, 200))] * 4, 20_000)
     logits = 8 * 210 * 20_000 * 4
@@ -145,7 +133,6 @@ def test_peak_memory_is_measured() -> None:
 def test_the_benchmark_of_replies_compares_the_same_texts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both ways give each prompt the same reply, and the ratio of their times is printed."""
     sizes = ("--requests", "4", "--max-tokens", "3", "--hidden", "64", "--layers", "1", "--rounds", "1")
     monkeypatch.setattr("sys.argv", ["generation", *sizes, "--device", "cpu"])
     generation.main()

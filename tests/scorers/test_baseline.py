@@ -51,28 +51,24 @@ PAIRS = tuple(Example(f"e{i}", "toy", ASK, (f"good answer {i}", f"bad answer {i}
 @example(",", "  ")
 @example("abc", "a,b!")
 def test_longest_prefers_more_characters(left: str, right: str) -> None:
-    """Of two completions the one with more characters scores strictly higher, whatever they are made of."""
     assume(len(left) < len(right))
     low, high = scores("longest", left, right)
     assert low < high
 
 
 @given(TEXT, TEXT)
-def test_shortest_is_longest_turned_round(left: str, right: str) -> None:
-    """The two baselines disagree on every pair, and tie on the same ones."""
+def test_shortest_is_longest_negated(left: str, right: str) -> None:
     longest, shortest = scores("longest", left, right), scores("shortest", left, right)
     assert shortest == [-value for value in longest]
 
 
 @given(st.lists(TEXT, min_size=1, max_size=6))
 def test_constant_ties_everything(completions: list[str]) -> None:
-    """One score for all."""
     assert len(set(scores("constant", *completions))) == 1
 
 
 @given(TEXT)
 def test_prompt_overlap_is_a_share(completion: str) -> None:
-    """A number from 0 to 1, and 0 for a completion without words."""
     (value,) = scores("prompt-overlap", completion)
     assert 0 <= value <= 1
     if not split_words(completion):
@@ -80,13 +76,11 @@ def test_prompt_overlap_is_a_share(completion: str) -> None:
 
 
 def test_prompt_overlap_by_hand() -> None:
-    """Words count as often as they stand, whatever their case; punctuation marks are words."""
     found = scores("prompt-overlap", "the capital", "THE Capital", "the the Rhine Rhine", "?", "Rhine", "")
     assert found == [1.0, 1.0, 0.5, 1.0, 0.0, 0.0]
 
 
 def test_random_is_fixed_by_seed_prompt_and_completion() -> None:
-    """The same everywhere and always, another for another seed, prompt or completion, and within [0, 1)."""
     first = scores("random", "a", "b", "a")
     assert first[0] == first[2] != first[1]
     assert scores("random", "b", "a") == [first[1], first[0]]
@@ -96,14 +90,12 @@ def test_random_is_fixed_by_seed_prompt_and_completion() -> None:
 
 
 def test_random_is_fair() -> None:
-    """Over many pairs the chosen completion wins about half of the time."""
     wins = sum(scores("random", f"c{i}")[0] > scores("random", f"r{i}")[0] for i in range(1000))
     assert 430 < wins < 570
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_scores_any_text(name: str) -> None:
-    """Empty, blank, very long and undecodable text gets a finite score and a length."""
     (found,) = score_completion_sets(
         BaselineScorer(name), [CompletionSet(ASK, ("", " \n", "word " * 50_000, "\ud800 \0 😀"))]
     )
@@ -113,7 +105,6 @@ def test_every_baseline_scores_any_text(name: str) -> None:
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_every_baseline_has_a_record(name: str) -> None:
-    """Each can be asked for by name, is described as a baseline, and takes the seed of the run."""
     scorer = load_scorer(resolve(f"baseline/{name}"), seed=3)
     assert isinstance(scorer, BaselineScorer)
     assert scorer.describe()["kind"] == "baseline"
@@ -122,7 +113,6 @@ def test_every_baseline_has_a_record(name: str) -> None:
 
 
 def test_an_unknown_baseline_is_an_error() -> None:
-    """The message lists those there are."""
     with pytest.raises(ModelError, match=r"'shiniest'.*longest, shortest, random, constant, prompt-overlap"):
         BaselineScorer("shiniest")
 
@@ -132,7 +122,6 @@ def test_an_unknown_baseline_is_an_error() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e300])
 def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
-    """NaN, infinity, and what float32 cannot hold: no score, with a reason, and the others are not touched."""
     scorer = FunctionScorer(lambda prompt, completion: bad if completion == "bad" else 2.5)
     (found,) = score_completion_sets(scorer, [CompletionSet(ASK, ("good", "bad", "fine"))])
     assert found[0] == Score(2.5, 8, num_completion_tokens=1)
@@ -143,14 +132,12 @@ def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_scores_are_float32(value: float) -> None:
-    """A value float32 can hold comes back as it is."""
     (found,) = score_completion_sets(FunctionScorer(lambda prompt, completion: value), [CompletionSet(ASK, ("a",))])
     assert found[0].value == value
 
 
 @pytest.mark.parametrize("count", [0, 1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 3])
 def test_the_plan_holds_every_completion_once(count: int) -> None:
-    """Each completion is in one batch, in order, and a second plan is the same."""
     candidates = [CompletionSet(ASK, (str(i),)) for i in range(count)]
     scorer = FunctionScorer(lambda prompt, completion: float(completion))
     plan = scorer.plan(candidates)
@@ -161,7 +148,6 @@ def test_the_plan_holds_every_completion_once(count: int) -> None:
 
 
 def test_empty_completions_are_counted() -> None:
-    """The plan says how many there are; white space is not empty."""
     plan = BaselineScorer("longest").plan([CompletionSet(ASK, ("", "a")), CompletionSet(ASK, ("", " "))])
     assert plan.notes["empty_completions"] == 2
 
@@ -181,9 +167,9 @@ class Watching(FunctionScorer):
         return super().plan(candidates)
 
 
-def test_a_run_shows_the_scorer_no_label_and_no_telling_order(tmp_path: Path) -> None:
-    """What reaches the scorer is prompt and completions, chosen first about half of the time, in an order that seed
-    and id fix; the labels come back onto the right completions."""
+def test_a_scorer_sees_no_label_and_no_telling_order(tmp_path: Path) -> None:
+    """The order is fixed by seed and id and puts the chosen completion first about half of the time; labels return to
+    their own completions."""
     watching = Watching()
     finished = evaluate_scorer(watching, "me/watching", benchmark_of(*PAIRS), out=tmp_path)
     assert all(
@@ -199,7 +185,6 @@ def test_a_run_shows_the_scorer_no_label_and_no_telling_order(tmp_path: Path) ->
 
 
 def test_the_order_depends_on_seed_and_id_alone(tmp_path: Path) -> None:
-    """Other examples, their order and their number change nothing; another seed does."""
     few, many, other = Watching(), Watching(), Watching()
     evaluate_scorer(few, "me/few", benchmark_of(*PAIRS[:5]), out=tmp_path)
     evaluate_scorer(many, "me/many", benchmark_of(*reversed(PAIRS)), out=tmp_path)
@@ -211,7 +196,6 @@ def test_the_order_depends_on_seed_and_id_alone(tmp_path: Path) -> None:
 
 @given(st.integers(2, 7), st.integers(0, 99), st.text(max_size=8))
 def test_every_order_is_a_permutation(size: int, seed: int, identity: str) -> None:
-    """No completion is lost or doubled on its way to the scorer and back."""
     many = Example(identity, "s", ASK, tuple(map(str, range(size))))
     order = completion_order(many, seed)
     assert sorted(order) == list(range(size))
@@ -219,7 +203,6 @@ def test_every_order_is_a_permutation(size: int, seed: int, identity: str) -> No
 
 
 def test_scores_land_on_their_own_completions(tmp_path: Path) -> None:
-    """Best-of-four and many-of-many: each row of the score file has the score of its own text."""
     examples = (
         Example("one", "toy", ASK, ("10", "11", "12", "13")),
         Example("two", "toy", ASK, tuple(str(20 + i) for i in range(9)), num_chosen=4),
@@ -237,10 +220,9 @@ def test_scores_land_on_their_own_completions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("tie_credit", "value"), [("none", 0.0), ("split", 0.5)])
-def test_ties_are_visible_and_earn_what_the_record_says(
+def test_ties_are_counted_and_earn_the_credit_of_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tie_credit: TieCredit, value: float
 ) -> None:
-    """A scorer that ties everywhere gets the record's credit, and every tie is counted."""
     toy = benchmark_of(*PAIRS)
     benchmark = replace(toy, spec=replace(toy.spec, tie_credit=tie_credit))
     monkeypatch.setitem(BENCHMARKS, "toy", benchmark.spec)
@@ -251,7 +233,6 @@ def test_ties_are_visible_and_earn_what_the_record_says(
 
 
 def test_a_failure_is_never_a_number(tmp_path: Path) -> None:
-    """Unscored examples leave the mean, are counted with their reason, and bound the value from both sides."""
 
     def score(prompt: Conversation, completion: str) -> float:
         if completion in {"bad answer 0", "good answer 1"}:
@@ -269,7 +250,6 @@ def test_a_failure_is_never_a_number(tmp_path: Path) -> None:
 
 
 def test_when_all_fails_there_is_no_value(tmp_path: Path) -> None:
-    """Nothing scored: no value, neither 0 nor a half."""
     scorer = FunctionScorer(lambda prompt, completion: math.nan)
     result = evaluate_scorer(scorer, "me/nothing", benchmark_of(*PAIRS[:3]), out=tmp_path).result
     assert result.headline is None or result.headline.value is None
@@ -278,7 +258,6 @@ def test_when_all_fails_there_is_no_value(tmp_path: Path) -> None:
 
 
 def test_scores_do_not_depend_on_what_else_is_in_the_input() -> None:
-    """Every baseline gives a completion the same score alone and among others."""
     candidates = [CompletionSet(ASK, (f"answer {i}", "the capital, " * i)) for i in range(5)]
     for name in BASELINES:
         together = list(itertools.chain(*score_completion_sets(BaselineScorer(name), candidates)))

@@ -141,9 +141,9 @@ def test_the_batch_size_does_not_matter(
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_the_best_way_of_batching_that_is_right_is_chosen(tiny_model: TinyModel, name: str) -> None:
-    """Where nothing of one text reaches another rows are packed; elsewhere not. The result says which way it was, and
-    how far the probes were from the model's own forward pass."""
+def test_the_best_exact_batching_is_chosen(tiny_model: TinyModel, name: str) -> None:
+    """Rows are packed for every architecture whose tokens only attend to earlier ones; the description has the way
+    and the largest difference of the probes."""
     scorer = load(tiny_model(name), name)
     about = scorer.describe()
     assert about["batching"] == {"deberta": "bucketed-own-forward", "jamba": "bucketed"}.get(name, "packed")
@@ -158,7 +158,6 @@ def test_the_best_way_of_batching_that_is_right_is_chosen(tiny_model: TinyModel,
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt2"])
 def test_rows_are_packed_in_half_precision_as_well(tiny_model: TinyModel, name: str, dtype: str) -> None:
-    """The probes of a packed row are within the format's rounding of the single ones, and the head stays in float32."""
     scorer = load(tiny_model(name), name, dtype=dtype)
     about = scorer.describe()
     assert (about["batching"], about["dtype"]) == ("packed", dtype)
@@ -172,8 +171,9 @@ def test_rows_are_packed_in_half_precision_as_well(tiny_model: TinyModel, name: 
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_the_tiny_models_can_tell_a_mistake(expected: Callable[[str], list[list[float]]], name: str) -> None:
-    """The scores these tests compare lie far further apart than the tolerance, and do not fit into a sigmoid."""
+def test_scores_of_the_tiny_models_differ_by_more_than_the_tolerance(
+    expected: Callable[[str], list[list[float]]], name: str
+) -> None:
     flat = sorted(itertools.chain.from_iterable(expected(name)))
     assert min(b - a for a, b in itertools.pairwise(flat)) > 100 * CLOSE
     assert max(map(abs, flat)) > 1
@@ -196,7 +196,6 @@ def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, name: str, ba
 def test_tokens_and_empty_completions_are_counted_and_the_pad_token_is_kept(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """A date of the day in the template may have another length, so that one is left out."""
     scorer = load(tiny_model(name), name)
     assert scorer.plan(CANDIDATES).notes["empty_completions"] == 1
     for row, each in zip(score_completion_sets(scorer, CANDIDATES), CANDIDATES, strict=True):
@@ -210,7 +209,6 @@ def test_tokens_and_empty_completions_are_counted_and_the_pad_token_is_kept(
 def test_pad_equal_to_eos_reads_the_token_before_the_final_eos(
     tiny_model: TinyModel, own: Callable[[str], Own]
 ) -> None:
-    """Where eos is the pad token the head reads the token before it, as in training, and the result says which."""
     model = own("llama-pad-is-eos")
     ids = model.ids(ASK, "Paris!")
     assert ids[-1] == model.model.config.pad_token_id == model.tokenizer.eos_token_id
@@ -226,7 +224,6 @@ def test_pad_equal_to_eos_reads_the_token_before_the_final_eos(
 
 
 def test_without_a_pad_token_the_last_token_is_read(tiny_model: TinyModel, own: Callable[[str], Own]) -> None:
-    """pad_token_id None reads the last token, and batches all the same."""
     model = own("gpt2")
     assert model.model.config.pad_token_id is None
     ids = model.ids(ASK, "Paris!")
@@ -245,7 +242,6 @@ def test_without_a_pad_token_the_last_token_is_read(tiny_model: TinyModel, own: 
 def test_a_pad_token_inside_the_text_is_read_as_the_model_reads_it(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str, batching: str
 ) -> None:
-    """A completion that spells out the pad token still scores as the model's own forward pass does."""
     pad = own(name).tokenizer.pad_token
     candidates = [CompletionSet(ASK, (f"One {pad} two", f"{pad}", "Three", f"Four {pad}{pad}"))]
     found = values(score_completion_sets(load(tiny_model(name), batching=batching), candidates))
@@ -253,7 +249,6 @@ def test_a_pad_token_inside_the_text_is_read_as_the_model_reads_it(
 
 
 def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyModel) -> None:
-    """A row of nothing but pad tokens is read where the model reads it."""
     folder = tiny_copy("gpt2-pad-is-eos")
     template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
     scorer = load(folder, chat_template=template)
@@ -264,8 +259,7 @@ def test_completions_that_are_all_pad_score_as_the_model_does(tiny_copy: TinyMod
         assert_close(values(score_completion_sets(scorer, candidates)), model.scores(candidates))
 
 
-def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> None:
-    """pad_token_id -1, as old checkpoints have it, is never looked up; scores are the model's own."""
+def test_a_negative_pad_token_id_means_none(tmp_path: Path) -> None:
     folder = tiny_models.llama(tmp_path / "llama", tiny_tokenizers.llama_tokenizer(pad_token=None))
     edit_config(folder, pad_token_id=-1)
     wanted = Own(folder).scores(CANDIDATES)
@@ -274,7 +268,6 @@ def test_a_pad_token_that_no_text_can_have_is_no_obstacle(tmp_path: Path) -> Non
 
 
 def test_an_encoder_is_padded_on_the_right_only(tiny_copy: TinyModel, expected: Callable[[str], Any]) -> None:
-    """A tokenizer that pads on the left does not move the first token, which an encoder's head reads."""
     for name in ("deberta", "llama"):
         folder = tiny_copy(name)
         path = folder / "tokenizer_config.json"
@@ -285,7 +278,7 @@ def test_an_encoder_is_padded_on_the_right_only(tiny_copy: TinyModel, expected: 
 
 
 class Fed(NamedTuple):
-    """What a model's body was given in one forward pass."""
+    """The input of one forward pass of a model without its head."""
 
     ids: list[list[int]]
     mask: list[list[int]]
@@ -293,7 +286,7 @@ class Fed(NamedTuple):
 
 
 def watched(scorer: ClassifierScorer) -> list[Fed]:
-    """All that the body of the scorer's model is given from now on."""
+    """Collect the input of every forward pass from now on."""
     seen: list[Fed] = []
 
     def watch(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -307,7 +300,7 @@ def watched(scorer: ClassifierScorer) -> list[Fed]:
 
 
 def distinct(conversations: Sequence[Sequence[int]]) -> int:
-    """How many tokens there are where what all have in common counts once."""
+    """Return the number of tokens, the common prefix counted once."""
     shared = 0
     for tokens in zip(*conversations, strict=False):
         if len(set(tokens)) > 1:
@@ -318,7 +311,6 @@ def distinct(conversations: Sequence[Sequence[int]]) -> int:
 
 @pytest.mark.parametrize("name", PACKED)
 def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_model: TinyModel, name: str) -> None:
-    """One row, no padding: each prompt's tokens once, each completion's once, and positions that begin anew."""
     scorer = load(tiny_model(name), name)
     seen = watched(scorer)
     score_completion_sets(scorer, CANDIDATES)
@@ -348,7 +340,6 @@ def test_a_packed_row_has_each_token_once(own: Callable[[str], Own], tiny_model:
     ("name", "batching"), [(n, "bucketed") for n in DECODERS] + [("deberta", "bucketed-own-forward")]
 )
 def test_a_batch_is_padded_on_the_right(tiny_model: TinyModel, name: str, batching: str) -> None:
-    """No row of a bucketed batch starts with padding, and the mask covers exactly the row's own tokens."""
     scorer = load(tiny_model(name), name, batching)
     plan = scorer.plan(CANDIDATES)
     seen = watched(scorer)
@@ -367,10 +358,10 @@ def test_a_batch_is_padded_on_the_right(tiny_model: TinyModel, name: str, batchi
 @pytest.mark.parametrize(
     ("dtype", "scale"), [("float32", 1.0), ("float32", 1e-6), ("bfloat16", 1.0), ("bfloat16", 5e-3)]
 )
-def test_a_head_that_reads_before_the_first_pad_is_told_apart(
+def test_a_head_that_reads_before_the_first_pad_is_detected(
     tiny_copy: TinyModel, monkeypatch: pytest.MonkeyPatch, dtype: str, scale: float
 ) -> None:
-    """A head that reads before the first pad token, as older ones do, is left to read for itself however small its
+    """A head that reads before the first pad token, as older ones do, runs in its own forward pass, however small its
     scores are."""
     from transformers import LlamaForSequenceClassification
     from transformers.modeling_outputs import SequenceClassifierOutputWithPast
@@ -398,7 +389,6 @@ def test_a_head_that_reads_before_the_first_pad_is_told_apart(
 
 
 def test_scores_are_raw_logits(tiny_copy: TinyModel) -> None:
-    """No sigmoid, no scaling: a head three times as large gives scores three times as large."""
     folder = tiny_copy("llama")
     before = values(score_completion_sets(load(folder), CANDIDATES))
     edit_weights(folder, lambda weights: weights.update({"score.weight": 3 * weights["score.weight"]}))
@@ -410,7 +400,6 @@ def test_scores_are_raw_logits(tiny_copy: TinyModel) -> None:
 
 @pytest.mark.parametrize("name", ["llama", "deberta"])
 def test_the_head_runs_in_float32(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
-    """In bfloat16 a score is close to the model's own, but is not a bfloat16 number: the head did not round it."""
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model(name), dtype=torch.bfloat16).eval()
     scorer = load(tiny_model(name), name, dtype="bfloat16")
     found = values(score_completion_sets(scorer, CANDIDATES))
@@ -432,7 +421,6 @@ def test_the_head_runs_in_float32(tiny_model: TinyModel, own: Callable[[str], Ow
 def test_a_float32_head_on_a_bfloat16_body_is_exact(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """A score in bfloat16 is the float32 product of the body's hidden state with the head's own weights."""
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model(name), dtype=torch.bfloat16).eval()
     scorer = load(tiny_model(name), name, dtype="bfloat16", batch_tokens=1)
     for text in CANDIDATES[0].completions:
@@ -444,8 +432,7 @@ def test_a_float32_head_on_a_bfloat16_body_is_exact(
         assert score.value == pytest.approx(wanted, abs=CLOSE, rel=CLOSE)
 
 
-def test_the_dtype_is_the_checkpoints_unless_said(tiny_copy: TinyModel) -> None:
-    """auto takes the dtype the checkpoint was saved in; what was used is described."""
+def test_the_default_dtype_is_the_checkpoints(tiny_copy: TinyModel) -> None:
     folder = tiny_copy("llama")
     assert load(folder).describe()["dtype"] == "float32"
     edit_weights(folder, lambda weights: weights.update({k: v.bfloat16() for k, v in weights.items()}))
@@ -455,8 +442,7 @@ def test_the_dtype_is_the_checkpoints_unless_said(tiny_copy: TinyModel) -> None:
 
 
 @pytest.mark.parametrize("name", ["org-llama-gemma-2-27b-8bit-awq-gptq-fp16-bf16-beaver-cost"])
-def test_nothing_is_decided_by_a_models_name(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
-    """A name full of other models' names changes neither dtype, attention, quantisation, sign nor the scores."""
+def test_the_name_of_a_model_decides_nothing(tiny_model: TinyModel, tmp_path: Path, name: str) -> None:
     plain = load(tiny_model("llama"))
     folder = tmp_path / name
     folder.symlink_to(tiny_model("llama"), target_is_directory=True)
@@ -467,7 +453,6 @@ def test_nothing_is_decided_by_a_models_name(tiny_model: TinyModel, tmp_path: Pa
 
 
 def test_nan_and_infinity_are_unscored_with_a_reason(tiny_copy: TinyModel) -> None:
-    """A number that is not finite is no score; the reason says so."""
     folder = tiny_copy("llama")
     for broken in (math.nan, math.inf):
         edit_weights(
@@ -480,8 +465,7 @@ def test_nan_and_infinity_are_unscored_with_a_reason(tiny_copy: TinyModel) -> No
                 assert score.num_tokens > 0
 
 
-def test_one_conversation_that_is_not_finite_leaves_the_others_alone(tiny_copy: TinyModel) -> None:
-    """NaN in the embedding of one token unscores the completions that have it and no other."""
+def test_one_score_that_is_not_finite_does_not_affect_others(tiny_copy: TinyModel) -> None:
     folder = tiny_copy("llama")
     token = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("#")
     before = score_completion_sets(load(folder), CANDIDATES)
@@ -504,7 +488,6 @@ def test_one_conversation_that_is_not_finite_leaves_the_others_alone(tiny_copy: 
     ("name", "weight"), [("llama", "score.weight"), ("deberta", "classifier.weight"), ("deberta", "pooler.dense.bias")]
 )
 def test_a_missing_head_weight_is_fatal(tiny_copy: TinyModel, name: str, weight: str) -> None:
-    """A checkpoint without its head is refused: a random head would give random scores."""
     folder = tiny_copy(name)
     drop_weight(folder, weight)
     with pytest.raises(ModelError, match=rf"misses {weight}"):
@@ -514,8 +497,7 @@ def test_a_missing_head_weight_is_fatal(tiny_copy: TinyModel, name: str, weight:
 @pytest.mark.parametrize(
     "extra", ["v_head.weight", "score.bias", "regression_head.weight", "model.layers.0.extra.weight"]
 )
-def test_a_weight_that_is_left_over_is_fatal(tiny_copy: TinyModel, extra: str) -> None:
-    """A weight that the architecture has no place for is refused: the score would be another model's."""
+def test_an_unexpected_weight_is_fatal(tiny_copy: TinyModel, extra: str) -> None:
     folder = tiny_copy("llama")
     edit_weights(folder, lambda weights: weights.update({extra: torch.ones(1, 32)}))
     with pytest.raises(ModelError, match=rf"unexpected {extra}"):
@@ -523,7 +505,6 @@ def test_a_weight_that_is_left_over_is_fatal(tiny_copy: TinyModel, extra: str) -
 
 
 def test_a_missing_body_weight_is_fatal(tiny_copy: TinyModel) -> None:
-    """Not only the head: any missing weight would be random."""
     folder = tiny_copy("llama")
     drop_weight(folder, "model.layers.1.mlp.up_proj.weight")
     with pytest.raises(ModelError, match=r"misses model.layers.1.mlp.up_proj.weight"):
@@ -531,7 +512,6 @@ def test_a_missing_body_weight_is_fatal(tiny_copy: TinyModel) -> None:
 
 
 def test_a_head_of_another_shape_is_fatal(tiny_copy: TinyModel) -> None:
-    """A head with two rows does not become one with one."""
     folder = tiny_copy("llama")
     edit_weights(folder, lambda weights: weights.update({"score.weight": torch.ones(2, 32)}))
     with pytest.raises(ModelError):
@@ -539,7 +519,6 @@ def test_a_head_of_another_shape_is_fatal(tiny_copy: TinyModel) -> None:
 
 
 def test_a_language_model_is_no_reward_model(tiny_copy: TinyModel) -> None:
-    """A checkpoint with a language-model head in place of a reward head is refused for what it misses."""
     folder = tiny_copy("llama")
     edit_weights(folder, lambda w: w.update({"lm_head.weight": w.pop("score.weight").repeat(400, 1)}))
     with pytest.raises(ModelError, match=r"misses score.weight"):
@@ -547,7 +526,6 @@ def test_a_language_model_is_no_reward_model(tiny_copy: TinyModel) -> None:
 
 
 def test_pickled_weights_are_refused(tiny_copy: TinyModel) -> None:
-    """A checkpoint that only has pytorch_model.bin is not loaded."""
     folder = tiny_copy("llama")
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -558,7 +536,6 @@ def test_pickled_weights_are_refused(tiny_copy: TinyModel) -> None:
 
 @pytest.mark.parametrize("model_type", ["llama", "something-new"])
 def test_remote_code_is_not_executed(tiny_copy: TinyModel, model_type: str) -> None:
-    """Code that a checkpoint brings along never runs: it is refused, or the library's own class is used."""
     folder = tiny_copy("llama")
     witness = folder / "ran"
     for module in ("configuration_evil", "modeling_evil", "tokenization_evil"):
@@ -577,7 +554,6 @@ def test_remote_code_is_not_executed(tiny_copy: TinyModel, model_type: str) -> N
 
 
 def test_pad_tokens_that_differ_are_an_error(tiny_copy: TinyModel) -> None:
-    """Config and tokenizer must agree on the pad token; neither is overwritten."""
     folder = tiny_copy("llama")
     edit_config(folder, pad_token_id=0)
     with pytest.raises(ModelError, match=r"pad_token_id is 0 in the config and 4 in the tokenizer"):
@@ -585,14 +561,12 @@ def test_pad_tokens_that_differ_are_an_error(tiny_copy: TinyModel) -> None:
 
 
 def test_a_missing_template_is_an_error(tiny_model: TinyModel) -> None:
-    """A model whose tokenizer has no template needs one that is declared."""
     with pytest.raises(ModelError, match="--chat-template"):
         load(tiny_model("gpt2"))
 
 
 @pytest.mark.parametrize("damaged", ["model.safetensors", "tokenizer.json", "config.json"])
 def test_a_damaged_file_is_one_clear_error(tiny_copy: TinyModel, damaged: str) -> None:
-    """A file cut short is the user's to mend: an error that names the model, not a traceback."""
     folder = tiny_copy("llama")
     content = (folder / damaged).read_bytes()
     (folder / damaged).write_bytes(content[: len(content) // 2])
@@ -601,7 +575,6 @@ def test_a_damaged_file_is_one_clear_error(tiny_copy: TinyModel, damaged: str) -
 
 
 def test_a_folder_without_a_tokenizer_is_one_clear_error(tiny_copy: TinyModel) -> None:
-    """Weights alone are no model that can be scored with."""
     folder = tiny_copy("llama")
     for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         (folder / file).unlink(missing_ok=True)
@@ -610,7 +583,6 @@ def test_a_folder_without_a_tokenizer_is_one_clear_error(tiny_copy: TinyModel) -
 
 
 def test_a_pad_token_beyond_the_vocabulary_is_one_clear_error(tiny_copy: TinyModel) -> None:
-    """A pad token that was added without room for it in the model is refused with the model's name."""
     folder = tiny_copy("llama")
     edit_config(folder, pad_token_id=400)
     with pytest.raises(ModelError, match="llama"):
@@ -618,16 +590,14 @@ def test_a_pad_token_beyond_the_vocabulary_is_one_clear_error(tiny_copy: TinyMod
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:3", "mps", "cpu:x"])
-def test_a_device_that_is_not_there_is_one_clear_error(tiny_model: TinyModel, device: str) -> None:
-    """A device that this machine lacks, or that is no device, is refused with its name before anything is scored."""
+def test_an_unavailable_device_is_a_clear_error(tiny_model: TinyModel, device: str) -> None:
     if device != "cpu:x" and (torch.cuda.is_available() or torch.backends.mps.is_available()):
         pytest.skip("this machine has one")
     with pytest.raises(ModelError, match=device):
         load(tiny_model("llama"), device=device)
 
 
-def test_describe_says_what_the_scores_depend_on(tiny_model: TinyModel) -> None:
-    """Architecture, dtype, attention, template, length, output, batching: all are in the description."""
+def test_describe_returns_what_the_scores_depend_on(tiny_model: TinyModel) -> None:
     import hashlib
 
     scorer = load(tiny_model("gemma2"), fold_system=True)
@@ -646,12 +616,10 @@ def test_describe_says_what_the_scores_depend_on(tiny_model: TinyModel) -> None:
 
 
 def test_an_encoder_has_no_scored_token(tiny_model: TinyModel) -> None:
-    """Where the head pools, no token is claimed to be the one that is read."""
     assert load(tiny_model("deberta"), "deberta").describe()["scored_token"] is None
 
 
 def test_load_scorer_makes_a_classifier(tiny_model: TinyModel) -> None:
-    """A folder with a sequence classifier is scored by a ClassifierScorer."""
     assert isinstance(load_scorer(resolve(str(tiny_model("llama")), ModelOptions(device="cpu"))), ClassifierScorer)
 
 
@@ -665,7 +633,6 @@ def two_headed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_outputs_need_a_declaration(two_headed: Path) -> None:
-    """More than one output is an error that names every way to declare what counts."""
     with pytest.raises(ModelError, match=r"2 outputs.*--output-index.*--output-weights.*--lower-is-better"):
         load(two_headed)
 
@@ -683,7 +650,6 @@ def test_two_outputs_need_a_declaration(two_headed: Path) -> None:
 def test_declared_outputs_become_one_score(
     two_headed: Path, options: dict[str, Any], weights: tuple[float, float]
 ) -> None:
-    """An index picks an output, weights add them up, and a cost is turned round."""
     model = Own(two_headed)
     wanted = [
         [sum(w * v for w, v in zip(weights, model.logits(model.ids(c.prompt, t)), strict=True)) for t in c.completions]
@@ -699,20 +665,17 @@ def test_declared_outputs_become_one_score(
     "options",
     [{"output_index": 2}, {"output_weights": (1.0,)}, {"output_weights": (1.0, 2.0, 3.0)}, {"output_weights": ()}],
 )
-def test_an_output_that_the_head_does_not_have_is_an_error(two_headed: Path, options: dict[str, Any]) -> None:
-    """The declaration must fit the head."""
+def test_an_output_beyond_the_head_is_an_error(two_headed: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="2 outputs"):
         load(two_headed, **options)
 
 
-def test_lower_is_better_turns_a_single_output_round(tiny_model: TinyModel, expected: Callable[[str], Any]) -> None:
-    """A cost model's score is minus its output."""
+def test_lower_is_better_negates_a_single_output(tiny_model: TinyModel, expected: Callable[[str], Any]) -> None:
     found = values(score_completion_sets(load(tiny_model("llama"), lower_is_better=True), CANDIDATES))
     assert_close(found, [[-value for value in row] for row in expected("llama")])
 
 
-def test_an_output_that_is_not_asked_for_cannot_unscore(two_headed: Path, tmp_path: Path) -> None:
-    """Picking the first output gives its number although the second is not finite."""
+def test_an_undeclared_output_cannot_unscore(two_headed: Path, tmp_path: Path) -> None:
     import shutil
 
     folder = Path(shutil.copytree(two_headed, tmp_path / "half-broken"))
@@ -729,7 +692,6 @@ def test_an_output_that_is_not_asked_for_cannot_unscore(two_headed: Path, tmp_pa
 
 
 def test_the_default_limit_is_the_models_own(tiny_model: TinyModel) -> None:
-    """Without a flag the limit is what config and tokenizer say."""
     assert load(tiny_model("llama")).chat.max_length == 512
     assert load(tiny_model("gpt2"), "gpt2").chat.max_length == 256
     assert load(tiny_model("llama"), max_length=77).describe()["max_length"] == 77
@@ -737,13 +699,11 @@ def test_the_default_limit_is_the_models_own(tiny_model: TinyModel) -> None:
 
 @pytest.mark.parametrize("name", ["llama", "gpt2", "deberta"])
 def test_a_limit_beyond_the_models_own_is_refused(tiny_model: TinyModel, name: str) -> None:
-    """A longer maximum length than the model's own is an error that names both."""
     with pytest.raises(ModelError, match=r"--max-length is 4096.*(512|256)"):
         load(tiny_model(name), name, max_length=4096)
 
 
-def test_a_generous_tokenizer_does_not_lift_the_models_limit(tmp_path: Path) -> None:
-    """A tokenizer that allows more than the model has positions for changes nothing."""
+def test_the_tokenizers_limit_does_not_raise_the_models(tmp_path: Path) -> None:
     folder = tiny_models.gpt2(tmp_path / "gpt2", tiny_tokenizers.gpt2_tokenizer(model_max_length=2048))
     assert load(folder, "gpt2").chat.max_length == 256
     with pytest.raises(ModelError, match=r"--max-length is 300.*256"):
@@ -751,7 +711,6 @@ def test_a_generous_tokenizer_does_not_lift_the_models_limit(tmp_path: Path) -> 
 
 
 def test_a_model_without_a_limit_needs_one(tiny_model: TinyModel) -> None:
-    """When nothing says how long an input may be the user must; nothing is guessed."""
     spec = resolve(str(tiny_model("llama")))
     config = SimpleNamespace(get_text_config=SimpleNamespace)
     tokenizer = SimpleNamespace(model_max_length=VERY_LARGE_INTEGER)
@@ -762,7 +721,6 @@ def test_a_model_without_a_limit_needs_one(tiny_model: TinyModel) -> None:
 
 
 def test_a_config_with_a_value_of_the_wrong_kind_is_one_clear_error(tiny_copy: TinyModel) -> None:
-    """What transformers says of a bad config reaches the user as one line with the model's name."""
     folder = tiny_copy("llama")
     edit_config(folder, max_position_embeddings="many")
     with pytest.raises(ModelError, match=r"llama.*max_position_embeddings"):
@@ -770,7 +728,6 @@ def test_a_config_with_a_value_of_the_wrong_kind_is_one_clear_error(tiny_copy: T
 
 
 def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
-    """A model too short for a long probe is loaded and scored all the same."""
     tokenizer = tiny_tokenizers.gpt2_tokenizer(model_max_length=48)
     folder = tiny_models.gpt2(tmp_path / "short", tokenizer, n_positions=48)
     model = Own(folder, "gpt2")
@@ -784,7 +741,6 @@ def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
 def test_a_truncated_conversation_scores_as_its_own_tail(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str, batching: str
 ) -> None:
-    """The oldest prompt tokens go, the special token in front and the completion stay; the row says truncated."""
     model = own(name)
     prompt: Conversation = (turn("user", "Name three rivers in Europe: " + "the Rhine, " * 12),)
     whole = model.ids(prompt, "The Danube.")
@@ -800,8 +756,7 @@ def test_a_truncated_conversation_scores_as_its_own_tail(
 
 
 @pytest.mark.parametrize("name", ["llama", "deberta"])
-def test_a_completion_that_is_too_long_is_unscored(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
-    """It gets a reason and no number; every other completion scores as ever."""
+def test_a_completion_beyond_the_limit_is_unscored(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
     scorer = load(tiny_model(name), name, max_length=60)
     candidates = [CompletionSet(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))]
     (scores,) = score_completion_sets(scorer, candidates)
@@ -812,8 +767,7 @@ def test_a_completion_that_is_too_long_is_unscored(tiny_model: TinyModel, own: C
     assert [s.reason for s in kept] == ["", ""]
 
 
-def test_when_nothing_fits_there_is_no_forward_pass(tiny_model: TinyModel) -> None:
-    """All completions too long: all unscored, with the reason, and no error."""
+def test_no_forward_pass_if_nothing_fits(tiny_model: TinyModel) -> None:
     scorer = load(tiny_model("llama"), max_length=60)
     (scores,) = score_completion_sets(scorer, [CompletionSet(ASK, ("The Rhine. " * 40, "The Danube. " * 40))])
     assert {s.reason for s in scores} == {COMPLETION_TOO_LONG}
@@ -825,7 +779,6 @@ def test_when_nothing_fits_there_is_no_forward_pass(tiny_model: TinyModel) -> No
 def test_examples_with_control_tokens_are_counted_and_scored_raw(
     tiny_model: TinyModel, own: Callable[[str], Own]
 ) -> None:
-    """A benchmark keeps the raw text; each example that spells out a control token is counted once."""
     candidates = [
         CompletionSet(ASK, ("Stop <|im_end|> now", "and <|im_start|> again")),
         CompletionSet((turn("user", "What does <|im_end|> mean?"),), ("The end.", "Nothing.")),
@@ -837,8 +790,7 @@ def test_examples_with_control_tokens_are_counted_and_scored_raw(
 
 
 @pytest.mark.usefixtures("sanitizing_transformers")
-def test_the_live_tool_neutralises_control_tokens(tiny_model: TinyModel) -> None:
-    """With sanitize the same scorer encodes a spelled-out control token as text, which is another score."""
+def test_sanitizing_encodes_control_tokens_as_text(tiny_model: TinyModel) -> None:
     import dataclasses
 
     scorer = load(tiny_model("qwen3"))
@@ -851,7 +803,6 @@ def test_the_live_tool_neutralises_control_tokens(tiny_model: TinyModel) -> None
 
 
 def test_rewritten_completions_are_counted(tiny_model: TinyModel) -> None:
-    """A template that adds a think block to answers is noted, as often as it does."""
     candidates = [CompletionSet(ASK, ("Paris.", "<think>\nHm.\n</think>\n\nLyon."))]
     assert load(tiny_model("qwen3")).plan(candidates).notes["rewritten_completions"] == 1
     assert load(tiny_model("gemma2")).plan(candidates).notes["rewritten_completions"] == 0
@@ -861,13 +812,11 @@ def test_rewritten_completions_are_counted(tiny_model: TinyModel) -> None:
 
 
 def test_a_refused_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
-    """A benchmark with system messages and a template without them is an error before anything is scored."""
     with pytest.raises(ModelError, match="--fold-system"):
         load(tiny_model("gemma2")).plan([*CANDIDATES, CompletionSet(WITH_SYSTEM, ("Paris.", "Lyon."))])
 
 
 def test_a_dropped_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
-    """A template that swallows system messages is refused when there is one, and used when there is none."""
     dropping = (
         "{% for turn in messages if turn['role'] != 'system' %}{{ turn['role'] + ': ' + turn['content'] }}{% endfor %}"
     )
@@ -880,7 +829,6 @@ def test_a_dropped_system_message_stops_the_plan(tiny_model: TinyModel) -> None:
 
 
 def test_a_folded_system_message_is_scored_in_the_user_turn(tiny_model: TinyModel, own: Callable[[str], Own]) -> None:
-    """With --fold-system the score is that of the conversation with the system's words in the first user turn."""
     scorer = load(tiny_model("gemma2"), fold_system=True)
     folded: Conversation = (turn("user", "\n\n".join(message["content"] for message in WITH_SYSTEM)),)
     wanted = own("gemma2").scores([CompletionSet(folded, ("Paris.",))])
@@ -890,7 +838,6 @@ def test_a_folded_system_message_is_scored_in_the_user_turn(tiny_model: TinyMode
 
 @pytest.mark.parametrize("name", ["llama", "qwen3"])
 def test_a_native_system_message_is_scored_as_such(tiny_model: TinyModel, own: Callable[[str], Own], name: str) -> None:
-    """A template with a system role gets it, and it moves the score."""
     scorer = load(tiny_model(name))
     found = values(
         score_completion_sets(scorer, [CompletionSet(WITH_SYSTEM, ("Paris.",)), CompletionSet(ASK, ("Paris.",))])
@@ -907,7 +854,6 @@ def test_a_native_system_message_is_scored_as_such(tiny_model: TinyModel, own: C
 def test_the_plan_holds_every_completion_once_and_is_repeatable(
     tiny_model: TinyModel, batch_tokens: int, batching: str
 ) -> None:
-    """Each completion is in one batch; a second plan is the same, so that a run can be resumed."""
     scorer = load(tiny_model("llama"), batching=batching, max_length=60)
     scorer.batch_tokens = batch_tokens
     candidates = [*CANDIDATES, CompletionSet(ASK, ("The Rhine. " * 40, "Paris."))]
@@ -924,19 +870,16 @@ def test_the_plan_holds_every_completion_once_and_is_repeatable(
 
 
 def test_an_empty_input_makes_an_empty_plan(tiny_model: TinyModel) -> None:
-    """No candidates: no batches, no error."""
     scorer = load(tiny_model("llama"))
     assert scorer.plan([]).batches == ()
     assert score_completion_sets(scorer, []) == []
 
 
 def test_candidates_hold_no_label() -> None:
-    """What a scorer sees has a prompt and completions, and nothing to tell them apart by: graded is said of all."""
     assert CompletionSet._fields == ("prompt", "completions", "graded")
 
 
 def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
-    """Dropout is off: two calls, and two loads, give the same numbers."""
     for name in ("deberta", "gpt2"):  # both have dropout in their configs
         scorer = load(tiny_model(name), name)
         assert score_completion_sets(scorer, CANDIDATES) == score_completion_sets(scorer, CANDIDATES)
@@ -945,8 +888,7 @@ def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:
         )
 
 
-def test_what_is_the_same_to_the_model_ties(tiny_model: TinyModel) -> None:
-    """Completions with the same tokens get the same bits, however many and wherever the batches end."""
+def test_equal_tokens_tie(tiny_model: TinyModel) -> None:
     asked = [CompletionSet(ASK, ("Paris.", "Rome, which is in Italy.", "Paris.", "Paris.", "Lyon."))] * 3
     scorer = load(tiny_model("llama"))
     for scorer.batching, scorer.batch_tokens in itertools.product(("packed", "bucketed"), (1, 64, 8192)):
@@ -957,9 +899,8 @@ def test_what_is_the_same_to_the_model_ties(tiny_model: TinyModel) -> None:
 # ---- positions that depend on the length
 
 
-def test_a_short_conversation_is_read_by_its_own_pace_beside_a_long_one(tmp_path: Path) -> None:
-    """Where positions turn at another pace beyond a length (longrope), what shares a batch with a long conversation is
-    still read as if it stood alone."""
+def test_a_short_conversation_keeps_its_rope_scaling_beside_a_long_one(tmp_path: Path) -> None:
+    """With longrope, positions are scaled differently beyond a length; a batch must not mix both scalings."""
     paces = {"short_factor": [1.0] * 4, "long_factor": [3.0] * 4, "original_max_position_embeddings": 140}
     folder = tiny_models.classifier(
         "phi3",
@@ -983,8 +924,7 @@ def test_a_short_conversation_is_read_by_its_own_pace_beside_a_long_one(tmp_path
 def test_the_trace_is_the_heads_value_after_each_token_of_the_completion(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """One forward pass gives a value a token of the completion; at the token that is read it is the score, and the
-    others are what the head makes of the model's hidden states there."""
+    """At the token that is read the value is the score; at the others it is the head applied to the hidden states."""
     scorer = load(tiny_model(name), name)
     candidates = CompletionSet(ASK, ("Paris is the capital of France.", ""))
     (scores,) = score_completion_sets(scorer, [candidates])
@@ -1004,7 +944,6 @@ def test_the_trace_is_the_heads_value_after_each_token_of_the_completion(
 
 
 def test_an_encoder_has_no_trace(tiny_model: TinyModel) -> None:
-    """A head that pools has no value a token, and none is made up."""
     scorer = load(tiny_model("deberta"), "deberta")
     with pytest.raises(ModelError, match="no reward per token"):
         scorer.token_rewards(scorer.encode(CANDIDATES[0])[0])

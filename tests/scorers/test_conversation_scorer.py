@@ -133,8 +133,7 @@ class Memory:
 # ---- memory
 
 
-def test_a_run_survives_memory_that_runs_out_three_times(scorer: ConversationScorer) -> None:
-    """Three failures in one run: every completion is scored once, none moves, and the limit is lowered each time."""
+def test_scores_stay_the_same_when_memory_runs_out_three_times(scorer: ConversationScorer) -> None:
     wanted = flat(score_completion_sets(scorer, CANDIDATES))
     memory = Memory(scorer, calls=(1, 2, 4))
     scorer.batch_tokens = 1024
@@ -165,7 +164,6 @@ def test_a_run_survives_memory_that_runs_out_three_times(scorer: ConversationSco
 
 @pytest.mark.parametrize("room", [50, 130])
 def test_a_device_of_any_size_gives_the_same_scores(scorer: ConversationScorer, room: int) -> None:
-    """As long as the longest conversation fits by itself, every one is scored once and none moves."""
     wanted = flat(score_completion_sets(scorer, CANDIDATES))
     longest = max(len(e.ids) for each in CANDIDATES for e in scorer.encode(each))
     memory = Memory(scorer, room=max(room, longest))
@@ -175,9 +173,9 @@ def test_a_device_of_any_size_gives_the_same_scores(scorer: ConversationScorer, 
     assert set(memory.seen.values()) == {1}
 
 
-def test_the_limit_is_lowered_no_further_than_is_needed(scorer: ConversationScorer) -> None:
-    """What was made ready before memory ran out is split as well, and does not lower the limit again: at least half
-    of what fits is used ever after."""
+def test_the_limit_is_not_lowered_further_than_needed(scorer: ConversationScorer) -> None:
+    """Batches prepared before memory ran out are split as well and do not lower the limit again: at least half of
+    what fits is used afterwards."""
     scorer.batch_tokens = 8192
     room = 300
     Memory(scorer, room=room)
@@ -190,8 +188,7 @@ def test_the_limit_is_lowered_no_further_than_is_needed(scorer: ConversationScor
     assert room // 2 <= scorer.limit.tokens <= 2 * room
 
 
-def test_half_of_what_did_not_fit_is_tried_next(scorer: ConversationScorer) -> None:
-    """The limit is half of the tokens at hand, it holds for what follows, and a lower one is never raised."""
+def test_the_limit_is_half_of_what_did_not_fit(scorer: ConversationScorer) -> None:
     Memory(scorer, calls=(1,))
     scorer.batch_tokens = 8192
     (batch,) = scorer.plan(CANDIDATES).batches
@@ -208,8 +205,7 @@ def test_half_of_what_did_not_fit_is_tried_next(scorer: ConversationScorer) -> N
     assert scorer.limit.tokens == limit
 
 
-def test_one_conversation_that_does_not_fit_is_an_error_and_the_others_scores_stand(scorer: ConversationScorer) -> None:
-    """The message says how long it is; what was scored before it is yielded first."""
+def test_one_conversation_that_does_not_fit_is_an_error_that_keeps_earlier_scores(scorer: ConversationScorer) -> None:
     long = CompletionSet(ask("The Rhine, the Danube, the Volga. " * 8), ("Rivers.",))
     length = len(scorer.encode(long)[0].ids)
     scorer.batch_tokens = 60
@@ -224,7 +220,7 @@ def test_one_conversation_that_does_not_fit_is_an_error_and_the_others_scores_st
     assert f"out of memory with one conversation of {length} tokens" in str(error)
 
 
-def test_one_conversation_is_tried_once_more_when_the_cache_was_emptied(
+def test_a_single_conversation_is_retried_once_after_emptying_the_cache(
     classifier: ConversationScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory in pieces may hold a single conversation once it is given back: its score is the same, and the limit for
@@ -273,8 +269,7 @@ def test_one_conversation_is_tried_once_more_when_the_cache_was_emptied(
         (KeyboardInterrupt(), False),
     ],
 )
-def test_what_counts_as_memory_that_ran_out(classifier: ConversationScorer, error: BaseException, full: bool) -> None:
-    """Memory of the device or of the machine; any other error passes through and lowers no limit."""
+def test_errors_that_count_as_out_of_memory(classifier: ConversationScorer, error: BaseException, full: bool) -> None:
     wanted = flat(score_completion_sets(classifier, CANDIDATES))
     forward, errors = classifier.model.base_model.forward, [error]
 
@@ -297,10 +292,9 @@ def test_what_counts_as_memory_that_ran_out(classifier: ConversationScorer, erro
 
 
 @pytest.mark.parametrize("kind", ["classifier", "implicit"])
-def test_memory_that_runs_out_while_loading_is_one_clear_error(
+def test_running_out_of_memory_while_loading_is_a_clear_error(
     tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """A model that leaves no room even for a probe is refused with a message, not a traceback."""
     from transformers import LlamaModel
 
     def fail(*args: Any, **options: Any) -> Any:
@@ -337,10 +331,9 @@ def table_of(scorer: ConversationScorer, benchmark: Benchmark, out: Path) -> np.
 
 
 @pytest.mark.parametrize("kind", ["classifier", "implicit"])
-def test_a_run_that_runs_out_of_memory_three_times_ends_like_any_other(
+def test_a_run_that_runs_out_of_memory_gives_the_same_table(
     tiny_model: TinyModel, benchmark: Benchmark, tmp_path: Path, kind: str
 ) -> None:
-    """From end to end: the table is complete, no score moves, and no journal is left."""
     scorer = make(tiny_model, kind, batch_tokens=512)
     wanted = table_of(scorer, benchmark, tmp_path / "a")
     memory = Memory(scorer, calls=(1, 2, 3))
@@ -353,10 +346,9 @@ def test_a_run_that_runs_out_of_memory_three_times_ends_like_any_other(
 
 
 @pytest.mark.parametrize("kind", ["classifier"])
-def test_a_run_that_memory_ended_is_taken_up_where_it_stopped(
+def test_a_run_that_memory_ended_is_resumed(
     tiny_model: TinyModel, benchmark: Benchmark, tmp_path: Path, kind: str
 ) -> None:
-    """What was scored before the conversation that did not fit stands in the journal and is not scored again."""
     scorer = make(tiny_model, kind, batch_tokens=100)
     wanted = table_of(scorer, benchmark, tmp_path / "a")
     Memory(again := make(tiny_model, kind, batch_tokens=100), dead=7)
@@ -375,8 +367,7 @@ def test_a_run_that_memory_ended_is_taken_up_where_it_stopped(
 # ---- one batch after another
 
 
-def test_a_stream_is_the_batches_one_by_one(scorer: ConversationScorer) -> None:
-    """Scores come in order and to the bit as each batch gives them by itself, from any kind of iterable."""
+def test_a_stream_gives_the_scores_of_each_batch(scorer: ConversationScorer) -> None:
     scorer.batch_tokens = 128
     batches = scorer.plan(CANDIDATES).batches
     assert len(batches) > 3
@@ -399,10 +390,9 @@ def elsewhere(classifier: ConversationScorer) -> ConversationScorer:
     return classifier
 
 
-def test_scores_are_taken_in_while_the_next_batch_is_under_way(
+def test_scores_are_fetched_while_the_next_batch_runs(
     elsewhere: ConversationScorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a device that works by itself each batch is launched before the scores of the one before are waited for."""
     elsewhere.batch_tokens = 128
     batches = elsewhere.plan(CANDIDATES).batches
     alone = [elsewhere.score(batch) for batch in batches]
@@ -429,7 +419,7 @@ def test_scores_are_taken_in_while_the_next_batch_is_under_way(
 @pytest.mark.parametrize("step", ["_prepare", "_launch"])
 @pytest.mark.parametrize("device", ["cpu", "elsewhere"])
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
-def test_what_fails_later_loses_nothing_that_is_scored(
+def test_a_failing_batch_does_not_lose_earlier_scores(
     classifier: ConversationScorer,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
@@ -437,7 +427,6 @@ def test_what_fails_later_loses_nothing_that_is_scored(
     device: str,
     error: BaseException,
 ) -> None:
-    """A batch that fails, while it is made ready or in the model, does not take the scores before it along."""
     if device == "elsewhere":
         request.getfixturevalue("elsewhere")
     classifier.batch_tokens = 128
@@ -456,8 +445,7 @@ def test_what_fails_later_loses_nothing_that_is_scored(
     assert found == alone[:2]
 
 
-def test_a_stream_that_nobody_reads_on_ends(elsewhere: ConversationScorer) -> None:
-    """Closing a stream in the middle raises nothing and leaves no thread waiting."""
+def test_a_stream_can_be_closed_early(elsewhere: ConversationScorer) -> None:
     elsewhere.batch_tokens = 128
     batches = elsewhere.plan(CANDIDATES).batches
     stream = elsewhere.stream(batches)
@@ -467,10 +455,9 @@ def test_a_stream_that_nobody_reads_on_ends(elsewhere: ConversationScorer) -> No
     assert first == elsewhere.score(batches[0])
 
 
-def test_a_journal_keeps_what_was_scored_before_a_failure(
+def test_a_journal_keeps_the_batches_before_a_failure(
     classifier: ConversationScorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What `evaluate` writes down of a run that breaks is every batch before the broken one."""
     from rb_core.evaluation.distributed import SINGLE_PROCESS
 
     classifier.batch_tokens = 128
@@ -494,8 +481,7 @@ def test_a_journal_keeps_what_was_scored_before_a_failure(
 # ---- no score moves
 
 
-def test_the_budget_moves_no_score(scorer: ConversationScorer) -> None:
-    """From one token at once to all of them: the same scores, but for rounding."""
+def test_the_token_budget_changes_no_score(scorer: ConversationScorer) -> None:
     found = []
     for scorer.batch_tokens in (1, 64, 512, 8192):
         found.append(flat(score_completion_sets(scorer, CANDIDATES)))
@@ -503,16 +489,14 @@ def test_the_budget_moves_no_score(scorer: ConversationScorer) -> None:
         assert_close(other, found[0])
 
 
-def test_a_limit_moves_no_score(scorer: ConversationScorer) -> None:
-    """However low memory has forced the limit."""
+def test_the_memory_limit_changes_no_score(scorer: ConversationScorer) -> None:
     scorer.batch_tokens = 8192
     wanted = flat(score_completion_sets(scorer, CANDIDATES))
     for scorer.limit.tokens in (1, 30, 64, 200):
         assert_close(flat(score_completion_sets(scorer, CANDIDATES)), wanted)
 
 
-def test_conversations_that_are_alike_go_through_the_model_once(classifier: ConversationScorer) -> None:
-    """The same prompt and completion, wherever they stand, are read once and get the same bits."""
+def test_equal_conversations_go_through_the_model_once(classifier: ConversationScorer) -> None:
     twice = [
         CompletionSet(ask("Which?"), ("This one.", "That one.", "This one.")),
         CompletionSet(ask("Which?"), ("This one.",)),
@@ -525,7 +509,6 @@ def test_conversations_that_are_alike_go_through_the_model_once(classifier: Conv
 
 
 def test_the_tokens_of_a_batch_are_those_that_go_through_the_model(scorer: ConversationScorer) -> None:
-    """What many processes share the work by is counted as the model sees it, padding included."""
     scorer.batch_tokens = 200
     passes: list[int] = []
     scorer.model.base_model.register_forward_pre_hook(
@@ -537,8 +520,7 @@ def test_the_tokens_of_a_batch_are_those_that_go_through_the_model(scorer: Conve
         assert passes == [batch.tokens]
 
 
-def test_a_batch_of_what_cannot_be_scored_needs_no_model(classifier: ConversationScorer) -> None:
-    """Completions that are too long come in a batch without a forward pass, each with its reason."""
+def test_unscorable_completions_need_no_forward_pass(classifier: ConversationScorer) -> None:
     import dataclasses
 
     classifier.chat = dataclasses.replace(classifier.chat, max_length=8)
@@ -555,8 +537,7 @@ def test_a_batch_of_what_cannot_be_scored_needs_no_model(classifier: Conversatio
     }
 
 
-def test_what_was_encoded_ahead_is_not_taken_for_another_encoding(tiny_model: TinyModel) -> None:
-    """A scorer that encoded its input while the weights were loaded encodes it anew once its format is another."""
+def test_prefetched_input_is_not_used_for_another_chat_format(tiny_model: TinyModel) -> None:
     import dataclasses
 
     made = ClassifierScorer.load(resolve(str(tiny_model("llama")), ModelOptions(device="cpu")), CANDIDATES)
@@ -577,7 +558,6 @@ def fake_model(**sizes: Any) -> Any:
 
 
 def test_the_budget_grows_with_free_memory_by_powers_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From nothing free to far too much: a power of two, between the bounds, never less for more memory."""
     budgets = []
     for free in [0, 1, *(1 << n for n in range(10, 45)), *(3 << n for n in range(10, 40))]:
         monkeypatch.setattr(
@@ -593,7 +573,6 @@ def test_the_budget_grows_with_free_memory_by_powers_of_two(monkeypatch: pytest.
 
 
 def test_the_budget_is_that_of_the_largest_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of policy and reference the wider one decides, and a wider model never gets more."""
     small, large = fake_model(), fake_model(hidden_size=16384, intermediate_size=65536)
     monkeypatch.setattr(loading.psutil, "virtual_memory", lambda: SimpleNamespace(available=1 << 32, total=1 << 45))
     device = torch.device("cpu")
@@ -602,8 +581,7 @@ def test_the_budget_is_that_of_the_largest_model(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("name", ["gpt2", "deberta", "jamba"])
-def test_models_that_name_their_sizes_otherwise_have_a_budget(tiny_model: TinyModel, name: str) -> None:
-    """Whatever a config calls its sizes, a budget is found, and it is used."""
+def test_models_with_other_config_fields_have_a_budget(tiny_model: TinyModel, name: str) -> None:
     made = load_copy(tiny_model(name), chat_template=DECLARED.get(name))
     assert made.batch_tokens.bit_count() == 1
     said: Any = load_scorer(

@@ -69,7 +69,7 @@ class Own:
 
     @torch.no_grad()
     def logprobs(self, model: Any, ids: Sequence[int], start: int) -> np.ndarray:
-        """Of each token from start on, given all before it."""
+        """Return the log-probability of each token from `start` on."""
         found = model(torch.tensor([list(ids)])).logits[0].double().log_softmax(dim=-1)
         return np.array([float(found[i - 1, ids[i]]) for i in range(start, len(ids))])
 
@@ -83,7 +83,7 @@ class Own:
 
 @pytest.fixture(scope="session")
 def references(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
-    """What the tiny language models are measured against: the same architecture and tokenizer, other weights."""
+    """Return the reference of a tiny language model: same architecture and tokenizer, other weights."""
     root = tmp_path_factory.mktemp("references")
 
     def build(name: str) -> Path:
@@ -117,8 +117,8 @@ def assert_close(found: Sequence[Sequence[float]], wanted: Sequence[Sequence[flo
 def test_the_score_is_beta_times_the_log_ratio_over_the_completion(
     tiny_model: TinyModel, references: TinyModel, expected: Callable[[str], list[list[float]]], name: str
 ) -> None:
-    """Whatever the architecture, the way of batching and the batch size: the score is what the models' own forward
-    passes on the one conversation give, and nothing of the prompt is in it."""
+    """In every architecture, batching and batch size the score follows from the models' own forward passes on the
+    single conversation, and the prompt's tokens do not count."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
     assert scorer.batching == "packed"
     assert scorer.probe <= CLOSE * scorer.scale([])
@@ -128,10 +128,9 @@ def test_the_score_is_beta_times_the_log_ratio_over_the_completion(
 
 
 @pytest.mark.parametrize("name", CAUSAL_BUILDERS)
-def test_the_tiny_models_can_tell_a_mistake(
+def test_each_token_changes_the_score_by_more_than_the_tolerance(
     expected: Callable[[str], Any], own: Callable[[str], Own], name: str
 ) -> None:
-    """One token more or less, or the prompt's tokens, would change the expected scores by far more than rounding."""
     size = max(abs(value) for row in expected(name) for value in row)
     model = own(name)
     for each in CANDIDATES:
@@ -144,7 +143,6 @@ def test_the_tiny_models_can_tell_a_mistake(
 def test_the_closing_token_counts_once(
     tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """What the template puts after an answer is scored as often as it is there, and nothing is added by hand."""
     scorer = load(tiny_model(name), name, reference=references(name))
     (scores,) = score_completion_sets(scorer, CANDIDATES[:1])
     for text, score, encoded in zip(CANDIDATES[0].completions, scores, scorer.encode(CANDIDATES[0]), strict=True):
@@ -159,7 +157,6 @@ def test_the_closing_token_counts_once(
 
 @pytest.mark.parametrize("name", CAUSAL_BUILDERS)
 def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, references: TinyModel, name: str) -> None:
-    """A completion scores the same alone, among others, and in the other order."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
     together = values(score_completion_sets(scorer, CANDIDATES))
     alone = [
@@ -172,10 +169,9 @@ def test_order_and_neighbours_do_not_matter(tiny_model: TinyModel, references: T
 
 
 @pytest.mark.parametrize("batching", WAYS)
-def test_the_same_tokens_with_another_beginning_of_the_answer_are_another_score(
+def test_the_start_of_the_completion_matters_for_equal_tokens(
     tiny_model: TinyModel, references: TinyModel, batching: str
 ) -> None:
-    """Two conversations may be the same to the model and differ in where the completion begins."""
     template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
     options = {"reference": references("llama-lm"), "chat_template": template, "beta": BETA}
     scorer = load(tiny_model("llama-lm"), **options)
@@ -194,15 +190,13 @@ def test_the_same_tokens_with_another_beginning_of_the_answer_are_another_score(
     assert_close(found, model.scores(candidates))
 
 
-def test_the_same_model_twice_has_no_reward(tiny_model: TinyModel) -> None:
-    """A policy measured against itself scores exactly zero, everywhere: ties, not noise."""
+def test_a_model_measured_against_itself_scores_zero(tiny_model: TinyModel) -> None:
     scorer = load(tiny_model("llama-lm"), reference=tiny_model("llama-lm"))
     for scorer.batching in WAYS:
         assert set(itertools.chain.from_iterable(values(score_completion_sets(scorer, CANDIDATES)))) == {0.0}
 
 
 def test_beta_scales_the_score_and_has_a_default(tiny_model: TinyModel, references: TinyModel) -> None:
-    """Twice the beta is twice the score; without one it is 0.1, and the description says so."""
     one, two, default = (
         load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=beta) for beta in (1.0, 2.0, None)
     )
@@ -215,10 +209,7 @@ def test_beta_scales_the_score_and_has_a_default(tiny_model: TinyModel, referenc
 @pytest.mark.parametrize(
     ("name", "variant"), [("llama-lm", "sum"), ("llama-lm", "mean"), ("llama-lm", "norm"), ("gemma2-lm", "sum")]
 )
-def test_without_a_reference_a_named_stand_in_is_the_score(
-    tiny_model: TinyModel, own: Callable[[str], Own], name: str, variant: str
-) -> None:
-    """Sum, mean and minus the Euclidean norm of the policy's log-probabilities over the completion's tokens."""
+def test_reference_free_variants(tiny_model: TinyModel, own: Callable[[str], Own], name: str, variant: str) -> None:
     combine = {"sum": np.sum, "mean": np.mean, "norm": lambda logprobs: -np.sqrt(np.square(logprobs).sum())}[variant]
     model = own(name)
     wanted = [
@@ -236,8 +227,7 @@ def test_without_a_reference_a_named_stand_in_is_the_score(
 
 
 @pytest.mark.parametrize("name", ["llama-lm"])
-def test_the_mean_can_be_had_from_the_sums_table(tiny_model: TinyModel, name: str) -> None:
-    """num_completion_tokens is the number of tokens that the sum is over."""
+def test_the_mean_follows_from_the_sum_and_the_number_of_tokens(tiny_model: TinyModel, name: str) -> None:
     total = score_completion_sets(load(tiny_model(name), name, reference_free="sum"), CANDIDATES)
     mean = score_completion_sets(load(tiny_model(name), name, reference_free="mean"), CANDIDATES)
     assert_close([[s.value / s.num_completion_tokens for s in row] for row in total], values(mean))
@@ -248,7 +238,6 @@ def test_the_mean_can_be_had_from_the_sums_table(tiny_model: TinyModel, name: st
 def test_rows_are_packed_in_half_precision_as_well(
     tiny_model: TinyModel, references: TinyModel, name: str, dtype: str
 ) -> None:
-    """The probes of a packed row are within the format's rounding of the single ones."""
     scorer = load(tiny_model(name), name, reference=references(name), dtype=dtype, beta=1.0)
     about = scorer.describe()
     assert (about["batching"], about["dtype"]) == ("packed", dtype)
@@ -263,7 +252,7 @@ def test_rows_are_packed_in_half_precision_as_well(
 
 @pytest.fixture
 def heads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many rows each call of a language model's head has, from now on."""
+    """Collect the number of rows in each call of a language model's head."""
     rows: list[int] = []
     forward = torch.nn.Linear.forward
 
@@ -286,7 +275,6 @@ def test_logits_are_never_held_for_all_tokens(
     name: str,
     at_once: int,
 ) -> None:
-    """The head sees only tokens that a completion's token follows, a few at a time, and the scores stay the same."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
     vocabulary = scorer.model.get_output_embeddings().weight.shape[0]
     monkeypatch.setattr(implicit, "LOGITS_AT_ONCE", {"cpu": at_once * vocabulary})
@@ -298,10 +286,9 @@ def test_logits_are_never_held_for_all_tokens(
     assert_close(values(found), expected(name))
 
 
-def test_a_vocabulary_larger_than_the_limit_is_worked_through_by_single_tokens(
+def test_a_vocabulary_beyond_the_limit_is_processed_by_single_tokens(
     tiny_model: TinyModel, references: TinyModel, expected: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A limit below one token's logits is one token at a time, never none."""
     monkeypatch.setattr(implicit, "LOGITS_AT_ONCE", {"cpu": 1})
     scorer = load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=BETA)
     assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected("llama-lm"))
@@ -347,8 +334,8 @@ def merged(base: Path, folder: Path, out: Path) -> Path:
 
 
 def test_an_adapter_is_measured_against_its_base(base: Path, published: Path, tmp_path: Path) -> None:
-    """Base and adapter score as the merged checkpoint does beside a separate copy of the base; nothing has to be said
-    about the reference, and saying it changes nothing."""
+    """Base and adapter score like the merged checkpoint with a separate copy of the base as its reference, which is
+    the default reference."""
     scorer = load(published, beta=BETA)
     assert (scorer.batching, scorer.reference) == ("packed", None)
     wanted = Own("llama-lm", merged(base, published, tmp_path / "merged"), base).scores(CANDIDATES)
@@ -367,7 +354,6 @@ def test_an_adapter_is_measured_against_its_base(base: Path, published: Path, tm
 def test_an_adapter_may_be_measured_against_another_model(
     base: Path, published: Path, references: TinyModel, tmp_path: Path
 ) -> None:
-    """With --reference the adapter's own base is not the reference; without any, the adapter stays in place."""
     whole = merged(base, published, tmp_path / "merged")
     scorer = load(published, reference=references("llama-lm"), beta=BETA)
     assert_close(
@@ -378,8 +364,7 @@ def test_an_adapter_may_be_measured_against_another_model(
     assert_close(values(score_completion_sets(free, CANDIDATES)), values(score_completion_sets(wanted, CANDIDATES)))
 
 
-def test_an_adapter_survives_an_error_while_it_is_switched_off(published: Path) -> None:
-    """Memory that runs out in the reference's pass does not leave the adapter off, and no score moves."""
+def test_an_adapter_is_switched_on_again_after_an_error(published: Path) -> None:
     scorer = load(published, beta=BETA)
     wanted = values(score_completion_sets(scorer, CANDIDATES))
     body = scorer.model.base_model
@@ -398,7 +383,6 @@ def test_an_adapter_survives_an_error_while_it_is_switched_off(published: Path) 
 
 
 def test_a_reference_that_runs_out_of_memory_is_split_as_well(tiny_model: TinyModel, references: TinyModel) -> None:
-    """What does not fit through the reference is halved for both models; no score moves."""
     scorer = load(tiny_model("llama-lm"), reference=references("llama-lm"), beta=BETA)
     wanted = values(score_completion_sets(scorer, CANDIDATES))
     body = scorer.reference.base_model
@@ -419,11 +403,11 @@ def random_like(base: Path, name: str) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", ["lm_head.weight", "model.embed_tokens.weight"])
-def test_an_adapter_that_brings_weights_of_the_base_does_not_change_the_reference(
+def test_base_weights_in_an_adapter_do_not_change_the_reference(
     base: Path, adapted: Callable[..., Path], tmp_path: Path, name: str
 ) -> None:
     """peft saves an enlarged embedding or head beside the adapter, and loading it replaces the base's: such an adapter
-    is refused, or the reference is the base as it is published."""
+    is refused, or the reference is the published base."""
     folder = adapted(lambda weights: weights.update({f"base_model.model.{name}": random_like(base, name)}))
     try:
         scorer = load(folder, beta=BETA)
@@ -435,11 +419,11 @@ def test_an_adapter_that_brings_weights_of_the_base_does_not_change_the_referenc
 
 
 @pytest.mark.parametrize("settings", [{"init_lora_weights": "pissa"}, {"init_lora_weights": "olora"}])
-def test_an_adapter_whose_start_changes_the_base_does_not_change_the_reference(
+def test_an_initialisation_that_changes_the_base_does_not_change_the_reference(
     base: Path, adapted: Callable[..., Path], settings: dict[str, Any]
 ) -> None:
-    """Some adapters take a part of the base's weights away when they are put on it: such an adapter is refused, or the
-    reference is the base as it is published."""
+    """Some adapters subtract from the base's weights when they are applied: such an adapter is refused, or the
+    reference is the published base."""
     try:
         scorer = load(adapted(**settings), beta=BETA)
     except ModelError:
@@ -450,9 +434,9 @@ def test_an_adapter_whose_start_changes_the_base_does_not_change_the_reference(
 
 
 @pytest.mark.parametrize("bias", ["all", "lora_only"])
-def test_an_adapter_that_trains_the_bases_biases_does_not_change_the_reference(tmp_path: Path, bias: str) -> None:
-    """Biases of the base that are saved with the adapter stay when it is switched off: refused, or the reference is the
-    base as it is published."""
+def test_trained_biases_do_not_change_the_reference(tmp_path: Path, bias: str) -> None:
+    """Biases of the base that are saved with the adapter stay when it is switched off: it is refused, or the reference
+    is the published base."""
     from peft import LoraConfig, get_peft_model
 
     base = causal("qwen2-lm", tmp_path / "base")
@@ -473,8 +457,7 @@ def test_an_adapter_that_trains_the_bases_biases_does_not_change_the_reference(t
     assert_close(values(score_completion_sets(scorer, CANDIDATES)), model.scores(CANDIDATES))
 
 
-def test_modules_that_were_trained_as_a_whole_are_switched_off_with_the_adapter(base: Path, tmp_path: Path) -> None:
-    """An adapter with modules_to_save scores against the base without them."""
+def test_modules_to_save_are_switched_off_with_the_adapter(base: Path, tmp_path: Path) -> None:
     from peft import LoraConfig, PeftModel, get_peft_model
 
     settings = LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM", modules_to_save=["lm_head"])
@@ -521,7 +504,6 @@ def rename(weights: dict[str, torch.Tensor]) -> None:
 def test_an_adapter_that_does_not_fit_is_one_clear_error(
     adapted: Callable[..., Path], edit: Any, settings: dict[str, Any], message: str
 ) -> None:
-    """Weights that are missing, unexpected or of another shape, and settings that nothing fits: refused by name."""
     folder = adapted(edit, **settings)
     with pytest.raises(ModelError, match=message):
         load(folder)
@@ -529,7 +511,6 @@ def test_an_adapter_that_does_not_fit_is_one_clear_error(
 
 @pytest.mark.parametrize("file", ["adapter_model.safetensors", "adapter_config.json"])
 def test_a_damaged_adapter_is_one_clear_error(adapted: Callable[..., Path], file: str) -> None:
-    """A file cut short is an error that names the adapter, not a traceback."""
     folder = adapted()
     (folder / file).write_bytes((folder / file).read_bytes()[:60])
     with pytest.raises(ModelError, match="changed"):
@@ -537,7 +518,6 @@ def test_a_damaged_adapter_is_one_clear_error(adapted: Callable[..., Path], file
 
 
 def test_a_pickled_adapter_is_refused(adapted: Callable[..., Path]) -> None:
-    """An adapter that only has adapter_model.bin is not loaded, and its file is not opened."""
     folder = adapted()
     (folder / "adapter_model.safetensors").unlink()
     (folder / "adapter_model.bin").write_bytes(b"no pickle at all")
@@ -546,7 +526,6 @@ def test_a_pickled_adapter_is_refused(adapted: Callable[..., Path]) -> None:
 
 
 def test_a_whole_checkpoint_with_an_adapter_beside_it_is_refused(tiny_copy: TinyModel, published: Path) -> None:
-    """transformers would put the adapter on the checkpoint without a word: another model by the same name."""
     folder = tiny_copy("llama-lm")
     for file in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy(published / file, folder)
@@ -555,7 +534,6 @@ def test_a_whole_checkpoint_with_an_adapter_beside_it_is_refused(tiny_copy: Tiny
 
 
 def test_without_peft_the_message_says_what_to_install(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """peft is only needed for adapters, and its absence is no traceback."""
     import sys
 
     monkeypatch.setitem(sys.modules, "peft", None)
@@ -567,15 +545,11 @@ def test_without_peft_the_message_says_what_to_install(published: Path, monkeypa
 
 
 def test_a_reference_with_another_vocabulary_is_refused(tiny_model: TinyModel) -> None:
-    """Log-probabilities of other text are no reference; the message names a token that is numbered otherwise."""
     with pytest.raises(ModelError, match=r"different ids for .* tokens"):
         load(tiny_model("llama-lm"), reference=tiny_model("qwen2-lm"))
 
 
-def test_a_token_that_the_reference_does_not_know_leaves_a_completion_unscored(
-    tiny_model: TinyModel, tmp_path: Path
-) -> None:
-    """Only the completions that have it, with the reason; all others are scored."""
+def test_a_token_unknown_to_the_reference_leaves_a_completion_unscored(tiny_model: TinyModel, tmp_path: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model("llama-lm"))
     last = len(tokenizer) - 1
     smaller = causal("llama-lm", tmp_path / "smaller", seed=5, vocab_size=last)
@@ -592,17 +566,15 @@ def test_a_token_that_the_reference_does_not_know_leaves_a_completion_unscored(
 
 
 def test_a_language_model_needs_a_reference_or_a_variant(tiny_model: TinyModel) -> None:
-    """The message names both ways out."""
     with pytest.raises(ModelError, match=r"--reference.*--reference-free sum, mean or norm"):
         load(tiny_model("llama-lm"))
 
 
 @pytest.mark.parametrize("which", ["policy", "reference"])
 @pytest.mark.parametrize("extra", [False, True])
-def test_a_weight_that_is_missing_or_left_over_is_fatal_in_either_model(
+def test_a_missing_or_unexpected_weight_is_fatal_in_either_model(
     tiny_copy: TinyModel, references: TinyModel, tmp_path: Path, which: str, extra: bool
 ) -> None:
-    """A random or an unused weight in policy or reference is refused."""
     policy = tiny_copy("llama-lm")
     reference = Path(shutil.copytree(references("llama-lm"), tmp_path / "reference"))
     damaged = policy if which == "policy" else reference
@@ -613,13 +585,11 @@ def test_a_weight_that_is_missing_or_left_over_is_fatal_in_either_model(
 
 
 def test_a_classifier_is_no_language_model(tiny_model: TinyModel, references: TinyModel) -> None:
-    """A checkpoint with a reward head in place of a language model's is refused for what it misses."""
     with pytest.raises(ModelError, match=r"lm_head|score"):
         load(tiny_model("llama"), reference=references("llama-lm"))
 
 
 def test_pickled_references_are_refused(tiny_model: TinyModel, references: TinyModel, tmp_path: Path) -> None:
-    """The reference is loaded as carefully as the policy."""
     folder = Path(shutil.copytree(references("llama-lm"), tmp_path / "reference"))
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -629,7 +599,6 @@ def test_pickled_references_are_refused(tiny_model: TinyModel, references: TinyM
 
 
 def test_the_shorter_of_two_limits_holds(tiny_model: TinyModel, tmp_path: Path) -> None:
-    """What one of the models cannot read is not read by the other; a longer limit is refused."""
     short = causal("llama-lm", tmp_path / "short", seed=5, max_position_embeddings=100)
     assert load(tiny_model("llama-lm"), reference=short).chat.max_length == 100
     assert load(tiny_model("llama-lm"), reference=short, max_length=60).chat.max_length == 60
@@ -638,7 +607,6 @@ def test_the_shorter_of_two_limits_holds(tiny_model: TinyModel, tmp_path: Path) 
 
 
 def test_load_scorer_makes_an_implicit_scorer(tiny_model: TinyModel, references: TinyModel) -> None:
-    """A language model with a reference is scored by an ImplicitScorer, without being told its kind."""
     options = ModelOptions(device="cpu", reference=str(references("llama-lm")))
     scorer = load_scorer(resolve(str(tiny_model("llama-lm")), options))
     assert isinstance(scorer, ImplicitScorer)
@@ -657,7 +625,6 @@ def test_load_scorer_makes_an_implicit_scorer(tiny_model: TinyModel, references:
 def test_a_truncated_conversation_scores_as_its_own_tail(
     tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """The oldest prompt tokens go, the completion is scored as a whole, given what is left of the prompt."""
     model = own(name)
     prompt = ask("Name three rivers in Europe: " + "the Rhine, " * 12)
     whole, start = model.ids(prompt, "The Danube.")
@@ -673,10 +640,9 @@ def test_a_truncated_conversation_scores_as_its_own_tail(
 
 
 @pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
-def test_a_completion_that_is_too_long_is_unscored(
+def test_a_completion_beyond_the_limit_is_unscored(
     tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """It gets a reason and no number; every other completion scores as ever."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA, max_length=60)
     (scores,) = score_completion_sets(scorer, [CompletionSet(ASK, ("Paris.", "The Rhine, the Danube. " * 30, "Lyon."))])
     assert [score.reason for score in scores] == ["", COMPLETION_TOO_LONG, ""]
@@ -684,11 +650,11 @@ def test_a_completion_that_is_too_long_is_unscored(
 
 
 @pytest.mark.parametrize("name", ["llama-lm", "gpt2-lm"])
-def test_every_token_of_a_completion_is_counted_or_it_is_unscored(
+def test_every_token_of_a_completion_counts_or_it_is_unscored(
     tiny_model: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """Where truncation leaves nothing in front of the completion its first token has no probability: that is no score
-    of the others alone."""
+    """If truncation leaves no token before the completion, its first token has no probability, and the other tokens
+    alone are not a score."""
     model = own(name)
     ids, start = model.ids(ASK, "Paris is the capital.")
     completion = len(ids) - start
@@ -705,7 +671,6 @@ def test_every_token_of_a_completion_is_counted_or_it_is_unscored(
 
 
 def test_a_completion_without_a_token_has_no_mean(tiny_model: TinyModel) -> None:
-    """A template that adds nothing to an empty answer leaves nothing to take the mean of: unscored, not a number."""
     template = "{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
     candidates = [CompletionSet(ASK, ("", " Paris."))]
     scorer = load(tiny_model("llama-lm"), chat_template=template, reference_free="mean")
@@ -716,7 +681,6 @@ def test_a_completion_without_a_token_has_no_mean(tiny_model: TinyModel) -> None
 
 
 def test_a_score_that_is_not_finite_is_unscored(tiny_copy: TinyModel, references: TinyModel) -> None:
-    """NaN in one token's embedding unscores the completions that have it and no other, whichever model has it."""
     folder = tiny_copy("llama-lm")
     token = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids("#")
     before = score_completion_sets(load(folder, reference=references("llama-lm"), beta=BETA), CANDIDATES)
@@ -739,7 +703,6 @@ def test_a_score_that_is_not_finite_is_unscored(tiny_copy: TinyModel, references
 def test_the_trace_adds_up_to_the_score(
     tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], name: str
 ) -> None:
-    """One value a token of the completion, each beta times its own log-ratio, by one pass of each model."""
     scorer = load(tiny_model(name), name, reference=references(name), beta=BETA)
     passes: list[int] = []
     for model in (scorer.model, scorer.reference):
@@ -756,7 +719,6 @@ def test_the_trace_adds_up_to_the_score(
 
 
 def test_the_trace_of_a_variant_is_the_log_probabilities(tiny_model: TinyModel, own: Callable[[str], Own]) -> None:
-    """Without a reference each token has its log-probability, whatever is made of them."""
     model = own("llama-lm")
     wanted = model.logprobs(model.models[0], *model.ids(ASK, "Paris.")).tolist()
     for variant in ("sum", "mean", "norm"):
@@ -768,7 +730,7 @@ def test_the_trace_of_a_variant_is_the_log_probabilities(tiny_model: TinyModel, 
 # ---- a whole run
 
 
-def test_a_run_says_what_it_was_measured_against(
+def test_a_result_names_the_reference(
     tiny_model: TinyModel, references: TinyModel, own: Callable[[str], Own], tmp_path: Path
 ) -> None:
     """From end to end: the result names reference, revision and beta, the table has the numbers and their lengths, and
@@ -800,8 +762,7 @@ def test_a_run_says_what_it_was_measured_against(
     assert frame["num_completion_tokens"].tolist() == lengths
 
 
-def test_a_run_of_a_variant_says_which(tiny_model: TinyModel, tmp_path: Path) -> None:
-    """A reference-free result names its variant and no reference."""
+def test_a_result_names_the_reference_free_variant(tiny_model: TinyModel, tmp_path: Path) -> None:
     options = ModelOptions(device="cpu", reference_free="mean", name="test/mean")
     finished = evaluate.evaluate(str(tiny_model("llama-lm")), "starter", options=options, limit=6, out=tmp_path)
     about = read_result(finished.path).model

@@ -41,7 +41,7 @@ FLOAT64 = torch.float64
 
 
 class Case(NamedTuple):
-    """What a layer is given: queries, keys and values of a packed row, and what it may see."""
+    """The input of a layer: queries, keys and values of a packed row, and its mask."""
 
     row: Row
     query: Tensor
@@ -60,7 +60,7 @@ def rule(kind: str, size: int | None) -> Callable[..., Any]:
 
 
 def sees(kind: str, size: int | None, query: int, key: int) -> bool:
-    """The same in plain words: whether a token at one position looks at a token at another."""
+    """Return True if a query position attends to a key position."""
     if key > query:
         return False
     if kind == "sliding":
@@ -155,8 +155,7 @@ def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int
 
 @pytest.mark.usefixtures("tile")
 @pytest.mark.parametrize(("kind", "size"), KINDS)
-def test_every_token_sees_its_own_conversation_as_far_as_the_layer_looks(kind: str, size: int | None) -> None:
-    """In float32 the result is that of each conversation by itself, whatever the mask and wherever tiles end."""
+def test_every_token_attends_to_its_own_conversation_within_the_mask(kind: str, size: int | None) -> None:
     case = make(kind, size)
     wanted = dense(case, kind, size, 8**-0.5)
     torch.testing.assert_close(attend(case)[0].to(FLOAT64), wanted, atol=2e-6, rtol=2e-6)
@@ -165,10 +164,9 @@ def test_every_token_sees_its_own_conversation_as_far_as_the_layer_looks(kind: s
 @pytest.mark.parametrize(("kind", "size"), [("causal", None), ("sliding", 3), ("chunked", 4)])
 @pytest.mark.parametrize(("softcap", "with_sinks"), [(0.7, False), (None, True), (0.7, True)])
 @pytest.mark.parametrize("groups", [1, 4])
-def test_soft_caps_sinks_and_grouped_heads_are_those_of_the_model(
+def test_soft_caps_sinks_and_grouped_heads(
     kind: str, size: int | None, softcap: float | None, with_sinks: bool, groups: int
 ) -> None:
-    """Each with each: bounded logits, a sink a head, and key heads that serve several query heads."""
     case = make(kind, size, groups=groups, value_width=6)
     sinks = torch.tensor([0.5, -1.0, 2.0, 0.0]) if with_sinks else None
     wanted = dense(case, kind, size, 0.4, softcap, sinks)
@@ -183,7 +181,6 @@ def test_soft_caps_sinks_and_grouped_heads_are_those_of_the_model(
 def test_half_precision_is_as_close_as_its_rounding(
     dtype: torch.dtype, tolerance: float, softcap: float | None, with_sinks: bool, kind: str, size: int | None
 ) -> None:
-    """In bfloat16 and float16 the result is off by no more than the format."""
     case = make(kind, size, groups=2, dtype=dtype)
     sinks = torch.tensor([0.5, -1.0, 2.0, 0.0], dtype=dtype) if with_sinks else None
     wanted = dense(case, kind, size, 8**-0.5, softcap, sinks)
@@ -191,8 +188,7 @@ def test_half_precision_is_as_close_as_its_rounding(
     assert float((found[0].to(FLOAT64) - wanted).abs().max()) < tolerance * float(case.value.abs().max())
 
 
-def test_logits_beyond_half_precisions_range_of_exp_are_no_obstacle() -> None:
-    """Sinks and soft caps are worked out with the largest logit taken off: large logits do not become NaN."""
+def test_large_logits_do_not_overflow() -> None:
     case = make()
     large = case._replace(query=case.query * 100)
     found = attend(large, s_aux=torch.tensor([90.0, -90.0, 0.0, 300.0]))
@@ -291,8 +287,7 @@ def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 @pytest.mark.parametrize("groups", [1, 4])
 @pytest.mark.parametrize(("kind", "size"), [pair for pair in KINDS if pair[0] != "chunked"])
-def test_one_call_gives_what_tiles_give(calls: Calls, kind: str, size: int | None, groups: int) -> None:
-    """The variable-length kernel is told the same row: same result, by one call, with the layer's own window."""
+def test_one_call_gives_the_result_of_tiles(calls: Calls, kind: str, size: int | None, groups: int) -> None:
     case = make(kind, size, groups=groups)
     wanted = dense(case, kind, size, 0.3)
     found = attend(case, scaling=0.3, sliding_window=size)
@@ -312,7 +307,7 @@ def test_one_call_gives_what_tiles_give(calls: Calls, kind: str, size: int | Non
         ("causal", None, None, {}, 6),  # values of another width
     ],
 )
-def test_what_one_call_cannot_do_goes_tile_by_tile(
+def test_unsupported_attention_is_computed_in_tiles(
     calls: Calls,
     kind: str,
     size: int | None,
@@ -320,7 +315,6 @@ def test_what_one_call_cannot_do_goes_tile_by_tile(
     options: dict[str, Any],
     value_width: int | None,
 ) -> None:
-    """Chunks, soft caps, sinks and values of another width never reach the kernel, and come out right."""
     case = make(kind, size, value_width=value_width)
     wanted = dense(case, kind, size, 8**-0.5, options.get("softcap"), options.get("s_aux"))
     found = attend(case, sliding_window=sliding_window, **options)
@@ -330,7 +324,6 @@ def test_what_one_call_cannot_do_goes_tile_by_tile(
 
 @pytest.mark.usefixtures("calls")
 def test_a_chunk_that_holds_every_conversation_is_plain_causal_attention() -> None:
-    """A local pattern that no conversation is long enough to notice is served as causal, by one call."""
     case = make("chunked", LONGEST)
     torch.testing.assert_close(attend(case)[0].to(FLOAT64), dense(case, "causal", None, 8**-0.5), atol=3e-6, rtol=3e-6)
 
@@ -339,7 +332,6 @@ def test_a_chunk_that_holds_every_conversation_is_plain_causal_attention() -> No
 
 
 def test_a_layer_without_a_mask_is_refused() -> None:
-    """Attention that is told nothing of the row would mix conversations; so would one with a bias of its own."""
     case = make()
     for mask in (None, torch.ones(1, 1, 4, 4)):
         with pytest.raises(ValueError, match="cannot read packed rows"):
@@ -357,14 +349,12 @@ def test_a_layer_without_a_mask_is_refused() -> None:
         {"mask_function": lambda batch, head, query, key: query - key < 4, "local_size": 4},  # looks ahead
     ],
 )
-def test_a_mask_that_cannot_be_asked_is_refused(options: dict[str, Any]) -> None:
-    """Attention that looks ahead, or by a rule that is not known to be causal or local, shares nothing."""
+def test_an_unknown_mask_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="packed rows"):
         packed_mask(**options)
 
 
 def test_a_mask_outside_of_a_row_is_an_error() -> None:
-    """The implementation does not quietly work on whatever row came last."""
     with pytest.raises(LookupError):
         packed_mask()
 
@@ -382,8 +372,7 @@ class InterruptionError(Exception):
     """Raised in the middle of a row."""
 
 
-def test_the_models_own_attention_is_set_back(model: Any) -> None:
-    """After a row, finished or not, the model attends as before and no row is left behind."""
+def test_the_models_own_attention_is_restored(model: Any) -> None:
     body = model.base_model
     segments = (Segment(0, 3, 0, 0),)
     with packed_row(body, segments):
@@ -397,9 +386,8 @@ def test_the_models_own_attention_is_set_back(model: Any) -> None:
 
 
 @torch.no_grad()
-def test_a_row_through_a_model_is_each_conversation_alone(model: Any) -> None:
-    """Every hidden state of a packed row, not only the last of each conversation, is that of the conversation alone;
-    the window is shorter than a conversation."""
+def test_a_packed_row_gives_the_hidden_states_of_each_conversation_alone(model: Any) -> None:
+    """All hidden states are compared, not only the last of each conversation; the window is shorter than some."""
     row = pack(CONVERSATIONS, KEYS)
     ids, positions = torch.tensor([row.ids]), torch.tensor([row.positions])
     with packed_row(model.base_model, row.segments):

@@ -24,7 +24,6 @@ BUDGET = st.integers(1, 2000)
 def test_every_conversation_is_in_one_batch_within_the_budget(
     lengths: list[int], batch_tokens: int, shuffle: random.Random
 ) -> None:
-    """The longest come first; the plan depends on nothing else, and its shape not on the order."""
     batches = plan_batches(lengths, batch_tokens)
     assert sorted(index for batch in batches for index in batch) == list(range(len(lengths)))
     assert all(batches)
@@ -99,7 +98,6 @@ def picked(case: tuple[list[Ids], list[int]], row: Sequence[int]) -> tuple[list[
 @given(FAMILIES, st.integers(1, 60))
 @example(SPLIT_IN_TWO_THAT_SHARE_MORE, 11)
 def test_every_conversation_is_in_one_row_within_the_budget(case: tuple[list[Ids], list[int]], budget: int) -> None:
-    """A family that fits stays together, and the rows depend on nothing but the arguments."""
     conversations, keys = case
     rows = plan_rows(conversations, keys, budget)
     assert sorted(index for row in rows for index in row) == list(range(len(conversations)))
@@ -118,8 +116,7 @@ def test_every_conversation_is_in_one_row_within_the_budget(case: tuple[list[Ids
 
 @given(FAMILIES)
 def test_a_row_has_each_token_once_and_every_conversation_sees_only_itself(case: tuple[list[Ids], list[int]]) -> None:
-    """What a segment sees of its prefix and of itself is, token by token, the beginning of its conversation: this is
-    all that attention is told of a row."""
+    """Attention sees of a row only each segment's prefix and own tokens: the beginning of its conversation."""
     conversations, keys = case
     row = pack(conversations, keys)
     assert len(row.ids) == len(row.positions) == unique_tokens(conversations, keys) == fewest(conversations, keys)
