@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
-
 from rb_core.models.options import Mode, Vote
-from rb_core.results.estimate import Estimate
+from rb_core.results.estimate import Estimate, Record
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class TemplateRef(_Record):
+class TemplateRef(Record):
     """A prompt template: name and version of a built-in one or a file, and the file's hash."""
 
     name: str
@@ -20,7 +14,7 @@ class TemplateRef(_Record):
     sha256: str
 
 
-class JudgeRef(_Record):
+class JudgeRef(Record):
     """Settings of a judge.
 
     templates: by mode; graded completions are rated in every mode. parser: version that parsed the replies. backend:
@@ -46,7 +40,7 @@ class JudgeRef(_Record):
     vote: Vote | None = None
 
 
-class Agreement(_Record):
+class Agreement(Record):
     """Agreement of the judges of a panel on which of two completions is better, or that they tie.
 
     items: pairs of completions. fleiss_kappa: over pairs on which every judge has a verdict (Fleiss 1971,
@@ -60,7 +54,7 @@ class Agreement(_Record):
     krippendorff_alpha: float | None
 
 
-class Judging(_Record):
+class Judging(Record):
     """Cost and reliability of a judge.
 
     requests: number of different requests. problems: requests without a verdict, by reason. prompt_tokens,
