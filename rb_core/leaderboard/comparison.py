@@ -74,7 +74,7 @@ class OutcomeCounts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ScoreDifference:
+class TestedDifference:
     """The difference of two models in one score. better: name of the significantly better model."""
 
     difference: Estimate
@@ -94,7 +94,7 @@ class ScoreDifference:
         }
 
 
-UNKNOWN = ScoreDifference(Estimate())
+UNKNOWN = TestedDifference(Estimate())
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ComparisonRow:
     level: str  # "score", "section" or "subset"
     section: str | None
     values: tuple[float | None, ...]
-    differences: tuple[ScoreDifference, ...]
+    differences: tuple[TestedDifference, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -180,22 +180,22 @@ class ModelPair:
             return name in self.paired.sections
         return self.a.section(name).value is not None and self.b.section(name).value is not None
 
-    def score_difference(self) -> ScoreDifference:
+    def score_difference(self) -> TestedDifference:
         if self.paired is None:
             return _unpaired_difference(self.a.score(self.sections), self.b.score(self.sections))
         if self.paired.difference is None or not self.sections:
             return UNKNOWN
-        return ScoreDifference(self.paired.difference, self.paired.p)
+        return TestedDifference(self.paired.difference, self.paired.p)
 
-    def section_difference(self, name: str) -> ScoreDifference:
+    def section_difference(self, name: str) -> TestedDifference:
         if self.paired is None:
             return _unpaired_difference(self.a.section(name), self.b.section(name))
         if name not in self.paired.sections:
             return UNKNOWN
         paired = self.paired.sections[name]
-        return ScoreDifference(paired.difference, _normal_p(paired.difference), counts=OutcomeCounts.of(paired))
+        return TestedDifference(paired.difference, _normal_p(paired.difference), counts=OutcomeCounts.of(paired))
 
-    def subset_difference(self, name: str) -> ScoreDifference:
+    def subset_difference(self, name: str) -> TestedDifference:
         if self.paired is None:
             return _unpaired_difference(self.a.subset(name), self.b.subset(name))
         if name not in self.paired.subsets:
@@ -205,7 +205,7 @@ class ModelPair:
         # credits the other model could even look better.
         by_counts = self.a.spec.metric_of(name).is_accuracy and not paired.has_partial_credit
         p = paired.mcnemar if by_counts else _normal_p(paired.difference)
-        return ScoreDifference(paired.difference, p, counts=OutcomeCounts.of(paired))
+        return TestedDifference(paired.difference, p, counts=OutcomeCounts.of(paired))
 
     def total_counts(self) -> OutcomeCounts | None:
         """Return the counts over all subsets."""
@@ -217,7 +217,7 @@ class ModelPair:
         )
         return OutcomeCounts(both, only_a, only_b, neither, mcnemar_mid_p(only_a, only_b))
 
-    def to_json(self, score: ScoreDifference, *, adjusted: bool) -> dict[str, Any]:
+    def to_json(self, score: TestedDifference, *, adjusted: bool) -> dict[str, Any]:
         """Return the pair with its verdict. score: the difference in the score; adjusted: p considers other pairs."""
         paired, counts = self.paired, self.total_counts()
         basis = "items" if paired else "none" if score.difference.stderr is None else "intervals"
@@ -364,7 +364,7 @@ def _row(
     section: str | None,
     values: Sequence[Estimate],
     pairs: Sequence[ModelPair],
-    differences: Sequence[ScoreDifference],
+    differences: Sequence[TestedDifference],
 ) -> ComparisonRow:
     """Return a row, with p values adjusted over its differences (Holm 1979)."""
     adjusted = iter(holm([difference.p for difference in differences if difference.p is not None]))
@@ -379,16 +379,16 @@ def _row(
     return ComparisonRow(name, level, section, tuple(estimate.value for estimate in values), tuple(tested))
 
 
-def _unpaired_difference(a: Estimate, b: Estimate) -> ScoreDifference:
+def _unpaired_difference(a: Estimate, b: Estimate) -> TestedDifference:
     """Return the difference of two independent values: its variance is the sum of theirs."""
     if a.value is None or b.value is None:
         return UNKNOWN
     value = a.value - b.value
     if a.stderr is None or b.stderr is None or not (a.stderr or b.stderr):
-        return ScoreDifference(Estimate(value=value))
+        return TestedDifference(Estimate(value=value))
     stderr = math.hypot(a.stderr, b.stderr)
     difference = Estimate(value=value, stderr=stderr, low=value - Z95 * stderr, high=value + Z95 * stderr)
-    return ScoreDifference(difference, _normal_p(difference))
+    return TestedDifference(difference, _normal_p(difference))
 
 
 def _normal_p(difference: Estimate) -> float | None:

@@ -19,7 +19,6 @@ from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
 from rb_core.stats.item_outcomes import ItemOutcomes
-from rb_core.stats.paired import compare_outcomes
 
 TINY, LONGEST = "builtin/tiny-rm", "baseline/longest"
 GPT = "openai/gpt-4o-2024-08-06"  # without outcomes of single examples
@@ -68,17 +67,13 @@ def num_examples(counts: OutcomeCounts | None) -> int:
     return counts.both + counts.only_a + counts.only_b + counts.neither
 
 
-def test_models_with_outcomes_are_compared_example_by_example(
-    comparison: ModelComparison, bundled_store: ResultsStore, best_two: list[str]
-) -> None:
-    first, second = (bundled_store.outcomes("rewardbench", model) for model in best_two)
-    assert first is not None
-    assert second is not None
-    expected = compare_outcomes(first, second, BENCHMARKS["rewardbench"])
+def test_models_with_outcomes_are_compared_example_by_example(comparison: ModelComparison) -> None:
+    paired = comparison.pairs[0].paired
+    assert paired is not None
+    assert paired.difference is not None
     (pair,) = comparison.to_json()["pairs"]
-    assert (pair["basis"], pair["examples"], pair["p"]) == ("items", 2985, expected.p)
-    assert expected.difference is not None
-    assert pair["difference"]["value"] == expected.difference.value
+    assert (pair["basis"], pair["examples"], pair["p"]) == ("items", 2985, paired.p)
+    assert pair["difference"]["value"] == paired.difference.value
     assert num_examples(comparison.pairs[0].total_counts()) == 2985
     sizes = {subset.name: subset.count for subset in BENCHMARKS["rewardbench"].subsets}
     subsets = [row for row in comparison.rows if row.level == "subset"]
