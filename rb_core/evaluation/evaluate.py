@@ -23,7 +23,7 @@ from rb_core.evaluation.score import score_missing, score_table
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.results import paths, storage
-from rb_core.results.schema import ModelRef, Notes
+from rb_core.results.schema import ModelRef, Notes, Run
 from rb_core.results.score_table import write_scores
 from rb_core.scorers.base import Plan, RunContext, Scorer
 from rb_core.scorers.load import load_scorer
@@ -71,7 +71,11 @@ def evaluate_scorer(
     overwrite: bool = False,
     progress: bool = False,
 ) -> WrittenResult:
-    """Score a loaded benchmark with any scorer, under the given model name. Raises as `evaluate`."""
+    """Score a loaded benchmark with any scorer, under the given model name. Raises as `evaluate`.
+
+    A public entry of its own, so it checks again what `evaluate` has checked. Steps that can fail by a user's mistake
+    are inside `share_errors`: if one process fails, all raise its error.
+    """
     process = this_process()
     started = provenance.now()
     scores_file = out / paths.scores_path(benchmark.spec.id, name)
@@ -80,7 +84,7 @@ def evaluate_scorer(
     with process.share_errors():
         model = ModelRef(name=storage.check_model_name(name), **scorer.describe())
     settings = _settings(scorer, model, benchmark, seed)
-    _agree_on_budget(scorer, settings, scores_file, process)
+    scorer.batch_tokens = _common_budget(scorer, settings, scores_file, process)
     with process.share_errors():
         blinded = blind_all(benchmark, seed)
         plan = scorer.plan([completion_set for completion_set, _ in blinded])
@@ -89,7 +93,7 @@ def evaluate_scorer(
         )
     fingerprint = _fingerprint(settings, scorer, plan)
     with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
-        if transcript.holds_scores:
+        if transcript.scores_come_from_it:  # the replies of an unfinished run are parsed again
             journal.forget()
         with process.share_errors(long=True):
             score_missing(scorer, plan, journal, process, progress=progress)
@@ -100,15 +104,9 @@ def evaluate_scorer(
             entries = [journal.done[index] for index in range(len(plan.batches))]
             seconds = sum(entry.seconds for entry in entries)
             run = provenance.run_record(started, seconds, seed, scorer.batch_tokens, str(scorer.device), memory)
-            metadata = {
-                "benchmark": provenance.benchmark_ref(benchmark).model_dump(mode="json"),
-                "record": None if benchmark.spec.id in BENCHMARKS else spec_to_json(benchmark.spec),
-                "model": model.model_dump(mode="json"),
-                "notes": Notes(**plan.notes).model_dump(mode="json"),
-                "run": run.model_dump(mode="json"),
-            }
             scores = score_table(benchmark, [order for _, order in blinded], plan, entries)
-            write_scores(scores_file, scores, transcript.write(scores, metadata))
+            metadata = transcript.write(scores, _metadata(benchmark, model, plan, run))
+            write_scores(scores_file, scores, metadata)
             return write_aggregate(scores_file, out, overwrite=overwrite)
 
         written = process.on_main(write)
@@ -124,9 +122,10 @@ def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list
 
 
 def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:
-    """Return everything that scores or replies depend on except the plan; the same in all processes.
+    """Return the settings that must be equal in all processes, and in an unfinished run that is continued.
 
-    A judge's parser is left out: replies of an unfinished run are parsed again with the installed version.
+    Left out are `probe`, a measurement, and a judge's parser: replies of an unfinished run are parsed again with the
+    installed version.
     """
     return {
         "model": model.model_dump(mode="json", exclude={"probe": True, "judge": {"parser"}}),
@@ -138,7 +137,7 @@ def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) 
 
 
 def _fingerprint(settings: dict[str, Any], scorer: Scorer, plan: Plan) -> dict[str, Any]:
-    """Return everything that the scores depend on. A journal is only continued by a run with the same."""
+    """Return the settings with token budget and plan. Only a run with the same fingerprint continues a journal."""
     cells = json.dumps([[list(cell) for cell in batch.cells] for batch in plan.batches])
     return {
         **settings,
@@ -147,16 +146,27 @@ def _fingerprint(settings: dict[str, Any], scorer: Scorer, plan: Plan) -> dict[s
     }
 
 
-def _agree_on_budget(scorer: Scorer, settings: dict[str, Any], scores_file: Path, process: Process) -> None:
-    """Make all processes plan with one token budget, if the scorer derived its own from free memory.
+def _metadata(benchmark: Benchmark, model: ModelRef, plan: Plan, run: Run) -> dict[str, Any]:
+    """Return the metadata of the score table, from which the result is derived."""
+    return {
+        "benchmark": provenance.benchmark_ref(benchmark).model_dump(mode="json"),
+        "record": None if benchmark.spec.id in BENCHMARKS else spec_to_json(benchmark.spec),
+        "model": model.model_dump(mode="json"),
+        "notes": Notes(**plan.notes).model_dump(mode="json"),
+        "run": run.model_dump(mode="json"),
+    }
+
+
+def _common_budget(scorer: Scorer, settings: dict[str, Any], scores_file: Path, process: Process) -> int | None:
+    """Return one token budget for all processes, if the scorer derived its own from free memory.
 
     Free memory differs between devices, and from one start to the next. An unfinished run goes on with the budget it
-    was started with; a new run takes the smallest.
+    was started with, which is the same in all of its journals; a new run takes the smallest.
     """
     if not scorer.measures_memory:
-        return
+        return scorer.batch_tokens
     earlier = [run.get("batch_tokens") for run in unfinished_runs(scores_file) if settings.items() <= run.items()]
     gathered = process.gather((earlier, scorer.batch_tokens))
     started_with = [budget for budgets, _ in gathered for budget in budgets if isinstance(budget, int)]
     measured = [budget for _, budget in gathered if budget is not None]
-    scorer.batch_tokens = started_with[0] if started_with else min(measured)
+    return started_with[0] if started_with else min(measured)

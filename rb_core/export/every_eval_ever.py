@@ -200,7 +200,7 @@ def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
     yield _eee_entry(result, "overall", (), result.headline, None, _headline_bounds(spec), whole)
     for section in spec.sections:
         if estimate := result.sections.get(section.name):
-            bounds = section.metric.bounds
+            bounds = section.metric.value_range
             yield _eee_entry(result, "section", (section.name,), estimate, section.metric, bounds, section.description)
     for name, estimate in result.subsets.items():
         section_of = spec.section_of(name)
@@ -208,14 +208,14 @@ def _eee_entries(result: Result) -> Iterator[dict[str, Any]]:
             path = (section_of.name, name) if section_of else (name,)
             metric = spec.metric_of(name)
             text = next((subset.description for subset in spec.subsets if subset.name == name), "")
-            yield _eee_entry(result, "subset", path, estimate, metric, metric.bounds, text)
+            yield _eee_entry(result, "subset", path, estimate, metric, metric.value_range, text)
 
 
 def _headline_bounds(spec: BenchmarkSpec) -> tuple[float, float]:
     """Return the smallest and largest possible headline."""
     sections = spec.sections or (Section("all", {}),)
     total = sum(section.headline_weight for section in sections)
-    low, high = (sum(s.headline_weight * s.metric.bounds[end] for s in sections) / total for end in (0, 1))
+    low, high = (sum(s.headline_weight * s.metric.value_range[end] for s in sections) / total for end in (0, 1))
     return low, high
 
 

@@ -130,7 +130,7 @@ def _read_accuracies(records: Sequence[Record], place: str) -> tuple[BenchmarkSp
         if name is None:
             unknown += [key] if _is_number(value) and key not in DROPPED_SUBSETS else []
             continue
-        low, high = spec.metric_of(name).bounds
+        low, high = spec.metric_of(name).value_range
         if not _is_number(value) or not low <= value <= high:
             raise DataError(f"{place}: field {key!r}: is {value!r}; expected a fraction from 0 to 1")
         accuracies[name] = float(value)

@@ -76,11 +76,11 @@ class RunContext(NamedTuple):
 class RunTranscript:
     """Files that a scorer keeps of a run beside the score table; this base class keeps none.
 
-    It is entered before the first batch and left when the run ends, complete or not. holds_scores: scores are computed
-    from the transcript, so the scores that an unfinished run left in its journal are computed again.
+    It is entered before the first batch and left when the run ends, complete or not. scores_come_from_it: scores are
+    computed from the transcript, so the scores that an unfinished run left in its journal are computed again.
     """
 
-    holds_scores: ClassVar[bool] = False
+    scores_come_from_it: ClassVar[bool] = False
 
     def __enter__(self) -> RunTranscript:
         return self

@@ -32,8 +32,8 @@ from rb_core.scorers.loading import (
 class ClassifierScorer(ConversationScorer):
     """A loaded classifier; create it with `load`.
 
-    output, lower_is_better: how its outputs become one score; reads_a_token: its own forward pass puts the head on the
-    token that `reads` returns; scored_token: that token of the first probe.
+    output, lower_is_better: how its outputs become one score; reads_a_token: the model's own score is its head applied
+    to the token that `reads` returns; scored_token: that token, as text, in the first probe conversation.
     """
 
     kind = "classifier"
@@ -58,7 +58,9 @@ class ClassifierScorer(ConversationScorer):
             tokenizer = load_tokenizer(spec.name, spec.checkpoint)
             max_length = max_length_of(spec, config, tokenizer)
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
-            prefetched = Prefetched(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
+            prefetched = Prefetched(
+                chat, upcoming, chat.encode_all([(each.prompt, each.completions) for each in upcoming])
+            )
             model, loading = weights.result()
         check_weights(spec.name, loading)
         check_pad_token(spec.name, config, tokenizer)
@@ -110,17 +112,23 @@ class ClassifierScorer(ConversationScorer):
         The value at the token that is read is the score. Raises ModelError for a model that does not read one token.
         """
         if not self.reads_a_token:
-            raise ModelError(f"{type(self.model).__name__} reads a conversation as a whole: it has no reward per token")
+            raise ModelError(
+                f"{type(self.model).__name__} has no reward per token: its score is not its head's value at one token"
+            )
         inputs = self.inputs([encoded], [(0, 0)], "bucketed")
         tokens = torch.arange(encoded.start, len(encoded.ids), device=inputs.ids.device)
         hidden = self.hidden(self.model.base_model, inputs._replace(reads=tokens))
         return self._reduce(self.model.score(hidden)).cpu().tolist()
 
     def possible_batchings(self, sequences: Sequence[Encoded], own: Sequence[float]) -> list[str]:
-        """The head can be applied at one token if on single conversations that gives the model's own scores."""
+        """Return the batchings to try, best first.
+
+        Also sets `reads_a_token` and `scored_token`, if the head at one token gives the model's own scores on single
+        conversations.
+        """
         if not isinstance(getattr(self.model, "score", None), nn.Linear):
             return ["bucketed-own-forward"]
-        if self._difference_alone(sequences, own) > 1e-5 * self.scale(own):
+        if self._difference_alone(sequences, own) > 1e-5 * self.scale(own):  # rounding
             return ["bucketed-own-forward"]
         self.reads_a_token = True
         token = sequences[0].ids[self.reads(sequences[0])[0]]
@@ -135,7 +143,10 @@ class ClassifierScorer(ConversationScorer):
 
 
 def check_output(spec: ModelSpec, num_outputs: int) -> Output:
-    """Return the declared output. Raises ModelError if the head has several and none is declared, or too few."""
+    """Return the declared output, with a weight for every output of the head.
+
+    Raises ModelError if the head has several outputs and none is declared, or fewer outputs than weights.
+    """
     weights = spec.output.weights
     if weights is None:
         if num_outputs != 1:
@@ -145,12 +156,15 @@ def check_output(spec: ModelSpec, num_outputs: int) -> Output:
             )
         return spec.output
     if len(weights) > num_outputs or (spec.options.output_weights is not None and len(weights) != num_outputs):
-        raise ModelError(f"{spec.name}: its head has {num_outputs} outputs, which {spec.output} does not fit")
+        raise ModelError(f"{spec.name}: its head has {num_outputs} outputs, which does not match {spec.output}")
     return Output((*weights, *[0.0] * (num_outputs - len(weights))))
 
 
 def head_in_float32(model: Any) -> None:
-    """Run everything outside the backbone in float32: bfloat16 has steps of 0.125 at 16, which creates false ties."""
+    """Run everything outside the backbone in float32.
+
+    Near 16, neighbouring bfloat16 values differ by 0.125, which would create false ties.
+    """
     if model.dtype == torch.float32 or model.base_model is model:
         return
     for child in model.children():

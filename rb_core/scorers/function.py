@@ -13,13 +13,16 @@ from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Plan, Scorer, cells_of, split_words
 
 BATCH = 512  # completions
-NOT_FINITE = "score is not a finite number"  # a stored value: a reason in score tables
+NOT_FINITE = "score is not a finite number"  # written to score tables: do not change
 
 ScoreFunction = Callable[[Conversation, str], float]
 
 
 class FunctionScorer(Scorer):
-    """Score with a function of prompt and completion that returns a number; NaN or infinity leaves it unscored."""
+    """Score with a function of prompt and completion that returns a number.
+
+    A completion for which it returns NaN or infinity is unscored. Words stand in for tokens.
+    """
 
     kind = "function"
 
@@ -32,7 +35,8 @@ class FunctionScorer(Scorer):
         for first in range(0, len(cells), BATCH):
             chunk = tuple(cells[first : first + BATCH])
             inputs = tuple((completion_sets[i].prompt, completion_sets[i].completions[j]) for i, j in chunk)
-            batches.append(Batch(chunk, inputs, sum(len(completion) for _, completion in inputs)))
+            characters = sum(len(completion) for _, completion in inputs)  # only used to share the work
+            batches.append(Batch(chunk, inputs, characters))
         empty = sum(not text for completion_set in completion_sets for text in completion_set.completions)
         return Plan(tuple(batches), {"empty_completions": empty})
 

@@ -83,7 +83,7 @@ def _absent(composition: Composition, outcomes: ItemOutcomes, spec: BenchmarkSpe
         if missing := [name for name in section.weights if name not in with_examples]:
             absent[section.name] = f"no examples of {', '.join(missing)}"
         elif incomplete := [name for name in section.weights if name not in composition.subsets]:
-            absent[section.name] = f"{', '.join(incomplete)} {section.metric.incomplete}"
+            absent[section.name] = f"{', '.join(incomplete)} {section.metric.missing_reason}"
     if required := [s.name for s in spec.sections if s.required and s.name in absent]:
         absent["headline"] = f"without {', '.join(required)}"
     return absent

@@ -57,7 +57,7 @@ class JudgedRun(RunTranscript):
     Raises ModelError for several processes, and if an option does not apply to the benchmark.
     """
 
-    holds_scores = True
+    scores_come_from_it = True
 
     def __init__(self, judge: Judge, run: RunContext) -> None:
         if run.num_processes > 1:

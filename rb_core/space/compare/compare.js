@@ -95,7 +95,7 @@ async function draw() {
   }
   setStatus('Comparing …');
   result.setAttribute('aria-busy', 'true');
-  const answer = await server.compare_models({ board: board.id, models });
+  const answer = await server.compare_request({ board: board.id, models });
   if (request !== lastRequest) return; // the visitor has changed the choice meanwhile
   result.removeAttribute('aria-busy');
   if (answer) {

@@ -20,11 +20,11 @@ from rb_core.space.limits import WaitingLine
 from rb_core.space.results_source import ResultsSource
 
 CACHED_COMPARISONS = 32
-MAX_WAITING = 8  # a comparison takes a second or more of a processor, and anybody may ask for one
+MAX_WAITING = 8  # a comparison takes a second or more of CPU time, and anybody may ask for one
 
 
 class ComparisonView(TypedDict):
-    """A comparison for the browser. status: the text of the live region."""
+    """A comparison for the browser. status: the aria-live text."""
 
     html: str
     status: str
@@ -63,7 +63,7 @@ class ComparisonService:
                 return self._cache[key]
             comparison = compare_models(self._source, benchmark, models)
             compared = comparison.to_json()
-            # Without outcomes a comparison is quick, and the outcomes may only be missing for a moment.
+            # Without outcomes a comparison is quick, and outcomes may be missing temporarily.
             if comparison.by_items:
                 self._cache[key] = compared
             if len(self._cache) > CACHED_COMPARISONS:
@@ -81,9 +81,9 @@ class ComparisonService:
 
 
 def board_choices(board: Board) -> dict[str, Any]:
-    """Return a board's models, best first, and an example: the best two, if possible with outcomes of single examples.
+    """Return a board's models, best first, and a default selection: the best two, preferably with known item outcomes.
 
-    items: whether the outcomes of a model's single examples are known.
+    items: the outcomes of single examples are known for this model.
     """
     models = [
         {
@@ -99,22 +99,22 @@ def board_choices(board: Board) -> dict[str, Any]:
 
 
 def build_compare(page: gr.Blocks, source: ResultsSource) -> None:
-    """Lay out the tab in the tab's context of `page`, and publish the endpoint; data is sent when the tab is opened."""
+    """Lay out the tab inside the open `gr.Tab` and publish the endpoint; data is sent when the tab is opened."""
     service = ComparisonService(source)
 
     def compare_choices(_: object) -> dict[str, Any]:
         return service.choices()
 
-    def compare_models(request: object) -> ComparisonView:
+    def compare_request(request: object) -> ComparisonView:
         # Anybody can call this with any JSON.
         fields = request if isinstance(request, dict) else {}
         board, models = fields.get("board"), fields.get("models")
         if not isinstance(board, str) or not isinstance(models, list) or not all(isinstance(m, str) for m in models):
-            return {"html": message_html(f"A benchmark and two to {MAX_MODELS} models are needed."), "status": ""}
+            return {"html": message_html(f"Choose a benchmark and {MIN_MODELS} to {MAX_MODELS} models."), "status": ""}
         return service.view(board, models)
 
-    component(__package__, "compare.js", server_functions=[compare_choices, compare_models])
-    # Gradio lets any number in: the service limits them, with a message.
+    component(__package__, "compare.js", server_functions=[compare_choices, compare_request])
+    # No limit by Gradio: the service limits waiting requests itself, with a message.
     api(_endpoint(source, service), api_name="compare", concurrency_limit=None)
 
 
@@ -137,7 +137,7 @@ def _endpoint(source: ResultsSource, service: ComparisonService) -> Callable[...
         find_board(source, benchmark)
         if not isinstance(models, list):
             raise RequestError(f"models is {type_in_words(models)}; give a list of {MIN_MODELS} to {MAX_MODELS} names.")
-        for number, name in enumerate(models[:MAX_MODELS], 1):  # a list that is too long is refused by its length
+        for number, name in enumerate(models[:MAX_MODELS], 1):  # `compare_models` refuses a longer list
             check_model(source, benchmark, name, field=f"model {number}")
         return service.compare(benchmark, models)
 

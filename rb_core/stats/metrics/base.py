@@ -1,4 +1,4 @@
-"""The base class of metrics, and the means that a metric composes a score of."""
+"""The base class of metrics, and the averages that a metric combines into a score."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Combination = Mapping[str, float]  # measure -> coefficient
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """Values per example whose mean is a part of a score; NaN when unscored.
+    """Values per example (NaN when unscored) whose mean is a part of a score.
 
     groups: examples of one group are resampled together; lowest: the smallest possible value (the largest is 1);
     is_proportion: values are right or wrong answers, so that their mean is a proportion.
@@ -60,26 +60,27 @@ class Metric:
     is the mean credit. A subclass states its formula and overrides what differs.
 
     name: the word in benchmark records and exports; label: a few words for people; citation: the formula's source;
-    bounds: smallest and largest possible score; needs_ratings: a judge has to rate completions, choosing the best is
-    not enough; is_accuracy: credits are 0 or 1 but for ties; averages_credits: the score is the mean credit;
-    examples_per_trial: examples that form one independent trial; incomplete: the reason for a missing score.
+    value_range: smallest and largest possible score; needs_ratings: a judge has to rate completions, choosing the best
+    is not enough; is_accuracy: credits are 0 or 1, except for ties, and the score is a proportion of examples;
+    averages_credits: the score is the mean credit; examples_per_trial: examples that form one independent trial;
+    missing_reason: text after the name of a subset that has no score, such as "lacks the ref or the tied versions".
     """
 
     name: ClassVar[str]
     label: ClassVar[str]
     citation: ClassVar[str] = ""
-    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    value_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     needs_ratings: ClassVar[bool] = False
     is_accuracy: ClassVar[bool] = False
     averages_credits: ClassVar[bool] = True
     examples_per_trial: ClassVar[int] = 1
-    incomplete: ClassVar[str] = ""
+    missing_reason: ClassVar[str] = ""
 
     def item_credits(self, scores: CompletionScores, tie_credit: TieCredit) -> tuple[Floats, Flags]:
         """Return each example's credit (NaN when a completion is unscored) and whether it is tied.
 
-        A tie between the worst chosen and the best rejected completion earns 0 ("none"), or 1/k for k completions at
-        the top ("split": best-of-four accuracy in the RewardBench 2 paper, arXiv:2506.01937).
+        A tie between the worst chosen and the best rejected completion earns 0 ("none"), or 1/k, where k is 1 plus
+        the rejected completions with that score ("split": best-of-four accuracy, RewardBench 2, arXiv:2506.01937).
         """
         margins, best = scores.margins(), scores.best_rejected()
         is_best = ~scores.is_chosen & (scores.values == np.repeat(best, scores.sizes))

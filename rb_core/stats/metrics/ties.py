@@ -11,36 +11,41 @@ from rb_core.errors import DataError
 from rb_core.stats.item_outcomes import Floats, ItemOutcomes
 from rb_core.stats.metrics.base import Measure, Metric, Parts, TieCredit
 
+# The sum is 1.01, as published.
 TIES_WEIGHTS: Mapping[str, float] = {"tied": 0.30, "ref": 0.30, "margin": 0.20, "margin_hard": 0.20, "tanh": 0.01}
 
 
 class Ties(Metric):
     """0.30 tied + 0.30 ref + 0.20 margin + 0.20 margin_hard + 0.01 tanh, each the mean over its questions.
 
-    A question has two versions, examples `tied:N` with several right answers and `ref:N` with one.
-    tied, ref: every right answer of that version scores above every wrong one. With gap = worst right minus best wrong
-    score and spread = best minus worst right score of the tied version, margin: gap of the tied version > spread;
-    margin_hard: smaller gap of the two versions > spread; tanh: tanh(smaller gap / spread - 1), where 0/0 counts as 0.
+    A question has two versions: the example `tied:N` with several right answers, and `ref:N` with one. The gap of a
+    version is its worst right minus its best wrong score; the spread is the best minus the worst right score of
+    `tied:N`.
+
+    tied, ref: every right answer of that version scores above every wrong one
+    margin: gap(tied) > spread
+    margin_hard: min(gap(tied), gap(ref)) > spread
+    tanh: tanh(min(gap(tied), gap(ref)) / spread - 1), where 0 / 0 counts as 0
     """
 
     name: ClassVar[str] = "ties"
     label: ClassVar[str] = "Ties score"
-    citation: ClassVar[str] = "Malik et al. 2025, arXiv:2506.01937, appendix on Ties, as in its published evaluation"
-    bounds: ClassVar[tuple[float, float]] = (-0.01, 1.01)
+    citation: ClassVar[str] = "Malik et al. 2025, arXiv:2506.01937, appendix on Ties, as in the paper's published code"
+    value_range: ClassVar[tuple[float, float]] = (-0.01, 1.01)
     needs_ratings: ClassVar[bool] = True
     averages_credits: ClassVar[bool] = False
     examples_per_trial: ClassVar[int] = 2
-    incomplete: ClassVar[str] = "lacks the ref or the tied versions"
+    missing_reason: ClassVar[str] = "lacks the ref or the tied versions"
 
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         margins, spreads = outcomes.margins, outcomes.spreads
-        if margins is None or spreads is None:  # published outcomes alone do not give the composite
+        if margins is None or spreads is None:  # published outcomes alone are not enough for this score
             return None
         rows: dict[str, dict[str, int]] = {"ref": {}, "tied": {}}
         for row, name in enumerate(outcomes.example_ids.tolist()):
             version, _, number = name.partition(":")
             if version not in rows:
-                raise DataError(f"example {name!r}: an example of the Ties metric is named ref:N or tied:N")
+                raise DataError(f"example {name!r}: an example of the Ties metric must be named ref:N or tied:N")
             rows[version][number] = row
         both = [number for number in rows["tied"] if number in rows["ref"]]
         if not both:
