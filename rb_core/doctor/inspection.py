@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from logging.handlers import BufferingHandler
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
@@ -187,12 +188,8 @@ def _captured_logs(messages: list[str]) -> Iterator[None]:
     """Append the scorers' log messages to `messages`, and keep transformers from printing."""
     from transformers.utils import logging as transformers_logging
 
-    class AppendHandler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            messages.append(record.getMessage())
-
     library: Any = transformers_logging
-    logger, handler = logging.getLogger("rb_core.scorers"), AppendHandler()
+    logger, handler = logging.getLogger("rb_core.scorers"), BufferingHandler(capacity=10_000)
     verbosity, progress_bar, propagate = library.get_verbosity(), library.is_progress_bar_enabled(), logger.propagate
     library.set_verbosity_error()
     library.disable_progress_bar()
@@ -201,6 +198,7 @@ def _captured_logs(messages: list[str]) -> Iterator[None]:
     try:
         yield
     finally:
+        messages += [record.getMessage() for record in handler.buffer]
         logger.removeHandler(handler)
         logger.propagate = propagate
         library.set_verbosity(verbosity)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 from rb_core.doctor.inspection import MODEL_ERRORS, InspectedModel
 from rb_core.doctor.measurements import (
-    ScoreDifference,
+    ScoreChange,
     batched_scores,
     has_room_for,
     left_padded_scores,
@@ -14,10 +15,14 @@ from rb_core.doctor.measurements import (
     read_position_difference,
     right_padded_scores,
     rounding_tolerance,
-    score_difference,
+    score_change,
 )
 from rb_core.doctor.report import Observation, Status
+from rb_core.models.chat_format import Encoded
+from rb_core.scorers.conversation_scorer import ConversationScorer
 from rb_core.scorers.loading import quantization_of
+
+PaddedScores = Callable[[ConversationScorer, Sequence[Encoded]], tuple[float, ...]]
 
 
 def skipped(reason: str) -> Observation:
@@ -98,30 +103,28 @@ def inspect_order(model: InspectedModel) -> Observation:
 
 
 def inspect_batched(model: InspectedModel) -> Observation:
-    difference = score_difference(model.scores, batched_scores(model.scorer, model.completion_sets))
+    difference = score_change(model.scores, batched_scores(model.scorer, model.completion_sets))
     advice = "scores depend on the rest of the batch: pass --batch-tokens 1, and report this as a bug"
     return _compared(model, difference, f"{model.scorer.batching} batches change scores", "FAIL", advice)
 
 
 def inspect_right_padding(model: InspectedModel) -> Observation:
-    try:
-        padded_scores = right_padded_scores(model.scorer, model.sequences)
-    except MODEL_ERRORS as error:
-        return Observation("FACT", f"the model's own forward pass refuses padded batches: {model.error_line(error)}")
     advice = "tools that pad right get other scores; rb_core detected this and does not use such batches"
-    difference = score_difference(model.scores, padded_scores)
-    return _compared(model, difference, "it changes scores", "WARN", advice)
+    return _padding(model, right_padded_scores, "right", advice)
 
 
 def inspect_left_padding(model: InspectedModel) -> Observation:
-    try:
-        padded_scores = left_padded_scores(model.scorer, model.sequences)
-    except MODEL_ERRORS as error:
-        found = f"the model's own forward pass refuses batches padded on the left: {model.error_line(error)}"
-        return Observation("FACT", found)
     advice = "tools that pad left get other scores; rb_core never pads left"
-    difference = score_difference(model.scores, padded_scores)
-    return _compared(model, difference, "it changes scores", "WARN", advice)
+    return _padding(model, left_padded_scores, "left", advice)
+
+
+def _padding(model: InspectedModel, padded_scores: PaddedScores, side: str, advice: str) -> Observation:
+    try:
+        scores = padded_scores(model.scorer, model.sequences)
+    except MODEL_ERRORS as error:
+        found = f"the model's own forward pass refuses batches padded on the {side}: {model.error_line(error)}"
+        return Observation("FACT", found)
+    return _compared(model, score_change(model.scores, scores), "it changes scores", "WARN", advice)
 
 
 def inspect_dtypes(model: InspectedModel) -> Observation:
@@ -132,7 +135,7 @@ def inspect_dtypes(model: InspectedModel) -> Observation:
         if not has_room_for(model.scorer, dtype):
             found.append(f"{dtype} not checked: not enough memory for a second copy")
             continue
-        difference = score_difference(model.scores, model.scores_in(dtype))
+        difference = score_change(model.scores, model.scores_in(dtype))
         found.append(f"{dtype} changes scores by up to {_describe(model, difference)}")
         changed |= difference.flipped > 0 or difference.largest == math.inf
     if changed:
@@ -146,7 +149,7 @@ def _pairs(model: InspectedModel) -> list[tuple[float, float]]:
 
 
 def _compared(
-    model: InspectedModel, difference: ScoreDifference, what: str, status_if_large: Status, advice: str
+    model: InspectedModel, difference: ScoreChange, what: str, status_if_large: Status, advice: str
 ) -> Observation:
     """Return PASS for a difference that rounding explains, else the given status."""
     tolerance = rounding_tolerance(model.scorer, model.scores)
@@ -155,7 +158,7 @@ def _compared(
     return Observation(status_if_large, f"{what} by up to {_describe(model, difference)}", advice)
 
 
-def _describe(model: InspectedModel, difference: ScoreDifference) -> str:
+def _describe(model: InspectedModel, difference: ScoreChange) -> str:
     order = f"{difference.flipped} of {len(model.scores) // 2} pairs change order"
     if difference.flipped:
         order += f", with margins up to {difference.flipped_margin:.3g}"
