@@ -98,7 +98,7 @@ def _to_floats(values: torch.Tensor) -> tuple[float, ...]:
 # ---- differences
 
 
-class ScoreChange(NamedTuple):
+class ScoreDeviation(NamedTuple):
     """The difference between two lists of scores.
 
     largest: largest absolute difference, infinite if a score is not finite; relative: `largest` over the range of the
@@ -111,7 +111,7 @@ class ScoreChange(NamedTuple):
     flipped_margin: float
 
 
-def score_change(scores: Sequence[float], others: Sequence[float]) -> ScoreChange:
+def score_deviation(scores: Sequence[float], others: Sequence[float]) -> ScoreDeviation:
     """Compare the model's scores with those computed in another way. The two scores of a pair are neighbours."""
     largest = max(abs(a - b) if math.isfinite(b) else math.inf for a, b in zip(scores, others, strict=True))
     value_range = max(scores) - min(scores)
@@ -119,7 +119,7 @@ def score_change(scores: Sequence[float], others: Sequence[float]) -> ScoreChang
     other_margins = [others[i] - others[i + 1] for i in range(0, len(others), 2)]
     flipped = [abs(a) for a, b in zip(margins, other_margins, strict=True) if _sign(a) != _sign(b)]
     relative = largest / value_range if value_range else math.inf
-    return ScoreChange(largest, relative, len(flipped), max(flipped, default=0.0))
+    return ScoreDeviation(largest, relative, len(flipped), max(flipped, default=0.0))
 
 
 def _sign(number: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from rb_core.doctor.inspection import MODEL_ERRORS, InspectedModel
 from rb_core.doctor.measurements import (
-    ScoreChange,
+    ScoreDeviation,
     batched_scores,
     has_room_for,
     left_padded_scores,
@@ -15,7 +15,7 @@ from rb_core.doctor.measurements import (
     read_position_difference,
     right_padded_scores,
     rounding_tolerance,
-    score_change,
+    score_deviation,
 )
 from rb_core.doctor.report import Observation, Status
 from rb_core.models.chat_format import Encoded
@@ -103,7 +103,7 @@ def inspect_order(model: InspectedModel) -> Observation:
 
 
 def inspect_batched(model: InspectedModel) -> Observation:
-    difference = score_change(model.scores, batched_scores(model.scorer, model.completion_sets))
+    difference = score_deviation(model.scores, batched_scores(model.scorer, model.completion_sets))
     advice = "scores depend on the rest of the batch: pass --batch-tokens 1, and report this as a bug"
     return _compared(model, difference, f"{model.scorer.batching} batches change scores", "FAIL", advice)
 
@@ -124,7 +124,7 @@ def _padding(model: InspectedModel, padded_scores: PaddedScores, side: str, advi
     except MODEL_ERRORS as error:
         found = f"the model's own forward pass refuses batches padded on the {side}: {model.error_line(error)}"
         return Observation("FACT", found)
-    return _compared(model, score_change(model.scores, scores), "it changes scores", "WARN", advice)
+    return _compared(model, score_deviation(model.scores, scores), "it changes scores", "WARN", advice)
 
 
 def inspect_dtypes(model: InspectedModel) -> Observation:
@@ -135,7 +135,7 @@ def inspect_dtypes(model: InspectedModel) -> Observation:
         if not has_room_for(model.scorer, dtype):
             found.append(f"{dtype} not checked: not enough memory for a second copy")
             continue
-        difference = score_change(model.scores, model.scores_in(dtype))
+        difference = score_deviation(model.scores, model.scores_in(dtype))
         found.append(f"{dtype} changes scores by up to {_describe(model, difference)}")
         changed |= difference.flipped > 0 or difference.largest == math.inf
     if changed:
@@ -149,7 +149,7 @@ def _pairs(model: InspectedModel) -> list[tuple[float, float]]:
 
 
 def _compared(
-    model: InspectedModel, difference: ScoreChange, what: str, status_if_large: Status, advice: str
+    model: InspectedModel, difference: ScoreDeviation, what: str, status_if_large: Status, advice: str
 ) -> Observation:
     """Return PASS for a difference that rounding explains, else the given status."""
     tolerance = rounding_tolerance(model.scorer, model.scores)
@@ -158,7 +158,7 @@ def _compared(
     return Observation(status_if_large, f"{what} by up to {_describe(model, difference)}", advice)
 
 
-def _describe(model: InspectedModel, difference: ScoreChange) -> str:
+def _describe(model: InspectedModel, difference: ScoreDeviation) -> str:
     order = f"{difference.flipped} of {len(model.scores) // 2} pairs change order"
     if difference.flipped:
         order += f", with margins up to {difference.flipped_margin:.3g}"
