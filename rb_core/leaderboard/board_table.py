@@ -48,9 +48,9 @@ class Column:
 
 CONSISTENCY = Column(
     "consistency",
-    "Keeps verdict",
+    "Same verdict",
     "consistency",
-    description="Of a judge: share of the pairs on which it keeps to its verdict when the completions change places",
+    description="Of a judge: share of the pairs with the same verdict when the completions change places",
 )
 FIXED_COLUMNS = (
     Column("rank", "Rank", "rank", description="Place by score; equal scores share it"),

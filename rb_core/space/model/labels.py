@@ -85,6 +85,10 @@ PANEL_AGREEMENT = {
 }
 
 
+# Status of a result
+ORIGINS = {"run": "Evaluated here", "partial run": "Evaluated here, in part", "published": "As published"}
+
+
 class Share(NamedTuple):
     """A share that shows how reliable a judge is: its label in a table, and its definition."""
 

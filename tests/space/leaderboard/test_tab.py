@@ -29,7 +29,7 @@ from tests.space.leaderboard.tables import (
     small_row,
 )
 
-CONSISTENCY = "Keeps verdict"
+CONSISTENCY = "Same verdict"
 
 
 def test_the_switch_shows_every_board_without_overflow(open_page: OpenPage) -> None:
