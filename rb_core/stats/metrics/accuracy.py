@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from rb_core.stats.metrics.base import Metric
 
 
@@ -14,7 +12,7 @@ class Accuracy(Metric):
     rejected ones.
     """
 
-    name: ClassVar[str] = "accuracy"
-    label: ClassVar[str] = "mean credit"
-    citation: ClassVar[str] = "Lambert et al. 2024, arXiv:2403.13787; Malik et al. 2025, arXiv:2506.01937"
-    is_accuracy: ClassVar[bool] = True
+    name = "accuracy"
+    label = "mean credit"
+    citation = "Lambert et al. 2024, arXiv:2403.13787; Malik et al. 2025, arXiv:2506.01937"
+    is_accuracy = True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes
@@ -17,9 +15,9 @@ class StyleMatrix(Metric):
     chosen (rows) and of the rejected completion (columns). A tied pair earns 0 ("none") or 1/2 ("split").
     """
 
-    name: ClassVar[str] = "matrix"
-    label: ClassVar[str] = "style matrix"
-    citation: ClassVar[str] = "Liu et al. 2024, arXiv:2410.16184"
+    name = "matrix"
+    label = "style matrix"
+    citation = "Liu et al. 2024, arXiv:2410.16184"
 
     def item_credits(self, scores: CompletionScores, tie_credit: TieCredit) -> tuple[Floats, Flags]:
         wins = [_wins(chosen, rejected, tie_credit).mean() for chosen, rejected in scores]

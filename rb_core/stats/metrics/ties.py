@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -28,14 +27,14 @@ class Ties(Metric):
     tanh: tanh(min(gap(tied), gap(ref)) / spread - 1), where 0 / 0 counts as 0
     """
 
-    name: ClassVar[str] = "ties"
-    label: ClassVar[str] = "Ties score"
-    citation: ClassVar[str] = "Malik et al. 2025, arXiv:2506.01937, appendix on Ties, as in the paper's published code"
-    value_range: ClassVar[tuple[float, float]] = (-0.01, 1.01)
-    needs_ratings: ClassVar[bool] = True
-    averages_credits: ClassVar[bool] = False
-    examples_per_trial: ClassVar[int] = 2
-    missing_reason: ClassVar[str] = "lacks the ref or the tied versions"
+    name = "ties"
+    label = "Ties score"
+    citation = "Malik et al. 2025, arXiv:2506.01937, appendix on Ties, as in the paper's published code"
+    value_range = (-0.01, 1.01)
+    needs_ratings = True
+    averages_credits = False
+    examples_per_trial = 2
+    missing_reason = "lacks the ref or the tied versions"
 
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         margins, spreads = outcomes.margins, outcomes.spreads
