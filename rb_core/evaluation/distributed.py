@@ -101,31 +101,27 @@ class Process:
 
         Raises ModelError when this machine has fewer GPUs than processes, or --device-map claims all of them.
         """
-        if spec.kind in ("baseline", "generative"):  # no checkpoint, or one process
+        if self.count == 1 or spec.kind in ("baseline", "generative"):  # no checkpoint, or one process
             return spec
-        if spec.options.device_map is None:
-            return replace(spec, options=replace(spec.options, device=self.device(spec.options.device)))
-        if self.local_index:
-            raise ModelError(
-                "--device-map spreads one model over all GPUs of a machine: start one process on each machine"
-            )
-        return spec
-
-    def device(self, name: str) -> str:
-        """Return this process's device where the name leaves a choice. Raises ModelError as `place`."""
-        if self.count == 1 or name not in ("auto", "cuda"):
-            return name
+        if spec.options.device_map is not None:
+            if self.local_index:
+                raise ModelError(
+                    "--device-map spreads one model over all GPUs of a machine: start one process on each machine"
+                )
+            return spec
+        if spec.options.device not in ("auto", "cuda"):
+            return spec
         import torch
 
         gpus = torch.cuda.device_count()
         if not gpus:
-            return name
+            return spec
         if self.local_index >= gpus:
             raise ModelError(
                 f"this machine has {gpus} GPUs, and more processes were started on it: start one process per GPU"
             )
         torch.cuda.set_device(self.local_index)  # kernels compiled at run time go to the current device
-        return f"cuda:{self.local_index}"
+        return replace(spec, options=replace(spec.options, device=f"cuda:{self.local_index}"))
 
 
 SINGLE_PROCESS = Process()

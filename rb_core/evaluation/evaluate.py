@@ -167,6 +167,6 @@ def _common_budget(scorer: Scorer, settings: dict[str, Any], scores_file: Path, 
         return scorer.batch_tokens
     earlier = [run.get("batch_tokens") for run in unfinished_runs(scores_file) if settings.items() <= run.items()]
     gathered = process.gather((earlier, scorer.batch_tokens))
-    started_with = [budget for budgets, _ in gathered for budget in budgets if isinstance(budget, int)]
+    started_with = [budget for budgets, _ in gathered for budget in budgets if budget is not None]
     measured = [budget for _, budget in gathered if budget is not None]
     return started_with[0] if started_with else min(measured)

@@ -131,17 +131,23 @@ def test_a_broken_connection_is_explained(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that the user named, and a single process, are left alone."""
     taken: list[int] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    assert SINGLE_PROCESS.device("auto") == "auto"
-    assert Process(3, 4, 1).device("cpu") == "cpu"
-    assert [Process(5, 6, local).device(name) for local, name in ((0, "auto"), (1, "cuda"))] == ["cuda:0", "cuda:1"]
+
+    def device(process: Process, name: str, model: str = "builtin/tiny-rm") -> str:
+        return process.place(resolve(model, ModelOptions(device=name))).options.device
+
+    assert device(SINGLE_PROCESS, "auto") == "auto"
+    assert device(Process(3, 4, 1), "cpu") == "cpu"
+    assert device(Process(3, 4, 3), "auto", "baseline/longest") == "auto"
+    assert [device(Process(5, 6, local), name) for local, name in ((0, "auto"), (1, "cuda"))] == ["cuda:0", "cuda:1"]
     assert taken == [0, 1]
     with pytest.raises(ModelError, match="this machine has 2"):
-        Process(2, 3, 2).device("auto")
+        device(Process(2, 3, 2), "auto")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert Process(2, 3, 2).device("auto") == "auto"
+    assert device(Process(2, 3, 2), "auto") == "auto"
 
 
 def test_a_model_spread_over_all_gpus_is_for_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
