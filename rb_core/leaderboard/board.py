@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pydantic import ConfigDict
+
 from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
@@ -17,6 +19,7 @@ from rb_core.results.storage import read_results
 from rb_core.stats.rank_intervals import RankInterval
 
 DIGITS = 5  # of a fraction in leaderboard.json and on the page
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # for boards that others wrote
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class BoardSubset:
 class BoardRow:
     """The row of one model. Scores and shares are fractions from 0 to 1; None means not known."""
 
+    __pydantic_config__ = _STRICT
+
     rank: int | None  # from 1, equal scores share one; None without a headline and for a partial run
     model: str
     kind: str  # one of KIND_LABELS
@@ -66,6 +71,8 @@ class Board:
 
     sources: origins of the published rows; newest: latest date of any row (UTC).
     """
+
+    __pydantic_config__ = _STRICT
 
     id: str
     title: str

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from rb_core.leaderboard.board import Board, BoardRow, BoardSection, BoardSubset
-from rb_core.results.estimate import Estimate
 
 ColumnRole = Literal[
     "rank", "model", "kind", "status", "headline", "low", "high", "coverage", "consistency", "parameters", "section",
@@ -69,8 +69,8 @@ FIXED_COLUMNS = (
         description="Number of parameters: of a run as loaded, of a published model as its name or card says",
     ),
 )
-_TEXT_ROLES = ("model", "kind", "status")
-_INTEGER_ROLES = ("rank", "parameters")
+_TEXT_FIELDS = ("id", "title", "description", "url", "licence", "citation")
+_COLUMNS, _BOARD = TypeAdapter(tuple[Column, ...]), TypeAdapter(Board)
 
 
 def board_columns(board: Board) -> tuple[Column, ...]:
@@ -91,110 +91,63 @@ def board_columns(board: Board) -> tuple[Column, ...]:
 
 def board_to_json(board: Board) -> dict[str, Any]:
     """Return a board as leaderboard.json and the page have it, fractions rounded."""
-    columns, rows = board_columns(board), board.rounded().rows
-    return {
-        "id": board.id,
-        "title": board.title,
-        "description": board.description,
-        "url": board.url,
-        "licence": board.licence,
-        "citation": board.citation,
+    columns = board_columns(board)
+    return {name: getattr(board, name) for name in _TEXT_FIELDS} | {
         "columns": [asdict(column) for column in columns],
-        "rows": [[column.cell(row) for column in columns] for row in rows],
+        "rows": [[column.cell(row) for column in columns] for row in board.rounded().rows],
         "sources": list(board.sources),
         "newest": board.newest,
     }
 
 
-@dataclass(frozen=True)
-class _BoardFields:
-    """The fields of a board in leaderboard.json."""
-
-    id: str
-    title: str
-    description: str
-    url: str
-    licence: str
-    citation: str
-    columns: tuple[Column, ...]
-    rows: tuple[tuple[Any, ...], ...]
-    sources: tuple[str, ...]
-    newest: str | None
-
-
-_BOARD_FIELDS_ADAPTER = TypeAdapter(_BoardFields)
-
-
 def board_from_json(content: Any) -> Board:
     """Read a board that `board_to_json` wrote, possibly on a machine of someone else.
 
-    Raises ValueError for a missing field, column or cell, for a value of another type and for a link to anything but
-    the web.
+    Raises ValueError, KeyError or TypeError for a missing field, column or cell, for a value of another type, and for a
+    link to anything but the web.
     """
-    fields = _BOARD_FIELDS_ADAPTER.validate_python(content)
-    _check_columns(fields)
-    if fields.url and not fields.url.startswith(("https://", "http://")):
-        raise ValueError(f"{fields.id}: url is not a web address")
-    return Board(
-        id=fields.id,
-        title=fields.title,
-        description=fields.description,
-        url=fields.url,
-        licence=fields.licence,
-        citation=fields.citation,
-        sections=tuple(
-            BoardSection(c.label, c.description, c.count, c.weight, c.required)
-            for c in fields.columns
-            if c.role == "section"
-        ),
-        subsets=tuple(
-            BoardSubset(c.label, c.parent, c.description, c.count) for c in fields.columns if c.role == "subset"
-        ),
-        rows=tuple(_row_from_cells(fields, cells) for cells in fields.rows),
-        sources=fields.sources,
-        newest=fields.newest,
-    )
+    name = str(content["id"])
+    try:
+        columns = _COLUMNS.validate_python(content["columns"])
+        _check_columns(name, columns)
+        fields = {field: content[field] for field in (*_TEXT_FIELDS, "sources", "newest")} | {
+            "sections": [
+                asdict(BoardSection(c.label, c.description, c.count, c.weight, c.required))
+                for c in columns
+                if c.role == "section"
+            ],
+            "subsets": [
+                asdict(BoardSubset(c.label, c.parent, c.description, c.count)) for c in columns if c.role == "subset"
+            ],
+            "rows": [_row_fields(name, columns, cells) for cells in content["rows"]],
+        }
+        board = _BOARD.validate_json(json.dumps(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if board.url and not board.url.startswith(("https://", "http://")):
+        raise ValueError(f"{name}: url is not a web address")
+    return board
 
 
-def _check_columns(fields: _BoardFields) -> None:
-    roles = {column.role for column in fields.columns}
-    required = [column.role for column in FIXED_COLUMNS if column is not CONSISTENCY]
-    if missing := [role for role in required if role not in roles]:
-        raise ValueError(f"{fields.id}: no column for {', '.join(missing)}")
-    names = [c.role if c.role not in ("section", "subset") else f"{c.role} {c.label}" for c in fields.columns]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"{fields.id}: more than one column for {', '.join(repeated)}")
+def _check_columns(name: str, columns: Sequence[Column]) -> None:
+    roles = {column.role for column in columns}
+    if missing := [c.role for c in FIXED_COLUMNS if c.role not in roles and c is not CONSISTENCY]:
+        raise ValueError(f"{name}: no column for {', '.join(missing)}")
+    labels = [f"{c.role} {c.label}" if c.role in ("section", "subset") else c.role for c in columns]
+    if repeated := sorted({label for label in labels if labels.count(label) > 1}):
+        raise ValueError(f"{name}: more than one column for {', '.join(repeated)}")
 
 
-def _row_from_cells(fields: _BoardFields, cells: tuple[Any, ...]) -> BoardRow:
-    if len(cells) != len(fields.columns):
-        raise ValueError(f"{fields.id}: a row of {len(cells)} cells for {len(fields.columns)} columns")
-    cells_by_column = list(zip(fields.columns, cells, strict=True))
-    for column, cell in cells_by_column:
-        if not _fits(cell, column.role):
-            raise ValueError(f"{fields.id}: column {column.key}: {cell!r} is not a valid {column.role}")
-    fixed = {column.role: cell for column, cell in cells_by_column}
-    return BoardRow(
-        rank=fixed["rank"],
-        model=fixed["model"],
-        kind=fixed["kind"],
-        status=fixed["status"],
-        headline=Estimate(value=fixed["headline"], low=fixed["low"], high=fixed["high"]),
-        coverage=fixed["coverage"],
-        consistency=fixed.get("consistency"),
-        parameters=fixed["parameters"],
-        sections={c.label: cell for c, cell in cells_by_column if c.role == "section" and cell is not None},
-        subsets={c.label: cell for c, cell in cells_by_column if c.role == "subset" and cell is not None},
-    )
-
-
-def _fits(cell: object, role: ColumnRole) -> bool:
-    if role in _TEXT_ROLES:
-        return isinstance(cell, str)
-    if cell is None:
-        return True
-    if isinstance(cell, bool):
-        return False
-    if role in _INTEGER_ROLES:
-        return isinstance(cell, int)
-    return isinstance(cell, int | float) and math.isfinite(cell)
+def _row_fields(name: str, columns: Sequence[Column], cells: Sequence[Any]) -> dict[str, Any]:
+    if len(cells) != len(columns):
+        raise ValueError(f"{name}: a row of {len(cells)} cells for {len(columns)} columns")
+    fields: dict[str, Any] = {"consistency": None, "sections": {}, "subsets": {}, "headline": {}}
+    for column, cell in zip(columns, cells, strict=True):
+        if column.role in ("section", "subset"):
+            fields[f"{column.role}s"] |= {} if cell is None else {column.label: cell}
+        elif column.role in ("headline", "low", "high"):
+            fields["headline"]["value" if column.role == "headline" else column.role] = cell
+        else:
+            fields[column.role] = cell
+    return fields

@@ -44,15 +44,21 @@ def test_consistency_has_a_column_only_with_a_judge() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "cell"),
+    ("role", "cell", "field"),
     [
-        *(("rank", "<img src=x>"), ("rank", 1.5), ("headline", "0.9"), ("headline", float("nan"))),
-        *(("section", "high"), ("section", True), ("model", 3), ("kind", None)),
+        ("rank", "<img src=x>", "rank"),
+        ("rank", 1.5, "rank"),
+        ("headline", "0.9", "headline.value"),
+        ("headline", float("nan"), "headline.value"),
+        ("section", "high", "sections.Chat"),
+        ("section", True, "sections.Chat"),
+        ("model", 3, "model"),
+        ("kind", None, "kind"),
     ],
 )
-def test_a_cell_of_another_type_is_refused(content: dict[str, Any], role: str, cell: object) -> None:
+def test_a_cell_of_another_type_is_refused(content: dict[str, Any], role: str, cell: object, field: str) -> None:
     content["rows"][0][index(content, role)] = cell
-    with pytest.raises(ValueError, match=f"is not a valid {role}"):
+    with pytest.raises(ValueError, match=f"starter: rows.0.{field}"):
         board_from_json(content)
 
 
