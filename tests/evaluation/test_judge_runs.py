@@ -35,7 +35,7 @@ from tests.fakes.judge_server import Fault, JudgeServer, Scripted
 from tests.fakes.judges import always_first, judge, read
 from tests.paths import ROOT
 
-LIMIT = 48  # examples of the starter benchmark, of every subset
+LIMIT = 36  # examples of the starter benchmark, of every subset
 
 
 @pytest.fixture(autouse=True)
@@ -284,7 +284,7 @@ def test_a_panel_votes_and_its_agreement_is_published(tmp_path: Path) -> None:
     with JudgeServer(judge(right)) as one, JudgeServer(judge(right)) as two, JudgeServer(judge(long)) as three:
         judges = (f"org/a@{one.url}", f"org/b@{two.url}", f"c@{three.url}")
         options = ModelOptions(judge=JudgeOptions(judges=judges))
-        path = pairs(tmp_path)
+        path = pairs(tmp_path, 8)
         finished = evaluate.evaluate("", str(path), options=options, out=tmp_path)
         result = finished.result
         mean = ModelOptions(name="panel/mean", judge=JudgeOptions(judges=judges, vote="mean"))
@@ -298,7 +298,7 @@ def test_a_panel_votes_and_its_agreement_is_published(tmp_path: Path) -> None:
     assert result.judging is not None
     assert set(result.judging.members) == {"org/a", "org/b", "c"}
     assert result.judging.agreement is not None
-    assert result.judging.agreement.items == 20
+    assert result.judging.agreement.items == 8
     assert result.judging.agreement.krippendorff_alpha is not None
     assert result.judging.agreement.krippendorff_alpha < 1
     again = aggregate.aggregate_scores(tmp_path / scores_path(result.benchmark.id, result.model.name))
@@ -460,7 +460,7 @@ def test_reasons_of_a_panel_do_not_depend_on_the_order(tmp_path: Path) -> None:
         return Scripted("Hm.") if set(answers) == {"Wrong w", "Wrong x"} else judge(right)(body)
 
     rejected = ["Wrong v", "Wrong w", "Wrong x", "Wrong y"]  # what is said of the last is not the matter
-    rows = [{"prompt": f"Question {i}?", "chosen": "Right", "rejected": rejected} for i in range(8)]
+    rows = [{"prompt": f"Question {i}?", "chosen": "Right", "rejected": rejected} for i in range(3)]
     path = tmp_path / "five.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with JudgeServer(answer) as one, JudgeServer(judge(right)) as two:
