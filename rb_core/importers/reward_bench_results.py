@@ -362,12 +362,13 @@ def _coverage_notes(scores: pd.DataFrame, spec: BenchmarkSpec) -> list[str]:
 
 def _mean_credits(examples: Sequence[PublishedExample], spec: BenchmarkSpec) -> dict[str, float]:
     """Return the mean credit of each subset whose examples all have one and whose score is that mean."""
-    by_subset: dict[str, list[float | None]] = {}
-    for example in examples:
-        if spec.metric_of(example.subset).averages_credits:
-            by_subset.setdefault(example.subset, []).append(example.credit)
-    known = {name: [c for c in credits_ if c is not None] for name, credits_ in by_subset.items()}
-    return {name: sum(known[name]) / len(known[name]) for name in known if len(known[name]) == len(by_subset[name])}
+    means = {}
+    for name in dict.fromkeys(e.subset for e in examples if spec.metric_of(e.subset).averages_credits):
+        earned = [example.credit for example in examples if example.subset == name]
+        whole = [credit for credit in earned if credit is not None]
+        if len(whole) == len(earned):
+            means[name] = sum(whole) / len(whole)
+    return means
 
 
 def _write(model: _ImportedModel, origin: str, out: Path, *, overwrite: bool) -> None:

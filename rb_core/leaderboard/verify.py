@@ -163,7 +163,7 @@ def _check_scores(check: _ResultCheck, root: Path, result: Result, scores: Score
         # One table that fits no benchmark must not end the check of all others.
         problem = f"{type(error).__name__}: {first_line(error)}"
     else:
-        says, gives = (json.loads(to_json(each)) for each in (result, computed))
+        says, gives = (json.loads(to_json(version)) for version in (result, computed))
         check.numbers += sum(_count_numbers(gives.get(key)) for key in COMPUTED_FIELDS)
         for difference in differing_values(says, gives):
             check.add_value(*difference)
@@ -316,7 +316,7 @@ def _compare_file(root: Path, path: str, expected: bytes) -> Iterator[Mismatch]:
     if content == expected:
         return
     try:
-        says, gives = (_values_in_file(path, each) for each in (content, expected))
+        says, gives = (_values_in_file(path, version) for version in (content, expected))
     except (pa.ArrowException, OSError, ValueError, RecursionError) as error:
         yield Mismatch(path, problem=f"is not readable: {first_line(error)}")
         return
