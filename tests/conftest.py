@@ -25,9 +25,6 @@ LONG_FILES = (
     "tests/evaluation/test_distributed.py",
     "tests/space/test_page.py",
     "tests/evaluation/test_evaluate.py",
-    "tests/space/test_leaderboard.py",
-    "tests/space/test_model.py",
-    "tests/space/test_compare.py",
     "tests/space/try_a_pair/test_tab.py",
     "tests/hub/test_push.py",
     "tests/benchmarks/test_load.py",
@@ -35,7 +32,7 @@ LONG_FILES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the long files first; all others stay in their order."""
+    """Run the long files first and all others in their order."""
     place = {file: number for number, file in enumerate(LONG_FILES)}
     items.sort(key=lambda item: place.get(item.nodeid.partition("::")[0], len(place)))
 
