@@ -1,4 +1,4 @@
-"""The page's endpoints, as a program and as an agent call them."""
+"""The page's endpoints, called by a program and by an agent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from rb_core.results.storage import read_result
 from rb_core.space.api import ENDPOINTS, mcp_installed, with_file_keys
 from rb_core.space.page import build, launch_options
 from rb_core.space.results_source import ResultsFolder
+from tests.paths import BUNDLED
 from tests.space.conftest import Serve
 
 BENCHMARK = "starter"
@@ -35,18 +37,16 @@ def client(url: str) -> Client:
 
 @pytest.fixture(scope="module")
 def described(client: Client) -> dict[str, Any]:
-    """What the page says of its endpoints."""
+    """The page's description of its endpoints."""
     return client.view_api(return_format="dict", print_info=False)["named_endpoints"]
 
 
-def test_the_named_endpoints_are_the_ones_that_the_page_tells_of(described: dict[str, Any]) -> None:
-    """About lists every endpoint that can be called, and no other."""
+def test_about_lists_exactly_the_named_endpoints(described: dict[str, Any]) -> None:
     assert {name.removeprefix("/") for name in described} == set(ENDPOINTS)
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
-def test_every_endpoint_says_what_it_takes(described: dict[str, Any], name: str) -> None:
-    """An endpoint has a description of more than a line, and each parameter a type and a description."""
+def test_every_endpoint_and_parameter_is_described(described: dict[str, Any], name: str) -> None:
     endpoint = described[f"/{name}"]
     assert len(endpoint["description"]) > 60
     assert endpoint["parameters"]
@@ -56,29 +56,27 @@ def test_every_endpoint_says_what_it_takes(described: dict[str, Any], name: str)
 
 
 def test_result_is_the_whole_file(client: Client, results_root: Path) -> None:
-    """The endpoint gives what the result file holds, which is of the published schema but for one field's name."""
-    found = client.predict(BENCHMARK, TINY, api_name="/result")
+    """It is valid in the published schema, except for the name of one field."""
+    answer = client.predict(BENCHMARK, TINY, api_name="/result")
     file = results_root / "results" / BENCHMARK / f"{TINY}.json"
-    found["scores"]["path"] = found["scores"].pop("file")
-    assert found == json.loads(file.read_text(encoding="utf-8"))
-    jsonschema.validate(found, json.loads(json_schema()))
-    assert found["headline"]["value"] == read_result(file).headline.value
+    answer["scores"]["path"] = answer["scores"].pop("file")
+    assert answer == json.loads(file.read_text(encoding="utf-8"))
+    jsonschema.validate(answer, json.loads(json_schema()))
+    assert answer["headline"]["value"] == read_result(file).headline.value
 
 
 def test_compare_is_what_the_package_computes(client: Client, results: ResultsFolder) -> None:
-    """The endpoint gives the package's comparison, in the order that was asked for, and it is plain JSON."""
-    found = client.predict(BENCHMARK, [TINY, LONGEST], api_name="/compare")
+    answer = client.predict(BENCHMARK, [TINY, LONGEST], api_name="/compare")
     expected = compare_models(results, BENCHMARK, [TINY, LONGEST]).to_json()
-    assert found == json.loads(json.dumps(expected, allow_nan=False))
-    assert len(found["pairs"]) == 1
+    assert answer == json.loads(json.dumps(expected, allow_nan=False))
+    assert len(answer["pairs"]) == 1
 
 
 def test_model_is_what_the_page_shows(client: Client, results: ResultsFolder) -> None:
-    """The endpoint gives the data of the model's page, and it is plain JSON."""
-    found = client.predict(TINY, api_name="/model")
+    answer = client.predict(TINY, api_name="/model")
     expected = with_file_keys(model_report(results, TINY).to_json())
-    assert found == json.loads(json.dumps(expected, allow_nan=False))
-    assert [entry["benchmark"]["id"] for entry in found["results"]] == [BENCHMARK]
+    assert answer == json.loads(json.dumps(expected, allow_nan=False))
+    assert [entry["benchmark"]["id"] for entry in answer["results"]] == [BENCHMARK]
 
 
 REFUSED = [
@@ -109,45 +107,44 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "arguments", "message"), REFUSED)
-def test_what_cannot_be_answered_is_refused_with_a_reason(
+def test_invalid_requests_are_refused_with_a_reason(
     client: Client, name: str, arguments: tuple[Any, ...], message: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Unknown names and wrong types give a message that says what would do, and no traceback in the log."""
+    """The message names what is allowed, and the log has no traceback."""
     with pytest.raises(AppError, match=re.escape(message)):
         client.predict(*arguments, api_name=name)
     assert "Traceback" not in caplog.text
 
 
-def test_results_that_cannot_be_had_are_not_called_unknown(serve: Serve, results_root: Path) -> None:
-    """Where the board is there but its results are not, as when the hub is away, the message says so."""
+class HubAway(ResultsFolder):
+    """A source with boards, whose results cannot be fetched."""
 
-    class Away(ResultsFolder):
-        def results(self, benchmark: str) -> dict[str, Any]:
-            return {}
-
-    away = Client(serve(build(Away(results_root))), verbose=False)
-    with pytest.raises(AppError, match="not available now; try again"):
-        away.predict(BENCHMARK, TINY, api_name="/result")
+    def results(self, benchmark: str) -> dict[str, Any]:
+        return {}
 
 
-def test_without_the_extra_the_page_is_none_the_less(
-    monkeypatch: pytest.MonkeyPatch, serve: Serve, results_root: Path
+def test_a_page_without_mcp_and_without_the_hub_answers(
+    monkeypatch: pytest.MonkeyPatch, serve: Serve, tmp_path: Path
 ) -> None:
-    """Where `mcp` cannot be imported no server for agents is asked for, and the endpoints answer."""
+    """Without the extra `mcp` no server for agents starts. A result that cannot be fetched is not called unknown."""
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "mcp" else find(name, *rest))
     assert mcp_installed() is False
     assert launch_options()["mcp_server"] is False
-    page = build(ResultsFolder(results_root))
-    found = Client(serve(page), verbose=False).predict(BENCHMARK, api_name="/leaderboard")
-    assert found["id"] == BENCHMARK
-    assert [column["role"] for column in found["columns"]][:2] == ["rank", "model"]
-    assert found["rows"]
+    shutil.copytree(BUNDLED / "results" / BENCHMARK, tmp_path / "results" / BENCHMARK)
+    page = build(HubAway(tmp_path))
+    client = Client(serve(page), verbose=False)
     assert not page.mcp_server
+    board = client.predict(BENCHMARK, api_name="/leaderboard")
+    assert board["id"] == BENCHMARK
+    assert [column["role"] for column in board["columns"]][:2] == ["rank", "model"]
+    assert board["rows"]
+    with pytest.raises(AppError, match="not available now; try again"):
+        client.predict(BENCHMARK, TINY, api_name="/result")
 
 
 def as_agent(url: str, ask: Callable[[Any], Any]) -> Any:
-    """What `ask` makes of a session with the page's server for agents."""
+    """The answer of `ask`, called with a session at the page's server for agents."""
     client = pytest.importorskip("mcp.client.streamable_http", reason="gradio's extra mcp is not installed")
     mcp = pytest.importorskip("mcp")
 
@@ -163,7 +160,6 @@ def as_agent(url: str, ask: Callable[[Any], Any]) -> Any:
 
 
 def test_an_agent_finds_the_endpoints_as_tools(url: str) -> None:
-    """Every endpoint is a tool with a description, and every parameter has a type and a description."""
     tools = as_agent(url, lambda session: session.list_tools()).tools
     assert {tool.name for tool in tools} == set(ENDPOINTS)
     for tool in tools:
@@ -174,7 +170,7 @@ def test_an_agent_finds_the_endpoints_as_tools(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments", "said"),
+    ("tool", "arguments", "text"),
     [
         ("result", {"benchmark": BENCHMARK, "model": TINY}, '"headline"'),
         ("compare", {"benchmark": BENCHMARK, "models": [TINY, LONGEST]}, '"pairs"'),
@@ -182,23 +178,21 @@ def test_an_agent_finds_the_endpoints_as_tools(url: str) -> None:
         ("leaderboard", {"benchmark": BENCHMARK}, '"columns"'),
     ],
 )
-def test_an_agent_gets_an_answer(url: str, tool: str, arguments: dict[str, Any], said: str) -> None:
-    """A tool answers with the endpoint's JSON."""
-    found = as_agent(url, lambda session: session.call_tool(tool, arguments))
-    assert not found.isError
-    text = found.content[0].text
-    assert said in text.replace("'", '"')
+def test_an_agent_gets_an_answer(url: str, tool: str, arguments: dict[str, Any], text: str) -> None:
+    answer = as_agent(url, lambda session: session.call_tool(tool, arguments))
+    assert not answer.isError
+    reply = answer.content[0].text
+    assert text in reply.replace("'", '"')
 
 
 @pytest.mark.parametrize(
-    ("tool", "arguments", "said"),
+    ("tool", "arguments", "text"),
     [
         ("result", {"benchmark": "nope", "model": TINY}, "known are: rewardbench"),
         ("compare", {"benchmark": BENCHMARK, "models": [TINY]}, "models, not 1"),
     ],
 )
-def test_an_agent_reads_why_not(url: str, tool: str, arguments: dict[str, Any], said: str) -> None:
-    """A tool that cannot answer says the message that a program would get, as an error."""
-    found = as_agent(url, lambda session: session.call_tool(tool, arguments))
-    assert found.isError
-    assert said in found.content[0].text
+def test_an_agent_gets_the_reason_of_a_refusal(url: str, tool: str, arguments: dict[str, Any], text: str) -> None:
+    answer = as_agent(url, lambda session: session.call_tool(tool, arguments))
+    assert answer.isError
+    assert text in answer.content[0].text

@@ -261,6 +261,17 @@ def test_a_newer_commit_has_its_own_results(server: Server, with_files: HubResul
 
 # The page and the app
 
+# `python app.py`, which first prints the page's title and the heavy modules that it has imported.
+START_APP = """
+import runpy, sys, gradio
+launch = gradio.Blocks.launch
+def launch_and_report(page, **options):
+    print(page.title, sorted({'torch', 'transformers', 'datasets'} & sys.modules.keys()), flush=True)
+    return launch(page, **options)
+gradio.Blocks.launch = launch_and_report
+runpy.run_path("app.py", run_name="__main__")
+"""
+
 
 def test_the_settings_are_checked_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RB_RESULTS_REPO must be ORG/NAME, and RB_RESULTS_PERIOD a number of seconds."""
@@ -302,7 +313,10 @@ def test_the_page_shows_pushed_results_and_survives_the_hub(tmp_path: Path, open
 
 
 def test_the_app_follows_the_repository_of_its_environment(server: Server, repo: ResultsRepo, tmp_path: Path) -> None:
-    """`python app.py` with RB_RESULTS_REPO shows that repository's boards, and a new result within a period."""
+    """`python app.py` with RB_RESULTS_REPO shows that repository's boards, and a new result within a period.
+
+    It starts without the modules that only scoring needs.
+    """
     server.add_repo(KEY, ONE)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -314,9 +328,11 @@ def test_the_app_follows_the_repository_of_its_environment(server: Server, repo:
         "GRADIO_ANALYTICS_ENABLED": "0",
     }
     environment = server.environment(tmp_path / "home", None, **settings)
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    start = [sys.executable, "-c", START_APP]
+    app = subprocess.Popen(start, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         assert app.stdout is not None
+        assert app.stdout.readline().split(maxsplit=1) == ["RewardBench", "[]\n"]
         assert "Running on local URL" in next(line for line in app.stdout if "URL" in line)
         client = Client(f"http://127.0.0.1:{port}", verbose=False)
 

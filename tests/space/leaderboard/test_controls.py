@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from rb_core.space.results_source import ResultsFolder, page_json
 from tests.space.conftest import OpenPage
@@ -42,7 +42,7 @@ def custom_scores(board: dict[str, Any], left_out: set[str]) -> dict[str, float 
 
 
 def test_search_and_kinds_narrow_the_table(open_page: OpenPage) -> None:
-    """A comma in the search means or, kinds narrow further, and a live region counts the rows."""
+    """A comma means or, kinds narrow further, a live region counts the rows, and the address brings the view back."""
     page = open_page()
     search = page.get_by_role("searchbox")
     search.fill("Skywork, grm")
@@ -56,19 +56,14 @@ def test_search_and_kinds_narrow_the_table(open_page: OpenPage) -> None:
     assert len(shown(page, "Kind")) < len(names)
     search.fill("no such model anywhere")
     expect(page.get_by_text("No model matches")).to_be_visible()
-
-
-def test_the_address_brings_the_view_back(open_page: OpenPage) -> None:
-    page = open_page()
-    page.get_by_role("searchbox").fill("llama")
-    page.get_by_role("checkbox", name="Sequence classifier").check()
+    search.fill("llama")
     page.get_by_text("All subsets").click()
     header(page, "hep-go").click()
     page.wait_for_url("**sort=-subset**")
     names = shown(page, "hep-go")
     page.reload()
-    expect(page.get_by_role("searchbox")).to_have_value("llama")
-    expect(page.get_by_role("checkbox", name="Sequence classifier")).to_be_checked()
+    expect(search).to_have_value("llama")
+    expect(page.get_by_role("checkbox", name="Generative")).to_be_checked()
     expect(page.get_by_role("radio", name="All subsets")).to_be_checked()
     expect(page.locator("th[aria-sort=descending]")).to_have_count(1)
     assert shown(page, "hep-go") == names
@@ -131,8 +126,8 @@ def test_sizes_and_origins_are_filtered(open_page: OpenPage, small_url: str) -> 
     assert shown(page, "Model") == ["big/one", "big/two", "alone"]
 
 
-def test_pinned_rows_stay_on_top(open_page: OpenPage) -> None:
-    """In any order, with any filter, after a reload and while scrolling, until they are released by a key."""
+def test_pins_and_hidden_columns_survive_a_reload(open_page: OpenPage) -> None:
+    """Pinned rows stay on top in any order, with any filter and while scrolling, until they are released by a key."""
     page = open_page()
     name = shown(page, "Model")[20]
     pin = page.get_by_role("button", name=f"Pin {name}", exact=True)
@@ -154,27 +149,17 @@ def test_pinned_rows_stay_on_top(open_page: OpenPage) -> None:
     expect(page.get_by_text("No other model matches")).to_be_visible()
     count = page.get_by_role("status").filter(has_text="models")
     expect(count).to_have_text(f"1 of {NUM_MODELS} models, 1 pinned on top")
+    columns = menu(page, "Columns")
+    for column in ("Kind", "Safety"):
+        columns.get_by_role("checkbox", name=column, exact=True).focus()
+        page.keyboard.press("Space")
+        expect(page.get_by_role("columnheader", name=column, exact=True)).to_have_count(0)
+        expect(columns.get_by_role("checkbox", name=column, exact=True)).to_be_focused()
+    wait_for_parameter(page, "hide", "kind", "section:Safety")
     wait_for_parameter(page, "pins", name)
     wait_for_parameter(page, "q", "no such model anywhere")
     page.reload()
     assert shown(page, "Model") == [name]
-    page.get_by_role("searchbox").fill("")
-    page.get_by_role("button", name=f"Pin {name}", exact=True).press("Space")
-    expect(page.get_by_role("button", name=f"Pin {name}", exact=True)).to_be_focused()
-    assert shown(page, "Model")[0] != name
-
-
-def test_columns_are_hidden_and_shown_again(open_page: OpenPage) -> None:
-    """A hidden column is in neither the table nor, after a reload, the download."""
-    page = open_page()
-    columns = menu(page, "Columns")
-    for name in ("Kind", "Safety"):
-        columns.get_by_role("checkbox", name=name, exact=True).focus()
-        page.keyboard.press("Space")
-        expect(page.get_by_role("columnheader", name=name, exact=True)).to_have_count(0)
-        expect(columns.get_by_role("checkbox", name=name, exact=True)).to_be_focused()
-    wait_for_parameter(page, "hide", "kind", "section:Safety")
-    page.reload()
     expect(page.get_by_role("columnheader", name="Chat", exact=True)).to_be_visible()
     expect(page.get_by_role("columnheader", name="Kind", exact=True)).to_have_count(0)
     with page.expect_download() as download:
@@ -182,6 +167,10 @@ def test_columns_are_hidden_and_shown_again(open_page: OpenPage) -> None:
     heads = csv_rows(download.value.path())[0]
     assert "Chat" in heads
     assert not {"Kind", "Safety"} & set(heads)
+    page.get_by_role("searchbox").fill("")
+    pin.press("Space")
+    expect(pin).to_be_focused()
+    assert shown(page, "Model")[0] != name
     menu(page, "Columns").get_by_role("checkbox", name="Kind", exact=True).check()
     expect(page.get_by_role("columnheader", name="Kind", exact=True)).to_be_visible()
     page.get_by_text("All subsets").click()
@@ -202,18 +191,13 @@ def test_the_weights_of_the_columns_give_the_headline(results: ResultsFolder) ->
             assert headline == pytest.approx(score, abs=1e-4)
 
 
-@pytest.mark.parametrize(("board_index", "left_out"), [(0, {"Chat Hard", "Reasoning"}), (1, {"Ties"})])
-def test_a_custom_score_uses_the_remaining_sections(
-    open_page: OpenPage, results: ResultsFolder, board_index: int, left_out: set[str]
-) -> None:
-    """Models are re-ranked by it, it is called custom, and its intervals are unknown."""
-    board = boards_json(results)[board_index]
+def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -> None:
+    """Switch these sections off, and assert that the table is re-ranked by the mean of the others."""
     expected = custom_scores(board, left_out)
-    page = open_page(f"?board={board['id']}")
-    page.get_by_role("group", name="Filters").wait_for()
     sections = menu(page, "Score from")
     for name in left_out:
         sections.locator(f"[value='section:{name}']").uncheck()
+    page.keyboard.press("Escape")
     expect(page.get_by_role("columnheader", name="Score", exact=True)).to_have_count(0)
     names, scores, ranks = (shown(page, column) for column in ("Model", "Custom score", "Rank"))
     assert len(names) == len(board["rows"])
@@ -225,29 +209,34 @@ def test_a_custom_score_uses_the_remaining_sections(
     assert exact == pytest.approx(sorted(exact, reverse=True), abs=1e-5)
     assert numbers(ranks) == sorted(numbers(ranks))
     assert numbers(ranks)[0] == 1
-    official = [row[1] for row in board["rows"]]
-    assert names != official
+    assert names != [row[1] for row in board["rows"]]
     assert set(shown(page, "Rank interval")) == {MISSING}
     expect(page.locator("td.rb-headline").first).to_contain_text("unknown interval")
     note = page.get_by_role("status").filter(has_text="Custom score")
     for text in (*left_out, "not the benchmark’s score", "unknown"):
         expect(note).to_contain_text(text)
     wait_for_parameter(page, "off", *(f"section:{name}" for name in left_out))
+
+
+def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, results: ResultsFolder) -> None:
+    """It survives a reload and can be undone. The last section cannot be switched off; another board has its own."""
+    rewardbench, rewardbench_2, *_ = boards_json(results)
+    page = open_page("?board=rewardbench-2")
+    assert_custom_score(page, rewardbench_2, {"Ties"})
+    page.get_by_role("radio", name="RewardBench", exact=True).check()
+    expect(page.get_by_role("columnheader", name="Score", exact=True)).to_be_visible()
+    assert_custom_score(page, rewardbench, {"Chat Hard", "Reasoning"})
+    scores = shown(page, "Custom score")
     page.reload()
     assert shown(page, "Custom score") == scores
     page.get_by_role("button", name="Back to the benchmark’s score").click()
     expect(page.get_by_role("button", name="Score from")).to_be_focused()
     expect(page.get_by_role("columnheader", name="Score", exact=True)).to_be_visible()
-    assert shown(page, "Model") == official
+    assert shown(page, "Model") == [row[1] for row in rewardbench["rows"]]
     expect(page.locator("td.rb-headline").first).to_contain_text("95% interval")
-
-
-def test_the_last_section_cannot_be_switched_off(open_page: OpenPage) -> None:
-    """Another benchmark starts with its own score."""
-    page = open_page("?off=section:Chat&off=section:Chat+Hard&off=section:Safety&off=section:Reasoning")
     sections = menu(page, "Score from")
+    for name in ("Chat", "Chat Hard", "Safety", "Reasoning"):
+        sections.locator(f"[value='section:{name}']").uncheck()
     expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_disabled()
     expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_checked()
     assert shown(page, "Custom score")[:30] == shown(page, "Prior Sets")[:30]
-    page.get_by_role("radio", name="RewardBench 2").check()
-    expect(page.get_by_role("columnheader", name="Score", exact=True)).to_be_visible()

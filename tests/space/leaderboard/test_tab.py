@@ -52,8 +52,9 @@ def test_the_switch_shows_every_board_without_overflow(open_page: OpenPage) -> N
 
 
 def test_an_invalid_address_shows_the_first_board_with_its_notes(open_page: OpenPage) -> None:
-    """Unknown boards, columns, kinds and views are ignored. Intervals and descriptions of columns are also text."""
-    page = open_page("?board=nope&sort=-nope&kinds=nope&view=nope")
+    """Unknown tabs, boards, columns, kinds and views are ignored. Intervals and columns are described in text."""
+    page = open_page("?tab=toString&board=nope&sort=-nope&kinds=nope&view=nope")
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Leaderboard")
     expect(page.get_by_role("radio", name="RewardBench", exact=True)).to_be_checked()
     assert numbers(shown(page, "Rank"))[:3] == [1, 2, 3]
     expect(page.locator("td.rb-headline").first).to_contain_text("95% interval")

@@ -40,8 +40,15 @@ def open_all_details(page: Page) -> None:
 
 
 def test_a_published_model_has_scores_and_weak_spots(open_page: OpenPage) -> None:
-    """The subset with the largest significant drop is the first weak spot. Unknown names get a message and an offer."""
-    page = open_page(f"?model={GRM}", tab="Model")
+    """The subset with the largest significant drop is the first weak spot.
+
+    Unknown names get a message and an offer, and markup in them, from the address too, is text.
+    """
+    page = open_page("?model=<img src=x onerror=document.title='bad'>", tab="Model")
+    expect(page.get_by_text("No board has a model named")).to_contain_text("<img src=x")
+    assert page.title() == "RewardBench"
+    name_field(page).fill(GRM)
+    name_field(page).press("Enter")
     expect(page.get_by_role("heading", name=GRM)).to_be_visible()
     expect(page.get_by_role("status").filter(has_text=f"{GRM} on RewardBench and RewardBench 2.")).to_be_visible()
     assert name_field(page).input_value() == GRM
@@ -83,12 +90,6 @@ def test_a_run_has_settings_counts_and_commands(open_page: OpenPage, looks: Look
     expect(page.get_by_role("status").filter(has_text=re.compile("Command (copied|selected)"))).to_be_visible()
     open_all_details(page)
     assert_accessible(page, looks)
-
-
-def test_names_from_the_address_are_never_markup(open_page: OpenPage) -> None:
-    page = open_page("?model=<img src=x onerror=document.title='bad'>", tab="Model")
-    expect(page.get_by_text("No board has a model named")).to_contain_text("<img src=x")
-    assert page.title() == "RewardBench"
 
 
 def test_files_of_hub_results_are_linked_at_the_shown_commit(serve: Serve, open_page: OpenPage, tmp_path: Path) -> None:

@@ -48,7 +48,10 @@ def parameter(page: Page, name: str) -> str | None:
 
 
 def test_models_of_known_size_are_shown_and_the_others_named(open_page: OpenPage, small: str) -> None:
-    """A model of unknown size is counted in the status, and in the table with the reason."""
+    """A model of unknown size is counted in the status, and in the table with the reason.
+
+    Sizes are on a logarithmic axis. Hovering shows a card beside the point, with the text of the point's name.
+    """
     page = open_page(at=small, tab="Plot")
     expect(points(page)).to_have_count(3)
     expect(page.get_by_text("3 of 4 models shown. 1 not shown (1 unknown size). See table.")).to_be_visible()
@@ -59,12 +62,6 @@ def test_models_of_known_size_are_shown_and_the_others_named(open_page: OpenPage
     expect(rows.filter(has_text="a/large")).to_contain_text("85.0 to 95.0")
     expect(rows.filter(has_text="a/large")).to_contain_text("best of its size or smaller")
     expect(rows.filter(has_text="a/middle")).to_contain_text("yes")
-
-
-def test_points_have_positions_and_descriptions(open_page: OpenPage, small: str) -> None:
-    """Sizes are on a logarithmic axis; hovering shows a card beside the point, which has the same text as its name."""
-    page = open_page(at=small, tab="Plot")
-    expect(points(page)).to_have_count(3)
     boxes = {name: box for name in SIZES if (box := point(page, name).locator(".rb-mark-shape").bounding_box())}
     x = {name: box["x"] + box["width"] / 2 for name, box in boxes.items()}
     y = {name: box["y"] for name, box in boxes.items()}
