@@ -395,10 +395,12 @@ def test_a_killed_process_ends_the_run_and_the_next_scores_only_what_is_missing(
 def test_two_processes_write_one_result_and_refuse_to_replace_it(tmp_path: Path) -> None:
     out, script = tmp_path / "out", tmp_path / "twice.py"
     script.write_text(
-        "import hashlib, pathlib, sys\n"
+        "import hashlib, os, pathlib, sys\n"
         "from rb_core.cli.main import app, main\n"
         "app(sys.argv[1:], standalone_mode=False)\n"
-        "for file in sorted(pathlib.Path(sys.argv[-1]).rglob('*.*')):\n"
+        # the first process deletes the journals, maybe while the other one lists the folder
+        "written = pathlib.Path(sys.argv[-1]).rglob('*.*') if os.environ['RANK'] == '0' else ()\n"
+        "for file in written:\n"
         "    print('first', file.name, hashlib.sha256(file.read_bytes()).hexdigest())\n"
         "main()\n"
     )

@@ -290,7 +290,8 @@ def test_at_the_deadline_there_is_a_reply_without_an_answer() -> None:
     with JudgeServer(lambda body: Fault("status") if body["messages"][0]["content"].endswith("0") else "ok") as server:
         replies = dict(served(server, deadline=0.5).generate([ask(0), ask(1)]))
     assert (replies[0].error, replies[0].text) == (SERVER_ERROR, "")
-    assert replies[0].attempts == sum(r.body["messages"][0]["content"].endswith("0") for r in server.requests)
+    arrived = sum(r.body["messages"][0]["content"].endswith("0") for r in server.requests)
+    assert arrived in (replies[0].attempts - 1, replies[0].attempts)  # the deadline may cut the last one on its way
     assert replies[0].attempts > 2
     assert 0.4 < replies[0].seconds < 5
     assert replies[1].text == "ok"
@@ -522,6 +523,7 @@ def test_nothing_is_sent_before_the_first_reply_is_taken() -> None:
 
 INTERRUPTED = """
 import signal, threading, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may ignore it
 from rb_core.scorers.judge.types import Decoding, Request
 from rb_core.scorers.judge.api_backend import ServedGenerator
 request = Request(({"role": "user", "content": "?"},), 8)
