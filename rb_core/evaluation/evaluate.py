@@ -50,15 +50,17 @@ def evaluate(
     """
     process = this_process()
     with process.share_errors():
-        spec = resolve(model, options or ModelOptions())
-        storage.check_model_name(spec.name)
-        loaded = load_benchmark(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
-    result_file = out / paths.result_path(loaded.spec.id, spec.name)
+        model_spec = resolve(model, options or ModelOptions())
+        storage.check_model_name(model_spec.name)
+        loaded_benchmark = load_benchmark(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
+    result_file = out / paths.result_path(loaded_benchmark.spec.id, model_spec.name)
     process.on_main(lambda: storage.check_free(result_file, overwrite=overwrite))  # before a large model is loaded
     with process.share_errors():
-        upcoming = [completion_set for completion_set, _ in blind_all(loaded, seed)]
-        scorer = load_scorer(process.place(spec), seed, upcoming)
-    return evaluate_scorer(scorer, spec.name, loaded, seed=seed, out=out, overwrite=overwrite, progress=progress)
+        upcoming = [completion_set for completion_set, _ in blind_all(loaded_benchmark, seed)]
+        scorer = load_scorer(process.place(model_spec), seed, upcoming)
+    return evaluate_scorer(
+        scorer, model_spec.name, loaded_benchmark, seed=seed, out=out, overwrite=overwrite, progress=progress
+    )
 
 
 def evaluate_scorer(
@@ -94,7 +96,7 @@ def evaluate_scorer(
     fingerprint = _fingerprint(settings, scorer, plan)
     with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
         if transcript.scores_come_from_it:  # the replies of an unfinished run are parsed again
-            journal.forget()
+            journal.mark_all_missing()
         with process.share_errors(long=True):
             score_missing(scorer, plan, journal, process, progress=progress)
         journal.collect()
@@ -124,8 +126,8 @@ def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list
 def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:
     """Return the settings that must be equal in all processes, and in an unfinished run that is continued.
 
-    Left out are `probe`, a measurement, and a judge's parser: replies of an unfinished run are parsed again with the
-    installed version.
+    Left out are `probe` (the difference that the batching check found, which varies) and the version of a judge's
+    parser: replies of an unfinished run are parsed again with the installed version.
     """
     return {
         "model": model.model_dump(mode="json", exclude={"probe": True, "judge": {"parser"}}),

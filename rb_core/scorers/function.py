@@ -21,7 +21,8 @@ ScoreFunction = Callable[[Conversation, str], float]
 class FunctionScorer(Scorer):
     """Score with a function of prompt and completion that returns a number.
 
-    A completion for which it returns NaN or infinity is unscored. Words stand in for tokens.
+    A completion for which it returns NaN or infinity is unscored. Token counts are counts of words and
+    punctuation marks, because there is no tokenizer.
     """
 
     kind = "function"

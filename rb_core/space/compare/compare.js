@@ -149,8 +149,8 @@ function changed() {
 function drawExample() {
   const line = find('.rb-cmp-example');
   line.replaceChildren();
-  if (board.example.length < 2) return;
-  const [a, b] = board.example;
+  if (board.default_models.length < 2) return;
+  const [a, b] = board.default_models;
   const button = make('button', { type: 'button', className: 'rb-cmp-button', textContent: `Compare ${a} with ${b}` });
   button.addEventListener('click', () => { models = [a, b]; changed(); query.focus(); });
   line.append('For example, the top two: ', button);

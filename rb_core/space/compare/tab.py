@@ -94,8 +94,8 @@ def board_choices(board: Board) -> dict[str, Any]:
         for row in board.rows
     ]
     with_items = [model["name"] for model in models if model["items"]]
-    example = with_items[:2] if len(with_items) > 1 else [model["name"] for model in models[:2]]
-    return {"id": board.id, "title": board.title, "models": models, "example": example}
+    default_models = with_items[:2] if len(with_items) > 1 else [model["name"] for model in models[:2]]
+    return {"id": board.id, "title": board.title, "models": models, "default_models": default_models}
 
 
 def build_compare(page: gr.Blocks, source: ResultsSource) -> None:
@@ -128,11 +128,13 @@ def _endpoint(source: ResultsSource, service: ComparisonService) -> Callable[...
         each model but the first: the verdict in words, the difference of the scores with its 95% interval and p
         value), `rows` (the score, then each section and subset: every model's value, and every pair's difference),
         `scores` (margins, calibration and accuracy by length) and `notes` (read them before you quote a number).
-        Values are fractions from 0 to 1; null is unknown. Use `leaderboard` to find names of models.
+        Benchmark scores and accuracies are fractions (0.5 is 50%), differences can be negative, margins are in the
+        model's own units; null is unknown. Use `leaderboard` to find names of models.
 
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
-            models: two to four different names of models as the leaderboard spells them, the reference first
+            models: two to four different names of models as the leaderboard spells them; the first is compared with
+                each of the others
         """
         find_board(source, benchmark)
         if not isinstance(models, list):

@@ -24,7 +24,10 @@ class Ties(Metric):
     tied, ref: every right answer of that version scores above every wrong one
     margin: gap(tied) > spread
     margin_hard: min(gap(tied), gap(ref)) > spread
-    tanh: tanh(min(gap(tied), gap(ref)) / spread - 1), where 0 / 0 counts as 0
+    tanh: tanh(min(gap(tied), gap(ref)) / spread - 1); the term is 0 if the smaller gap and the spread are both 0
+
+    A gap is what other modules call the margin. The names of the terms are those of the paper's code: `tied` does not
+    mean equal scores.
     """
 
     name = "ties"

@@ -46,7 +46,7 @@ def parameters(page: Page) -> dict[str, list[str]]:
 def test_an_example_is_offered(open_tab: OpenPage, results: ResultsFolder) -> None:
     """Unknown names in the address are named and left out, and an unknown board is the first one."""
     boards = ComparisonService(results).choices()["boards"]
-    example = next(board["example"] for board in boards if board["id"] == "rewardbench")
+    example = next(board["default_models"] for board in boards if board["id"] == "rewardbench")
     page = open_tab("?board=nope&models=<b>no</b>,no/such")
     expect(page.get_by_text("Not on RewardBench, left out: <b>no</b>, no/such.")).to_be_visible()
     assert chosen(page) == []
