@@ -1,4 +1,4 @@
-"""Coordinates of the Compare tab's small charts, which `charts.html` draws as SVG. A table has the same numbers."""
+"""Coordinates of the Compare tab's small charts, drawn as SVG by `charts.html`. They repeat numbers from tables."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def calibration_y(right: float) -> float:
 
 
 def calibration_dots(bins: Sequence[Mapping[str, Any]]) -> list[Dot]:
-    """Return the bins' points: share of right choices over the Bradley-Terry probability; area by examples."""
+    """Return the bins' points: share of right choices against Bradley-Terry probability, area by number of examples."""
     largest = max((row["examples"] for row in bins), default=1)
     return [
         Dot(

@@ -34,22 +34,22 @@ def comparison_html(comparison: Plain) -> Markup:
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Return each name without its organisation, or in full where two models share the rest."""
+    """Return each name without its organisation, or in full if two models have the same short name."""
     counts = Counter(name.rpartition("/")[2] for name in names)
     return {name: short if counts[short := name.rpartition("/")[2]] == 1 else name for name in names}
 
 
 def row_groups(rows: Sequence[Plain]) -> list[tuple[str, list[Plain], float]]:
-    """Return (title, rows, half the axis of their differences): score and sections, then each section's subsets."""
+    """Return (title, rows, reach of their differences): score and sections, then each section's subsets."""
     groups = {"": [row for row in rows if row["level"] != "subset"]}
     for row in rows:
         if row["level"] == "subset":
             title = f"Subsets of {row['section']}" if row["section"] else "Subsets in no section"
             groups.setdefault(title, []).append(row)
-    return [(title, members, largest_end(members)) for title, members in groups.items() if members]
+    return [(title, members, reach_of(members)) for title, members in groups.items() if members]
 
 
-def largest_end(rows: Sequence[Plain]) -> float:
+def reach_of(rows: Sequence[Plain]) -> float:
     """Return the largest absolute value of the rows' differences and of their intervals' ends."""
     differences = [pair["difference"] for row in rows for pair in row["pairs"]]
     ends = [difference[name] for difference in differences for name in ("value", "low", "high")]
