@@ -56,6 +56,7 @@ def evaluate(
     result_file = out / paths.result_path(loaded_benchmark.spec.id, model_spec.name)
     process.on_main(lambda: storage.check_free(result_file, overwrite=overwrite))  # before a large model is loaded
     with process.share_errors():
+        # tokenised while the weights are loaded
         upcoming = [completion_set for completion_set, _ in blind_all(loaded_benchmark, seed)]
         scorer = load_scorer(process.place(model_spec), seed, upcoming)
     return evaluate_scorer(
@@ -95,7 +96,7 @@ def evaluate_scorer(
         )
     fingerprint = _fingerprint(settings, scorer, plan)
     with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
-        if transcript.scores_come_from_it:  # the replies of an unfinished run are parsed again
+        if transcript.scores_come_from_it:  # stored replies of a judge are parsed again
             journal.mark_all_missing()
         with process.share_errors(long=True):
             score_missing(scorer, plan, journal, process, progress=progress)
@@ -126,7 +127,7 @@ def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list
 def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:
     """Return the settings that must be equal in all processes, and in an unfinished run that is continued.
 
-    Left out are `probe` (the difference that the batching check found, which varies) and the version of a judge's
+    Left out are `probe` (the largest difference on the probe conversations, which varies) and the version of a judge's
     parser: replies of an unfinished run are parsed again with the installed version.
     """
     return {
@@ -149,7 +150,10 @@ def _fingerprint(settings: dict[str, Any], scorer: Scorer, plan: Plan) -> dict[s
 
 
 def _metadata(benchmark: Benchmark, model: ModelRef, plan: Plan, run: Run) -> dict[str, Any]:
-    """Return the metadata of the score table, from which the result is derived."""
+    """Return the metadata of the score table, from which the result is derived.
+
+    `record` is the specification of a benchmark that is not in the registry. The keys are a file format.
+    """
     return {
         "benchmark": provenance.benchmark_ref(benchmark).model_dump(mode="json"),
         "record": None if benchmark.spec.id in BENCHMARKS else spec_to_json(benchmark.spec),
@@ -163,7 +167,7 @@ def _common_budget(scorer: Scorer, settings: dict[str, Any], scores_file: Path, 
     """Return one token budget for all processes, if the scorer derived its own from free memory.
 
     Free memory differs between devices, and from one start to the next. An unfinished run goes on with the budget it
-    was started with, which is the same in all of its journals; a new run takes the smallest.
+    was started with, which the journal of each of its processes records; a new run takes the smallest.
     """
     if not scorer.measures_memory:
         return scorer.batch_tokens

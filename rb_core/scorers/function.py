@@ -36,7 +36,9 @@ class FunctionScorer(Scorer):
         for first in range(0, len(cells), BATCH):
             chunk = tuple(cells[first : first + BATCH])
             inputs = tuple((completion_sets[i].prompt, completion_sets[i].completions[j]) for i, j in chunk)
-            characters = sum(len(completion) for _, completion in inputs)  # only used to share the work
+            characters = sum(
+                len(completion) for _, completion in inputs
+            )  # the work by which batches are divided among processes
             batches.append(Batch(chunk, inputs, characters))
         empty = sum(not text for completion_set in completion_sets for text in completion_set.completions)
         return Plan(tuple(batches), {"empty_completions": empty})

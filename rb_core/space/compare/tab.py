@@ -89,7 +89,7 @@ def board_choices(board: Board) -> dict[str, Any]:
         {
             "name": row.model,
             "score": row.headline.value,
-            "items": row.rank_interval is not None and row.rank_interval[2] == "items",
+            "items": row.rank_interval is not None and row.rank_interval.method == "items",
         }
         for row in board.rows
     ]

@@ -41,7 +41,7 @@ class Ties(Metric):
 
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         margins, spreads = outcomes.margins, outcomes.spreads
-        if margins is None or spreads is None:  # published outcomes alone are not enough for this score
+        if margins is None or spreads is None:  # outcomes that are only right or wrong have no margins
             return None
         rows: dict[str, dict[str, int]] = {"ref": {}, "tied": {}}
         for row, name in enumerate(outcomes.example_ids.tolist()):
