@@ -30,12 +30,12 @@ Conversation = tuple[Message, ...]
 class CompletionSet(NamedTuple):
     """A prompt and its completions, in an order that is independent of which are chosen.
 
-    graded: the benchmark's metric needs a rating of each completion, not only the best one.
+    needs_ratings: the benchmark's metric needs a rating of each completion, not only the best one.
     """
 
     prompt: Conversation
     completions: tuple[str, ...]
-    graded: bool = False
+    needs_ratings: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def completion_order(example: Example, seed: int) -> list[int]:
     return order
 
 
-def blind(example: Example, seed: int, *, graded: bool = False) -> tuple[CompletionSet, list[int]]:
+def blind(example: Example, seed: int, *, needs_ratings: bool = False) -> tuple[CompletionSet, list[int]]:
     """Strip the labels: return the shuffled completions, and for each its index in the example."""
     order = completion_order(example, seed)
-    return CompletionSet(example.prompt, tuple(example.completions[i] for i in order), graded), order
+    return CompletionSet(example.prompt, tuple(example.completions[i] for i in order), needs_ratings), order

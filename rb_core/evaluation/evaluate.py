@@ -96,8 +96,8 @@ def evaluate_scorer(
         )
     fingerprint = _fingerprint(settings, scorer, plan)
     with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
-        if transcript.scores_come_from_it:  # stored replies of a judge are parsed again
-            journal.mark_all_missing()
+        if transcript.scores_come_from_it:  # from the stored replies, without asking the judge
+            journal.rescore_all()
         with process.share_errors(long=True):
             score_missing(scorer, plan, journal, process, progress=progress)
         journal.collect()
@@ -121,7 +121,7 @@ def evaluate_scorer(
 def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list[int]]]:
     """Return each example's completion set without labels, and the order that its completions were put in."""
     spec = benchmark.spec
-    return [blind(each, seed, graded=spec.metric_of(each.subset).needs_ratings) for each in benchmark.examples]
+    return [blind(each, seed, needs_ratings=spec.metric_of(each.subset).needs_ratings) for each in benchmark.examples]
 
 
 def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:

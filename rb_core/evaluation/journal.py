@@ -92,7 +92,7 @@ class Journal:
         self._file.flush()
         self.done[entry.batch] = self._appended[entry.batch] = entry
 
-    def mark_all_missing(self) -> None:
+    def rescore_all(self) -> None:
         """Mark all batches as missing. The time that they took still counts."""
         self._earlier_seconds = {index: entry.seconds for index, entry in self.done.items()}
         self.done = {}

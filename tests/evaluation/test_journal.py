@@ -95,7 +95,7 @@ def test_what_is_forgotten_is_scored_anew_and_its_time_counts(tmp_path: Path) ->
     with Journal(path, RUN) as journal:
         journal.append(FIRST)
     with Journal(path, RUN) as journal:
-        journal.mark_all_missing()
+        journal.rescore_all()
         assert journal.done == {}
         journal.append(FIRST._replace(seconds=2.0))
     with Journal(path, RUN) as journal:

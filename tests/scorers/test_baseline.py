@@ -173,7 +173,8 @@ def test_a_scorer_sees_no_label_and_no_telling_order(tmp_path: Path) -> None:
     watching = Watching()
     finished = evaluate_scorer(watching, "me/watching", benchmark_of(*PAIRS), out=tmp_path)
     assert all(
-        type(each) is CompletionSet and each._fields == ("prompt", "completions", "graded") for each in watching.seen
+        type(each) is CompletionSet and each._fields == ("prompt", "completions", "needs_ratings")
+        for each in watching.seen
     )
     first = sum(each.completions[0].startswith("good") for each in watching.seen)
     assert 8 < first < 32

@@ -876,7 +876,7 @@ def test_an_empty_input_makes_an_empty_plan(tiny_model: TinyModel) -> None:
 
 
 def test_candidates_hold_no_label() -> None:
-    assert CompletionSet._fields == ("prompt", "completions", "graded")
+    assert CompletionSet._fields == ("prompt", "completions", "needs_ratings")
 
 
 def test_scoring_is_repeatable(tiny_model: TinyModel) -> None:

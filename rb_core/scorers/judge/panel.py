@@ -65,7 +65,7 @@ class PanelScorer(Judge):
     def _vote(self, completion_set: CompletionSet, scores: Sequence[Sequence[Score]]) -> list[Score]:
         values = np.array([[score.value for score in by_judge] for by_judge in scores])
         reasons = [[score.reason for score in by_completion] for by_completion in zip(*scores, strict=True)]
-        voted = combine_scores(self.vote, completion_set.graded, values)
+        voted = combine_scores(self.vote, completion_set.needs_ratings, values)
         return [
             score._replace(value=float(value), reason=reason)
             for score, value, reason in zip(scores[0], voted, combine_reasons(voted, reasons), strict=True)
@@ -86,10 +86,10 @@ class PanelScorer(Judge):
         return {"kind": self.kind, "judge": members[0].model_copy(update=panel)}
 
 
-def combine_scores(vote: Vote, graded: bool, values: Floats) -> Floats:
+def combine_scores(vote: Vote, needs_ratings: bool, values: Floats) -> Floats:
     """Return a panel's scores (completions,) from those of its judges (judges, completions); NaN if unscored."""
     means: Floats = values.mean(axis=0)
-    return means if vote == "mean" or graded else majority_shares(values)
+    return means if vote == "mean" or needs_ratings else majority_shares(values)
 
 
 def majority_shares(values: Floats) -> Floats:

@@ -38,7 +38,7 @@ def make_queries(mode: Mode, completion_set: CompletionSet) -> tuple[JudgeQuery,
     so that each stands once in every position. Graded completion sets are rated in every mode.
     """
     indices = range(len(completion_set.completions))
-    if mode == "ratings" or completion_set.graded:
+    if mode == "ratings" or completion_set.needs_ratings:
         return tuple(JudgeQuery("ratings", (index,)) for index in indices)
     if mode == "listwise":
         return tuple(JudgeQuery(mode, (*indices[first:], *indices[:first])) for first in indices)

@@ -85,8 +85,8 @@ def _score_table(
     for example, rows in scores.groupby("example_id", sort=False):
         cells = [(str(example), int(completion)) for completion in rows["completion"]]
         table = np.array([[by_cell[cell][0] for cell in cells] for by_cell in cells_by_judge])
-        graded = spec.metric_of(str(rows["subset"].iloc[0])).needs_ratings
-        combined = combine_scores(judge.vote or "mean", graded, table) if judge.panel else table[0]
+        needs_ratings = spec.metric_of(str(rows["subset"].iloc[0])).needs_ratings
+        combined = combine_scores(judge.vote or "mean", needs_ratings, table) if judge.panel else table[0]
         values += combined.tolist()
         reasons += combine_reasons(combined, [[by_cell[cell][1] for by_cell in cells_by_judge] for cell in cells])
     return scores.assign(score=np.array(values, dtype=np.float32), reason=reasons)

@@ -63,7 +63,7 @@ class ComparisonService:
                 return self._cache[key]
             comparison = compare_models(self._source, benchmark, models)
             compared = comparison.to_json()
-            # Without outcomes a comparison is quick, and outcomes may be missing temporarily.
+            # Not cached without item outcomes: it is quick then, and the outcomes may be available next time.
             if comparison.by_items:
                 self._cache[key] = compared
             if len(self._cache) > CACHED_COMPARISONS:

@@ -29,8 +29,8 @@ PROMPT = (Message(role="user", content="Name a prime."),)
 PAIR, RATING = JudgeQuery("pairwise", (1, 0)), JudgeQuery("ratings", (0,))
 
 
-def completion_set(number: int, *, graded: bool = False) -> CompletionSet:
-    return CompletionSet(PROMPT, tuple(f"Answer number {i}." for i in range(number)), graded)
+def completion_set(number: int, *, needs_ratings: bool = False) -> CompletionSet:
+    return CompletionSet(PROMPT, tuple(f"Answer number {i}." for i in range(number)), needs_ratings)
 
 
 def config(**options: bool) -> PromptConfig:
@@ -67,7 +67,7 @@ def test_each_completion_is_rated_alone() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_graded_completions_are_rated_in_every_mode(mode: Mode) -> None:
-    assert {query.mode for query in make_queries(mode, completion_set(4, graded=True))} == {"ratings"}
+    assert {query.mode for query in make_queries(mode, completion_set(4, needs_ratings=True))} == {"ratings"}
 
 
 def test_requests_ask_for_what_the_mode_needs() -> None:
