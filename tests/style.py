@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tests.paths import ROOT
 
 PACKAGE = ROOT / "rb_core"
-OBLIQUE_OPENINGS = ("What", "Whether", "Of", "Where", "How", "Every")
+OBLIQUE_OPENINGS = ("What", "Whether", "Of", "Where", "How", "Every", "Which", "Who", "Why", "As")
 MAX_FUNCTION_LINES = 60
 # Typer reads a command's options from its signature, and Gradio an endpoint's from its own.
 ENTRY_POINT_DECORATORS = ("command", "callback")

@@ -259,7 +259,7 @@ class ConversationScorer(Scorer):
         return tuple(batches)
 
     def _groups(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family], budget: int) -> list[list[int]]:
-        """Return the indices of what goes through the model at once.
+        """Return the indices of the conversations that share a forward pass.
 
         Sequences on different sides of a switch of the rope scaling are kept apart: a model would apply to all of them
         the scaling of the longest.

@@ -1,6 +1,6 @@
 """Run the command line in processes of its own, cheaply.
 
-A process that starts Python imports pandas, pyarrow and scipy anew, which takes far longer than most commands. Here one
+A process that starts Python imports pandas, pyarrow and scipy again, which takes longer than most commands. Here one
 process imports them once and forks for each command. The hub's client is not imported before the fork, because it reads
 its endpoint and token from the environment when it is imported.
 """

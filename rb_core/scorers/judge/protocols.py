@@ -1,4 +1,4 @@
-"""Which queries a mode sends to a judge, and how the replies become a score for each completion. Pure functions.
+"""Make the queries of a mode, and turn the replies into a score for each completion. Pure functions.
 
 Every mode follows one rule: the score of a completion is the mean of its points over all queries that showed it, and
 it is unscored if one of these queries has no verdict.
