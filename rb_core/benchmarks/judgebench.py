@@ -55,6 +55,7 @@ JUDGEBENCH = BenchmarkSpec(
         for subset in _CATEGORIES
     ),
     subsets=_CATEGORIES,
+    pooled=True,
     tie_credit="none",
     licence="MIT",
     citation="Tan et al. 2024, JudgeBench: A Benchmark for Evaluating LLM-based Judges, arXiv:2410.12784",

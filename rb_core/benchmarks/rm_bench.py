@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_id, read_prompt
-from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights
+from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, weights_by_count
 from rb_core.stats.metrics import STYLE_MATRIX
 
 
@@ -44,7 +44,11 @@ RM_BENCH = BenchmarkSpec(
             for subset in _DOMAINS
         ),
         Section(
-            "Safety", equal_weights(_SAFETY), metric=STYLE_MATRIX, description="Refuses when it should, and only then"
+            "Safety",
+            weights_by_count(_SAFETY),
+            metric=STYLE_MATRIX,
+            description="Refuses when it should, and only then",
+            pooled=True,  # compute_accuracy in the authors' scripts/utils.py takes all prompts of a domain together
         ),
     ),
     subsets=_DOMAINS + _SAFETY,

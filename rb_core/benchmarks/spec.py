@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rb_core.benchmarks.example import Example
@@ -33,6 +33,7 @@ class Section:
     metric: the rule for a subset's score.
     headline_weight: weight of the section in the headline.
     required: without this section there is no headline.
+    pooled: a subset weighs as much as it has examples; `weights` are the published numbers.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Section:
     headline_weight: float = 1.0
     required: bool = True
     description: str = ""
+    pooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class BenchmarkSpec:
     tie_credit: credit of an example whose best chosen and best rejected completion tie ("none": 0, as in RewardBench;
         "split": 1/k for k completions that share the top score, as in RewardBench 2).
     style_levels: names of the rows and columns of a style matrix.
+    pooled: a section weighs as much in the headline as it has examples; its `headline_weight` is the published number.
     """
 
     id: str
@@ -81,6 +84,7 @@ class BenchmarkSpec:
     url: str = ""
     description: str = ""
     style_levels: tuple[str, ...] = ()
+    pooled: bool = False
 
     @property
     def subset_names(self) -> frozenset[str]:
@@ -93,6 +97,22 @@ class BenchmarkSpec:
     def metric_of(self, subset: str) -> Metric:
         section = self.section_of(subset)
         return section.metric if section else ACCURACY
+
+    def weighted_for(self, sizes: Mapping[str, int]) -> BenchmarkSpec:
+        """Return the spec with the weights that pooling gives for data of these sizes.
+
+        sizes: number of examples of each subset, unscored ones included, so that no model can change a weight by
+        leaving examples unscored.
+        """
+        return replace(self, sections=tuple(self._weighted_section(section, sizes) for section in self.sections))
+
+    def _weighted_section(self, section: Section, sizes: Mapping[str, int]) -> Section:
+        present = {name: float(sizes[name]) for name in section.weights if sizes.get(name)}
+        if present and section.pooled:
+            section = replace(section, weights=present)
+        if present and self.pooled:
+            section = replace(section, headline_weight=sum(present.values()))
+        return section
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ weighs sections. One bootstrap over prompts draws all means, so that every score
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,8 +17,12 @@ from rb_core.stats.metrics.base import Combination, Measure
 
 @dataclass(frozen=True)
 class Composition:
-    """The means that a benchmark's scores are composed of, and the combination that gives each score."""
+    """The means that a benchmark's scores are composed of, and the combination that gives each score.
 
+    spec: the benchmark with the weights of these data, see `BenchmarkSpec.weighted_for`.
+    """
+
+    spec: BenchmarkSpec
     measures: Mapping[str, Measure]
     subsets: Mapping[str, Combination]
     sections: Mapping[str, Combination]
@@ -30,6 +35,7 @@ class Composition:
 
 def compose(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> Composition:
     """Return the scores that outcomes give, by the benchmark's spec; a subset without examples or parts is left out."""
+    spec = spec.weighted_for(Counter(outcomes.subsets.tolist()))
     measures: dict[str, Measure] = {}
     subsets: dict[str, Combination] = {}
     for subset in spec.subsets:
@@ -38,7 +44,7 @@ def compose(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> Composition:
         if parts is not None:
             measures |= {measure_name(subset.name, part): measure for part, measure in parts.measures.items()}
             subsets[subset.name] = {measure_name(subset.name, part): c for part, c in parts.coefficients.items()}
-    return Composition(measures, subsets, *compose_sections(subsets, spec))
+    return Composition(spec, measures, subsets, *compose_sections(subsets, spec))
 
 
 def measure_name(subset: str, part: str) -> str:

@@ -87,7 +87,7 @@ def compare_outcomes(
     left, right = left.take(scored), right.take(scored)
     scores_a, scores_b = compose(left, spec), compose(right, spec)
     subsets = {name: c for name, c in scores_a.subsets.items() if name in scores_b.subsets}
-    sections, headline = compose_sections(subsets, spec)
+    sections, headline = compose_sections(subsets, scores_a.spec)
     measures = {f"a/{name}": m for name, m in scores_a.measures.items()}
     measures |= {f"b/{name}": m for name, m in scores_b.measures.items()}
     draws = bootstrap(measures, seed, replicates)
@@ -107,7 +107,7 @@ def compare_outcomes(
     if headline is not None:
         overall, drawn = difference(headline, len(left))
         p = bootstrap_p(drawn)
-    weights = {section.name: list(section.weights) for section in spec.sections}
+    weights = {section.name: list(section.weights) for section in scores_a.spec.sections}
     return PairedComparison(
         a=a.model,
         b=b.model,

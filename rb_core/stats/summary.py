@@ -39,6 +39,7 @@ def summarize(scores: pd.DataFrame, spec: BenchmarkSpec, seed: int = 0) -> Summa
     """Compute every estimate of a score table by the benchmark's spec. `seed` fixes the bootstrap's draws."""
     outcomes = outcomes_of_table(scores, spec)
     composition = compose(outcomes, spec)
+    spec = composition.spec
     by_length = {
         name: rows for name, rows in rows_by_length(outcomes, spec).items() if name in LENGTH_CLASSES and rows.any()
     }

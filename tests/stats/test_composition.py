@@ -50,15 +50,6 @@ def test_v1_headline_counts_prior_sets_half(prior: bool) -> None:
     assert ("Prior Sets" in scores) is prior
 
 
-def test_judgebench_headline_is_the_share_of_all_pairs() -> None:
-    spec = BENCHMARKS["judgebench"]
-    halves = {s.name: divmod(s.count or 0, 2) for s in spec.subsets}
-    rows = [row for name, (n, odd) in halves.items() for row in pairs(name, [1.0] * n + [0.0] * (n + odd))]
-    composition = compose(outcomes_of_table(score_table(rows), spec), spec)
-    assert composition.headline is not None
-    assert composition.value(composition.headline) == pytest.approx(sum(n for n, _ in halves.values()) / 350)
-
-
 def test_outcomes_of_runs_give_their_results_sections(
     runs: dict[str, ItemOutcomes], results: dict[tuple[str, str], Result]
 ) -> None:
