@@ -2,14 +2,15 @@
 
 A conversation is rendered and tokenised in one `apply_chat_template` call, so a template that writes a BOS token
 writes exactly one. The completion starts at the first token in which the rendered conversation differs from the
-rendered prompt.
+rendered prompt. What was written must be in the rendered conversation: a template that drops a text is refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -17,14 +18,22 @@ from typing import Any, Literal, NamedTuple
 from jinja2 import TemplateError
 
 from rb_core.benchmarks.example import Conversation, Message
-from rb_core.errors import ModelError
+from rb_core.errors import ModelError, first_line, quoted
+from rb_core.models.time_limit import SECONDS, within_time_limit
 
 SystemRole = Literal["native", "fold"]
 # A chat template is a foreign program: it raises errors of its own, and a faulty one makes the renderer raise.
-TEMPLATE_ERRORS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+TEMPLATE_ERRORS = (
+    TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 COMPLETION_TOO_LONG = "completion alone exceeds the maximum length"
 # Conversations per call of the tokenizer: enough to keep every core busy, few enough to hold twice in memory.
 MAX_TOKENIZED = 1024
+# Characters per second that a slow tokenizer reads: long inputs have more time.
+SLOW_TOKENIZER = 20_000
+_NO_ROLES: frozenset[str] = frozenset()
+# Fields of messages, tool calls and tools that a template need not write out.
+_NOT_WRITTEN = ("role", "type", "id", "tool_call_id", "required")
 
 # Templates of the Llama 3 family write today's date. A macro of the same name shadows transformers' function, so that
 # a conversation renders alike on every day (the date is the one those templates fall back to).
@@ -48,6 +57,23 @@ class Encoded(NamedTuple):
     dropped: int = 0  # prompt tokens removed to fit the maximum length, oldest first
     reason: str = ""  # why the completion cannot be scored, or ""
     rewritten: bool = False  # the template did not put the completion's own text straight after the prompt
+
+
+class Form(NamedTuple):
+    """What a template does with conversations of one form.
+
+    with_parts: roles whose content it reads as a list of parts, not as a string; dropped: roles whose text it drops.
+    """
+
+    with_parts: frozenset[str]
+    dropped: frozenset[str]
+
+
+class TemplateInput(NamedTuple):
+    """A conversation as a chat template takes it: messages, and the tools that the model may call."""
+
+    messages: list[dict[str, Any]]
+    tools: list[Any] | None
 
 
 @dataclass(frozen=True)
@@ -88,40 +114,56 @@ class ChatFormat:
     def encode(self, prompt: Conversation, completions: tuple[str, ...]) -> list[Encoded]:
         """Return the conversation with each completion, encoded.
 
-        Raises ModelError when the template refuses a conversation.
+        Raises ModelError when the template refuses a conversation, or drops a text.
         """
         return self.encode_all([(prompt, completions)])[0]
 
     def encode_all(self, completion_sets: Sequence[tuple[Conversation, tuple[str, ...]]]) -> list[list[Encoded]]:
         """Encode many prompts with their completions at once: the tokenizer spreads them over the processor's cores."""
-        prompt_ids = self.encode_prompts([prompt for prompt, _ in completion_sets])
+        parts = [completion_sets[first : first + MAX_TOKENIZED] for first in _starts(completion_sets)]
+        return [row for part in parts for row in self._encode_part(part)]
+
+    def _encode_part(self, completion_sets: Sequence[tuple[Conversation, tuple[str, ...]]]) -> list[list[Encoded]]:
+        prompts = [prompt for prompt, _ in completion_sets]
         conversations = [
             (*prompt, _as_message(completion)) for prompt, completions in completion_sets for completion in completions
         ]
-        conversation_ids = iter(self._tokenize(conversations))
+        prompt_texts = self._texts(prompts, generation_prompt=True)
+        texts = self._texts(conversations)
+        for conversation, text in zip(conversations, texts, strict=True):
+            self._check_written(conversation, text)
+        prompt_ids = self._tokenize(prompts, generation_prompt=True)
+        rendered = zip(texts, self._tokenize(conversations), strict=True)
         encoded = []
-        for (prompt, completions), ids_of_prompt in zip(completion_sets, prompt_ids, strict=True):
-            prompt_text = self.text(prompt, generation_prompt=True)
-            encoded.append(
-                [
-                    self._encoded(
-                        ids_of_prompt, next(conversation_ids), self._rewrites(prompt, prompt_text, completion)
-                    )
-                    for completion in completions
-                ]
-            )
+        for (prompt, completions), prompt_text, ids_of_prompt in zip(
+            completion_sets, prompt_texts, prompt_ids, strict=True
+        ):
+            row = []
+            for completion in completions:
+                text, ids = next(rendered)
+                row.append(self._encoded(ids_of_prompt, ids, self._rewrites(prompt, prompt_text, completion, text)))
+            encoded.append(row)
         return encoded
 
     def encode_prompts(self, conversations: Sequence[Conversation]) -> list[list[int]]:
         """Return the token ids of each conversation with the header of the next turn, however long.
 
-        Raises ModelError when the template refuses a conversation.
+        Raises ModelError when the template refuses a conversation, or drops a text.
         """
-        return self._tokenize(conversations, generation_prompt=True)
+        ids: list[list[int]] = []
+        for first in _starts(conversations):
+            part = conversations[first : first + MAX_TOKENIZED]
+            for conversation, text in zip(part, self._texts(part, generation_prompt=True), strict=True):
+                self._check_written(conversation, text)
+            ids += self._tokenize(part, generation_prompt=True)
+        return ids
 
-    def _rewrites(self, prompt: Conversation, prompt_text: str, completion: str) -> bool:
-        completion = completion or "-"
-        return not self.text((*prompt, _as_message(completion))).startswith(prompt_text + completion)
+    def _rewrites(self, prompt: Conversation, prompt_text: str, completion: str, text: str) -> bool:
+        """Return True if the template does not put the completion as it is behind the prompt."""
+        if not completion:  # what the template adds to a text shows only with a text
+            completion = "-"
+            text = self.text((*prompt, _as_message(completion)))
+        return not text.startswith(prompt_text + completion)
 
     def _encoded(self, prompt_ids: Sequence[int], ids: Sequence[int], rewritten: bool) -> Encoded:
         """Drop the oldest prompt tokens if need be; keep the special token at the front, which encoders read."""
@@ -136,28 +178,120 @@ class ChatFormat:
         kept = whole.ids[:head] + whole.ids[head + excess :]
         return whole._replace(ids=kept, start=start - excess, dropped=excess)
 
+    # ---- what was written is in the rendered conversation
+
+    def _check_written(self, conversation: Conversation, text: str) -> None:
+        """Raise ModelError if a text of the conversation is not in the rendered text, white space aside."""
+        turns = self._folded(conversation)
+        if dropped := self._form(turns).dropped:
+            advice = "give a template that keeps them (--chat-template FILE)"
+            if "system" in dropped:
+                advice = "--fold-system moves them into the first user turn"
+            raise ModelError(
+                f"the chat template drops {' and '.join(sorted(dropped))} messages in a conversation of "
+                f"({_roles(turns)}), so the model would not read them: {advice}"
+            )
+        without_space = ""
+        for role, written in _written_texts(turns):
+            if written.strip() in text:
+                continue
+            without_space = without_space or "".join(text.split())
+            as_json = json.dumps(written, ensure_ascii=False)[1:-1]
+            if not any("".join(form.split()) in without_space for form in (written, as_json)):
+                raise ModelError(
+                    f"the chat template drops a part of the {role} message {quoted(written)}, so the model would read "
+                    "another text: give a template that keeps it (--chat-template FILE)"
+                )
+
+    def _form(self, turns: Conversation) -> Form:
+        """Return how the template treats conversations of this form: equal but for the words of their texts."""
+        markers: list[tuple[str, str]] = []
+
+        def mark(role: str, text: str) -> str:
+            if not text.strip():
+                return text
+            markers.append((role, f"ZXQ{len(markers)}Z"))
+            return markers[-1][1]
+
+        probe = tuple(_with_texts(turn, mark) for turn in turns)
+        key = json.dumps(probe, sort_keys=True)
+        if key not in self._forms:
+            self._forms[key] = self._probe(probe, markers)
+        return self._forms[key]
+
+    @cached_property
+    def _forms(self) -> dict[str, Form]:
+        return {}
+
+    def _probe(self, probe: Conversation, markers: Sequence[tuple[str, str]]) -> Form:
+        """Render markers in place of the texts, with strings as content and then with lists of parts."""
+        dropped = self._dropped(probe, markers, _NO_ROLES)
+        with_parts = frozenset(role for role, _ in markers) if dropped is None else dropped
+        if with_parts and self._dropped(probe, markers, with_parts) == _NO_ROLES:
+            return Form(with_parts, _NO_ROLES)
+        # what the template refuses is reported when the conversation itself is rendered
+        return Form(_NO_ROLES, dropped or _NO_ROLES)
+
+    def _dropped(
+        self, probe: Conversation, markers: Sequence[tuple[str, str]], with_parts: frozenset[str]
+    ) -> frozenset[str] | None:
+        """Return the roles of which a marker is not in the rendered text; None if the template refuses the probe."""
+        try:
+            text = str(self._render([_template_input(probe, with_parts)], tokenize=False)[0])
+        except TEMPLATE_ERRORS:
+            return None
+        printed = (str(_part(marker)) in text for _, marker in markers)  # a list of parts, not its text
+        return frozenset(
+            role
+            for (role, marker), is_printed in zip(markers, printed, strict=True)
+            if is_printed or marker not in text
+        )
+
+    # ---- render and tokenise
+
+    def _texts(self, conversations: Sequence[Conversation], *, generation_prompt: bool = False) -> list[str]:
+        return list(self._apply(conversations, tokenize=False, add_generation_prompt=generation_prompt))
+
     def _tokenize(self, conversations: Sequence[Conversation], *, generation_prompt: bool = False) -> list[list[int]]:
-        ids: list[list[int]] = []
-        for first in range(0, len(conversations), MAX_TOKENIZED):
-            part = conversations[first : first + MAX_TOKENIZED]
-            ids += self._apply(part, tokenize=True, add_generation_prompt=generation_prompt, return_dict=False)
-        return ids
+        options = {"add_generation_prompt": generation_prompt, "return_dict": False}
+        return list(self._apply(conversations, tokenize=True, **options))
+
+    def _folded(self, turns: Conversation) -> Conversation:
+        return fold_system(turns) if self.system_role == "fold" else turns
 
     def _apply(self, conversations: Sequence[Conversation], *, tokenize: bool, **options: Any) -> Any:
-        """Apply the chat template to all conversations in one call."""
-        folded = [fold_system(turns) if self.system_role == "fold" else turns for turns in conversations]
+        """Apply the chat template to all conversations in one call; to each by itself if one brings its tools."""
+        if not conversations:
+            return []
+        folded = [self._folded(turns) for turns in conversations]
+        inputs = [_template_input(turns, self._form(turns).with_parts) for turns in folded]
         if self.sanitize and tokenize:
             options |= self._sanitize_option([turn for turns in folded for turn in turns])
-        template = _FROZEN_DATE_MACRO + self._source if "strftime_now" in self._source else self._source
-        messages = [[dict(turn) for turn in turns] for turns in folded]
         try:
-            return self.tokenizer.apply_chat_template(messages, chat_template=template, tokenize=tokenize, **options)
+            return self._render(inputs, tokenize=tokenize, **options)
         except TEMPLATE_ERRORS as error:
             if len(folded) > 1:  # name the one that is refused
                 return [self._apply([turns], tokenize=tokenize, **options)[0] for turns in conversations]
-            roles = ", ".join(turn["role"] for turn in folded[0])
+            roles = _roles(folded[0])
             hint = "; --fold-system moves system messages into the first user turn" if "system" in roles else ""
-            raise ModelError(f"the chat template refuses a conversation of ({roles}): {error}{hint}") from error
+            raise ModelError(
+                f"the chat template refuses a conversation of ({roles}): {first_line(error)}{hint}"
+            ) from error
+
+    def _render(self, inputs: Sequence[TemplateInput], *, tokenize: bool, **options: Any) -> Any:
+        if len(inputs) > 1 and any(each.tools for each in inputs):
+            return [self._render([each], tokenize=tokenize, **options)[0] for each in inputs]
+        template = _FROZEN_DATE_MACRO + self._source if "strftime_now" in self._source else self._source
+        messages = [each.messages for each in inputs]
+        length = sum(len(text) for turns in messages for turn in turns for _, text in _written_texts([turn]))
+        return within_time_limit(
+            lambda: self.tokenizer.apply_chat_template(
+                messages, chat_template=template, tokenize=tokenize, tools=inputs[0].tools, **options
+            ),
+            f"{'tokenising' if tokenize else 'the chat template with'} {len(inputs)} conversations of {length:,} "
+            "characters",
+            SECONDS + length / SLOW_TOKENIZER,
+        )
 
     def _sanitize_option(self, messages: Sequence[Message]) -> dict[str, bool]:
         # An older transformers would silently hand the unknown option to the template.
@@ -189,13 +323,8 @@ class ChatFormat:
 
     def check_system_role(self) -> None:
         """Raise ModelError when the template silently drops a system message, or refuses it."""
-        marker = "ZXQ7"
-        messages = (Message(role="system", content=marker), Message(role="user", content="Hi"))
-        if marker not in self.text(messages):
-            raise ModelError(
-                "the chat template drops system messages, and this benchmark has some: "
-                "--fold-system moves them into the first user turn"
-            )
+        messages = (Message(role="system", content="Be brief."), Message(role="user", content="Hi"))
+        self._check_written(messages, self.text(messages))
 
 
 def fold_system(messages: Conversation) -> Conversation:
@@ -209,8 +338,61 @@ def fold_system(messages: Conversation) -> Conversation:
         return messages
     if not rest or rest[0]["role"] != "user":
         raise ModelError("cannot fold a system message: no user turn follows it")
-    return (Message(role="user", content="\n\n".join([*system, rest[0]["content"]])), *rest[1:])
+    folded = "\n\n".join([*system, rest[0]["content"]])
+    return (Message(**(rest[0] | {"content": folded})), *rest[1:])
 
 
 def _as_message(completion: str) -> Message:
-    return Message(role="assistant", content=completion)
+    """Return a completion as the last turn; one with tool calls or reasoning brings its message along."""
+    message: Message | None = getattr(completion, "message", None)
+    return message or Message(role="assistant", content=completion)
+
+
+def _starts(items: Sequence[Any]) -> range:
+    return range(0, len(items), MAX_TOKENIZED)
+
+
+def _roles(turns: Conversation) -> str:
+    return ", ".join(turn["role"] for turn in turns)
+
+
+def _part(text: Any) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _template_input(turns: Conversation, with_parts: frozenset[str]) -> TemplateInput:
+    """Return the messages with the content of some roles as a list of parts, and the tools that a message brings."""
+    messages: list[dict[str, Any]] = [{k: v for k, v in turn.items() if k != "tools"} for turn in turns]
+    for message in messages:
+        if message["role"] in with_parts and isinstance(message.get("content"), str):
+            message["content"] = [_part(message["content"])]
+    tools = next((turn["tools"] for turn in turns if turn.get("tools")), None)  # type: ignore[typeddict-item]
+    return TemplateInput(messages, tools)
+
+
+def _with_texts(turn: Mapping[str, Any], replace: Callable[[str, str], str]) -> Any:
+    """Return a message with `replace(role, text)` in place of each text that a template has to write out: content,
+    reasoning, names and arguments of tool calls, tools. The name in a tool's answer is that of its call."""
+    role = str(turn["role"])
+
+    def replaced(value: Any) -> Any:
+        if isinstance(value, str):
+            return replace(role, value)
+        if isinstance(value, Mapping):
+            return {k: v if k in _NOT_WRITTEN else replaced(v) for k, v in value.items()}
+        return [replaced(each) for each in value] if isinstance(value, list | tuple) else value
+
+    return {k: v if k in _NOT_WRITTEN or (role, k) == ("tool", "name") else replaced(v) for k, v in turn.items()}
+
+
+def _written_texts(turns: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return (role, text) of each text that a template has to write out."""
+    texts: list[tuple[str, str]] = []
+
+    def collect(role: str, text: str) -> str:
+        texts.append((role, text))
+        return text
+
+    for turn in turns:
+        _with_texts(turn, collect)
+    return texts

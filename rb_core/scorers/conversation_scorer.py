@@ -123,7 +123,6 @@ class ConversationScorer(Scorer):
     prefetched: Prefetched | None = None
     spec: ModelSpec | None = None
     limit: BatchLimit = field(init=False)
-    _checked_system_role: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.limit = BatchLimit(self.device)
@@ -186,7 +185,6 @@ class ConversationScorer(Scorer):
 
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
         """Encode everything and distribute it over batches; what cannot be scored makes a last batch of its own."""
-        self._check_system_role(completion_sets)
         encoded = self.encode_all(completion_sets)
         notes = {"empty_completions": 0, "control_token_examples": 0, "rewritten_completions": 0}
         for completion_set, sequences in zip(completion_sets, encoded, strict=True):
@@ -284,13 +282,6 @@ class ConversationScorer(Scorer):
         if self.batching == "packed":
             return unique_tokens(rows, families)
         return len(rows) * max(map(len, rows))
-
-    def _check_system_role(self, completion_sets: Sequence[CompletionSet]) -> None:
-        if self._checked_system_role or self.chat.system_role == "fold":
-            return
-        if any(message["role"] == "system" for each in completion_sets for message in each.prompt):
-            self.chat.check_system_role()
-            self._checked_system_role = True
 
     # ---- score
 

@@ -56,9 +56,9 @@ def encode(chat: ChatFormat, prompt: Conversation, completion: str) -> Any:
     return encoded
 
 
-def dropping_template(chat: ChatFormat) -> str:
-    """Return a template that silently drops system messages."""
-    return "{% set messages = messages | rejectattr('role', 'equalto', 'system') | list %}" + chat._source
+def dropping_template(role: str) -> str:
+    """Return a template that silently drops the messages of a role."""
+    return "{% set messages = messages | rejectattr('role', 'equalto', '" + role + "') | list %}" + LLAMA_TEMPLATE
 
 
 # ---- one call, every role
@@ -139,9 +139,8 @@ def test_folding_needs_a_user_turn_to_fold_into() -> None:
 
 
 def test_a_silently_dropped_system_message_is_an_error() -> None:
-    plain = chat_of("llama")
-    plain.check_system_role()
-    chat = chat_of("llama", template=dropping_template(plain))
+    chat_of("llama").check_system_role()
+    chat = chat_of("llama", template=dropping_template("system"))
     assert "Please" not in chat.text(WITH_SYSTEM)
     with pytest.raises(ModelError, match=r"drops system messages.*--fold-system"):
         chat.check_system_role()
@@ -151,6 +150,123 @@ def test_a_silently_dropped_system_message_is_an_error() -> None:
 def test_a_tokenizer_without_template_needs_one(name: str) -> None:
     with pytest.raises(ModelError, match=r"no chat template.*--chat-template"):
         chat_of(name, template=None)
+
+
+# ---- what was written is in the rendered conversation
+
+PARTS = "{% for part in turn['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
+CALL: Any = {"type": "function", "function": {"name": "add", "arguments": {"a": "first\nline", "b": 2}}}
+TOOLS: Any = [{"type": "function", "function": {"name": "add", "description": "Add up.", "parameters": {}}}]
+TOOL_TEMPLATE = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}"
+    "{% for turn in messages %}{{ '<|start_header_id|>' + turn['role'] + '<|end_header_id|>' }}"
+    "{% if turn['reasoning_content'] %}{{ '(' + turn['reasoning_content'] + ')' }}{% endif %}{{ turn['content'] }}"
+    "{% for call in turn['tool_calls'] %}{{ call['function']['name'] + (call['function']['arguments'] | tojson) }}"
+    "{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>' }}{% endif %}"
+)
+
+
+class Answer(str):
+    """A completion that brings its message along."""
+
+    message: Any = None
+
+
+def answer(text: str = "", **fields: Any) -> Answer:
+    completion = Answer(text)
+    completion.message = {"role": "assistant", "content": text, **fields}
+    return completion
+
+
+@pytest.mark.parametrize("roles", [("user", "assistant", "system"), ("assistant",), ("user",)])
+def test_a_template_that_reads_parts_gets_parts(roles: tuple[str, ...]) -> None:
+    """A list of parts renders as the string does, for each role that the template reads in parts."""
+    content = "turn['content'] | trim"
+    by_role = LLAMA_TEMPLATE.replace(
+        f"+ {content} + '<|eot_id|>' }}}}",
+        f"}}}}{{% if turn['role'] in {roles} %}}{PARTS}{{% else %}}{{{{ {content} }}}}{{% endif %}}{{{{ '<|eot_id|>' }}}}",
+    )
+    assert "part['text']" in by_role
+    plain, with_parts = chat_of("llama"), chat_of("llama", template=by_role)
+    for prompt in (ASK, WITH_SYSTEM, TURNS):
+        assert with_parts.encode(prompt, ("Paris.", "")) == plain.encode(prompt, ("Paris.", ""))
+        assert with_parts.encode_prompts([prompt]) == plain.encode_prompts([prompt])
+
+
+@pytest.mark.parametrize("role", ["user", "assistant", "system"])
+def test_a_template_that_drops_a_role_is_refused(role: str) -> None:
+    chat = chat_of("llama", template=dropping_template(role))
+    conversation = (turn("system", "S"), *TURNS)
+    with pytest.raises(ModelError, match=rf"drops {role} messages .*(--chat-template|--fold-system)"):
+        chat.encode(conversation, ("user",))  # a word that the template writes as well
+    with pytest.raises(ModelError, match=rf"drops {role} messages"):
+        chat.encode_prompts([conversation])
+
+
+@pytest.mark.parametrize("template", ["{{ messages[-1]['content'] }}", "{{ messages[0]['content'] }}", "Hi", ""])
+def test_a_template_that_drops_a_turn_is_refused(template: str) -> None:
+    with pytest.raises(ModelError, match=r"chat template"):
+        chat_of("llama", template=template or "{{ '' }}").encode(TURNS, ("Paris.",))
+
+
+@pytest.mark.parametrize("change", ["[:20]", ".split('</think>')[-1]", " | replace('Lyon', '')"])
+def test_a_template_that_drops_a_part_of_a_text_is_refused(change: str) -> None:
+    template = LLAMA_TEMPLATE.replace("turn['content'] | trim", f"(turn['content']{change})")
+    chat = chat_of("llama", template=template)
+    chat.encode(ASK[:0] + (turn("user", "Capital?"),), ("Paris.",))
+    with pytest.raises(ModelError, match="drops a part of the assistant message '<think>It is not"):
+        chat.encode((turn("user", "Capital?"),), ("Paris.", "<think>It is not Lyon.</think>Paris."))
+
+
+def test_changed_white_space_and_json_are_not_dropped_text() -> None:
+    template = LLAMA_TEMPLATE.replace("turn['content'] | trim", "(turn['content'] | tojson)")
+    for chat in (chat_of("llama", template=template), chat_of("qwen3")):
+        chat.encode(ASK, (' Paris \n\n "is" \t it. ', "<think>\nHm.\n</think>\n\n\u00e9"))
+
+
+def test_tool_calls_tools_and_reasoning_reach_the_model() -> None:
+    chat = chat_of("llama", template=TOOL_TEMPLATE)
+    prompt: Any = ({"role": "user", "content": "2+2?", "tools": TOOLS},)
+    other = {**CALL, "function": {**CALL["function"], "name": "mul"}}
+    first, second = chat.encode(prompt, (answer(tool_calls=[CALL]), answer(tool_calls=[other])))
+    assert first.ids != second.ids
+    text = chat.tokenizer.decode(chat.encode(prompt, (answer("4", reasoning_content="2 and 2"),))[0].ids)
+    assert "Add up." in text
+    assert text.endswith("(2 and 2)4")
+    answered: Any = (*prompt, answer(tool_calls=[CALL]).message, {"role": "tool", "name": "add", "content": "4"})
+    assert chat.encode(answered, ("Four.",))[0].start > first.start
+
+
+@pytest.mark.parametrize(
+    ("prompt", "completion", "role"),
+    [
+        ({"role": "user", "content": "2+2?"}, answer(tool_calls=[CALL]), "assistant"),
+        ({"role": "user", "content": "2+2?"}, answer("4", reasoning_content="Hm."), "assistant"),
+        ({"role": "user", "content": "2+2?", "tools": TOOLS}, "4", "user"),
+    ],
+)
+def test_tool_calls_tools_and_reasoning_are_refused_where_the_template_drops_them(
+    prompt: Any, completion: str, role: str
+) -> None:
+    with pytest.raises(ModelError, match=f"drops {role} messages"):
+        chat_of("llama").encode((prompt,), (completion,))
+
+
+# ---- templates that do not end
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}{{ i }}{% endfor %}{% endfor %}",
+    ],
+)
+def test_a_template_that_does_not_end_is_given_up(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rb_core.models.chat_format.SECONDS", 0.2)
+    with pytest.raises(ModelError, match=r"chat template (refuses|with 1 conversations .* takes longer than)"):
+        encode(chat_of("llama", template=template), ASK, "Paris.")
 
 
 # ---- where the completion starts

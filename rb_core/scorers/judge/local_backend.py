@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from time import perf_counter
@@ -86,7 +86,6 @@ class LocalGenerator:
     rows: int = MAX_ROWS["cpu"]
     batching: str = "padded"
     probe: float = 0.0
-    _checked_system_role: bool = field(default=False, init=False)
 
     @classmethod
     def load(cls, spec: ModelSpec, decoding: Decoding) -> LocalGenerator:
@@ -143,10 +142,6 @@ class LocalGenerator:
 
     def _encode(self, numbered: Sequence[tuple[int, Request]]) -> list[EncodedRequest]:
         conversations = [tuple(map(_without_surrogates, request.messages)) for _, request in numbered]
-        has_system = any(message["role"] == "system" for messages in conversations for message in messages)
-        if has_system and self.chat.system_role != "fold" and not self._checked_system_role:
-            self.chat.check_system_role()
-            self._checked_system_role = True
         prompts = self.chat.encode_prompts(conversations)
         return [EncodedRequest(index, request, ids) for (index, request), ids in zip(numbered, prompts, strict=True)]
 

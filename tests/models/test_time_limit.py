@@ -1,0 +1,38 @@
+"""The time limit of foreign programs."""
+
+from __future__ import annotations
+
+import threading
+from itertools import count
+
+import pytest
+
+from rb_core.errors import ModelError
+from rb_core.models.time_limit import within_time_limit
+
+
+def test_values_and_errors_pass_through() -> None:
+    assert within_time_limit(lambda: 7, "counting") == 7
+    with pytest.raises(ZeroDivisionError):
+        within_time_limit(lambda: 1 // 0, "dividing")
+
+
+def test_what_is_no_exception_becomes_an_error() -> None:
+    class Panic(BaseException):
+        """As Rust code raises it."""
+
+    def panic() -> None:
+        raise Panic("index out of range")
+
+    with pytest.raises(RuntimeError, match="index out of range"):
+        within_time_limit(panic, "indexing")
+
+
+def test_what_does_not_end_is_given_up_and_stopped() -> None:
+    before = threading.active_count()
+    with pytest.raises(ModelError, match="counting takes longer than 0 s"):
+        within_time_limit(lambda: sum(1 for _ in count()), "counting", 0.1)
+    stopped = [thread for thread in threading.enumerate() if thread.daemon]
+    for thread in stopped:
+        thread.join(5)
+    assert threading.active_count() <= before
