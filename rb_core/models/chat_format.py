@@ -59,7 +59,7 @@ class Encoded(NamedTuple):
     rewritten: bool = False  # the template did not put the completion's own text straight after the prompt
 
 
-class Form(NamedTuple):
+class Treatment(NamedTuple):
     """What a template does with conversations of one form.
 
     with_parts: roles whose content it reads as a list of parts, not as a string; dropped: roles whose text it drops.
@@ -183,7 +183,7 @@ class ChatFormat:
     def _check_written(self, conversation: Conversation, text: str) -> None:
         """Raise ModelError if a text of the conversation is not in the rendered text, white space aside."""
         turns = self._folded(conversation)
-        if dropped := self._form(turns).dropped:
+        if dropped := self._treatment(turns).dropped:
             advice = "give a template that keeps them (--chat-template FILE)"
             if "system" in dropped:
                 advice = "--fold-system moves them into the first user turn"
@@ -203,7 +203,7 @@ class ChatFormat:
                     "another text: give a template that keeps it (--chat-template FILE)"
                 )
 
-    def _form(self, turns: Conversation) -> Form:
+    def _treatment(self, turns: Conversation) -> Treatment:
         """Return how the template treats conversations of this form: equal but for the words of their texts."""
         markers: list[tuple[str, str]] = []
 
@@ -215,22 +215,22 @@ class ChatFormat:
 
         probe = tuple(_with_texts(turn, mark) for turn in turns)
         key = json.dumps(probe, sort_keys=True)
-        if key not in self._forms:
-            self._forms[key] = self._probe(probe, markers)
-        return self._forms[key]
+        if key not in self._treatments:
+            self._treatments[key] = self._probe(probe, markers)
+        return self._treatments[key]
 
     @cached_property
-    def _forms(self) -> dict[str, Form]:
+    def _treatments(self) -> dict[str, Treatment]:
         return {}
 
-    def _probe(self, probe: Conversation, markers: Sequence[tuple[str, str]]) -> Form:
+    def _probe(self, probe: Conversation, markers: Sequence[tuple[str, str]]) -> Treatment:
         """Render markers in place of the texts, with strings as content and then with lists of parts."""
         dropped = self._dropped(probe, markers, _NO_ROLES)
         with_parts = frozenset(role for role, _ in markers) if dropped is None else dropped
         if with_parts and self._dropped(probe, markers, with_parts) == _NO_ROLES:
-            return Form(with_parts, _NO_ROLES)
+            return Treatment(with_parts, _NO_ROLES)
         # what the template refuses is reported when the conversation itself is rendered
-        return Form(_NO_ROLES, dropped or _NO_ROLES)
+        return Treatment(_NO_ROLES, dropped or _NO_ROLES)
 
     def _dropped(
         self, probe: Conversation, markers: Sequence[tuple[str, str]], with_parts: frozenset[str]
@@ -264,7 +264,7 @@ class ChatFormat:
         if not conversations:
             return []
         folded = [self._folded(turns) for turns in conversations]
-        inputs = [_template_input(turns, self._form(turns).with_parts) for turns in folded]
+        inputs = [_template_input(turns, self._treatment(turns).with_parts) for turns in folded]
         if self.sanitize and tokenize:
             options |= self._sanitize_option([turn for turns in folded for turn in turns])
         try:
@@ -360,13 +360,13 @@ def _part(text: Any) -> dict[str, Any]:
     return {"type": "text", "text": text}
 
 
-def _template_input(turns: Conversation, with_parts: frozenset[str]) -> TemplateInput:
+def _template_input(turns: Sequence[Mapping[str, Any]], with_parts: frozenset[str]) -> TemplateInput:
     """Return the messages with the content of some roles as a list of parts, and the tools that a message brings."""
     messages: list[dict[str, Any]] = [{k: v for k, v in turn.items() if k != "tools"} for turn in turns]
     for message in messages:
         if message["role"] in with_parts and isinstance(message.get("content"), str):
             message["content"] = [_part(message["content"])]
-    tools = next((turn["tools"] for turn in turns if turn.get("tools")), None)  # type: ignore[typeddict-item]
+    tools = next((turn["tools"] for turn in turns if turn.get("tools")), None)
     return TemplateInput(messages, tools)
 
 

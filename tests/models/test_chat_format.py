@@ -183,9 +183,10 @@ def answer(text: str = "", **fields: Any) -> Answer:
 def test_a_template_that_reads_parts_gets_parts(roles: tuple[str, ...]) -> None:
     """A list of parts renders as the string does, for each role that the template reads in parts."""
     content = "turn['content'] | trim"
+    either = f"{{% if turn['role'] in {roles} %}}{PARTS}{{% else %}}{{{{ {content} }}}}{{% endif %}}"
     by_role = LLAMA_TEMPLATE.replace(
         f"+ {content} + '<|eot_id|>' }}}}",
-        f"}}}}{{% if turn['role'] in {roles} %}}{PARTS}{{% else %}}{{{{ {content} }}}}{{% endif %}}{{{{ '<|eot_id|>' }}}}",
+        "}}" + either + "{{ '<|eot_id|>' }}",
     )
     assert "part['text']" in by_role
     plain, with_parts = chat_of("llama"), chat_of("llama", template=by_role)
@@ -214,7 +215,7 @@ def test_a_template_that_drops_a_turn_is_refused(template: str) -> None:
 def test_a_template_that_drops_a_part_of_a_text_is_refused(change: str) -> None:
     template = LLAMA_TEMPLATE.replace("turn['content'] | trim", f"(turn['content']{change})")
     chat = chat_of("llama", template=template)
-    chat.encode(ASK[:0] + (turn("user", "Capital?"),), ("Paris.",))
+    chat.encode((turn("user", "Capital?"),), ("Paris.",))
     with pytest.raises(ModelError, match="drops a part of the assistant message '<think>It is not"):
         chat.encode((turn("user", "Capital?"),), ("Paris.", "<think>It is not Lyon.</think>Paris."))
 
