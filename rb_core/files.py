@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,11 +50,17 @@ def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema, metadata: di
 
 
 def read_table(
-    path: Path, kind: str, schema: pa.Schema | None = None, *, error: type[RewardBenchError] = ScoreTableError
+    path: Path,
+    kind: str,
+    schema: pa.Schema | None = None,
+    *,
+    optional: Iterable[pa.Field] = (),
+    error: type[RewardBenchError] = ScoreTableError,
 ) -> tuple[pa.Table, dict[str, Any]]:
     """Read a parquet table that this package wrote, and its metadata.
 
-    kind: the kind of file, for messages; schema: columns to return, cast to their types, instead of all as stored.
+    kind: the kind of file, for messages; schema: columns to return, cast to their types, instead of all as stored;
+    optional: columns to return with them if the file has them.
     Raises `error` when the file is missing or not parquet, lacks a column or metadata, or a column has another type.
     """
     try:
@@ -75,8 +82,11 @@ def read_table(
         raise error(f"{path}: not a {kind}: it has no metadata, it was not written by this package") from None
     except ValueError as cause:
         raise error(f"{path}: not a {kind}: its metadata is not readable: {cause}") from cause
+    if schema is None:
+        return table, metadata
+    schema = pa.schema([*schema, *(field for field in optional if field.name in columns)])
     try:
-        return table if schema is None else table.select(schema.names).cast(schema), metadata
+        return table.select(schema.names).cast(schema), metadata
     except (pa.ArrowException, ValueError) as cause:
         raise error(f"{path}: not a {kind}: a column has another type: {cause}") from cause
 

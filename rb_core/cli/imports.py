@@ -1,4 +1,4 @@
-"""The commands `import published-tables` and `import rewardbench-results`."""
+"""The commands `import published-tables`, `import rewardbench-results` and `import item-styles`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from rb_core.cli.console import DEFAULT_ROOT, console, print_line
-from rb_core.importers import published_tables, reward_bench_results
+from rb_core.importers import item_styles, published_tables, reward_bench_results
 
 app = typer.Typer(help="Convert results in other layouts into results of this project.", no_args_is_help=True)
 
@@ -57,3 +57,15 @@ def import_rewardbench_results(
     )
     if report.refused:
         raise typer.Exit(1 if report.written else 2)
+
+
+@app.command("item-styles")
+def import_item_styles(
+    benchmark: Annotated[str, typer.Argument(help="benchmark with published outcomes")] = "rewardbench",
+    data: Annotated[Path | None, typer.Option(help="file with the benchmark's examples, instead of the hub")] = None,
+    data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
+    out: Annotated[Path, typer.Option(help="folder with the published outcomes")] = DEFAULT_ROOT,
+) -> None:
+    """Add lengths and numbers of markdown marks of a benchmark's completions to its published outcomes."""
+    known, total = item_styles.import_item_styles(benchmark, out, data=data, revision=data_revision)
+    print_line(f"{benchmark}: {known} of {total} examples have lengths and markdown")

@@ -9,10 +9,11 @@ import pandas as pd
 from tqdm import tqdm
 
 from rb_core.benchmarks.example import CompletionSet, Conversation, Message
+from rb_core.benchmarks.markdown import count_markdown
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.evaluation.distributed import Process, deal
 from rb_core.evaluation.journal import BatchScores, Journal
-from rb_core.results.score_table import COLUMNS, Score
+from rb_core.results.score_table import COLUMNS, OPTIONAL, Score
 from rb_core.scorers.base import Cell, Plan, Scorer, scores_by_cell
 
 
@@ -56,11 +57,11 @@ def score_table(
     rows = []
     for index, (example, order) in enumerate(zip(benchmark.examples, orders, strict=True)):
         positions = {completion: position for position, completion in enumerate(order)}
-        for completion in range(len(example.completions)):
+        for completion, text in enumerate(example.completions):
             score = scores[Cell(index, positions[completion])]
             chosen = completion < example.num_chosen
-            rows.append((example.id, example.subset, example.group, completion, chosen, *score))
+            rows.append((example.id, example.subset, example.group, completion, chosen, *score, count_markdown(text)))
     labels = ("example_id", "subset", "group", "completion", "is_chosen", "score")
-    frame = pd.DataFrame(rows, columns=[*labels, *Score._fields[1:]])
-    counts = dict.fromkeys(("completion", "num_tokens", "num_completion_tokens"), "int32")
-    return frame.astype({"score": "float32", **counts}).reindex(columns=COLUMNS)
+    frame = pd.DataFrame(rows, columns=[*labels, *Score._fields[1:], "num_markdown"])
+    counts = dict.fromkeys(("completion", "num_tokens", "num_completion_tokens", "num_markdown"), "int32")
+    return frame.astype({"score": "float32", **counts}).reindex(columns=[*COLUMNS, *OPTIONAL.names])

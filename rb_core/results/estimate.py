@@ -57,6 +57,32 @@ class Margins(Record):
     quantiles: dict[str, float]
 
 
+class StyleEffect(Record):
+    """Change of a choice's log-odds for a completion with twice as much of a feature, with its 95% interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class StyleControl(Record):
+    """The accuracy if chosen and rejected completions had the same length and the same number of markdown marks.
+
+    value, stderr, low, high: the controlled accuracy, None for the `reason`; plain: accuracy of the same examples,
+    weighted as in the headline; examples: their number; effects: by feature, length or markdown. Computed by
+    `rb_core.stats.style_control`.
+    """
+
+    value: float | None = None
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    plain: float
+    examples: int
+    effects: dict[str, StyleEffect] = {}
+    reason: str | None = None
+
+
 class Counts(Record):
     """Numbers of examples and completions of a run by outcome. `reasons` counts unscored completions by cause."""
 

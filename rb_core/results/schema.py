@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rb_core.errors import ResultError
-from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, Record
+from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, Record, StyleControl
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.results.paths import result_path, scores_path
 
@@ -147,6 +147,7 @@ class Result(Record):
     subsets: dict[str, Estimate] = {}
     absent: dict[str, str] = {}
     length: dict[str, Estimate] = {}
+    style: StyleControl | None = None
     matrices: dict[str, Matrix] = {}
     margins: Margins | None = None
     counts: Counts | None = None

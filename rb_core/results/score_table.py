@@ -35,6 +35,8 @@ SCHEMA = pa.schema(
     ]
 )
 COLUMNS = SCHEMA.names
+# The number of markdown marks of the completion: not in older and in imported tables.
+OPTIONAL = pa.schema([pa.field("num_markdown", pa.int32())])
 MAX_ROWS = 20_000_000
 
 
@@ -61,12 +63,13 @@ class Score(NamedTuple):
 
 def write_scores(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> str:
     """Write a score table with its metadata; returns the file's SHA-256."""
-    return write_table(path, frame, SCHEMA, metadata)
+    optional = [field for field in OPTIONAL if field.name in frame]
+    return write_table(path, frame, pa.schema([*SCHEMA, *optional]), metadata)
 
 
 def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return a score table and its metadata. Raises ScoreTableError when the file is missing or not a score file."""
-    table, metadata = read_table(path, "score file", SCHEMA)
+    table, metadata = read_table(path, "score file", SCHEMA, optional=OPTIONAL)
     return table.to_pandas(), metadata
 
 

@@ -14,7 +14,6 @@ import numpy as np
 
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Flags = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-Signs = np.ndarray[tuple[int, ...], np.dtype[np.int8]]
 Strings = np.ndarray[tuple[int, ...], np.dtype[np.str_]]
 Codes = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 Rows = np.ndarray[Any, Any]  # indices or a mask
@@ -71,8 +70,11 @@ class ItemOutcomes:
     groups: examples of one group are resampled together; without known prompts, each example's own id. credits: from
     0 to 1, NaN when a completion is unscored. Published outcomes have no more than that; a score table also gives
     tied: whether a chosen and a rejected completion tie at the decisive place; margins: worst chosen minus best
-    rejected score, in the model's units; spreads: best minus worst chosen score; longer: 1 where the chosen completions
-    are longer on average, -1 where shorter, 0 where equal (None when the table has no lengths); and all scores.
+    rejected score, in the model's units; spreads: best minus worst chosen score; and all scores.
+
+    lengths, markdown: how much longer, and how much more marked up, the chosen completions are than the rejected ones:
+    (a - b) / (a + b + 1) of the mean lengths, and of the mean numbers of markdown marks. NaN where not known, None when
+    no example has them.
     """
 
     model: str
@@ -82,11 +84,12 @@ class ItemOutcomes:
     groups: Strings
     credits: Floats
     margins: Floats | None = None
-    longer: Signs | None = None
     source: str = ""
     spreads: Floats | None = None
     tied: Flags | None = None
     scores: CompletionScores | None = None
+    lengths: Floats | None = None
+    markdown: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.example_ids)
@@ -107,3 +110,8 @@ class ItemOutcomes:
             name: column[rows] for name, column in columns.items() if isinstance(column, np.ndarray | CompletionScores)
         }
         return replace(self, **taken)
+
+
+def style_difference(chosen: Floats, rejected: Floats) -> Floats:
+    """Return (a - b) / (a + b + 1) for amounts of something in chosen and rejected completions: from -1 to 1."""
+    return (chosen - rejected) / (chosen + rejected + 1)

@@ -20,11 +20,11 @@ def rows_by_length(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, Fla
 
     Empty when lengths are not known.
     """
-    if outcomes.longer is None:
+    if outcomes.lengths is None:
         return {}
     names, codes = np.unique(outcomes.subsets, return_inverse=True)
     averaged = np.array([spec.metric_of(name).averages_credits for name in names.tolist()], dtype=bool)[codes]
-    return {label: averaged & (outcomes.longer == sign) for label, sign in LENGTHS.items()}
+    return {label: averaged & (np.sign(outcomes.lengths) == sign) for label, sign in LENGTHS.items()}
 
 
 def accuracy_by_length(outcomes: ItemOutcomes, spec: BenchmarkSpec, seed: int = 0) -> dict[str, Estimate]:

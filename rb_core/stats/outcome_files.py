@@ -1,7 +1,8 @@
 """Item outcomes of score tables, and files of published outcomes.
 
 Published outcomes of a benchmark are in one parquet file, `items/<benchmark>.parquet`, with a row per example and a
-column per model: true, false, or missing where unscored (numbers where an outcome can be a fraction).
+column per model: true, false, or missing where unscored (numbers where an outcome can be a fraction). Columns for the
+lengths and markdown marks of the completions are optional, and null where the texts are not known.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,9 +22,11 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.files import METADATA, read_table, write_atomically
 from rb_core.results.score_table import load_score_table
-from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes, Signs, Strings
+from rb_core.stats.item_outcomes import CompletionScores, Floats, ItemOutcomes, Strings, style_difference
 
-_FIXED_COLUMNS = ("example_id", "subset", "group")
+# Means over the chosen, and over the rejected completions: numbers of characters, and of markdown marks.
+STYLE_COLUMNS = ("chosen_length", "rejected_length", "chosen_markdown", "rejected_markdown")
+_FIXED_COLUMNS = ("example_id", "subset", "group", *STYLE_COLUMNS)
 
 
 def outcomes_of_scores(path: Path) -> ItemOutcomes:
@@ -50,7 +54,6 @@ def outcomes_of_table(frame: pd.DataFrame, spec: BenchmarkSpec, *, model: str = 
     for name in np.unique(subsets).tolist():
         members = subsets == name
         earned[members], tied[members] = spec.metric_of(name).item_credits(scores[members], spec.tie_credit)
-    num_tokens = rows["num_tokens"].to_numpy(dtype=np.float64)
     return ItemOutcomes(
         model=model,
         benchmark=spec.id,
@@ -59,20 +62,24 @@ def outcomes_of_table(frame: pd.DataFrame, spec: BenchmarkSpec, *, model: str = 
         groups=first["group"].to_numpy(dtype=np.str_),
         credits=earned,
         margins=scores.margins(),
-        # Imported score tables have no lengths: they are all 0 there.
-        longer=_sign_of_length_difference(num_tokens, scores) if num_tokens.any() else None,
         source=source,
         spreads=scores.best_chosen() - scores.worst_chosen(),
         tied=tied,
         scores=scores,
+        # Imported score tables have no lengths: they are all 0 there.
+        lengths=_style_difference(rows["num_completion_tokens"], scores) if rows["num_tokens"].any() else None,
+        markdown=_style_difference(rows["num_markdown"], scores) if "num_markdown" in rows else None,
     )
 
 
-def _sign_of_length_difference(num_tokens: Floats, scores: CompletionScores) -> Signs:
-    def mean_over(members: Flags) -> Floats:
-        return np.add.reduceat(num_tokens * members, scores.starts) / np.add.reduceat(members * 1, scores.starts)
-
-    return np.sign(mean_over(scores.is_chosen) - mean_over(~scores.is_chosen)).astype(np.int8)
+def _style_difference(amounts: pd.Series[int], scores: CompletionScores) -> Floats:
+    """Return the difference between the mean amounts of chosen and of rejected completions."""
+    values = amounts.to_numpy(dtype=np.float64, na_value=np.nan)
+    chosen, rejected = (
+        np.add.reduceat(np.where(members, values, 0.0), scores.starts) / np.add.reduceat(members * 1, scores.starts)
+        for members in (scores.is_chosen, ~scores.is_chosen)
+    )
+    return style_difference(chosen, rejected)
 
 
 # Published outcomes
@@ -102,15 +109,36 @@ def write_items(
         is_binary = bool(np.isin(earned[~np.isnan(earned)], (0.0, 1.0)).all())
         values = earned != 0 if is_binary else earned
         columns[name] = pa.array(values, pa.bool_() if is_binary else pa.float64(), mask=np.isnan(earned))
-    table = pa.table(columns)
+    _write_items_table(path, pa.table(columns), {"benchmark": benchmark, "source": source})
+
+
+def _write_items_table(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     # Without statistics and a second copy of the schema, which for many short columns are most of the file.
     settings = {"compression": "zstd", "write_statistics": False, "store_schema": False}
     with pq.ParquetWriter(buffer, table.schema, **settings) as writer:
         writer.write_table(table)
-        metadata = {"benchmark": benchmark, "source": source}
         writer.add_key_value_metadata({METADATA: json.dumps(metadata, sort_keys=True).encode()})
     write_atomically(path, buffer.getvalue())
+
+
+def add_style(path: Path, styles: Mapping[str, Sequence[float]], source: str) -> tuple[int, int]:
+    """Add the lengths and markdown marks of completions to a file of published outcomes.
+
+    styles: the values of `STYLE_COLUMNS` by example id; source: of the texts. Returns the
+    number of examples that have them, and of all. Raises DataError as `read_items`, or when
+    the file has none of the examples.
+    """
+    table, metadata = read_table(path, "file of item outcomes", error=DataError)
+    ids = table["example_id"].to_pylist()
+    if not (known := sum(example_id in styles for example_id in ids)):
+        raise DataError(f"{path}: has none of the {len(styles)} examples of {source}")
+    table = table.drop_columns([name for name in STYLE_COLUMNS if name in table.column_names])
+    unknown = [None] * len(STYLE_COLUMNS)
+    for name, values in zip(STYLE_COLUMNS, zip(*(styles.get(i, unknown) for i in ids), strict=True), strict=True):
+        table = table.append_column(name, pa.array(values, pa.float64()))
+    _write_items_table(path, table, metadata | {"texts": source})
+    return known, len(ids)
 
 
 def read_items(path: Path) -> dict[str, ItemOutcomes]:
@@ -127,10 +155,14 @@ def read_items(path: Path) -> dict[str, ItemOutcomes]:
         groups = _strings(table, "group") if "group" in table.column_names else ids
         models = [name for name in table.column_names if name not in _FIXED_COLUMNS]
         earned = {name: _credits(table, name) for name in models}
+        style = [_numbers(table, name) for name in STYLE_COLUMNS] if STYLE_COLUMNS[0] in table.column_names else None
     except (pa.ArrowException, ValueError, KeyError) as error:
         raise DataError(f"{path}: not a file of item outcomes: {type(error).__name__}: {error}") from error
+    lengths, markdown = (style_difference(*style[:2]), style_difference(*style[2:])) if style else (None, None)
     return {
-        name: ItemOutcomes(name, benchmark, ids, subsets, groups, values, source=source)
+        name: ItemOutcomes(
+            name, benchmark, ids, subsets, groups, values, source=source, lengths=lengths, markdown=markdown
+        )
         for name, values in earned.items()
     }
 
@@ -142,8 +174,12 @@ def _strings(table: pa.Table, name: str) -> Strings:
     return np.array(column.to_pylist(), dtype=np.str_)
 
 
+def _numbers(table: pa.Table, name: str) -> Floats:
+    return np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
+
+
 def _credits(table: pa.Table, name: str) -> Floats:
-    values: Floats = np.asarray(table[name].cast(pa.float64()).to_numpy(), dtype=np.float64)
+    values = _numbers(table, name)
     if ((values < 0) | (values > 1)).any():
         raise ValueError(f"column {name} has an outcome outside of 0 to 1")
     return values

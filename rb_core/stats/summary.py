@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
-from rb_core.results.estimate import Counts, Estimate, Margins, Matrix
+from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, StyleControl
 from rb_core.stats.composition import Composition, compose, measure_name, weighted_mean
 from rb_core.stats.intervals import Estimator, bootstrap
 from rb_core.stats.item_outcomes import Flags, ItemOutcomes
@@ -17,6 +17,7 @@ from rb_core.stats.length import rows_by_length
 from rb_core.stats.metrics.base import Measure
 from rb_core.stats.metrics.style_matrix import style_cell
 from rb_core.stats.outcome_files import outcomes_of_table
+from rb_core.stats.style_control import style_control
 
 MARGIN_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 LENGTH_CLASSES = ("chosen longer", "chosen shorter")
@@ -30,6 +31,7 @@ class Summary(NamedTuple):
     subsets: dict[str, Estimate]
     absent: dict[str, str]
     length: dict[str, Estimate]
+    style: StyleControl | None
     matrices: dict[str, Matrix]
     margins: Margins | None
     counts: Counts
@@ -60,6 +62,7 @@ def summarize(scores: pd.DataFrame, spec: BenchmarkSpec, seed: int = 0) -> Summa
         subsets={name: estimator.estimate(c, outcomes.subsets == name) for name, c in composition.subsets.items()},
         absent=_absent(composition, outcomes, spec),
         length={name: estimator.estimate({name: 1.0}, rows) for name, rows in by_length.items()},
+        style=style_control(outcomes, spec),
         matrices=_matrices(estimator, composition, present, spec.style_levels),
         margins=_margins(outcomes),
         counts=_counts(scores, outcomes),

@@ -27,7 +27,8 @@ def score_table(rows: Sequence[Row], tokens: Sequence[int] = ()) -> pd.DataFrame
         for c, score in enumerate(scores)
     ]
     columns = ["example_id", "subset", "group", "completion", "is_chosen", "score", "num_tokens", "truncated", "reason"]
-    return pd.DataFrame(flat, columns=columns).astype({"score": "float64"})
+    frame = pd.DataFrame(flat, columns=columns).astype({"score": "float64"})
+    return frame.assign(num_completion_tokens=frame["num_tokens"])
 
 
 def pairs(subset: str, credits: Sequence[float]) -> list[Row]:

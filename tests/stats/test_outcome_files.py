@@ -38,7 +38,7 @@ def test_unscored_examples_and_unknown_lengths(tmp_path: Path) -> None:
     assert np.isnan(outcomes.credits[0])
     assert np.isnan(outcomes.margins[0])
     assert outcomes.scored[1:].all()
-    assert outcomes.longer is None
+    assert outcomes.lengths is None
 
 
 def test_a_table_without_a_rejected_completion_is_refused(tmp_path: Path) -> None:
