@@ -34,6 +34,10 @@ class ResultError(RewardBenchError):
     """A result file that does not fit the schema, or would be overwritten."""
 
 
+class FileError(RewardBenchError):
+    """A file that cannot be written."""
+
+
 class HubError(RewardBenchError):
     """A request that the hub refused or did not answer; nothing was changed there."""
 

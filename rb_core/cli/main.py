@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 
 import typer
 
 from rb_core.cli import doctor, evaluate, exports, imports, jobs, results, sync, verify
-from rb_core.errors import RewardBenchError
-from rb_core.evaluation.distributed import this_process
+from rb_core.errors import RewardBenchError, first_line
+from rb_core.evaluation.distributed import SINGLE_PROCESS, this_process
 
 app = typer.Typer(
     name="rb",
@@ -26,11 +28,24 @@ app.add_typer(exports.app, name="export", rich_help_panel="Exchange results")
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):  # whatever the locale: results have characters beyond ASCII
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    process = SINGLE_PROCESS
     try:
-        app()
+        process = this_process()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except RewardBenchError as error:
-        processes = this_process()
-        if processes.is_main:
+        if process.is_main:
             print(f"error: {error}", file=sys.stderr, flush=True)
-        processes.wait_before_exit()
+        process.wait_before_exit()
+        sys.exit(2)
+    except OSError as error:  # such as a full disk under the output; the launcher ends the other processes
+        print(
+            f"error: {error.filename or 'output'}: {error.strerror or first_line(error)}", file=sys.stderr, flush=True
+        )
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor can the rest of its buffer be written
         sys.exit(2)

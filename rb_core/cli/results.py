@@ -59,10 +59,11 @@ def aggregate(
             raise ResultError(f"{scores}: parsing a transcript again produces a new result: pass --out DIR")
         reparsed = write_reparsed(scores, out, overwrite=overwrite)
         result = aggregation.write_aggregate(reparsed, out, overwrite=overwrite).result
-    elif out is None:
-        result = aggregation.aggregate_scores(scores)
     else:
-        result = aggregation.write_aggregate(scores, out, overwrite=overwrite).result
+        result = aggregation.aggregate_scores(scores)
+        aggregation.check_same_scores(scores, result)
+        if out is not None:
+            aggregation.write_aggregate(scores, out, overwrite=overwrite)
     if as_json:
         sys.stdout.write(to_json(result).decode())
     else:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from rb_core.errors import ScoreTableError
+from rb_core.errors import ResultError, ScoreTableError
 from rb_core.files import write_atomically
 from rb_core.results import paths, storage
 from rb_core.results.judge_records import Judging
@@ -55,6 +56,21 @@ def aggregate_scores(scores_file: Path) -> Result:
         ),
         published=source,
     )
+
+
+def check_same_scores(scores_file: Path, result: Result) -> None:
+    """Raise ScoreTableError if the result beside a score file was computed from a file with another digest."""
+    root = paths.root_of(scores_file, result.scores_path())
+    recorded = root / result.path() if root else None
+    if recorded is None or not recorded.exists():
+        return
+    with contextlib.suppress(ResultError):  # an unreadable result has no digest to compare
+        earlier = storage.read_result(recorded).scores
+        if earlier and result.scores and earlier.sha256 != result.scores.sha256:
+            raise ScoreTableError(
+                f"{scores_file}: not the file that {recorded} was computed from (another SHA-256): "
+                "it is damaged, or of another run; restore it, or delete the result"
+            )
 
 
 def write_aggregate(scores_file: Path, out: Path, *, overwrite: bool = False) -> WrittenResult:

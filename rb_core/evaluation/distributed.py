@@ -18,7 +18,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TypeVar, cast
 
-from rb_core.errors import ModelError, RewardBenchError
+from rb_core.errors import ModelError, RewardBenchError, first_line
 from rb_core.models.resolve import ModelSpec
 
 log = logging.getLogger(__name__)
@@ -129,18 +129,40 @@ SINGLE_PROCESS = Process()
 
 @cache
 def this_process() -> Process:
-    """Return this process among those that a launcher started (torchrun's variables), or the only one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or "LOCAL_RANK" not in os.environ:
+    """Return this process among those that a launcher started (torchrun's variables), or the only one.
+
+    Raises RewardBenchError, naming the variable, if a launcher's variables are incomplete or have another form.
+    """
+    count = _launcher_number("WORLD_SIZE", "1")
+    if count == 1 or "LOCAL_RANK" not in os.environ:
         return SINGLE_PROCESS
-    if os.environ["RANK"] != "0":  # one process shows progress; the libraries read this when they are imported
+    rank, local_rank = (_launcher_number(name) for name in ("RANK", "LOCAL_RANK"))
+    if not local_rank <= rank < count:
+        raise RewardBenchError(
+            f"RANK {rank}, LOCAL_RANK {local_rank} and WORLD_SIZE {count} are not those of one launch"
+        )
+    if rank:  # one process shows progress; the libraries read this when they are imported
         os.environ |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     from accelerate import PartialState
 
     # "cpu" is how the processes communicate, not where they compute: gloo takes no GPU memory, and notices a dead
     # process where NCCL would wait.
-    state = PartialState(cpu=True, backend="gloo", timeout=TIMEOUT)
+    try:
+        state = PartialState(cpu=True, backend="gloo", timeout=TIMEOUT)
+    except (ValueError, RuntimeError) as error:
+        raise RewardBenchError(f"the processes of this run cannot be connected: {first_line(error)}") from error
     atexit.register(state.destroy_process_group)  # its threads would abort an interpreter that ends before them
     return Process(state.process_index, state.num_processes, state.local_process_index)
+
+
+def _launcher_number(variable: str, default: str = "") -> int:
+    text = os.environ.get(variable, default)
+    if not text.isdecimal():
+        raise RewardBenchError(
+            f"the environment variable {variable} is {text!r}, not a number: "
+            "start the processes with `accelerate launch`, or unset WORLD_SIZE"
+        )
+    return int(text)
 
 
 def deal(work: Sequence[int], count: int) -> list[list[int]]:

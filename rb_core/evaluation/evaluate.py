@@ -15,11 +15,13 @@ from rb_core.benchmarks.example import CompletionSet, blind
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import Benchmark, spec_to_json
+from rb_core.errors import ResultError
 from rb_core.evaluation import provenance
 from rb_core.evaluation.aggregate import WrittenResult, write_aggregate
 from rb_core.evaluation.distributed import Process, this_process
 from rb_core.evaluation.journal import Journal, unfinished_runs
 from rb_core.evaluation.score import score_missing, score_table
+from rb_core.files import check_writable
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.results import paths, storage
@@ -27,6 +29,8 @@ from rb_core.results.schema import ModelRef, Notes, Run
 from rb_core.results.score_table import write_scores
 from rb_core.scorers.base import Plan, RunContext, Scorer
 from rb_core.scorers.load import load_scorer
+
+BYTES_PER_COMPLETION = 300  # of journal and score file together, mostly much less
 
 
 def evaluate(
@@ -53,8 +57,8 @@ def evaluate(
         model_spec = resolve(model, options or ModelOptions())
         storage.check_model_name(model_spec.name)
         loaded_benchmark = load_benchmark(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
-    result_file = out / paths.result_path(loaded_benchmark.spec.id, model_spec.name)
-    process.on_main(lambda: storage.check_free(result_file, overwrite=overwrite))  # before a large model is loaded
+    # before a large model is loaded
+    process.on_main(lambda: _check_run(loaded_benchmark, model_spec.name, seed, out, overwrite=overwrite))
     with process.share_errors():
         # tokenised while the weights are loaded
         upcoming = [completion_set for completion_set, _ in blind_all(loaded_benchmark, seed)]
@@ -82,10 +86,9 @@ def evaluate_scorer(
     process = this_process()
     started = provenance.now()
     scores_file = out / paths.scores_path(benchmark.spec.id, name)
-    result_file = out / paths.result_path(benchmark.spec.id, name)
-    process.on_main(lambda: storage.check_free(result_file, overwrite=overwrite))
+    process.on_main(lambda: _check_run(benchmark, name, seed, out, overwrite=overwrite))
     with process.share_errors():
-        model = ModelRef(name=storage.check_model_name(name), **scorer.describe())
+        model = ModelRef(name=name, **scorer.describe())
     settings = _settings(scorer, model, benchmark, seed)
     scorer.batch_tokens = _common_budget(scorer, settings, scores_file, process)
     with process.share_errors():
@@ -116,6 +119,18 @@ def evaluate_scorer(
         journal.remove()
         transcript.remove()
     return written
+
+
+def _check_run(benchmark: Benchmark, name: str, seed: int, out: Path, *, overwrite: bool) -> None:
+    """Raise RewardBenchError unless a result can record this name and seed, and the run's files can be written."""
+    storage.check_model_name(name)
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ResultError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
+    result_file = out / paths.result_path(benchmark.spec.id, name)
+    storage.check_free(result_file, overwrite=overwrite)
+    size = BYTES_PER_COMPLETION * sum(len(example.completions) for example in benchmark.examples)
+    for file in (result_file, out / paths.scores_path(benchmark.spec.id, name)):
+        check_writable(file.parent, size)
 
 
 def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list[int]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
@@ -15,7 +14,15 @@ from filelock import FileLock, Timeout
 
 from rb_core.errors import ScoreTableError
 from rb_core.evaluation.distributed import SINGLE_PROCESS, Process
-from rb_core.files import check_same_run, close_journal, differing_keys, open_journal, whole_lines
+from rb_core.files import (
+    append_entry,
+    close_journal,
+    differing_keys,
+    explaining_write_errors,
+    open_journal,
+    read_journal,
+    read_journal_run,
+)
 from rb_core.results.score_table import Score
 
 
@@ -33,8 +40,8 @@ class Journal:
 
     `fingerprint` holds everything that the scores depend on (data, model, settings, plan). A journal of another run is
     neither continued nor destroyed: opening it raises ScoreTableError, unless `discard` allows replacing it. A second
-    run on the same file raises as well. A line that a kill cut short is dropped, and its batch is scored again. A part
-    that is closed without a single batch leaves no file.
+    run on the same file raises as well. A line that a kill cut short, or that has changed on the disk, is dropped, and
+    its batch is scored again. A part that is closed without a single batch leaves no file.
 
     The parts are `model.journal`, `model.journal-1` and so on. `done` holds in every process the batches of all parts
     on all machines, whatever number of processes wrote them. All processes must open, collect and remove together.
@@ -52,7 +59,7 @@ class Journal:
         self.path = scores_path.with_suffix(f".journal{number}")
         self.done: dict[int, BatchScores] = {}
         self._scores_path = scores_path
-        self._header = json.dumps(fingerprint, sort_keys=True)
+        self._run: dict[str, Any] = json.loads(json.dumps(fingerprint))
         self._discard = discard
         self._process = process
         self._appended: dict[int, BatchScores] = {}
@@ -69,7 +76,7 @@ class Journal:
                 entries = self._read_parts() if process.is_local_main else {}
             self._merge(entries)
             with process.share_errors():
-                self._file = open_journal(self.path, self._header)
+                self._file = open_journal(self.path, self._run)
         except BaseException:
             self._lock.release()
             raise
@@ -85,11 +92,10 @@ class Journal:
             self._lock.release()
 
     def append(self, entry: BatchScores) -> None:
-        """Add one batch. It is in the operating system's hands when this returns, so that a kill cannot lose it."""
+        """Add one batch, which a kill cannot lose when this returns. Raises FileError when the disk is full."""
         entry = entry._replace(seconds=round(entry.seconds + self._earlier_seconds.pop(entry.batch, 0.0), 6))
         rows = [[None if math.isnan(s.value) else s.value, *s[1:]] for s in entry.scores]
-        self._file.write(json.dumps([entry.batch, entry.seconds, rows]).encode() + b"\n")
-        self._file.flush()
+        append_entry(self._file, self.path, [entry.batch, entry.seconds, rows])
         self.done[entry.batch] = self._appended[entry.batch] = entry
 
     def rescore_all(self) -> None:
@@ -110,15 +116,16 @@ class Journal:
                 path.unlink(missing_ok=True)
 
     def _acquire(self) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise ScoreTableError(f"{self.path}: another run is writing here; wait until it has ended") from None
+        with explaining_write_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise ScoreTableError(f"{self.path}: another run is writing here; wait until it has ended") from None
 
     def _check_same_run(self) -> None:
         """Raise ScoreTableError unless every process is about to score the same plan with the same model."""
-        first, *others = map(json.loads, self._process.gather(self._header))
+        first, *others = self._process.gather(self._run)
         if differing := sorted({key for other in others for key in differing_keys(first, other)}):
             raise ScoreTableError(
                 f"{self.path}: the processes of this run have a different {', '.join(differing)}; "
@@ -142,26 +149,20 @@ class Journal:
         return entries
 
     def _read(self, path: Path) -> dict[int, BatchScores]:
-        """Return the batches in a part's whole lines. Raises ScoreTableError for another run's part, and for damage."""
-        header, *lines = whole_lines(path).splitlines() or [self._header.encode()]
+        """Return the batches in a part. Raises ScoreTableError for the part of another run or version."""
         try:
-            then, now = json.loads(header), json.loads(self._header)
-            if not isinstance(then, dict):
-                raise ValueError("the first line does not describe a run")
-            entries = [_entry(line) for line in lines]
+            entries = [_batch_scores(*entry) for entry in read_journal(path, self._run)]
         except (ValueError, TypeError) as error:
-            raise ScoreTableError(f"{path}: damaged ({error}); discard the unfinished run with --overwrite") from error
-        check_same_run(path, then, now)
+            raise ScoreTableError(
+                f"{path}: of another version ({error}); discard the unfinished run with --overwrite"
+            ) from error
         return {entry.batch: entry for entry in entries}
 
 
 def unfinished_runs(scores_path: Path) -> list[dict[str, Any]]:
     """Return the fingerprints of the readable journal parts that an unfinished run left on this machine."""
-    headers = []
-    for path in _parts(scores_path, "journal"):
-        with contextlib.suppress(ValueError):
-            headers += [json.loads(line) for line in whole_lines(path).splitlines()[:1]]
-    return [header for header in headers if isinstance(header, dict)]
+    runs = map(read_journal_run, _parts(scores_path, "journal"))
+    return [run for run in runs if run is not None]
 
 
 def _parts(scores_path: Path, kind: str) -> list[Path]:
@@ -171,8 +172,7 @@ def _parts(scores_path: Path, kind: str) -> list[Path]:
     return [path for _, path in sorted(matches, key=lambda pair: int(pair[0][1] or 0))]
 
 
-def _entry(line: bytes) -> BatchScores:
-    batch, seconds, rows = json.loads(line)
+def _batch_scores(batch: Any, seconds: Any, rows: Any) -> BatchScores:
     if not isinstance(batch, int) or not all(isinstance(row[0], float | int | None) for row in rows):
         raise ValueError(f"batch {batch!r} has a score that is not a number")
     return BatchScores(batch, tuple(Score(math.nan if v is None else v, *rest) for v, *rest in rows), seconds)

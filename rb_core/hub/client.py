@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,11 +10,12 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rb_core import retries
-from rb_core.errors import HubError, first_line, hub_errors, redacted
+from rb_core.errors import HubError, RewardBenchError, first_line, hub_errors, redacted
 
 T = TypeVar("T")
 
 TRIES = 8
+DAY = 86_400.0  # seconds
 LONGEST_REQUESTED_WAIT = 300.0  # seconds; longer requests of the hub are ignored
 
 # Advice by HTTP status; None: no answer.
@@ -31,7 +33,19 @@ MAX_QUOTED = 300  # characters of the hub's own message
 
 def timeout() -> float:
     """Return the seconds without a byte after which a request to the hub fails (RB_HUB_TIMEOUT)."""
-    return float(os.environ.get("RB_HUB_TIMEOUT", "60"))
+    return seconds_from_environment("RB_HUB_TIMEOUT", 60.0)
+
+
+def seconds_from_environment(variable: str, default: float) -> float:
+    """Return the seconds in an environment variable, above 0 and at most a day. Raises RewardBenchError otherwise."""
+    text = os.environ.get(variable) or str(default)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= DAY:
+        raise RewardBenchError(f"{variable} is {text!r}; set a number of seconds, at most a day")
+    return seconds
 
 
 def set_request_timeout() -> None:

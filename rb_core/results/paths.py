@@ -15,3 +15,9 @@ def scores_path(benchmark: str, model: str) -> Path:
 
 def transcript_path(benchmark: str, model: str) -> Path:
     return Path("transcripts", benchmark, f"{model}.parquet")
+
+
+def root_of(path: Path, place: Path) -> Path | None:
+    """Return the results root of a file whose place below it is given; None if the file is at another place."""
+    path = path.resolve()
+    return path.parents[len(place.parts) - 1] if path.parts[-len(place.parts) :] == place.parts else None

@@ -63,8 +63,8 @@ class Score(NamedTuple):
 
 def write_scores(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> str:
     """Write a score table with its metadata; returns the file's SHA-256."""
-    optional = [field for field in OPTIONAL if field.name in frame]
-    return write_table(path, frame, pa.schema([*SCHEMA, *optional]), metadata)
+    columns = pa.schema([*SCHEMA, *(field for field in OPTIONAL if field.name in frame)])
+    return write_table(path, pa.Table.from_pandas(frame[columns.names], columns, preserve_index=False), metadata)
 
 
 def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:

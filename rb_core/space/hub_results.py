@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import os
 import threading
 import time
@@ -20,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
 from rb_core.errors import RewardBenchError, ScoreTableError
-from rb_core.hub.client import retrying
+from rb_core.hub.client import retrying, seconds_from_environment, timeout
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 
 # Seconds
 DEFAULT_PERIOD = 300.0
-MIN_PERIOD, MAX_PERIOD = 1.0, 86_400.0
+MIN_PERIOD = 1.0
 RETRY_AFTER = 60.0
 
 MAX_CACHED_FILES = 64
@@ -259,18 +258,9 @@ def results_source(root: Path) -> ResultsSource:
     name = os.environ.get("RB_RESULTS_REPO")
     if not name:
         return folder
-    return HubResults(ResultsRepo(name), folder, _period()).start()
-
-
-def _period() -> float:
-    text = os.environ.get("RB_RESULTS_PERIOD") or str(DEFAULT_PERIOD)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= MAX_PERIOD:
-        raise RewardBenchError(f"RB_RESULTS_PERIOD is {text!r}; set a number of seconds, at most a day")
-    return max(MIN_PERIOD, seconds)
+    timeout()  # a mistake in RB_HUB_TIMEOUT is found here
+    period = seconds_from_environment("RB_RESULTS_PERIOD", DEFAULT_PERIOD)
+    return HubResults(ResultsRepo(name), folder, max(MIN_PERIOD, period)).start()
 
 
 def time_ago(when: datetime) -> str:

@@ -7,20 +7,16 @@ lengths and markdown marks of the completions are optional, and null where the t
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
-from rb_core.files import METADATA, read_table, write_atomically
+from rb_core.files import read_table, write_table
 from rb_core.results.score_table import load_score_table
 from rb_core.stats.item_outcomes import CompletionScores, Floats, ItemOutcomes, Strings, style_difference
 
@@ -109,17 +105,7 @@ def write_items(
         is_binary = bool(np.isin(earned[~np.isnan(earned)], (0.0, 1.0)).all())
         values = earned != 0 if is_binary else earned
         columns[name] = pa.array(values, pa.bool_() if is_binary else pa.float64(), mask=np.isnan(earned))
-    _write_items_table(path, pa.table(columns), {"benchmark": benchmark, "source": source})
-
-
-def _write_items_table(path: Path, table: pa.Table, metadata: Mapping[str, Any]) -> None:
-    buffer = io.BytesIO()
-    # Without statistics and a second copy of the schema, which for many short columns are most of the file.
-    settings = {"compression": "zstd", "write_statistics": False, "store_schema": False}
-    with pq.ParquetWriter(buffer, table.schema, **settings) as writer:
-        writer.write_table(table)
-        writer.add_key_value_metadata({METADATA: json.dumps(metadata, sort_keys=True).encode()})
-    write_atomically(path, buffer.getvalue())
+    write_table(path, pa.table(columns), {"benchmark": benchmark, "source": source})
 
 
 def add_style(path: Path, styles: Mapping[str, Sequence[float]], source: str) -> tuple[int, int]:
@@ -137,7 +123,7 @@ def add_style(path: Path, styles: Mapping[str, Sequence[float]], source: str) ->
     unknown = [None] * len(STYLE_COLUMNS)
     for name, values in zip(STYLE_COLUMNS, zip(*(styles.get(i, unknown) for i in ids), strict=True), strict=True):
         table = table.append_column(name, pa.array(values, pa.float64()))
-    _write_items_table(path, table, metadata | {"texts": source})
+    write_table(path, table, metadata | {"texts": source})
     return known, len(ids)
 
 

@@ -351,7 +351,7 @@ def compare(reference: Path, out: Path, count: int) -> None:
 
 def scored(files: Iterable[Path]) -> list[int]:
     """Return the batches in the whole lines of journal parts, as often as they are there."""
-    lines = [line for file in files for line in file.read_bytes().split(b"\n")[:-1]]
+    lines = [line.partition(b" ")[2] for file in files for line in file.read_bytes().split(b"\n")[:-1]]
     return [entry[0] for entry in map(json.loads, lines) if isinstance(entry, list)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -20,18 +21,19 @@ import pytest
 from rb_core.benchmarks.example import CompletionSet, Message
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.spec import Benchmark, Section
-from rb_core.errors import ModelError, ResultError, ScoreTableError
+from rb_core.errors import FileError, ModelError, ResultError, ScoreTableError
 from rb_core.evaluation import aggregate, evaluate, score
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.results.schema import Result
-from rb_core.results.score_table import Score, read_scores
+from rb_core.results.score_table import Score, read_scores, write_scores
 from rb_core.results.storage import read_result
 from rb_core.scorers.base import Batch, split_words
 from rb_core.scorers.baseline import BaselineScorer
 from rb_core.scorers.function import BATCH, FunctionScorer
 from rb_core.scorers.load import load_scorer
 from rb_core.stats.summary import summarize
+from tests.cli.command_line import rb
 from tests.paths import ROOT
 
 # threads of a small model that wait for each other take minutes where other programs want the same cores
@@ -320,6 +322,83 @@ def compare(reference: Path, out: Path) -> None:
     results = [read_result(path / "results/starter/builtin/tiny-rm.json") for path in (reference, out)]
     assert numbers(results[0]) == numbers(results[1])
     assert aggregate.aggregate_scores(out / scores) == results[1]
+
+
+# ---- what can stop a run is found before the model is loaded
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*args: object) -> None:
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(evaluate, "load_scorer", load)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "1"])
+def test_a_seed_that_no_result_can_record_is_refused_first(no_model: None, tmp_path: Path, seed: int) -> None:
+    with pytest.raises(ResultError, match=f"--seed is {seed}; it must be a whole number from 0"):
+        evaluate.evaluate("builtin/tiny-rm", "starter", seed=seed, out=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["results", "scores"])
+def test_a_folder_that_cannot_be_made_is_refused_first(no_model: None, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    message = f"{name}/starter/builtin: cannot be written: not a directory; make room, or choose another folder"
+    with pytest.raises(FileError, match=message):
+        evaluate.evaluate("builtin/tiny-rm", "starter", out=tmp_path)
+
+
+def test_a_full_disk_is_found_first(no_model: None, tmp_path: Path) -> None:
+    """A limit on the size of files stands for the full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        with pytest.raises(FileError, match="results/starter/builtin: cannot be written: file too large"):
+            evaluate.evaluate("builtin/tiny-rm", "starter", out=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_during_a_run_loses_nothing(many: Benchmark, tmp_path: Path) -> None:
+    calls: list[str] = []
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill_disk(prompt: object, completion: str) -> float:
+        if len(calls) == BATCH:  # the first batch is in the journal
+            (journal,) = tmp_path.rglob("*.journal")
+            resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + 100, limits[1]))
+        calls.append(completion)
+        return float(len(completion))
+
+    scorer = FunctionScorer(fill_disk)
+    try:
+        with pytest.raises(FileError, match=r"full\.journal: cannot be written: file too large"):
+            evaluate.evaluate_scorer(scorer, "test/full", many, out=tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert len(calls) == 2 * BATCH
+    result = evaluate.evaluate_scorer(scorer, "test/full", many, out=tmp_path).result
+    assert len(calls) == 5 * BATCH  # and only the other three are scored again
+    reference = evaluate.evaluate_scorer(scorer, "test/full", many, out=tmp_path / "undisturbed").result
+    assert numbers(result) == numbers(reference)
+
+
+def test_a_score_file_that_its_result_was_not_computed_from_is_refused(
+    starter: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also with --overwrite: the digest in the result is the only trace of what the scores were."""
+    finished = evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", starter, out=tmp_path)
+    scores, before = tmp_path / "scores/starter/baseline/longest.parquet", finished.path.read_bytes()
+    frame, metadata = read_scores(scores)
+    write_scores(scores, frame.assign(score=frame["score"] + 1), metadata)
+    assert rb(["aggregate", str(scores), "--out", str(tmp_path), "--overwrite"], monkeypatch) == 2
+    assert "not the file that" in capsys.readouterr().err
+    assert finished.path.read_bytes() == before
+    finished.path.unlink()
+    assert rb(["aggregate", str(scores), "--out", str(tmp_path)], monkeypatch) == 0
 
 
 # ---- the seed

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
+import resource
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rb_core.errors import ScoreTableError
+from rb_core.errors import FileError, ScoreTableError
 from rb_core.evaluation.distributed import Process
 from rb_core.evaluation.journal import BatchScores, Journal, unfinished_runs
+from rb_core.files import journal_line
 from rb_core.results.score_table import Score
 from tests.fakes.processes import in_threads
 
@@ -135,43 +139,97 @@ def test_discard_keeps_the_same_runs_batches(tmp_path: Path) -> None:
         assert list(journal.done) == [0]
 
 
-DAMAGE = {
-    "no json": b"{{{{",
-    "half a line": b"[0, 0.5, [[1.5, 10, fal",
-    "zeros": b"\0" * 12,
-    "not utf-8": b'[0, 0.5, [[1.5, 10, false, "\xff\xfe"]]]',
-    "a number": b"17",
-    "too few values": b"[0, 0.5]",
-    "no rows": b"[0, 0.5, 5]",
-    "no length": b"[0, 0.5, [[1.5]]]",
-    "an object": b'{"batch": 0}',
-    "a word for a score": b'[0, 0.5, [["high", 10, false, ""]]]',
-    "a word for a batch": b'["first", 0.5, [[1.5, 10, false, ""]]]',
-}
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.soak)])
+def test_a_changed_bit_is_never_taken_for_scores(tmp_path: Path, count: int) -> None:
+    """The batch of a changed line is scored again; a changed first line refuses the journal, which is kept."""
+    path, chance = tmp_path / "model.parquet", random.Random(14)
+    written = {entry.batch: repr(entry) for entry in (FIRST, SECOND, THIRD)}
+    with Journal(path, RUN) as journal:
+        for entry in (FIRST, SECOND, THIRD):
+            journal.append(entry)
+    whole = journal.path.read_bytes()
+    for bit in chance.sample(range(8 * len(whole)), count):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        journal.path.write_bytes(damaged)
+        if bit // 8 <= whole.index(b"\n"):
+            with pytest.raises(ScoreTableError, match=r"model.journal: its first line is damaged"), Journal(path, RUN):
+                pass
+            assert journal.path.read_bytes() == damaged
+        else:
+            with Journal(path, RUN) as again:
+                assert len(again.done) in (1, 2)  # a changed end of line spoils two lines
+                assert all(repr(entry) == written[batch] for batch, entry in again.done.items())
 
 
-@pytest.mark.parametrize("line", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_line_in_the_middle_is_an_error(tmp_path: Path, line: bytes) -> None:
+def test_a_damaged_line_is_named_and_its_batch_is_scored_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "model.parquet"
     with Journal(path, RUN) as journal:
         journal.append(FIRST)
         journal.append(SECOND)
-    lines = journal.path.read_bytes().splitlines()
-    journal.path.write_bytes(b"\n".join([lines[0], line, lines[2]]) + b"\n")
-    with pytest.raises(ScoreTableError, match=r"model.journal: damaged.*--overwrite"), Journal(path, RUN):
-        pass
-    with Journal(path, RUN, discard=True) as journal:
-        assert journal.done == {}
+    journal.path.write_bytes(journal.path.read_bytes().replace(b"1.5", b"2.5"))
+    with Journal(path, RUN) as journal:
+        assert list(journal.done) == [SECOND.batch]
+        assert f"{journal.path}: lines with a wrong checksum: 1" in caplog.text
+        journal.append(FIRST)
+    with Journal(path, RUN) as journal:
+        assert {batch: repr(entry) for batch, entry in journal.done.items()} == {0: repr(FIRST), 1: repr(SECOND)}
 
 
-@pytest.mark.parametrize("header", [b"{{{{", b"17", b"[]", b"null", b'"text"', b"\xff\xfe"])
-def test_a_foreign_header_is_an_error(tmp_path: Path, header: bytes) -> None:
+OTHER_VERSIONS = {
+    "a number": 17,
+    "too few values": [0, 0.5],
+    "no rows": [0, 0.5, 5],
+    "no length": [0, 0.5, [[1.5]]],
+    "an object": {"batch": 0},
+    "a word for a score": [0, 0.5, [["high", 10, False, ""]]],
+    "a word for a batch": ["first", 0.5, [[1.5, 10, False, ""]]],
+}
+
+
+@pytest.mark.parametrize("content", OTHER_VERSIONS.values(), ids=OTHER_VERSIONS)
+def test_a_line_of_another_version_is_an_error(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "model.parquet"
-    (tmp_path / "model.journal").write_bytes(header + b"\n")
-    with pytest.raises(ScoreTableError, match=r"model\.journal"), Journal(path, RUN):
+    with Journal(path, RUN) as journal:
+        journal.append(FIRST)
+    journal.path.write_bytes(journal_line(RUN) + journal_line(content))
+    with pytest.raises(ScoreTableError, match=r"model.journal: of another version.*--overwrite"), Journal(path, RUN):
         pass
     with Journal(path, RUN, discard=True) as journal:
         assert journal.done == {}
+
+
+@pytest.mark.parametrize(
+    "line", [b"{{{{\n", b'{"seed": 0}\n', b"\xff\xfe\n", journal_line(17), journal_line([]), journal_line(None)]
+)
+def test_a_foreign_first_line_is_an_error(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "model.parquet"
+    (tmp_path / "model.journal").write_bytes(line)
+    with pytest.raises(ScoreTableError, match=r"model\.journal: its first line is damaged"), Journal(path, RUN):
+        pass
+    with Journal(path, RUN, discard=True) as journal:
+        assert journal.done == {}
+
+
+def test_a_full_disk_ends_a_run_in_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: a write fails in the middle of a line."""
+    path = tmp_path / "model.parquet"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Journal(path, RUN) as journal:
+        journal.append(FIRST)
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 10, limits[1]))
+            with pytest.raises(FileError, match=r"model\.journal: cannot be written: file too large; make room"):
+                journal.append(SECOND)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with Journal(path, RUN) as journal:
+        assert list(journal.done) == [FIRST.batch]
+        journal.append(SECOND)
+    with Journal(path, RUN) as journal:
+        assert list(journal.done) == [FIRST.batch, SECOND.batch]
 
 
 def test_another_process_is_refused_until_it_is_killed_and_its_batches_are_kept(tmp_path: Path) -> None:
@@ -270,20 +328,22 @@ def test_unfinished_runs_are_told_by_their_headers(tmp_path: Path) -> None:
     assert unfinished_runs(path) == []
     part(path, 0, FIRST)
     part(path, 1, THIRD)
-    for number, content in enumerate([b'{"model": ', b"[1]\n", b"{{{\n", b"\xff\n", b""], start=2):
+    for number, content in enumerate([b'{"model": ', journal_line([1]), b'{"seed": 0}\n', b"\xff\n", b""], start=2):
         (tmp_path / f"model.journal-{number}").write_bytes(content)
     before = {p: p.read_bytes() for p in tmp_path.iterdir()}
     assert unfinished_runs(path) == [RUN, RUN]
     assert {p: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
-def test_the_journal_is_lines_of_json(tmp_path: Path) -> None:
+def test_a_line_is_the_checksum_of_its_json_and_the_json(tmp_path: Path) -> None:
     with Journal(tmp_path / "model.parquet", RUN) as journal:
         journal.append(FIRST)
         journal.append(BatchScores(1, (Score.unscored("two\nlines"),), 0.0))
     lines = journal.path.read_bytes().split(b"\n")
     assert lines.pop() == b""
-    assert [type(json.loads(line)) for line in lines] == [dict, list, list]
+    checksums, texts = zip(*(line.split(b" ", 1) for line in lines), strict=True)
+    assert [type(json.loads(text)) for text in texts] == [dict, list, list]
+    assert [int(checksum, 16) for checksum in checksums] == [zlib.crc32(text) for text in texts]
 
 
 def test_no_part_is_deleted_while_a_process_has_it_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -670,7 +670,7 @@ def test_the_judges_of_a_panel_share_a_budget_over_restarts(tmp_path: Path) -> N
                 evaluate.evaluate("", str(path), options=options, out=tmp_path)
         assert {*one.answered.values(), *two.answered.values()} == {1}
         (replies,) = tmp_path.rglob("*.replies")
-        lines = [json.loads(line) for line in replies.read_text().splitlines()[1:]]
+        lines = [json.loads(line.partition(" ")[2]) for line in replies.read_text().splitlines()[1:]]
     assert len(lines) == len(one.requests) + len(two.requests)
     assert sum(reply[5] + reply[6] for _, _, reply in lines) <= 9000
 

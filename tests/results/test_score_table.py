@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rb_core.results.score_table import (
     read_scores,
     write_scores,
 )
+from tests.paths import BUNDLED
 
 
 def frame_of(*rows: tuple[Any, ...]) -> pd.DataFrame:
@@ -123,3 +125,25 @@ def test_unscored_is_nan_with_a_reason() -> None:
     score = Score.unscored("why", 5, True, 3)
     assert math.isnan(score.value)
     assert score[1:] == (5, True, "why", 3)
+
+
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.soak)])
+def test_a_changed_bit_is_refused_or_changes_nothing(tmp_path: Path, count: int) -> None:
+    """In pages and in the metadata; what the footer repeats may change without effect."""
+    path, chance = tmp_path / "scores.parquet", random.Random(14)
+    original = load_score_table(BUNDLED / "scores/starter/builtin/tiny-rm.parquet")
+    write_scores(path, original.frame, original.metadata)
+    whole, refused = path.read_bytes(), 0
+    for bit in chance.sample(range(8 * len(whole)), count):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            table = load_score_table(path)
+        except ScoreTableError as error:
+            assert "\n" not in str(error)  # noqa: PT017 - both ends are right
+            refused += 1
+        else:
+            pd.testing.assert_frame_equal(table.frame, original.frame, check_exact=True)
+            assert table.metadata == original.metadata
+    assert refused > count * 0.8

@@ -12,7 +12,7 @@ import pandas as pd
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import ScoreTableError
 from rb_core.results.judge_records import JudgeRef
-from rb_core.results.paths import result_path, scores_path, transcript_path
+from rb_core.results.paths import result_path, root_of, scores_path, transcript_path
 from rb_core.results.schema import BenchmarkRef, ModelRef, from_json
 from rb_core.results.score_table import load_score_table, write_scores
 from rb_core.results.storage import check_free
@@ -59,9 +59,9 @@ def reparse_transcript(path: Path) -> Reparsed:
     except (KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{path}: its description of the run is not complete: {error}") from error
     place = transcript_path(benchmark, model)
-    if path.resolve().parts[-len(place.parts) :] != place.parts:
+    if (root := root_of(path, place)) is None:
         raise ScoreTableError(f"{path}: move it back to {place} in the folder that has the scores of its run")
-    scores_file = path.resolve().parents[len(place.parts) - 1] / scores_path(benchmark, model)
+    scores_file = root / scores_path(benchmark, model)
     scores, scores_metadata, spec = load_score_table(scores_file)
     if scores_metadata.get("run") != metadata.get("run"):
         raise ScoreTableError(f"{path}: not of the run that {scores_file} is of")

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rb_core.errors import ScoreTableError
-from rb_core.files import check_same_run, close_journal, open_journal, read_table, whole_lines, write_table
+from rb_core.files import append_entry, close_journal, open_journal, read_journal, read_table, write_table
 from rb_core.scorers.judge.types import SERVER_ERROR, JudgeRecord, Reply, Token
 
 SCHEMA = pa.schema(
@@ -59,19 +59,18 @@ class Transcript:
         self.replies: dict[tuple[str, str], Reply] = {}
         self.earlier: set[tuple[str, str]] = set()
         self.path = path
-        self._header = json.dumps(run or {}, sort_keys=True)
+        self._run: dict[str, Any] = json.loads(json.dumps(run or {}))
         self._discard = discard
 
     def __enter__(self) -> Transcript:
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._read(self.path)
             except ScoreTableError:
                 if not self._discard:
                     raise
                 self.path.unlink()
-            self._file = open_journal(self.path, self._header)
+            self._file = open_journal(self.path, self._run)
         return self
 
     def __exit__(
@@ -94,8 +93,7 @@ class Transcript:
         """Add a reply and hand it to the operating system, so that a kill cannot lose it."""
         self.replies[judge, sha256] = reply
         if self.path is not None:
-            self._file.write(json.dumps([judge, sha256, reply]).encode() + b"\n")
-            self._file.flush()
+            append_entry(self._file, self.path, [judge, sha256, reply])
 
     def remove(self) -> None:
         """Delete the journal, once its replies are in the table."""
@@ -103,17 +101,12 @@ class Transcript:
             self.path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> None:
-        header, *lines = whole_lines(path).splitlines() or [self._header.encode()]
         try:
-            earlier_run, this_run = json.loads(header), json.loads(self._header)
-            if not isinstance(earlier_run, dict):
-                raise ValueError("the first line does not describe a run")
-            check_same_run(path, earlier_run, this_run)
-            entries = [json.loads(line) for line in lines]
+            entries = read_journal(path, self._run)
             replies = {(str(judge), str(sha256)): reply_from_json(reply) for judge, sha256, reply in entries}
         except (ValueError, TypeError) as error:
             raise ScoreTableError(
-                f"{path}: damaged, or of another version ({error}); discard the unfinished run with --overwrite"
+                f"{path}: of another version ({error}); discard the unfinished run with --overwrite"
             ) from error
         self.replies = {key: reply for key, reply in replies.items() if reply.error != SERVER_ERROR}
         self.earlier = set(self.replies)
@@ -190,7 +183,8 @@ def record_from_row(row: dict[str, Any]) -> JudgeRecord:
 def write_transcript(path: Path, records: Iterable[JudgeRecord], metadata: dict[str, Any]) -> None:
     """Write the records as a table, one row per request, with the description of the run."""
     frame = pd.DataFrame([record_to_row(record) for record in records], columns=SCHEMA.names)
-    write_table(path, frame.astype({"prompt_tokens": "Int64", "completion_tokens": "Int64"}), SCHEMA, metadata)
+    frame = frame.astype({"prompt_tokens": "Int64", "completion_tokens": "Int64"})
+    write_table(path, pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), metadata)
 
 
 def read_transcript(path: Path) -> tuple[list[JudgeRecord], dict[str, Any]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from rb_core.errors import ScoreTableError
+from rb_core.files import journal_line
 from rb_core.scorers.judge.transcript import (
     Transcript,
     is_transcript,
@@ -81,30 +83,32 @@ def test_replies_of_an_unfinished_run_are_taken_once(tmp_path: Path) -> None:
         assert again.get("judge", "aa") == REPLY
 
 
-def test_another_runs_settings_are_named_before_damaged_lines(tmp_path: Path) -> None:
+def test_another_runs_settings_are_named_before_its_version(tmp_path: Path) -> None:
     path = tmp_path / "model.replies"
-    path.write_text('{"model": 1}\n["judge", "aa", {"of": "another version"}]\n')
+    path.write_bytes(journal_line({"model": 1}) + journal_line(["judge", "aa", {"of": "another version"}]))
     with pytest.raises(ScoreTableError, match="different model"), Transcript(path, {"model": 2}):
         pass
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        "[]",
-        "[1]",
-        '["j", "aa", ["t", "stop", "", "", [], "12"]]',
-        '["j", "aa", 3]',
-        '["j", "aa", [1, 2]]',
-        "{",
-        '["j", "aa", [null]]',
-    ],
+    "content",
+    [[], [1], ["j", "aa", ["t", "stop", "", "", [], "12"]], ["j", "aa", 3], ["j", "aa", [1, 2]], ["j", "aa", [None]]],
 )
-def test_damage_is_an_error_that_names_the_file(tmp_path: Path, line: str) -> None:
+def test_a_line_of_another_version_is_an_error(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "model.replies"
-    path.write_text("{}\n" + line + "\n")
-    with pytest.raises(ScoreTableError, match=r"model\.replies: damaged"), Transcript(path, {}):
+    path.write_bytes(journal_line({}) + journal_line(content))
+    with pytest.raises(ScoreTableError, match=r"model\.replies: of another version"), Transcript(path, {}):
         pass
+
+
+def test_a_reply_that_changed_on_the_disk_is_asked_for_again(tmp_path: Path) -> None:
+    path = tmp_path / "model.replies"
+    with Transcript(path, {}) as first:
+        first.add("judge", "aa", REPLY)
+        first.add("judge", "bb", REPLY)
+    path.write_bytes(path.read_bytes().replace(b'"aa"', b'"ab"'))
+    with Transcript(path, {}) as again:
+        assert list(again.replies) == [("judge", "bb")]
 
 
 def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
