@@ -73,6 +73,7 @@ def write_table(path: Path, table: pa.Table, metadata: dict[str, Any]) -> str:
     The same content gives the same bytes. Statistics and a second copy of the schema are left out: of many short
     columns they would be most of the file.
     """
+    table = table.replace_schema_metadata(None)
     buffer = io.BytesIO()
     settings = {"write_page_checksum": True, "write_statistics": False, "store_schema": False}
     with pq.ParquetWriter(buffer, table.schema, compression="zstd", **settings) as writer:

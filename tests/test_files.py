@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rb_core.errors import DataError, FileError, ScoreTableError
-from rb_core.files import METADATA, read_table, write_atomically
+from rb_core.files import METADATA, read_table, write_atomically, write_table
 
 SCHEMA = pa.schema([pa.field("name", pa.string(), nullable=False), pa.field("count", pa.int32(), nullable=False)])
 GOOD = {"name": ["a"], "count": [1]}
@@ -35,6 +35,16 @@ def test_a_table_is_read_with_its_metadata(tmp_path: Path) -> None:
     )
     table, _ = read_table(path, "kind of file")
     assert table.column_names == ["extra", "name", "count"]
+
+
+def test_a_table_that_was_read_is_written_with_new_metadata(tmp_path: Path) -> None:
+    """The same content gives the same bytes, whatever the table's schema carries."""
+    digest = write_table(tmp_path / "a.parquet", pa.table(GOOD, SCHEMA), {"a": 1})
+    table, _ = read_table(tmp_path / "a.parquet", "kind of file")
+    write_table(tmp_path / "b.parquet", table, {"a": 2})
+    table, metadata = read_table(tmp_path / "b.parquet", "kind of file", SCHEMA)
+    assert metadata == {"a": 2}
+    assert write_table(tmp_path / "c.parquet", table, {"a": 1}) == digest
 
 
 BAD_TABLES = {
