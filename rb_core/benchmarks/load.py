@@ -61,12 +61,13 @@ def load_benchmark(
     if prior and spec.prior is not None:
         prior_rows, _ = _hub_rows(spec.prior, None)
         examples += _read_examples(prior_rows, spec, spec.read_prior or spec.read)
+    sizes = Counter(example.subset for example in examples)
     if not spec.subsets:
-        spec = custom_spec(spec.id, Counter(example.subset for example in examples))
+        spec = custom_spec(spec.id, sizes)
     check_examples(examples, spec)
     if limit is not None:
         examples = _limited(examples, limit)
-    return Benchmark(spec, tuple(examples), source, commit, limit)
+    return Benchmark(spec, tuple(examples), source, commit, limit, sizes=sizes)
 
 
 def _builtin_rows(spec: BenchmarkSpec) -> Iterator[tuple[Row, RowLocation]]:

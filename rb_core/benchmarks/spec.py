@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -98,6 +99,19 @@ class BenchmarkSpec:
         section = self.section_of(subset)
         return section.metric if section else ACCURACY
 
+    def differing_subsets(self, sizes: Mapping[str, int]) -> list[str]:
+        """Return the subsets whose number of examples in `sizes` is known not to be the published one.
+
+        Subsets of a section that the headline does without may be missing altogether.
+        """
+        optional = {name for section in self.sections if not section.required for name in section.weights}
+        return [
+            subset.name
+            for subset in self.subsets
+            if subset.count not in (None, sizes.get(subset.name, 0))
+            and (subset.name in sizes or subset.name not in optional)
+        ]
+
     def weighted_for(self, sizes: Mapping[str, int]) -> BenchmarkSpec:
         """Return the spec with the weights that pooling gives for data of these sizes.
 
@@ -123,6 +137,7 @@ class Benchmark:
     revision: commit hash of the repository, None for a file.
     limit: number of examples kept, None for all.
     sha256: digest of the examples, equal for two files with the same content.
+    sizes: number of examples of each subset before a limit.
     """
 
     spec: BenchmarkSpec
@@ -131,9 +146,11 @@ class Benchmark:
     revision: str | None
     limit: int | None = None
     sha256: str = field(default="", compare=False)
+    sizes: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", self.sha256 or examples_digest(self.examples))
+        object.__setattr__(self, "sizes", self.sizes or Counter(example.subset for example in self.examples))
 
 
 def spec_to_json(spec: BenchmarkSpec) -> dict[str, Any]:

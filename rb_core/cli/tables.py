@@ -130,6 +130,8 @@ def print_result(result: Result) -> None:
     console.print(table)
     for name, matrix in result.matrices.items():
         console.print(_matrix_table(name, matrix))
+    if differing := result.differing_subsets():
+        print_line(f"not ranked: other numbers of examples than published in {', '.join(differing)}")
     for name, reason in result.absent.items():
         console.print(f"{name} is absent: {reason}", style="dim", soft_wrap=True)
     if result.counts is not None:

@@ -110,7 +110,7 @@ def evaluate_scorer(
             entries = [journal.done[index] for index in range(len(plan.batches))]
             seconds = sum(entry.seconds for entry in entries)
             run = provenance.run_record(started, seconds, seed, scorer.batch_tokens, str(scorer.device), memory)
-            scores = score_table(benchmark, [order for _, order in blinded], plan, entries)
+            scores = score_table(benchmark, [order for _, order in blinded], plan, entries, scorer.precision)
             metadata = transcript.write(scores, _metadata(benchmark, model, plan, run))
             write_scores(scores_file, scores, metadata)
             return write_aggregate(scores_file, out, overwrite=overwrite)

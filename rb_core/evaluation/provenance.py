@@ -8,7 +8,6 @@ import resource
 import shlex
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -44,7 +43,6 @@ def run_record(
 
 def benchmark_ref(benchmark: Benchmark) -> BenchmarkRef:
     """Return the result's reference to the examples of a benchmark."""
-    counts = Counter(example.subset for example in benchmark.examples)
     return BenchmarkRef(
         id=benchmark.spec.id,
         title=benchmark.spec.title,
@@ -52,7 +50,7 @@ def benchmark_ref(benchmark: Benchmark) -> BenchmarkRef:
         revision=benchmark.revision,
         sha256=benchmark.sha256,
         limit=benchmark.limit,
-        subsets={s.name: s.count or counts[s.name] for s in benchmark.spec.subsets if s.name in counts},
+        subsets={s.name: benchmark.sizes[s.name] for s in benchmark.spec.subsets if s.name in benchmark.sizes},
     )
 
 

@@ -18,7 +18,7 @@ from rb_core.scorers.base import Cell, Plan, Scorer, scores_by_cell
 
 
 def score(scorer: Scorer, prompt: str | Conversation, completions: Sequence[str]) -> list[float]:
-    """Return the score of each completion of a prompt, in float32 precision; NaN for an unscored one.
+    """Return the score of each completion of a prompt, NaN for an unscored one.
 
     prompt: one user message, or a conversation of messages with `role` and `content`.
     """
@@ -50,7 +50,11 @@ def score_missing(scorer: Scorer, plan: Plan, journal: Journal, process: Process
 
 
 def score_table(
-    benchmark: Benchmark, orders: Sequence[Sequence[int]], plan: Plan, entries: Iterable[BatchScores]
+    benchmark: Benchmark,
+    orders: Sequence[Sequence[int]],
+    plan: Plan,
+    entries: Iterable[BatchScores],
+    precision: str = "float32",
 ) -> pd.DataFrame:
     """Put the labels back: one row per completion, in the benchmark's order."""
     scores = scores_by_cell(plan.batches, (entry.scores for entry in entries))
@@ -64,4 +68,4 @@ def score_table(
     labels = ("example_id", "subset", "group", "completion", "is_chosen", "score")
     frame = pd.DataFrame(rows, columns=[*labels, *Score._fields[1:], "num_markdown"])
     counts = dict.fromkeys(("completion", "num_tokens", "num_completion_tokens", "num_markdown"), "int32")
-    return frame.astype({"score": "float32", **counts}).reindex(columns=[*COLUMNS, *OPTIONAL.names])
+    return frame.astype({"score": precision, **counts}).reindex(columns=[*COLUMNS, *OPTIONAL.names])

@@ -20,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from rb_core.benchmarks.spec import BenchmarkSpec
@@ -38,7 +37,7 @@ from rb_core.importers.reward_bench_files import (
 )
 from rb_core.results.paths import scores_path
 from rb_core.results.schema import BenchmarkRef, ModelKind, ModelRef, Published, Result
-from rb_core.results.score_table import SCHEMA, read_scores, write_scores
+from rb_core.results.score_table import LARGEST_SCORE, SCHEMA, read_scores, write_scores
 from rb_core.results.storage import check_model_name, write_result
 from rb_core.stats.published import estimates_from_accuracies
 from rb_core.stats.summary import subset_scores
@@ -335,15 +334,14 @@ def _score_table(examples: Sequence[PublishedExample], files: Sequence[str]) -> 
     rows = []
     for example in examples:
         name = f"{example.subset}/{example.id}" if ambiguous else example.id
-        with np.errstate(over="ignore"):
-            scores = np.asarray(example.scores, dtype=np.float32).tolist()
-        for completion, score in enumerate(scores):
-            reason = "" if math.isfinite(score) else "no score published" if math.isnan(score) else "score not finite"
+        for completion, score in enumerate(example.scores):
+            unscored = "no score published" if math.isnan(score) else "score not finite"
+            reason = "" if abs(score) <= LARGEST_SCORE else unscored
             value = math.nan if reason else score
             chosen = completion < example.num_chosen
             rows.append((name, example.subset, example.group, completion, chosen, value, 0, 0, False, reason))
     integers = dict.fromkeys(("completion", "num_tokens", "num_completion_tokens"), "int32")
-    return pd.DataFrame(rows, columns=SCHEMA.names).astype({"score": "float32", **integers})
+    return pd.DataFrame(rows, columns=SCHEMA.names).astype({"score": "float64", **integers})
 
 
 def _num_examples(scores: pd.DataFrame, spec: BenchmarkSpec) -> dict[str, int]:

@@ -52,10 +52,10 @@ class BoardRow:
 
     __pydantic_config__ = _STRICT
 
-    rank: int | None  # from 1, equal scores share one; None without a headline and for a partial run
+    rank: int | None  # from 1, equal scores share one; None without a headline, for a partial run, on other data
     model: str
     kind: str  # one of KIND_LABELS
-    status: str  # "run", "partial run" or "published"
+    status: str  # "run", "partial run", "other data" (than published) or "published"
     headline: Estimate  # value, low and high
     coverage: float | None  # share of the examples that have a score
     consistency: float | None  # of a judge: share of pairs with the same verdict in both orders
@@ -178,12 +178,11 @@ def _row(
 ) -> BoardRow:
     headline = result.headline or Estimate()
     consistency = result.judging.position_consistency if result.judging else None
-    partial = "partial run" if result.benchmark.limit is not None else "run"
     return BoardRow(
         rank=rank,
         model=result.model.name,
         kind=KIND_LABELS[result.model.kind],
-        status="published" if result.status == "published" else partial,
+        status=_status(result),
         headline=Estimate(value=headline.value, low=headline.low, high=headline.high),
         coverage=result.counts.scored / result.counts.examples if result.counts else None,
         consistency=consistency.value if consistency else None,
@@ -191,6 +190,14 @@ def _row(
         sections=_values(sections, result.sections),
         subsets=_values(subsets, result.subsets),
     )
+
+
+def _status(result: Result) -> str:
+    if result.status == "published":
+        return "published"
+    if result.benchmark.limit is not None:
+        return "partial run"
+    return "other data" if result.differing_subsets() else "run"
 
 
 def _values(
@@ -201,8 +208,8 @@ def _values(
 
 
 def _sort_value(result: Result) -> float:
-    """Return the headline to rank by; minus infinity for a model without one and for a partial run."""
-    if result.headline is None or result.headline.value is None or result.benchmark.limit is not None:
+    """Return the headline to rank by; minus infinity for a model without one, a partial run, and one on other data."""
+    if result.headline is None or result.headline.value is None or _status(result) not in ("run", "published"):
         return -math.inf
     return result.headline.value
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import ResultError
 from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, Record, StyleControl
 from rb_core.results.judge_records import JudgeRef, Judging
@@ -172,6 +173,13 @@ class Result(Record):
     def scores_path(self) -> Path:
         """Return the path of the score file below the results root."""
         return scores_path(self.benchmark.id, self.model.name)
+
+    def differing_subsets(self) -> list[str]:
+        """Return the subsets of which a run has another number of examples than the benchmark's published data."""
+        spec = BENCHMARKS.get(self.benchmark.id)
+        if spec is None or self.run is None:
+            return []
+        return spec.differing_subsets({name: (e.scored or 0) + (e.unscored or 0) for name, e in self.subsets.items()})
 
 
 def to_json(result: Result) -> bytes:

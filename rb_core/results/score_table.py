@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,21 +28,24 @@ SCHEMA = pa.schema(
         pa.field("group", pa.string(), nullable=False),
         pa.field("completion", pa.int32(), nullable=False),
         pa.field("is_chosen", pa.bool_(), nullable=False),
-        pa.field("score", pa.float32()),
+        pa.field("score", pa.float64()),
         pa.field("num_tokens", pa.int32(), nullable=False),
         pa.field("num_completion_tokens", pa.int32(), nullable=False),
         pa.field("truncated", pa.bool_(), nullable=False),
         pa.field("reason", pa.string(), nullable=False),
     ]
 )
+# A model's scores are float32, which takes half the space: a table without other scores is written like this.
+_FLOAT32_SCHEMA = SCHEMA.set(SCHEMA.get_field_index("score"), pa.field("score", pa.float32()))
 COLUMNS = SCHEMA.names
 # The number of markdown marks of the completion: not in older and in imported tables.
 OPTIONAL = pa.schema([pa.field("num_markdown", pa.int32())])
 MAX_ROWS = 20_000_000
+LARGEST_SCORE = float(np.finfo(np.float32).max)  # of float64 scores as well: sums of their squares must be finite
 
 
 class Score(NamedTuple):
-    """A scorer's output for one completion: a float32 value, NaN when unscored, then with a reason.
+    """A scorer's output for one completion: a number, NaN when unscored, then with a reason.
 
     num_tokens: length of the scored text (words and punctuation marks where no tokenizer is involved); truncated:
     prompt tokens were dropped to fit the maximum length; num_completion_tokens: tokens of the completion, the
@@ -62,13 +66,23 @@ class Score(NamedTuple):
 
 
 def write_scores(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> str:
-    """Write a score table with its metadata; returns the file's SHA-256."""
-    columns = pa.schema([*SCHEMA, *(field for field in OPTIONAL if field.name in frame)])
+    """Write a score table with its metadata; returns the file's SHA-256.
+
+    Scores are stored in float32 where every one is a float32 number, else in float64: a table loses no digit.
+    """
+    scores = frame["score"].to_numpy(dtype=np.float64, na_value=np.nan)
+    with np.errstate(over="ignore"):
+        is_float32 = np.array_equal(scores.astype(np.float32), scores, equal_nan=True)
+    schema = _FLOAT32_SCHEMA if is_float32 else SCHEMA
+    columns = pa.schema([*schema, *(field for field in OPTIONAL if field.name in frame)])
     return write_table(path, pa.Table.from_pandas(frame[columns.names], columns, preserve_index=False), metadata)
 
 
 def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return a score table and its metadata. Raises ScoreTableError when the file is missing or not a score file."""
+    """Return a score table, with float64 scores, and its metadata.
+
+    Raises ScoreTableError when the file is missing or not a score file.
+    """
     table, metadata = read_table(path, "score file", SCHEMA, optional=OPTIONAL)
     return table.to_pandas(), metadata
 

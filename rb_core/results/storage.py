@@ -28,13 +28,16 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 def reason_not_to_replace(new: Result, old: Result) -> str | None:
     """Return why `new` must not replace `old` without a request to do so; None when it may.
 
-    It must not when it is published and the old one a run, when it has fewer examples or scored fewer, when it is of a
-    modified checkout and the old one of a clean one, and when it is older.
+    It must not when it is published and the old one a run, when it has fewer examples or scored fewer, when only it is
+    of other data than the published, when it is of a modified checkout and the old one of a clean one, and when it is
+    older.
     """
     if new.status == "published" and old.status == "run":
         return "published elsewhere, and the existing one is a run"
     if new.benchmark.limit is not None and old.benchmark.limit is None:
         return f"limited to {new.benchmark.limit} examples, and the existing one is not limited"
+    if (differing := new.differing_subsets()) and not old.differing_subsets():
+        return f"run on other data than the published ({', '.join(differing)}), and the existing one is not"
     if new.counts and old.counts and new.counts.scored < old.counts.scored:
         return f"scored {new.counts.scored} examples, and the existing one {old.counts.scored}"
     if new.run and new.run.git_dirty and not (old.run and old.run.git_dirty):

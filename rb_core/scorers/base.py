@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 
@@ -55,6 +55,9 @@ class TokenReward(NamedTuple):
 
     text: str
     reward: float
+
+
+Precision = Literal["float32", "float64"]
 
 
 class RunContext(NamedTuple):
@@ -107,6 +110,7 @@ class Scorer(ABC):
     kind: ClassVar[str]
     device: torch.device | str = "cpu"
     batch_tokens: int | None = None  # the most tokens in one batch; None where batches have no such limit
+    precision: Precision = "float32"  # of the scores in the score table
 
     @abstractmethod
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:

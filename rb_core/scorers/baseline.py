@@ -17,6 +17,7 @@ class BaselineScorer(FunctionScorer):
     """One of the baselines by name. Raises ModelError for an unknown name."""
 
     kind = "baseline"
+    precision = "float32"
 
     def __init__(self, name: str, seed: int = 0) -> None:
         if name not in BASELINES:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rb_core.benchmarks.example import CompletionSet, Conversation
-from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Plan, Scorer, cells_of, split_words
+from rb_core.results.score_table import LARGEST_SCORE, Score
+from rb_core.scorers.base import Batch, Plan, Precision, Scorer, cells_of, split_words
 
 BATCH = 512  # completions
 NOT_FINITE = "score is not a finite number"  # written to score tables: do not change
@@ -26,6 +25,7 @@ class FunctionScorer(Scorer):
     """
 
     kind = "function"
+    precision: Precision = "float64"
 
     def __init__(self, function: ScoreFunction) -> None:
         self.function = function
@@ -47,13 +47,13 @@ class FunctionScorer(Scorer):
         return [self._score(prompt, completion) for prompt, completion in batch.inputs]
 
     def _score(self, prompt: Conversation, completion: str) -> Score:
-        with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and is unscored
-            value = float(np.float32(self.function(prompt, completion)))
+        with np.errstate(over="ignore"):  # a number beyond the precision's range becomes infinite, and is unscored
+            value = float(np.dtype(self.precision).type(self.function(prompt, completion)))
         num_completion_tokens = len(split_words(completion))
         num_tokens = num_completion_tokens + sum(len(split_words(message["content"])) for message in prompt)
-        if not math.isfinite(value):
+        if not abs(value) <= LARGEST_SCORE:
             return Score.unscored(NOT_FINITE, num_tokens, num_completion_tokens=num_completion_tokens)
         return Score(value, num_tokens, num_completion_tokens=num_completion_tokens)
 
     def describe(self) -> dict[str, Any]:
-        return {"kind": self.kind, "dtype": "float32"}
+        return {"kind": self.kind, "dtype": self.precision}

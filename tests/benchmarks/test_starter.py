@@ -39,3 +39,7 @@ def test_the_chosen_completion_is_the_longest_in_about_half_of_the_examples(star
     sizes = [[len(text) for text in e.completions] for e in starter.examples if e.subset != "ties"]
     longest = sum(first > max(rest) for first, *rest in sizes)
     assert 0.4 <= longest / len(sizes) <= 0.6
+
+
+def test_its_record_has_the_numbers_of_examples(starter: Benchmark) -> None:
+    assert {subset.name: subset.count for subset in starter.spec.subsets} == starter.sizes

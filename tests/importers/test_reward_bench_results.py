@@ -516,3 +516,16 @@ def test_a_dataset_comes_from_the_hub_at_one_commit(folder: Path, tmp_path: Path
     assert published.source.startswith(f"some/results@{COMMIT}: eval-set/a/m.json")
     assert missing.returncode == 2
     assert missing.stderr.splitlines()[-1].startswith("error: dataset some/results is no folder here")
+
+
+def test_scores_keep_all_their_digits(imported: Import, folder: Path, tmp_path: Path) -> None:
+    """Scores that differ by less than float32 resolves are no tie, and the accuracy is the published one."""
+    columns = as_pairs(pairs())
+    columns["scores_chosen"] = [1.0 + 1e-9] * len(columns["id"])
+    columns["scores_rejected"] = [1.0] * len(columns["id"])
+    put(folder, "eval-set-scores/a/m.json", columns)
+    put(folder, "eval-set/a/m.json", {"model": "a/m"} | dict.fromkeys(columns["subset"], 1.0))
+    assert imported().differences == []
+    counts = the_result(tmp_path).counts
+    assert counts is not None
+    assert counts.ties == 0

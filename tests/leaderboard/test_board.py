@@ -3,11 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from rb_core.benchmarks.load import load_benchmark
+from rb_core.benchmarks.spec import Benchmark
 from rb_core.evaluation import evaluate
 from rb_core.leaderboard.board import Board, build_board, load_boards
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
-from rb_core.results.storage import write_result
+from rb_core.results.storage import read_result, reason_not_to_replace, write_result
 from rb_core.scorers.baseline import BaselineScorer
 from tests.fakes.results import published
 
@@ -66,3 +67,19 @@ def test_consistency_is_that_of_a_single_judge() -> None:
         published("o/other", headline=Estimate(value=0.7)),
     ]
     assert [row.consistency for row in build_board(results).rows] == [0.75, None, None]
+
+
+def test_a_run_on_other_data_than_published_is_marked_and_not_ranked(tmp_path: Path) -> None:
+    """JudgeBench's own second half, for example. With the published numbers of examples a run is ranked."""
+    starter = load_benchmark("starter")
+    shorter = Benchmark(starter.spec, starter.examples[1:], "other.jsonl", None)
+    evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", shorter, out=tmp_path)
+    evaluate.evaluate_scorer(BaselineScorer("shortest"), "baseline/shortest", starter, out=tmp_path)
+    rows = load_boards(tmp_path)[0]["starter"].rows
+    assert [(row.model, row.rank, row.status) for row in rows] == [
+        ("baseline/shortest", 1, "run"),
+        ("baseline/longest", None, "other data"),
+    ]
+    other, same = (read_result(tmp_path / f"results/starter/{row.model}.json") for row in reversed(rows))
+    assert other.differing_subsets() == [starter.examples[0].subset]
+    assert "other data" in (reason_not_to_replace(other, same) or "")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rb_core.leaderboard.board import Board, BoardRow, BoardSection
 from rb_core.leaderboard.size_plot import pareto_front, size_plot
 from rb_core.results.estimate import Estimate
@@ -31,7 +33,7 @@ def test_models_without_size_rank_or_score_are_points_with_a_reason_and_off_the_
         row(2, "a/small", 0.8, 1_000_000_000, 0.8),
         row(3, "a/worse", 0.7, 7_000_000_000, None),
         row(4, "a/unsized", 0.6, None, 0.6),
-        row(None, "a/part", 0.99, 100_000_000, 0.99),
+        replace(row(None, "a/part", 0.99, 100_000_000, 0.99), status="partial run"),
         row(None, "a/nothing", None, 100_000_000, 0.5),
     )
     section = Estimate(value=0.9, low=0.8512345678, high=0.95)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -45,9 +46,15 @@ def test_the_score_table_reads_back_as_written(tmp_path: Path) -> None:
     frame, read_metadata = read_scores(path)
     assert read_metadata == metadata
     assert list(frame.columns) == COLUMNS
-    assert frame["score"].dtype == "float32"
+    assert pq.read_schema(path).field("score").type == pa.float32()
     assert frame["score"].isna().tolist() == [False, True, False]
     pd.testing.assert_frame_equal(frame, SCORES, check_dtype=False)
+
+
+def test_a_score_between_two_float32_numbers_keeps_its_digits(tmp_path: Path) -> None:
+    close = [1.0, 1.0 + 1e-9, math.nan]
+    write_scores(tmp_path / "s.parquet", SCORES.assign(score=close), {})
+    assert read_scores(tmp_path / "s.parquet")[0]["score"].tolist()[:2] == close[:2]
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rb_core.errors import ModelError
 from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.resolve import resolve
-from rb_core.results.score_table import Score, read_scores
+from rb_core.results.score_table import LARGEST_SCORE, Score, read_scores
 from rb_core.scorers.base import Plan, split_words
 from rb_core.scorers.baseline import BASELINES, BaselineScorer
 from rb_core.scorers.function import BATCH, NOT_FINITE, FunctionScorer
@@ -130,8 +130,8 @@ def test_a_number_that_is_not_finite_is_unscored(bad: float) -> None:
     assert found[1].reason == NOT_FINITE
 
 
-@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
-def test_scores_are_float32(value: float) -> None:
+@given(st.floats(-LARGEST_SCORE, LARGEST_SCORE))
+def test_scores_are_float64(value: float) -> None:
     (found,) = score_completion_sets(FunctionScorer(lambda prompt, completion: value), [CompletionSet(ASK, ("a",))])
     assert found[0].value == value
 

@@ -10,7 +10,7 @@ const NO_ORGANISATION = '(none)'; // no name of an organisation has brackets
 const SIZES = [['0-3', 'Under 3B', 0, 3e9], ['3-10', '3B to 10B', 3e9, 10e9], ['10-40', '10B to 40B', 10e9, 40e9],
   ['40-', '40B and more', 40e9, Infinity], ['unknown', 'Unknown', null, null]];
 const ORIGINS = [['run', 'Evaluated here'], ['published', 'As published']];
-const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', published: 'published' }; // short: the column is narrow
+const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data': 'here, other data', published: 'published' }; // short: the column is narrow
 
 const query = find('.rb-query');
 // Filters: the chosen values, empty for all. `off`: the keys of sections that the custom score leaves out.
@@ -41,7 +41,7 @@ function row(cells, n) {
     official: [...cells, board.ranges[n]?.[0] ?? null], officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
     org: model.includes('/') ? model.slice(0, model.indexOf('/')) : NO_ORGANISATION,
     size: sizeOf(place.parameters ? cells[place.parameters.i] : null),
-    origin: status === 'published' ? 'published' : 'run', partial: status === 'partial run',
+    origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status),
     text: `${model} ${kind} ${status}`.toLowerCase(),
   };
 }
@@ -95,7 +95,7 @@ function rescore() {
       [place.low, place.high, place.range, place.rank].forEach((c) => { r.cells[c.i] = null; });
       r.range = null;
     });
-    const ranked = rows.filter((r) => !r.partial && score(r) !== null);
+    const ranked = rows.filter((r) => r.comparable && score(r) !== null);
     const sorted = ranked.map(score).sort((a, b) => b - a);
     ranked.forEach((r) => { r.cells[place.rank.i] = sorted.indexOf(score(r)) + 1; });
   }

@@ -86,7 +86,12 @@ PANEL_AGREEMENT = {
 
 
 # Status of a result
-ORIGINS = {"run": "Evaluated here", "partial run": "Evaluated here, in part", "published": "As published"}
+ORIGINS = {
+    "run": "Evaluated here",
+    "partial run": "Evaluated here, in part",
+    "other data": "Evaluated here, on other data",
+    "published": "As published",
+}
 
 
 class Share(NamedTuple):
