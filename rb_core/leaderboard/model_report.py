@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rb_core.errors import ResultError, quoted
-from rb_core.leaderboard.board import Board, BoardRow
+from rb_core.leaderboard.board import Board, BoardRow, spec_of_results
 from rb_core.leaderboard.hub_links import HubPlace, hub_page, source_files
 from rb_core.leaderboard.reproduce import reproduce_commands
+from rb_core.leaderboard.style_text import style_json
 from rb_core.leaderboard.weak_spots import WeakSpot, find_weak_spots, rank_of
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Published, Result
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.length import accuracy_by_length
+from rb_core.stats.style_control import style_control
 
 
 class ModelSource(Protocol):
@@ -24,6 +28,9 @@ class ModelSource(Protocol):
     def results(self, benchmark: str) -> Mapping[str, Result]:
         """Return the results of a benchmark by model."""
 
+    def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
+        """Return a model's outcomes of single examples; None where only aggregates are known."""
+
     def on_hub(self) -> HubPlace | None:
         """Return the results' place on the hub; None for those of a folder."""
 
@@ -34,12 +41,16 @@ class UnknownModelError(ResultError):
 
 @dataclass(frozen=True)
 class BenchmarkReport:
-    """A model on one benchmark. result: None while the result file behind the board has not been read."""
+    """A model on one benchmark. result: None while the result file behind the board has not been read.
+
+    outcomes: of a published result, if they are known; what a run's outcomes give is in its result.
+    """
 
     board: Board
     row: BoardRow
     result: Result | None
     hub: HubPlace | None
+    outcomes: ItemOutcomes | None = None
 
     def weak_spots(self) -> list[WeakSpot]:
         """Return the weak spots among the subsets, and among the sections without a subset score of the model."""
@@ -73,7 +84,15 @@ class BenchmarkReport:
             "score": {"value": row.headline.value, "low": row.headline.low, "high": row.headline.high},
             "parts": parts,
             "weak_spots": [spot.to_json() for spot in self.weak_spots()],
-        } | (_result_json(self.result, self.hub) if self.result else {})
+        } | (_result_json(self.result, self.hub) | self._style_json(self.result) if self.result else {})
+
+    def _style_json(self, result: Result) -> dict[str, Any]:
+        """Return accuracy by length and at equal style: from the result, or from published outcomes."""
+        length, style = result.length, result.style
+        if self.outcomes is not None:
+            spec = spec_of_results([result])
+            length, style = accuracy_by_length(self.outcomes, spec), style_control(self.outcomes, spec)
+        return {"length": {name: _json(estimate) for name, estimate in length.items()}, "style": style_json(style)}
 
     def _part(self, level: str, name: str, section: str | None, description: str) -> dict[str, Any]:
         """Return a section or subset with the model's estimate and its rank among the models that have a score."""
@@ -115,11 +134,12 @@ class ModelReport:
 def model_report(source: ModelSource, model: str) -> ModelReport:
     """Return the report of a model. Raises UnknownModelError, with similar names, if no board has the model."""
     boards, hub = source.boards().values(), source.on_hub()
-    reports = [
-        BenchmarkReport(board, row, source.results(board.id).get(model), hub)
-        for board in boards
-        if (row := board.row(model)) is not None
-    ]
+    reports = []
+    for board in boards:
+        if (row := board.row(model)) is not None:
+            result = source.results(board.id).get(model)
+            outcomes = source.outcomes(board.id, model) if result and result.scores is None else None
+            reports.append(BenchmarkReport(board, row, result, hub, outcomes))
     if not reports:
         last_part = model.lower().rpartition("/")[2]
         similar = [name for name in model_names(boards) if last_part and last_part in name.lower()][:5]
@@ -141,7 +161,6 @@ def _result_json(result: Result, hub: HubPlace | None) -> dict[str, Any]:
     return {
         "headline": _json(result.headline),
         "absent": result.absent,
-        "length": {name: _json(estimate) for name, estimate in result.length.items()},
         "matrices": {name: _json(matrix, exclude_none=True) for name, matrix in result.matrices.items()},
         "margins": _json(result.margins),
         "counts": _json(result.counts),

@@ -1,4 +1,4 @@
-"""Views of a model's score table: distribution of margins, calibration, and accuracy by length."""
+"""Views of a model's outcomes: distribution of margins, calibration, accuracy by length and at equal style."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from rb_core.benchmarks.spec import BenchmarkSpec
+from rb_core.leaderboard.style_text import style_json
 from rb_core.results.schema import ModelRef
 from rb_core.stats.calibration import Calibration, measure_calibration
 from rb_core.stats.item_outcomes import Floats, ItemOutcomes
 from rb_core.stats.length import accuracy_by_length
+from rb_core.stats.style_control import style_control
 
 NUM_BINS = 24
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -20,7 +22,7 @@ WITHOUT_LOG_ODDS = frozenset({"baseline", "generative"})
 
 
 def score_view(model: ModelRef, outcomes: ItemOutcomes | None, spec: BenchmarkSpec) -> dict[str, Any]:
-    """Return margins, calibration and accuracy by length as JSON; None and an empty list without a score table."""
+    """Return the views as JSON; None, and an empty list for `length`, where they are not known."""
     margins = outcomes.margins if outcomes else None
     finite = None if margins is None else margins[np.isfinite(margins)]
     calibration = None
@@ -35,6 +37,7 @@ def score_view(model: ModelRef, outcomes: ItemOutcomes | None, spec: BenchmarkSp
             {"name": name, "examples": e.scored, "value": e.value, "low": e.low, "high": e.high}
             for name, e in lengths.items()
         ],
+        "style": style_json(style_control(outcomes, spec)) if outcomes else None,
     }
 
 

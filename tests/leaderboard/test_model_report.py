@@ -9,8 +9,9 @@ import pytest
 from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
 from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.model_report import UnknownModelError, model_names, model_report
-from rb_core.leaderboard.store import ResultsStore
+from rb_core.leaderboard.store import FindOutcomes, ResultsStore
 from rb_core.results.schema import Published, Result
+from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.fakes.results import published
 from tests.paths import BUNDLED
 
@@ -21,7 +22,14 @@ GRM = "Ray2333/GRM-gemma2-2B-rewardmodel-ft"
 class Source:
     """Results in memory; `read` False: only the boards have arrived."""
 
-    def __init__(self, *results: Result, hub: HubPlace | None = None, read: bool = True) -> None:
+    def __init__(
+        self,
+        *results: Result,
+        hub: HubPlace | None = None,
+        read: bool = True,
+        find_outcomes: FindOutcomes = lambda benchmark, model: None,
+    ) -> None:
+        self._find_outcomes = find_outcomes
         groups = group_by_benchmark(results)
         self._boards = {name: build_board(group).rounded() for name, group in groups.items()}
         self._results = {name: {r.model.name: r for r in group} if read else {} for name, group in groups.items()}
@@ -32,6 +40,9 @@ class Source:
 
     def results(self, benchmark: str) -> Mapping[str, Result]:
         return self._results[benchmark]
+
+    def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
+        return self._find_outcomes(benchmark, model)
 
     def on_hub(self) -> HubPlace | None:
         return self._hub
@@ -60,6 +71,18 @@ def test_a_report_has_the_numbers_of_the_result_files_and_the_rank_on_every_boar
     assert first["absent"] == {"Prior Sets": "not published"}
     assert first["weak_spots"][0]["drop"] == first["weak_spots"][0]["rank"] - first["weak_spots"][0]["overall"]
     json.dumps(report, allow_nan=False)
+
+
+def test_published_outcomes_give_accuracy_by_length_and_at_equal_style(bundled_store: ResultsStore) -> None:
+    """A run's result has both already; on RewardBench 2 no outcomes of single examples are published."""
+    results = [bundled_store.results(name)[GRM] for name in ("rewardbench", "rewardbench-2")]
+    source = Source(*results, find_outcomes=bundled_store.outcomes)
+    first, second = model_report(source, GRM).to_json()["results"]
+    assert first["length"]["chosen longer"]["scored"] > 700
+    assert first["style"]["examples"] == 1693
+    assert first["style"]["low"] < first["style"]["plain"] < first["style"]["high"]
+    assert first["style"]["text"].startswith("Accuracy at equal length and markdown: ")
+    assert (second["length"], second["style"]) == ({}, None)
 
 
 def test_weak_spots_are_subsets_or_else_sections(bundled: Source) -> None:

@@ -31,6 +31,17 @@ def test_a_baseline_has_no_probabilities_and_an_accuracy_by_length(bundled_store
     assert accuracies["chosen shorter"] == 0
 
 
+def test_published_outcomes_have_lengths_but_no_margins(bundled_store: ResultsStore) -> None:
+    name = "allenai/tulu-2-dpo-70b_ref_free"
+    outcomes, result = bundled_store.outcomes("rewardbench", name), bundled_store.results("rewardbench")[name]
+    view = score_view(result.model, outcomes, BENCHMARKS["rewardbench"])
+    assert view["margins"] is None
+    assert len(view["length"]) == 3
+    assert view["style"]["value"] > view["style"]["plain"] + 0.02
+    assert view["style"]["effects"]["length"]["low"] > np.log(2)
+    assert score_view(result.model, None, BENCHMARKS["rewardbench"])["style"] is None
+
+
 def test_a_histogram_keeps_every_margin_and_has_an_edge_at_zero() -> None:
     margins = np.concatenate([np.linspace(-1, 3, 500), [0.0, 0.0, 900.0, -900.0]])
     bins = histogram(margins)

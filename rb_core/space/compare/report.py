@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
+from rb_core.leaderboard.style_text import odds_text
 from rb_core.leaderboard.verdict import p_text, points
 from rb_core.space.compare import charts
 from rb_core.space.html import render
@@ -28,6 +29,7 @@ def comparison_html(comparison: Plain) -> Markup:
         model_address=lambda name: "?" + urlencode({"tab": "model", "model": name, "board": comparison["benchmark"]}),
         quantile_labels=lambda quantiles: [f"{100 * float(level):.0f}%" for level in quantiles],
         points=points,
+        odds_text=odds_text,
         p_text=p_text,
         charts=charts,
     )

@@ -1,0 +1,34 @@
+"""The accuracy at equal style in words, and as JSON for pages and endpoints."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rb_core.results.estimate import StyleControl
+
+
+def style_text(style: StyleControl) -> str:
+    """Return the controlled and the plain accuracy, and the effect of each feature, as sentences."""
+    if style.value is None or style.low is None or style.high is None:
+        return f"The accuracy at equal style is not known: {style.reason}."
+    controlled, low, high, plain = (f"{100 * value:.1f}" for value in (style.value, style.low, style.high, style.plain))
+    features = " and ".join(style.effects)
+    accuracy = f"Accuracy at equal {features}: {controlled} ({low} to {high}); plain {plain}, "
+    effects = (
+        f"with twice the {name} {odds_text(effect.value)} times ({odds_text(effect.low)} to {odds_text(effect.high)})"
+        for name, effect in style.effects.items()
+    )
+    return f"{accuracy}both on {style.examples:,} examples. Odds of being preferred: {', '.join(effects)}."
+
+
+def style_json(style: StyleControl | None) -> dict[str, Any] | None:
+    """Return the record with its `text`; None without one."""
+    return None if style is None else style.model_dump(mode="json") | {"text": style_text(style)}
+
+
+def odds_text(log_odds: float) -> str:
+    """Return the odds ratio with two decimals; a limit for one that is too extreme to be measured."""
+    if abs(log_odds) > math.log(100):
+        return ">100" if log_odds > 0 else "<0.01"
+    return f"{math.exp(log_odds):.2f}"
