@@ -16,7 +16,7 @@ from rich.table import Table
 from rb_core.cli.console import console, print_line
 from rb_core.leaderboard.board import Board, BoardRow
 from rb_core.leaderboard.board_table import Cell, Column, ColumnRole, board_columns, board_to_json
-from rb_core.leaderboard.style_text import style_text
+from rb_core.leaderboard.style_text import style_sentences
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
 from rb_core.results.schema import Result
@@ -136,7 +136,8 @@ def print_result(result: Result) -> None:
     for name, reason in result.absent.items():
         console.print(f"{name} is absent: {reason}", style="dim", soft_wrap=True)
     if result.style is not None:
-        print_line(style_text(result.style))
+        for sentence in style_sentences(result.style):
+            print_line(sentence)
     if result.counts is not None:
         counts = result.counts
         print_line(

@@ -8,23 +8,25 @@ from typing import Any
 from rb_core.results.estimate import StyleControl
 
 
-def style_text(style: StyleControl) -> str:
-    """Return the controlled and the plain accuracy, and the effect of each feature, as sentences."""
+def style_sentences(style: StyleControl) -> list[str]:
+    """Return the controlled and the plain accuracy, and the effects of the features; or why they are not known."""
     if style.value is None or style.low is None or style.high is None:
-        return f"The accuracy at equal style is not known: {style.reason}."
+        return [f"The accuracy at equal style is not known: {style.reason}."]
     controlled, low, high, plain = (f"{100 * value:.1f}" for value in (style.value, style.low, style.high, style.plain))
-    features = " and ".join(style.effects)
-    accuracy = f"Accuracy at equal {features}: {controlled} ({low} to {high}); plain {plain}, "
     effects = (
-        f"with twice the {name} {odds_text(effect.value)} times ({odds_text(effect.low)} to {odds_text(effect.high)})"
+        f"{name}: {odds_text(effect.value)} times ({odds_text(effect.low)} to {odds_text(effect.high)})"
         for name, effect in style.effects.items()
     )
-    return f"{accuracy}both on {style.examples:,} examples. Odds of being preferred: {', '.join(effects)}."
+    return [
+        f"Accuracy at equal {' and '.join(style.effects)}: {controlled} ({low} to {high}); plain {plain}, both on "
+        f"{style.examples:,} examples.",
+        f"Odds of being preferred with twice the {'; with twice the '.join(effects)}.",
+    ]
 
 
 def style_json(style: StyleControl | None) -> dict[str, Any] | None:
-    """Return the record with its `text`; None without one."""
-    return None if style is None else style.model_dump(mode="json") | {"text": style_text(style)}
+    """Return the record with its sentences as `text`; None without a record."""
+    return None if style is None else style.model_dump(mode="json") | {"text": " ".join(style_sentences(style))}
 
 
 def odds_text(log_odds: float) -> str:
