@@ -111,9 +111,8 @@ def write_items(
 def add_style(path: Path, styles: Mapping[str, Sequence[float]], source: str) -> tuple[int, int]:
     """Add the lengths and markdown marks of completions to a file of published outcomes.
 
-    styles: the values of `STYLE_COLUMNS` by example id; source: of the texts. Returns the
-    number of examples that have them, and of all. Raises DataError as `read_items`, or when
-    the file has none of the examples.
+    styles: the values of `STYLE_COLUMNS` by example id; source: of the texts. Returns the number of examples that have
+    them, and of all. Raises DataError when the file is not readable, or has none of the examples.
     """
     table, metadata = read_table(path, "file of item outcomes", error=DataError)
     ids = table["example_id"].to_pylist()

@@ -19,7 +19,10 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.results.estimate import StyleControl, StyleEffect
 from rb_core.stats.item_outcomes import Codes, Floats, ItemOutcomes
 
-MIN_EXAMPLES = 10  # that are right, that are wrong, that differ in a feature; also of independent groups
+MIN_EXAMPLES = (
+    10  # that are right, that are wrong, that differ in style; independent prompts, beside one for each subset
+)
+MAX_SUBSETS = 300
 # Standard deviation of a normal prior on each coefficient per standard deviation of its feature, and on a subset's
 # intercept around the common one (the scale of Gelman et al. 2008, doi:10.1214/08-AOAS191). It keeps estimates finite
 # where style separates right from wrong, and is worth less than one example.
@@ -46,9 +49,9 @@ def style_control(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> StyleControl |
     shares = np.array([weights[name] for name in names.tolist()])
     example_weights = (shares / shares.sum() / sizes)[subsets]
     plain = float(example_weights @ rows.credits)
-    features = _varying_features(rows)
-    if reason := _too_little(rows, len(names), features):
+    if reason := _too_little(rows, len(names)):
         return StyleControl(plain=plain, examples=len(rows), reason=reason)
+    features = {name: v for name, v in _known_features(rows).items() if _num_differing(v) >= MIN_EXAMPLES}
     scales = {name: float(values.std()) for name, values in features.items()}
     style = np.column_stack([features[name] / scale for name, scale in scales.items()])
     groups = np.unique(rows.groups, return_inverse=True)[1]
@@ -73,29 +76,31 @@ def _headline_weights(spec: BenchmarkSpec) -> dict[str, float]:
     }
 
 
-def _varying_features(rows: ItemOutcomes) -> dict[str, Floats]:
-    """Return the style differences that are known for all examples and not 0 for enough of them."""
+def _known_features(rows: ItemOutcomes) -> dict[str, Floats]:
+    """Return the style differences that are known for all examples."""
     features = {"length": rows.lengths, "markdown": rows.markdown}
-    return {
-        name: values
-        for name, values in features.items()
-        if values is not None and np.isfinite(values).all() and np.count_nonzero(values) >= MIN_EXAMPLES
-    }
+    return {name: values for name, values in features.items() if values is not None and np.isfinite(values).all()}
 
 
-def _too_little(rows: ItemOutcomes, num_subsets: int, features: dict[str, Floats]) -> str:
+def _num_differing(values: Floats) -> int:
+    """Return the number of examples that differ from the median one."""
+    return int((values != np.median(values)).sum())
+
+
+def _too_little(rows: ItemOutcomes, num_subsets: int) -> str:
     """Return why the examples allow no estimate; empty if they do."""
+    if num_subsets > MAX_SUBSETS:
+        return f"there are {num_subsets} subsets, more than {MAX_SUBSETS}"
     numbers = {
         "right": int((rows.credits > 0.5).sum()),
         "wrong": int((rows.credits < 0.5).sum()),
-        "independent": len(np.unique(rows.groups)),
-        "of different style": len(rows) * bool(features),
+        "of another style than most": max(map(_num_differing, _known_features(rows).values()), default=0),
     }
     for what, number in numbers.items():
-        needed = MIN_EXAMPLES + (num_subsets if what == "independent" else 0)
-        if number < needed:
-            return f"{number} of {len(rows)} examples are {what}; at least {needed} are needed"
-    return ""
+        if number < MIN_EXAMPLES:
+            return f"{number} of {len(rows)} examples are {what}; at least {MIN_EXAMPLES} are needed"
+    num_groups, needed = len(np.unique(rows.groups)), MIN_EXAMPLES + num_subsets
+    return f"{num_groups} independent prompts; at least {needed} are needed" if num_groups < needed else ""
 
 
 @dataclass(frozen=True, eq=False)

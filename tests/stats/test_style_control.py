@@ -168,8 +168,8 @@ def test_without_lengths_there_is_nothing() -> None:
         ([1.0] * 95 + [0.0] * 5, 100, 0.1, "5 of 100 examples are wrong; at least 10 are needed"),
         ([0.0] * 100, 100, 0.1, "0 of 100 examples are right; at least 10 are needed"),
         ([0.5] * 100, 100, 0.1, "0 of 100 examples are right; at least 10 are needed"),
-        ([1.0, 0.0] * 50, 100, 0.0, "0 of 100 examples are of different style; at least 10 are needed"),
-        ([1.0, 0.0] * 50, 3, 0.1, "3 of 100 examples are independent; at least 11 are needed"),
+        ([1.0, 0.0] * 50, 100, 0.0, "0 of 100 examples are of another style than most; at least 10 are needed"),
+        ([1.0, 0.0] * 50, 3, 0.1, "3 independent prompts; at least 11 are needed"),
     ],
 )
 def test_too_few_or_too_similar_examples_give_a_reason(
@@ -181,6 +181,30 @@ def test_too_few_or_too_similar_examples_give_a_reason(
     assert style is not None
     assert (style.value, style.low, style.reason) == (None, None, reason)
     assert style.plain == pytest.approx(np.mean(credits))
+
+
+def test_a_constant_difference_is_no_variation() -> None:
+    outcomes = item_outcomes("m", [1.0, 0.0] * 50)
+    style = style_control(replace(outcomes, lengths=np.full(100, 0.4)), PLAIN)
+    assert style is not None
+    assert style.reason == "0 of 100 examples are of another style than most; at least 10 are needed"
+
+
+def test_any_outcomes_give_a_finite_estimate_or_a_reason() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(200):
+        n, num_subsets = int(rng.integers(1, 120)), int(rng.integers(1, 9))
+        subsets = [f"s{s}" for s in rng.integers(num_subsets, size=n)]
+        spec = custom_spec("plain", dict.fromkeys(sorted(set(subsets)), 1))
+        earned = rng.choice([0.0, 1.0, 0.25, np.nan], n, p=rng.dirichlet([1, 1, 0.2, 0.1]))
+        lengths = rng.choice([rng.uniform(-1, 1, n), rng.choice([-1e-9, 0, 1e-9], n), np.sign(earned - 0.5)])
+        groups = [f"g{g}" for g in rng.integers(rng.integers(1, n + 1), size=n)]
+        outcomes = item_outcomes("m", earned.tolist(), subsets=subsets, groups=groups)
+        style = style_control(replace(outcomes, lengths=lengths, markdown=lengths**2), spec)
+        if style is None or style.value is None or style.low is None or style.high is None:
+            assert style is None or style.reason
+        else:
+            assert 0 < style.low < style.value < style.high < 1
 
 
 def test_published_models_have_lengths(items: dict[str, ItemOutcomes]) -> None:
