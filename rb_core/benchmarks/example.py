@@ -43,8 +43,7 @@ class Example:
     """One prompt with its completions; the first `num_chosen` of them are the chosen ones.
 
     id: unique within a benchmark.
-    group: cluster that the bootstrap draws together, by default a digest of the prompt: examples about the same prompt
-        are not independent evidence.
+    group: cluster of examples that are not independent, by default a digest of the prompt.
     authors: the model that wrote each completion, "" for unknown; empty if none is known.
 
     Raises DataError for an empty prompt, without a chosen and a rejected completion, or when the numbers of authors and

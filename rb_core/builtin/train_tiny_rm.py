@@ -54,7 +54,7 @@ from rb_core.builtin.tiny_rm_data import (
     synthetic_pairs,
 )
 from rb_core.scorers.baseline import BASELINES
-from rb_core.stats.intervals import wilson
+from rb_core.stats.intervals import interval
 
 # ---- tokenizer: byte-level BPE of the training split, and the chat template
 
@@ -513,10 +513,10 @@ def accuracy_table(pairs: Sequence[PreferencePair], results: Sequence[float], so
     for name, kept in indices.items():
         if kept:
             accuracy, *others = (sum(values[i] for i in kept) / len(kept) for values in (results, *baselines))
-            low, high = wilson(accuracy, len(kept))
+            low, high = interval(accuracy, accuracy * (1 - accuracy) / len(kept), len(kept))
             cells = " | ".join(f"{100 * value:.1f}" for value in others)
-            interval = f"{100 * low:.1f}-{100 * high:.1f}"
-            lines.append(f"| {name} | {len(kept)} | {100 * accuracy:.1f} | {interval} | {cells} |")
+            ends = f"{100 * low:.1f}-{100 * high:.1f}"
+            lines.append(f"| {name} | {len(kept)} | {100 * accuracy:.1f} | {ends} | {cells} |")
     return "\n".join(lines)
 
 

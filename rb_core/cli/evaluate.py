@@ -28,7 +28,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="folder for results and scores")] = DEFAULT_ROOT,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing result")] = False,
     limit: Annotated[int | None, typer.Option(help="score only this many examples")] = None,
-    seed: Annotated[int, typer.Option(help="seed of completion order, bootstrap and the random baseline")] = 0,
+    seed: Annotated[int, typer.Option(help="seed of completion order and the random baseline")] = 0,
     data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
     data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
     prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,

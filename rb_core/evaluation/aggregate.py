@@ -38,7 +38,7 @@ def aggregate_scores(scores_file: Path) -> Result:
         accuracies = {str(name): float(value) for name, value in metadata.get("accuracies", {}).items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ScoreTableError(f"{scores_file}: the metadata of the run is incomplete: {error}") from error
-    computed = summary.summarize(frame, spec, run.seed if run else 0)
+    computed = summary.summarize(frame, spec)
     if accuracies:
         headline, sections, subsets, absent = published.estimates_from_accuracies(spec, accuracies, computed)
         computed = computed._replace(headline=headline, sections=sections, subsets=subsets, absent=absent)

@@ -19,6 +19,7 @@ from rb_core.results.storage import read_results
 from rb_core.stats.rank_intervals import RankInterval
 
 DIGITS = 5  # of a fraction in leaderboard.json and on the page
+HEADLINE_FIELDS = frozenset({"value", "stderr", "low", "high", "floor", "ceiling"})
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # for boards that others wrote
 
 
@@ -52,24 +53,28 @@ class BoardRow:
 
     __pydantic_config__ = _STRICT
 
-    rank: int | None  # from 1, equal scores share one; None without a headline, for a partial run, on other data
+    # From 1, by the score with every unscored example failed; equal scores share one. None without a headline, for a
+    # partial run, and on other data.
+    rank: int | None
     model: str
     kind: str  # one of KIND_LABELS
     status: str  # "run", "partial run", "other data" (than published) or "published"
-    headline: Estimate  # value, low and high
+    headline: Estimate  # value, stderr, low, high, floor and ceiling
     coverage: float | None  # share of the examples that have a score
     consistency: float | None  # of a judge: share of pairs with the same verdict in both orders
     parameters: int | None
     sections: Mapping[str, float]
     subsets: Mapping[str, float]
     rank_interval: RankInterval | None = None
+    tier: int | None = None  # from 1; models of one tier cannot be told apart from its first
 
 
 @dataclass(frozen=True)
 class Board:
     """The leaderboard of one benchmark.
 
-    sources: origins of the published rows; newest: latest date of any row (UTC).
+    sources: origins of the published rows; newest: latest date of any row (UTC); detectable: difference of two scores
+    that a test finds with 80% power, for the median pair of models; None where not known.
     """
 
     __pydantic_config__ = _STRICT
@@ -85,6 +90,7 @@ class Board:
     rows: tuple[BoardRow, ...]
     sources: tuple[str, ...]
     newest: str | None
+    detectable: float | None = None
 
     def row(self, model: str) -> BoardRow | None:
         """Return the row of a model, None where the board does not have it."""
@@ -183,7 +189,7 @@ def _row(
         model=result.model.name,
         kind=KIND_LABELS[result.model.kind],
         status=_status(result),
-        headline=Estimate(value=headline.value, low=headline.low, high=headline.high),
+        headline=Estimate.model_validate(headline.model_dump(include=set(HEADLINE_FIELDS))),
         coverage=result.counts.scored / result.counts.examples if result.counts else None,
         consistency=consistency.value if consistency else None,
         parameters=num_parameters(result),
@@ -208,10 +214,13 @@ def _values(
 
 
 def _sort_value(result: Result) -> float:
-    """Return the headline to rank by; minus infinity for a model without one, a partial run, and one on other data."""
+    """Return the headline to rank by, with every unscored example failed.
+
+    Minus infinity for a model without a headline, for a partial run, and for one on other data.
+    """
     if result.headline is None or result.headline.value is None or _status(result) not in ("run", "published"):
         return -math.inf
-    return result.headline.value
+    return result.headline.value if result.headline.floor is None else result.headline.floor
 
 
 def _date(result: Result) -> str | None:
@@ -222,10 +231,10 @@ def _rounded(row: BoardRow) -> BoardRow:
     def rounded(value: float | None) -> float | None:
         return None if value is None else round(value, DIGITS)
 
-    headline = row.headline
+    headline = {name: rounded(getattr(row.headline, name)) for name in HEADLINE_FIELDS}
     return replace(
         row,
-        headline=Estimate(value=rounded(headline.value), low=rounded(headline.low), high=rounded(headline.high)),
+        headline=Estimate.model_validate(headline),
         coverage=rounded(row.coverage),
         consistency=rounded(row.consistency),
         sections={name: round(value, DIGITS) for name, value in row.sections.items()},

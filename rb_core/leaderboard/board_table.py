@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from rb_core.leaderboard.board import Board, BoardRow, BoardSection, BoardSubset
+from rb_core.leaderboard.board import HEADLINE_FIELDS, Board, BoardRow, BoardSection, BoardSubset
 
 ColumnRole = Literal[
-    "rank", "model", "kind", "status", "headline", "low", "high", "coverage", "consistency", "parameters", "section",
-    "subset",
+    "rank", "model", "kind", "status", "headline", "stderr", "low", "high", "coverage", "floor", "ceiling",
+    "consistency", "parameters", "section", "subset",
 ]  # fmt: skip
 Cell = str | float | int | None
 
@@ -42,7 +42,7 @@ class Column:
             return row.subsets.get(self.label)
         if self.role == "headline":
             return row.headline.value
-        value: Cell = getattr(row.headline if self.role in ("low", "high") else row, self.role)
+        value: Cell = getattr(row.headline if self.role in HEADLINE_FIELDS else row, self.role)
         return value
 
 
@@ -53,14 +53,19 @@ CONSISTENCY = Column(
     description="Of a judge: share of the pairs with the same verdict when the completions change places",
 )
 FIXED_COLUMNS = (
-    Column("rank", "Rank", "rank", description="Place by score; equal scores share it"),
+    Column(
+        "rank", "Rank", "rank", description="Place by score, unscored examples counted as failed; equal scores share it"
+    ),
     Column("model", "Model", "model"),
     Column("kind", "Kind", "kind", description="How the model turns a conversation into a score"),
     Column("status", "Origin", "status", description="Scored with this package, or published elsewhere"),
     Column("score", "Score", "headline", description="The benchmark's headline: the weighted mean of its sections"),
+    Column("stderr", "Error", "stderr", description="Standard error of the score"),
     Column("low", "95% low", "low", description="Lower end of the score's 95% interval"),
     Column("high", "95% high", "high", description="Upper end of the score's 95% interval"),
     Column("coverage", "Coverage", "coverage", description="Share of the examples that the model could score"),
+    Column("floor", "Floor", "floor", description="The score with every unscored example failed; the rank uses it"),
+    Column("ceiling", "Ceiling", "ceiling", description="The score with every unscored example passed"),
     CONSISTENCY,
     Column(
         "parameters",
@@ -146,7 +151,7 @@ def _row_fields(name: str, columns: Sequence[Column], cells: Sequence[Any]) -> d
     for column, cell in zip(columns, cells, strict=True):
         if column.role in ("section", "subset"):
             fields[f"{column.role}s"] |= {} if cell is None else {column.label: cell}
-        elif column.role in ("headline", "low", "high"):
+        elif column.role == "headline" or column.role in HEADLINE_FIELDS:
             fields["headline"]["value" if column.role == "headline" else column.role] = cell
         else:
             fields[column.role] = cell

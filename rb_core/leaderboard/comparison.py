@@ -6,9 +6,8 @@ Values are fractions from 0 to 1, differences from -1 to 1; None means unknown.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,13 +19,13 @@ from rb_core.leaderboard.score_views import score_view
 from rb_core.leaderboard.verdict import verdict
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Result
-from rb_core.stats.intervals import Z95
+from rb_core.stats.intervals import mean_estimate
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.paired import PairedComparison, PairedDifference, compare_outcomes
-from rb_core.stats.significance import ALPHA, holm, mcnemar_mid_p
+from rb_core.stats.published import normalized
+from rb_core.stats.significance import ALPHA, DETECTABLE_ERRORS, Z95, difference_p, holm
 
 MIN_MODELS, MAX_MODELS = 2, 4
-ROUNDING_ERROR = 1e-12  # of the difference of two equal sums
 BASIS_TEXTS = {
     "items": "Paired on {examples:,} examples that both were scored on.",
     "intervals": "From published scores alone, as if the two had been scored on different examples: the interval is "
@@ -34,10 +33,10 @@ BASIS_TEXTS = {
     "none": "At least one of the two has no interval, so significance is unknown.",
 }
 PAIRED_NOTE = (
-    "The difference of the whole score is tested by the paired bootstrap, that of a section by its bootstrap error, "
-    "that of a subset by the mid-p McNemar test, or by its bootstrap error if ties earned partial credit. Each section "
-    "and subset is tested separately: about 1 in 20 will look significant by chance. If a row has several differences, "
-    "their p values are adjusted by Holm's method."
+    "Every difference is tested in the same way: example by example, with examples of the same prompt together. For "
+    "single right and wrong answers that is McNemar's test. Unscored examples count against the model that is ahead. "
+    "Each section and subset is tested separately: about 1 in 20 will look significant by chance. If a row has several "
+    "differences, their p values are adjusted by Holm's method."
 )
 UNPAIRED_NOTE = (
     "If only published scores are known, a difference is tested by the two standard errors, as for two models that "
@@ -60,7 +59,7 @@ class ComparisonError(RewardBenchError):
 
 
 class OutcomeCounts(NamedTuple):
-    """Numbers of examples by which of two models is right, and the p of only_a against only_b (mid-p McNemar)."""
+    """Numbers of examples by which of two models is right, and the p of their difference."""
 
     both: int
     only_a: int
@@ -70,20 +69,33 @@ class OutcomeCounts(NamedTuple):
 
     @classmethod
     def of(cls, paired: PairedDifference) -> OutcomeCounts:
-        return cls(paired.both, paired.only_a, paired.only_b, paired.neither, paired.mcnemar)
+        return cls(paired.both, paired.only_a, paired.only_b, paired.neither, paired.p)
 
 
 @dataclass(frozen=True)
 class TestedDifference:
-    """The difference of two models in one score. better: name of the significantly better model."""
+    """The difference of two models in one score.
+
+    better: name of the significantly better model; detectable: the difference that a test finds with 80% power;
+    further: how many more examples would show this difference with 80% power.
+    """
 
     difference: Estimate
     p: float | None = None
     better: str | None = None
     counts: OutcomeCounts | None = None
+    detectable: float | None = None
+    further: int | None = None
+
+    @classmethod
+    def of(cls, paired: PairedDifference | None) -> TestedDifference:
+        if paired is None:
+            return UNKNOWN
+        counts = OutcomeCounts.of(paired)
+        return cls(paired.difference, paired.p, None, counts, paired.detectable, paired.further)
 
     def difference_json(self) -> dict[str, Any]:
-        return self.difference.model_dump(include={"value", "stderr", "low", "high", "method"})
+        return self.difference.model_dump(include={"value", "stderr", "low", "high", "method", "floor", "ceiling"})
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -91,6 +103,8 @@ class TestedDifference:
             "p": self.p,
             "better": self.better,
             "agreement": self.counts._asdict() if self.counts else None,
+            "detectable": self.detectable,
+            "further": self.further,
         }
 
 
@@ -138,19 +152,26 @@ class ComparedModel:
             return self.result.subsets[name]
         if self.outcomes is None or not self.spec.metric_of(name).averages_credits:
             return Estimate()
-        earned = self.outcomes.credits[(self.outcomes.subsets == name) & self.outcomes.scored]
-        return Estimate(value=float(earned.mean()) if len(earned) else None)
+        rows = self.outcomes.subsets == name
+        return mean_estimate(self.outcomes.credits[rows], self.outcomes.groups[rows]) if rows.any() else Estimate()
 
     def score(self, sections: Sequence[str]) -> Estimate:
-        """Return the weighted mean of these sections and its standard error; without a value if one is missing."""
-        weights = {s.name: s.headline_weight for s in self.spec.sections if s.name in sections}
-        total = sum(weights.values())
-        estimates = {name: self.section(name) for name in weights}
-        values = [weights[name] / total * e.value for name, e in estimates.items() if e.value is not None]
-        errors = [weights[name] / total * e.stderr for name, e in estimates.items() if e.stderr is not None]
-        if not weights or len(values) < len(weights):
+        """Return the weighted mean of these sections with error and bounds; without a value if one is missing."""
+        shares = normalized({s.name: s.headline_weight for s in self.spec.sections if s.name in sections})
+        estimates = [self.section(name) for name in shares]
+        if not shares or any(estimate.value is None for estimate in estimates):
             return Estimate()
-        return Estimate(value=sum(values), stderr=math.hypot(*errors) if len(errors) == len(weights) else None)
+
+        def mean_of(values: Iterable[float]) -> float:
+            return sum(share * value for share, value in zip(shares.values(), values, strict=True))
+
+        errors = [share * (e.stderr or math.nan) for share, e in zip(shares.values(), estimates, strict=True)]
+        return Estimate(
+            value=mean_of(e.value or 0.0 for e in estimates),
+            stderr=None if math.isnan(stderr := math.hypot(*errors)) else stderr,
+            floor=mean_of(_bounds(e)[0] for e in estimates),
+            ceiling=mean_of(_bounds(e)[1] for e in estimates),
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -183,43 +204,22 @@ class ModelPair:
     def score_difference(self) -> TestedDifference:
         if self.paired is None:
             return _unpaired_difference(self.a.score(self.sections), self.b.score(self.sections))
-        if self.paired.difference is None or not self.sections:
-            return UNKNOWN
-        return TestedDifference(self.paired.difference, self.paired.p)
+        return TestedDifference.of(self.paired.score if self.sections else None)
 
     def section_difference(self, name: str) -> TestedDifference:
         if self.paired is None:
             return _unpaired_difference(self.a.section(name), self.b.section(name))
-        if name not in self.paired.sections:
-            return UNKNOWN
-        paired = self.paired.sections[name]
-        return TestedDifference(paired.difference, _normal_p(paired.difference), counts=OutcomeCounts.of(paired))
+        return TestedDifference.of(self.paired.sections.get(name))
 
     def subset_difference(self, name: str) -> TestedDifference:
         if self.paired is None:
             return _unpaired_difference(self.a.subset(name), self.b.subset(name))
-        if name not in self.paired.subsets:
-            return UNKNOWN
-        paired = self.paired.subsets[name]
-        # McNemar's test needs examples that are right or wrong. Partial credit for ties is neither: by counts of full
-        # credits the other model could even look better.
-        by_counts = self.a.spec.metric_of(name).is_accuracy and not paired.has_partial_credit
-        p = paired.mcnemar if by_counts else _normal_p(paired.difference)
-        return TestedDifference(paired.difference, p, counts=OutcomeCounts.of(paired))
-
-    def total_counts(self) -> OutcomeCounts | None:
-        """Return the counts over all subsets."""
-        if self.paired is None:
-            return None
-        subsets = list(self.paired.subsets.values())
-        both, only_a, only_b, neither = (
-            sum(getattr(subset, name) for subset in subsets) for name in ("both", "only_a", "only_b", "neither")
-        )
-        return OutcomeCounts(both, only_a, only_b, neither, mcnemar_mid_p(only_a, only_b))
+        return TestedDifference.of(self.paired.subsets.get(name))
 
     def to_json(self, score: TestedDifference, *, adjusted: bool) -> dict[str, Any]:
         """Return the pair with its verdict. score: the difference in the score; adjusted: p considers other pairs."""
-        paired, counts = self.paired, self.total_counts()
+        paired = self.paired
+        counts = OutcomeCounts.of(paired.examples) if paired and paired.examples else None
         basis = "items" if paired else "none" if score.difference.stderr is None else "intervals"
         return {
             "a": self.a.name,
@@ -232,6 +232,8 @@ class ModelPair:
             "difference": score.difference_json(),
             "p": score.p,
             "better": score.better,
+            "detectable": score.detectable,
+            "further": score.further,
             "verdict": verdict(self.a.name, self.b.name, score.difference, score.p, score.better, adjusted=adjusted),
             "agreement": counts._asdict() if counts else None,
         }
@@ -380,23 +382,25 @@ def _row(
 
 
 def _unpaired_difference(a: Estimate, b: Estimate) -> TestedDifference:
-    """Return the difference of two independent values: its variance is the sum of theirs."""
+    """Return the difference of two independent values: its variance is the sum of theirs.
+
+    Unscored examples count against the model that is ahead.
+    """
     if a.value is None or b.value is None:
         return UNKNOWN
     value = a.value - b.value
+    (floor_a, ceiling_a), (floor_b, ceiling_b) = _bounds(a), _bounds(b)
+    floor, ceiling = floor_a - ceiling_b, ceiling_a - floor_b
     if a.stderr is None or b.stderr is None or not (a.stderr or b.stderr):
-        return TestedDifference(Estimate(value=value))
+        return TestedDifference(Estimate(value=value, floor=floor, ceiling=ceiling))
     stderr = math.hypot(a.stderr, b.stderr)
-    difference = Estimate(value=value, stderr=stderr, low=value - Z95 * stderr, high=value + Z95 * stderr)
-    return TestedDifference(difference, _normal_p(difference))
+    low, high = value - Z95 * stderr, value + Z95 * stderr
+    difference = Estimate(value=value, stderr=stderr, low=low, high=high, floor=floor, ceiling=ceiling)
+    p = difference_p(max(floor, min(0.0, ceiling)), stderr**2, math.inf)
+    return TestedDifference(difference, p, detectable=DETECTABLE_ERRORS * stderr)
 
 
-def _normal_p(difference: Estimate) -> float | None:
-    """Return the two-sided p of a normally distributed difference; 1 for no difference, None without an error."""
-    if difference.value is None:
-        return None
-    if abs(difference.value) < ROUNDING_ERROR:
-        return 1.0
-    if not difference.stderr:
-        return None
-    return 2 * NormalDist().cdf(-abs(difference.value) / difference.stderr)
+def _bounds(estimate: Estimate) -> tuple[float, float]:
+    """Return floor and ceiling of an estimate with a value; the value twice when nothing is unscored."""
+    value, floor, ceiling = estimate.value or 0.0, estimate.floor, estimate.ceiling
+    return value if floor is None else floor, value if ceiling is None else ceiling

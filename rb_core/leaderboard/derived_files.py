@@ -26,7 +26,7 @@ LEADERBOARD = "leaderboard.json"
 CARD = "README.md"
 # Increase it when the same results give another leaderboard.json or other tables: a push replaces those of an older
 # version.
-VERSION = 2
+VERSION = 3
 
 
 def table_path(benchmark: str) -> str:
@@ -103,8 +103,7 @@ _TYPES = {
 }
 # Columns that a table has beside those of the board: type and description.
 _RESULT_COLUMNS: Mapping[str, tuple[pa.DataType, str]] = {
-    "stderr": (pa.float64(), "Standard error of the score"),
-    "interval": (pa.string(), "Method of the interval: wilson, bootstrap, or binomial (from published numbers)"),
+    "interval": (pa.string(), "Method of the interval: beta, or binomial (from published numbers)"),
     "examples": (pa.int32(), "Examples in the run; missing for published results"),
     "scored": (pa.int32(), "Of these, examples with a score"),
     "ties": (pa.int32(), "Of these, examples whose best scores are equal"),
@@ -136,7 +135,6 @@ def benchmark_table(board: Board, results: Mapping[str, Result], texts: Mapping[
 def _result_cells(result: Result) -> dict[str, Any]:
     headline, counts, run = result.headline, result.counts, result.run
     return {
-        "stderr": headline.stderr if headline else None,
         "interval": headline.method if headline else None,
         "examples": counts.examples if counts else None,
         "scored": counts.scored if counts else None,

@@ -17,15 +17,13 @@ from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
-from rb_core.leaderboard.board import Board, BoardRow, build_board, group_by_benchmark, spec_of_results
-from rb_core.results.estimate import Estimate
+from rb_core.leaderboard.board import Board, build_board, group_by_benchmark, spec_of_results
 from rb_core.results.schema import Result
 from rb_core.results.storage import read_results
 from rb_core.stats.composition import outcomes_match_sections
-from rb_core.stats.intervals import Z95
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.outcome_files import items_path, outcomes_of_scores, read_items
-from rb_core.stats.rank_intervals import Standing, rank_intervals
+from rb_core.stats.rank_intervals import Standing, rank_models, tiers
 
 log = logging.getLogger(__name__)
 
@@ -147,15 +145,14 @@ def with_rank_intervals(board: Board, find_outcomes: FindOutcomes, spec: Benchma
         outcomes = find_outcomes(board.id, row.model)
         if outcomes is not None and not outcomes_match_sections(outcomes, spec, row.sections):
             outcomes = None
-        standings.append(Standing(row.model, _with_stderr(row), frozenset(row.sections), outcomes))
-    intervals = iter(rank_intervals(standings, spec))
-    rows = (row if row.rank is None else replace(row, rank_interval=next(intervals)) for row in board.rows)
-    return replace(board, rows=tuple(rows))
-
-
-def _with_stderr(row: BoardRow) -> Estimate:
-    """Return the headline with the standard error that the width of its interval gives: a board has no other."""
-    value, low, high = row.headline.value, row.headline.low, row.headline.high
-    if value is None or low is None or high is None:
-        return Estimate(value=value)
-    return Estimate(value=value, stderr=(high - low) / (2 * Z95), low=low, high=high)
+        standings.append(Standing(row.model, row.headline, frozenset(row.sections), outcomes))
+    ranking = rank_models(standings, spec)
+    row_tiers = tiers([row.rank or 0 for row in board.ranked()], ranking.intervals)
+    intervals = dict(
+        zip((row.model for row in board.ranked()), zip(ranking.intervals, row_tiers, strict=True), strict=True)
+    )
+    rows = []
+    for row in board.rows:
+        rank_interval, tier = intervals.get(row.model, (None, None))
+        rows.append(replace(row, rank_interval=rank_interval, tier=tier))
+    return replace(board, rows=tuple(rows), detectable=ranking.detectable)

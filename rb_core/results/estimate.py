@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Method = Literal["wilson", "bootstrap", "binomial", "none"]
+# Results of earlier versions have "wilson" and "bootstrap".
+Method = Literal["beta", "binomial", "score", "none", "wilson", "bootstrap"]
 
 
 class Record(BaseModel):
@@ -19,10 +20,11 @@ class Estimate(Record):
     Values are fractions from 0 to 1, except two: the Ties score of RewardBench 2 is from -0.01 to 1.01 (so that its
     interval and bounds are, too), and the difference of two scores is from -1 to 1 (of two Ties scores -1.02 to 1.02).
 
-    value: None when nothing was scored; stderr, low, high: standard error and interval by `method` (wilson: Wilson
-    score interval of an accuracy; bootstrap: percentiles over resampled prompts; binomial: from numbers of examples
-    alone, as if each were an independent trial, for published scores; none: not known); scored, unscored, ties: numbers
-    of examples; floor, ceiling: the value if all unscored examples had failed or passed.
+    value: None when nothing was scored; stderr, low, high: standard error and interval by `method` (beta: from the
+    values of groups of examples; binomial: from numbers of examples alone, as if each were an independent trial, for
+    published scores; score: of a difference, the values that its test does not reject; none: not known); no_interval:
+    reason for a value without an interval; scored, unscored, ties: numbers of examples; floor, ceiling: the value if
+    all unscored examples had failed or passed.
     """
 
     value: float | None = None
@@ -30,6 +32,7 @@ class Estimate(Record):
     low: float | None = None
     high: float | None = None
     method: Method = "none"
+    no_interval: str | None = None
     scored: int | None = None
     unscored: int | None = None
     ties: int | None = None

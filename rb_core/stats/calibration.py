@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit
 
-from rb_core.stats.intervals import wilson
+from rb_core.stats.intervals import interval
 from rb_core.stats.item_outcomes import Floats
 
 
 class CalibrationBin(NamedTuple):
     """Examples with a confidence from `start` to below `end`.
 
-    confidence: their mean; accuracy: the share that was right, low and high its 95% interval (Wilson's).
+    confidence: their mean; accuracy: the share that was right, low and high its 95% interval.
     """
 
     start: float
@@ -59,5 +59,9 @@ def measure_calibration(margins: Floats, bins: int = 10) -> Calibration | None:
             mean_confidence, accuracy = float(confidence[rows].mean()), float(right[rows].mean())
             ece += n / len(margins) * abs(accuracy - mean_confidence)
             ends = float(edges[number]), float(edges[number + 1])
-            filled.append(CalibrationBin(*ends, n, mean_confidence, accuracy, *wilson(accuracy, n)))
+            filled.append(
+                CalibrationBin(
+                    *ends, n, mean_confidence, accuracy, *interval(accuracy, accuracy * (1 - accuracy) / n, n)
+                )
+            )
     return Calibration(tuple(filled), ece, float((expit(-margins) ** 2).mean()), len(margins))

@@ -1,7 +1,7 @@
 """Compose scores of subsets, sections and the headline from means of item outcomes.
 
 Every score is a weighted sum of means: a metric composes a subset's score, a section weighs subsets, the headline
-weighs sections. One bootstrap over prompts draws all means, so that every score has its interval from the same draws.
+weighs sections.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ def compose_sections(
 ) -> tuple[dict[str, Combination], Combination | None]:
     """Return the sections whose subsets all have scores, and the headline unless a required section is missing."""
     present = [section for section in spec.sections if section.weights.keys() <= subsets.keys()]
-    sections = {section.name: weighted_mean(section.weights, subsets) for section in present}
+    sections = {section.name: mean_combination(section.weights, subsets) for section in present}
     if not sections or any(section.required and section.name not in sections for section in spec.sections):
         return sections, None
-    return sections, weighted_mean({section.name: section.headline_weight for section in present}, sections)
+    return sections, mean_combination({section.name: section.headline_weight for section in present}, sections)
 
 
-def weighted_mean(weights: Mapping[str, float], parts: Mapping[str, Combination]) -> Combination:
+def mean_combination(weights: Mapping[str, float], parts: Mapping[str, Combination]) -> Combination:
     """Return the weighted mean of combinations, as one combination."""
     total = sum(weights.values())
     combined: dict[str, float] = {}

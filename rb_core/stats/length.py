@@ -8,9 +8,8 @@ import numpy as np
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.results.estimate import Estimate
-from rb_core.stats.intervals import bootstrap, bootstrap_estimate, wilson_estimate
+from rb_core.stats.intervals import mean_estimate
 from rb_core.stats.item_outcomes import Flags, ItemOutcomes
-from rb_core.stats.metrics.base import Measure
 
 LENGTHS: Mapping[str, int] = {"chosen longer": 1, "chosen shorter": -1, "same length": 0}
 
@@ -27,20 +26,13 @@ def rows_by_length(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, Fla
     return {label: averaged & (np.sign(outcomes.lengths) == sign) for label, sign in LENGTHS.items()}
 
 
-def accuracy_by_length(outcomes: ItemOutcomes, spec: BenchmarkSpec, seed: int = 0) -> dict[str, Estimate]:
+def accuracy_by_length(outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, Estimate]:
     """Return the mean credit where the chosen completions are longer, shorter, and as long as the rejected ones.
 
     A model that prefers long answers has a higher first than second value. Empty when lengths are not known.
     """
-    estimates = {}
-    for label, mask in rows_by_length(outcomes, spec).items():
-        rows = outcomes.take(mask & outcomes.scored)
-        if not len(rows):
-            continue
-        measure = Measure(rows.credits, rows.groups)
-        if np.isin(rows.credits, (0.0, 1.0)).all() and measure.independent:
-            estimates[label] = wilson_estimate(measure.mean, len(rows), scored=len(rows))
-        else:
-            draws = bootstrap({label: measure}, seed)[label]
-            estimates[label] = bootstrap_estimate(measure.mean, draws, len(rows))
-    return estimates
+    return {
+        label: mean_estimate(outcomes.credits[rows], outcomes.groups[rows])
+        for label, rows in rows_by_length(outcomes, spec).items()
+        if rows.any()
+    }

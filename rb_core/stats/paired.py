@@ -1,11 +1,14 @@
 """Compare two models on the same examples.
 
-Models are compared example by example, so that examples that are hard for both do not blur the difference. Examples of
-one group (by default: with the same prompt) are resampled together, within strata that are the subsets.
+Models are compared example by example, so that examples that are hard for both do not blur the difference. The units
+are groups of examples (by default: with the same prompt). One test serves the headline, sections, subsets and the line
+of all examples.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,45 +17,48 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError
 from rb_core.results.estimate import Estimate
 from rb_core.stats.composition import compose, compose_sections
-from rb_core.stats.intervals import REPLICATES, bootstrap, bootstrap_estimate
+from rb_core.stats.intervals import TOO_FEW_GROUPS, WeightedMean, unscored_error, weighted_mean
 from rb_core.stats.item_outcomes import Flags, Floats, ItemOutcomes
-from rb_core.stats.metrics.base import Combination
-from rb_core.stats.significance import bootstrap_p, mcnemar_mid_p
+from rb_core.stats.metrics.base import Combination, Measure
+from rb_core.stats.significance import DETECTABLE_ERRORS, difference_interval, difference_p
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Model a's score minus model b's, on the examples that both scored.
+    """Model a's score minus model b's.
 
-    both, only_a, only_b, neither: numbers of examples by which model earned full credit; mcnemar: mid-p of only_a
-    against only_b; has_partial_credit: some examples earned part of a credit, which these numbers ignore. The interval
-    is absent when no draw of examples would change the difference.
+    difference: on the examples that both scored; floor and ceiling: the smallest and largest difference that the
+    unscored examples allow; p: two-sided, with unscored examples counted against the model that is ahead; both, only_a,
+    only_b, neither: numbers of examples by which model earned full credit; detectable: the difference that as many
+    examples show with 80% power; further: how many more examples would show this difference with 80% power, 0 when
+    they do already, None for no difference.
     """
 
     difference: Estimate
+    p: float
     both: int
     only_a: int
     only_b: int
     neither: int
-    mcnemar: float
-    has_partial_credit: bool
+    detectable: float
+    further: int | None
 
 
 @dataclass(frozen=True)
 class PairedComparison:
     """Model a against model b on a benchmark.
 
-    difference: of the headline, composed of the sections that the common examples give (published outcomes lack Prior
-    Sets, so that it can differ from the board's); None when a required section is missing; p: two-sided, from the same
-    bootstrap as the interval; common: number of examples that both scored; left_out: those that only one has or scored.
+    score: the headline, composed of the sections that the common examples give (published outcomes lack Prior Sets, so
+    that it can differ from the board's); None when a required section is missing; examples: all examples with equal
+    weights; common: number of examples that both scored; left_out: number that only one scored.
     """
 
     a: str
     b: str
-    difference: Estimate | None
-    p: float | None
+    score: PairedDifference | None
     sections: dict[str, PairedDifference]
     subsets: dict[str, PairedDifference]
+    examples: PairedDifference | None
     common: int
     left_out: int
 
@@ -74,61 +80,89 @@ def align(a: ItemOutcomes, b: ItemOutcomes) -> tuple[ItemOutcomes, ItemOutcomes]
     return replace(left, groups=groups), replace(right, groups=groups)
 
 
-def compare_outcomes(
-    a: ItemOutcomes, b: ItemOutcomes, spec: BenchmarkSpec, seed: int = 0, replicates: int = REPLICATES
-) -> PairedComparison:
-    """Compare two models by the benchmark's spec, on the examples that both scored.
-
-    Intervals are percentiles of one seeded bootstrap over groups, stratified by subset, of the paired outcomes. Raises
-    DataError when the outcomes cannot be paired.
-    """
+def compare_outcomes(a: ItemOutcomes, b: ItemOutcomes, spec: BenchmarkSpec) -> PairedComparison:
+    """Compare two models by the benchmark's spec. Raises DataError when the outcomes cannot be paired."""
     left, right = align(a, b)
-    scored = left.scored & right.scored
-    left, right = left.take(scored), right.take(scored)
     scores_a, scores_b = compose(left, spec), compose(right, spec)
     subsets = {name: c for name, c in scores_a.subsets.items() if name in scores_b.subsets}
     sections, headline = compose_sections(subsets, scores_a.spec)
-    measures = {f"a/{name}": m for name, m in scores_a.measures.items()}
-    measures |= {f"b/{name}": m for name, m in scores_b.measures.items()}
-    draws = bootstrap(measures, seed, replicates)
+    members = {section.name: list(section.weights) for section in scores_a.spec.sections}
+    measures = {
+        name: (m, scores_b.measures[name]) for name, m in scores_a.measures.items() if name in scores_b.measures
+    }
 
-    def difference(combination: Combination, scored: int) -> tuple[Estimate, Floats]:
-        value = sum(w * (measures[f"a/{name}"].mean - measures[f"b/{name}"].mean) for name, w in combination.items())
-        drawn = np.zeros(replicates)
-        for name, w in combination.items():
-            drawn += w * (draws[f"a/{name}"] - draws[f"b/{name}"])
-        return bootstrap_estimate(value, drawn, scored), drawn
+    def compare(combination: Combination, rows: Flags) -> PairedDifference | None:
+        return _compare_measures(measures, combination, left.credits[rows], right.credits[rows])
 
-    def with_counts(combination: Combination, rows: Flags) -> PairedDifference:
-        estimate, _ = difference(combination, int(rows.sum()))
-        return _count_outcomes(estimate, left.credits[rows], right.credits[rows])
-
-    overall, p = None, None
-    if headline is not None:
-        overall, drawn = difference(headline, len(left))
-        p = bootstrap_p(drawn)
-    weights = {section.name: list(section.weights) for section in scores_a.spec.sections}
+    everything = np.ones(len(left), dtype=bool)
+    credit = Measure(left.credits, left.groups), Measure(right.credits, right.groups)
+    common = int((left.scored & right.scored).sum())
     return PairedComparison(
         a=a.model,
         b=b.model,
-        difference=overall,
-        p=p,
-        sections={name: with_counts(c, np.isin(left.subsets, weights[name])) for name, c in sections.items()},
-        subsets={name: with_counts(c, left.subsets == name) for name, c in subsets.items()},
-        common=len(left),
-        left_out=len(a) + len(b) - 2 * len(left),
+        score=None if headline is None else compare(headline, everything),
+        sections=_known({name: compare(c, np.isin(left.subsets, members[name])) for name, c in sections.items()}),
+        subsets=_known({name: compare(c, left.subsets == name) for name, c in subsets.items()}),
+        examples=_compare_measures({"credit": credit}, {"credit": 1.0}, left.credits, right.credits),
+        common=common,
+        left_out=int(a.scored.sum() + b.scored.sum()) - 2 * common,
     )
 
 
-def _count_outcomes(estimate: Estimate, credits_a: Floats, credits_b: Floats) -> PairedDifference:
-    full_a, full_b = credits_a >= 1.0, credits_b >= 1.0
-    only_a, only_b = int((full_a & ~full_b).sum()), int((~full_a & full_b).sum())
+def _known(differences: Mapping[str, PairedDifference | None]) -> dict[str, PairedDifference]:
+    return {name: difference for name, difference in differences.items() if difference is not None}
+
+
+def _compare_measures(
+    measures: Mapping[str, tuple[Measure, Measure]], combination: Combination, credits_a: Floats, credits_b: Floats
+) -> PairedDifference | None:
+    """Return the difference of a combination of measures of two models; None when they have no common scores."""
+    pairs = {name: measures[name] for name in combination}
+    scored = weighted_mean({name: _difference(a, b) for name, (a, b) in pairs.items()}, combination)
+    if math.isnan(scored.value):
+        return None
+    lowest = weighted_mean(
+        {name: _difference(a.filled(a.lowest), b.filled(1.0)) for name, (a, b) in pairs.items()}, combination
+    )
+    highest = weighted_mean(
+        {name: _difference(a.filled(1.0), b.filled(b.lowest)) for name, (a, b) in pairs.items()}, combination
+    )
+    error = sum(unscored_error({name: pair[side] for name, pair in pairs.items()}, combination) for side in (0, 1))
+    common = ~np.isnan(credits_a) & ~np.isnan(credits_b)
+    full_a, full_b = credits_a[common] >= 1.0, credits_b[common] >= 1.0
+    # Between the bounds of the difference, the one that is nearest to none.
+    nearest = max(lowest.value, min(0.0, highest.value))
+    variance = (math.sqrt(lowest.variance) + error) ** 2
+    stderr = math.sqrt(max(scored.variance, scored.num_groups**-2))  # at least that of one example that only one got
+    size = int(common.sum())
     return PairedDifference(
-        difference=estimate,
+        difference=_estimate(scored, size, lowest.value, highest.value),
+        p=difference_p(nearest, variance, lowest.num_groups),
         both=int((full_a & full_b).sum()),
-        only_a=only_a,
-        only_b=only_b,
+        only_a=int((full_a & ~full_b).sum()),
+        only_b=int((~full_a & full_b).sum()),
         neither=int((~full_a & ~full_b).sum()),
-        mcnemar=mcnemar_mid_p(only_a, only_b),
-        has_partial_credit=not np.isin((credits_a, credits_b), (0.0, 1.0)).all(),
+        detectable=DETECTABLE_ERRORS * stderr,
+        further=further_examples(scored.value, stderr, size),
     )
+
+
+def _difference(a: Measure, b: Measure) -> Measure:
+    return Measure(a.values - b.values, a.groups, lowest=a.lowest - 1.0)
+
+
+def _estimate(mean: WeightedMean, scored: int, floor: float, ceiling: float) -> Estimate:
+    estimate = Estimate(value=mean.value, scored=scored, floor=floor, ceiling=ceiling)
+    ends = difference_interval(mean.value, mean.variance, mean.num_groups)
+    if ends is None:
+        return estimate.model_copy(update={"no_interval": TOO_FEW_GROUPS})
+    low, high = ends
+    stderr = math.sqrt(mean.variance)
+    return estimate.model_copy(update={"stderr": stderr, "low": low, "high": high, "method": "score"})
+
+
+def further_examples(difference: float, stderr: float, examples: int) -> int | None:
+    """Return how many more such examples would show a difference with 80% power; None when there is none."""
+    if difference == 0:
+        return None
+    return max(0, math.ceil(examples * ((DETECTABLE_ERRORS * stderr / difference) ** 2 - 1)))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.results.estimate import Estimate
-from rb_core.stats.intervals import Z95, wilson, wilson_estimate
+from rb_core.stats.intervals import estimate_of, proportion_estimate
 from rb_core.stats.summary import Summary
+
+UNKNOWN_SIZE = "the number of examples is not known"
 
 
 def subset_estimate(spec: BenchmarkSpec, name: str, value: float) -> Estimate:
@@ -18,7 +19,9 @@ def subset_estimate(spec: BenchmarkSpec, name: str, value: float) -> Estimate:
     if section is not None and not section.metric.averages_credits:  # not a share of examples
         return section_estimate(spec, section, value, {})
     size = subset_size(spec, name)
-    return Estimate(value=value) if size is None else wilson_estimate(value, size)
+    if size is None:
+        return Estimate(value=value, no_interval=UNKNOWN_SIZE)
+    return proportion_estimate(value, size, scored=size)
 
 
 def section_estimate(spec: BenchmarkSpec, section: Section, value: float, subsets: Mapping[str, float]) -> Estimate:
@@ -27,32 +30,53 @@ def section_estimate(spec: BenchmarkSpec, section: Section, value: float, subset
     Its variance is the sum of weight^2 p (1 - p) / n over the subsets, with their own p when `subsets` has all of
     them, else with the section's. n counts independent trials: a Ties question is one, with both its versions.
     """
-    total = sum(section.weights.values())
-    variance = 0.0
-    for name, weight in section.weights.items():
-        size = subset_size(spec, name)
-        if size is None:
-            return Estimate(value=value)
-        p = subsets[name] if section.weights.keys() <= subsets.keys() else value
-        trials = size / section.metric.examples_per_trial
-        variance += (weight / total) ** 2 * max(p * (1 - p), 0.0) / trials
-    if variance == 0.0:
-        return Estimate(value=value)
-    share = min(max(value, 0.0), 1.0)
-    low, high = wilson(share, max(1, round(share * (1 - share) / variance)))
-    return Estimate(value=value, stderr=math.sqrt(variance), low=low, high=high, method="binomial")
+    trials = _num_trials(spec, section)
+    if trials is None:
+        return Estimate(value=value, no_interval=UNKNOWN_SIZE)
+    shares = normalized(section.weights)
+    lowest, highest = section.metric.value_range
+
+    def scatter(score: float) -> float:
+        share = min(max((score - lowest) / (highest - lowest), 0.0), 1.0)
+        return share * (1 - share) * (highest - lowest) ** 2
+
+    own = subsets if section.weights.keys() <= subsets.keys() else dict.fromkeys(section.weights, value)
+    variance = sum(share**2 * scatter(own[name]) / trials[name] for name, share in shares.items())
+    groups = 1 / sum(share**2 / trials[name] for name, share in shares.items())
+    return estimate_of(value, variance, groups, section.metric.value_range, method="binomial")
 
 
 def headline_estimate(spec: BenchmarkSpec, value: float, sections: Mapping[str, Estimate]) -> Estimate:
     """Return a published headline with its interval; its variance is the sections', taken as independent."""
-    weights = {s.name: s.headline_weight for s in spec.sections if s.name in sections}
-    errors = [sections[name].stderr for name in weights]
+    present = [section for section in spec.sections if section.name in sections]
+    trials = [_num_trials(spec, section) for section in present]
+    errors = [sections[section.name].stderr for section in present]
+    if not present or None in trials or None in errors:
+        return Estimate(value=value, no_interval=UNKNOWN_SIZE)
+    shares = normalized({section.name: section.headline_weight for section in present})
+    variance = sum((shares[s.name] * (error or 0.0)) ** 2 for s, error in zip(present, errors, strict=True))
+    inverse = 0.0
+    for section, sizes in zip(present, trials, strict=True):
+        for name, share in normalized(section.weights).items():
+            inverse += (shares[section.name] * share) ** 2 / (sizes or {})[name]
+    lowest, highest = (
+        sum(shares[section.name] * section.metric.value_range[end] for section in present) for end in (0, 1)
+    )
+    return estimate_of(value, variance, 1 / inverse, (lowest, highest), method="binomial")
+
+
+def normalized(weights: Mapping[str, float]) -> dict[str, float]:
+    """Return weights that add up to 1."""
     total = sum(weights.values())
-    if any(error is None for error in errors):
-        return Estimate(value=value)
-    variance = sum((w / total * (e or 0.0)) ** 2 for w, e in zip(weights.values(), errors, strict=True))
-    half = Z95 * math.sqrt(variance)
-    return Estimate(value=value, stderr=half / Z95, low=value - half, high=value + half, method="binomial")
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def _num_trials(spec: BenchmarkSpec, section: Section) -> dict[str, float] | None:
+    """Return the number of independent trials of each subset; None when one is not known."""
+    sizes = {name: subset_size(spec, name) for name in section.weights}
+    if None in sizes.values():
+        return None
+    return {name: (size or 0) / section.metric.examples_per_trial for name, size in sizes.items()}
 
 
 def subset_size(spec: BenchmarkSpec, subset: str) -> int | None:

@@ -1,8 +1,8 @@
-"""Rank intervals of all models on a board."""
+"""Rank intervals and tiers of all models on a board."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -12,10 +12,10 @@ from scipy.stats import norm
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.results.estimate import Estimate
 from rb_core.stats.composition import Composition, compose
-from rb_core.stats.intervals import group_codes, group_strata
+from rb_core.stats.intervals import GroupSums, group_codes, group_sums, unscored_error
 from rb_core.stats.item_outcomes import Codes, Flags, Floats, ItemOutcomes
 from rb_core.stats.metrics.base import Combination
-from rb_core.stats.significance import ALPHA, holm
+from rb_core.stats.significance import ALPHA, DETECTABLE_ERRORS, holm_cutoff
 
 RankIntervalMethod = Literal["items", "intervals"]
 
@@ -37,103 +37,151 @@ class Standing(NamedTuple):
     outcomes: ItemOutcomes | None = None
 
 
-def rank_intervals(
-    standings: Sequence[Standing], spec: BenchmarkSpec, alpha: float = ALPHA
-) -> list[RankInterval | None]:
+class Ranking(NamedTuple):
+    """The rank interval of each model, and the difference of two headlines that a test finds with 80% power.
+
+    detectable: for the median pair of models, at the 5% level for a single pair; None without a standard error.
+    """
+
+    intervals: list[RankInterval | None]
+    detectable: float | None
+
+
+def rank_models(standings: Sequence[Standing], spec: BenchmarkSpec, alpha: float = ALPHA) -> Ranking:
     """Return each model's rank interval: from 1 + (models significantly better) to n - (models significantly worse).
 
     All pairs of the board are one family under Holm's correction, so that with probability 1 - alpha all intervals hold
-    at once. A pair is a z test of the difference of the headlines. When the outcomes of both are known ("items"), its
-    standard error is the limit of the paired bootstrap over groups, in closed form: replicates cannot resolve the
-    smallest of thousands of p values, and nothing depends on a seed. Sections beyond the outcomes (Prior Sets) add
-    their own variance. Otherwise ("intervals") the variance is the sum of both models', which ignores that they had the
-    same examples and so finds less. A model without a standard error gets None, and narrows no other interval.
+    at once. The test of a pair is that of `difference_p`, from the item outcomes of both where known ("items");
+    sections beyond the outcomes (Prior Sets) add their own variance. Otherwise ("intervals") the variance is the sum of
+    both models', which ignores that they had the same examples and so finds less.
+
+    An unscored example is no advantage. A model's best rank counts the models that are better when its unscored
+    examples failed; its worst rank counts a model as worse only if that holds when the own unscored examples failed and
+    the other model's passed. Standard errors are moved by `unscored_error` in the same direction, so that a model with
+    unscored examples never has a better best rank than it has with their scores. A model without a standard error gets
+    None, and narrows no other interval.
     """
+    errors = pair_errors(standings, spec)
     values = np.array([np.nan if s.headline.value is None else s.headline.value for s in standings])
-    by_items, variances = pair_variances(standings, spec)
-    n = len(standings)
-    has_error = ~np.isnan(variances.diagonal()) & ~np.isnan(values)
-    first, second = np.triu_indices(n, 1)
-    tested = has_error[first] & has_error[second]
-    first, second = first[tested], second[tested]
-    difference, variance = values[first] - values[second], variances[first, second]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.where(variance > 0, np.abs(difference) / np.sqrt(variance), 0.0)
-    significant = holm(2 * norm.sf(z)) <= alpha
-    better, worse = np.zeros(n, dtype=int), np.zeros(n, dtype=int)
-    for winner, loser, rows in ((first, second, difference > 0), (second, first, difference < 0)):
-        np.add.at(better, loser[significant & rows], 1)
-        np.add.at(worse, winner[significant & rows], 1)
-    return [
-        RankInterval(1 + int(better[i]), n - int(worse[i]), "items" if by_items[i] else "intervals")
+    floor, ceiling = _bounds(standings, values)
+    has_error = ~np.isnan(errors.variances.diagonal()) & ~np.isnan(values)
+    first, second = np.nonzero(has_error[:, None] & has_error[None, :] & ~np.eye(len(standings), dtype=bool))
+    stderr = np.sqrt(errors.variances)[first, second]
+    shares, unscored = errors.shares[first, second], errors.unscored
+
+    def p_of_lead(lead: Floats, stderr: Floats) -> Floats:
+        """Return the two-sided p of the first model's lead; 1 where it has none."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = lead / np.sqrt(np.maximum(stderr, 0.0) ** 2 + lead**2 * shares)
+        p: Floats = np.where(lead > 0, 2 * norm.sf(z), 1.0)
+        return p
+
+    best = p_of_lead(floor[first] - floor[second], stderr - unscored[second])
+    largest = p_of_lead(ceiling[first] - floor[second], stderr - unscored[first] - unscored[second])
+    worst = p_of_lead(floor[first] - ceiling[second], stderr + unscored[first] + unscored[second])
+    is_better = best <= _cutoff(largest, first, second, alpha)
+    is_worse = worst <= _cutoff(worst, first, second, alpha)
+    better = np.bincount(second[is_better], minlength=len(standings))
+    worse = np.bincount(first[is_worse], minlength=len(standings))
+    intervals = [
+        RankInterval(1 + int(better[i]), len(standings) - int(worse[i]), "items" if errors.by_items[i] else "intervals")
         if has_error[i]
         else None
-        for i in range(n)
+        for i in range(len(standings))
     ]
+    return Ranking(intervals, DETECTABLE_ERRORS * float(np.median(stderr)) if len(stderr) else None)
 
 
-def pair_variances(standings: Sequence[Standing], spec: BenchmarkSpec) -> tuple[Flags, Floats]:
-    """Return which models have outcomes, and the (models, models) variances of the differences of headlines.
+def tiers(ranks: Sequence[int], intervals: Sequence[RankInterval | None]) -> list[int | None]:
+    """Return each model's tier, from 1, for models in the order of their ranks; None without a rank interval.
 
-    The diagonal holds each model's own variance; NaN where not known.
+    A tier begins with the first model that cannot have the rank at which the tier above begins. So models of one tier
+    cannot be told apart from its first model.
     """
-    influence, covered, complete = _influences(standings, spec)
-    explained = (influence**2).sum(axis=1)
-    stated = np.array([np.nan if s.headline.stderr is None else s.headline.stderr**2 for s in standings])
-    stated = np.where(np.isnan(stated) & complete, explained, stated)
-    rest = np.where(complete, 0.0, np.maximum(stated - explained, 0.0))
-    products = influence @ influence.T
-    paired = explained[:, None] + explained[None, :] - 2 * products + rest[:, None] + rest[None, :]
-    variances = np.where(covered[:, None] & covered[None, :], np.maximum(paired, 0.0), stated[:, None] + stated)
-    variances[paired < 1e-15] = 0.0  # equal outcomes: what is left of the subtraction is rounding
-    np.fill_diagonal(variances, stated)
-    return covered, variances
+    assigned: list[int | None] = []
+    tier, start = 0, 0
+    for rank, interval in zip(ranks, intervals, strict=True):
+        if interval is not None and interval.best > start:
+            tier, start = tier + 1, rank
+        assigned.append(None if interval is None else tier)
+    return assigned
 
 
-def _influences(standings: Sequence[Standing], spec: BenchmarkSpec) -> tuple[Floats, Flags, Flags]:
-    """Return (models, groups) deviations, and for each model whether outcomes give some, or all, of its headline.
+def _bounds(standings: Sequence[Standing], values: Floats) -> tuple[Floats, Floats]:
+    """Return the headlines with every unscored example failed, and passed."""
+    floors = np.array([np.nan if s.headline.floor is None else s.headline.floor for s in standings])
+    ceilings = np.array([np.nan if s.headline.ceiling is None else s.headline.ceiling for s in standings])
+    return np.where(np.isnan(floors), values, floors), np.where(np.isnan(ceilings), values, ceilings)
 
-    A deviation is what a group of examples adds to a headline beyond its mean. The sum of squares of a row is the
-    variance of a stratified bootstrap over groups, to first order for means.
+
+def _cutoff(p_values: Floats, first: Codes, second: Codes, alpha: float) -> float:
+    """Return Holm's cutoff over pairs of models, from the p of each ordered pair: each pair counts its smaller p."""
+    order = np.lexsort((np.maximum(first, second), np.minimum(first, second)))
+    return holm_cutoff(p_values[order].reshape(-1, 2).min(axis=1), alpha)
+
+
+class PairErrors(NamedTuple):
+    """Errors of the differences of headlines.
+
+    by_items: (models,), True with item outcomes; variances: (models, models), with unscored examples as failures; the
+    diagonal holds each model's own variance, NaN where not known; shares: (models, models), 1 / effective number of
+    groups, 0 for unpaired models; unscored: (models,), the bound of `unscored_error`.
     """
+
+    by_items: Flags
+    variances: Floats
+    shares: Floats
+    unscored: Floats
+
+
+def pair_errors(standings: Sequence[Standing], spec: BenchmarkSpec) -> PairErrors:
+    """Return the errors of the differences of all pairs of headlines."""
+    n = len(standings)
     groups_of = _known_groups([s.outcomes for s in standings if s.outcomes is not None])
-    covered, complete = np.zeros((2, len(standings)), dtype=np.bool_)
-    entries: list[tuple[int, str, Floats]] = []
-    groups = []
+    covered, complete, unscored = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool), np.zeros(n)
+    sums: dict[int, GroupSums] = {}
     for number, standing in enumerate(standings):
         if standing.outcomes is None:
             continue
         outcomes = standing.outcomes
         if groups_of:
-            group_names = [groups_of.get(example, example) for example in outcomes.example_ids.tolist()]
-            outcomes = replace(outcomes, groups=np.array(group_names, dtype=np.str_))
+            names = [groups_of.get(example, example) for example in outcomes.example_ids.tolist()]
+            outcomes = replace(outcomes, groups=np.array(names, dtype=np.str_))
         composition = compose(outcomes, spec)
-        coefficients, complete[number] = _headline_coefficients(standing, composition, spec)
-        covered[number] = bool(coefficients)
-        for name, coefficient in coefficients.items():
-            measure = composition.measures[name]
-            deviations = np.nan_to_num(measure.values - measure.mean) * coefficient / max(1, measure.scored)
-            entries.append((number, name, deviations))
-            groups.append(measure.groups)
-    if not entries:
-        return np.zeros((len(standings), 0)), covered, complete
-    codes, num_groups = group_codes(groups)
-    influence = np.zeros((len(standings), num_groups))
-    codes_by_measure: dict[str, list[Codes]] = {}
-    for (number, name, deviations), rows in zip(entries, codes, strict=True):
-        influence[number] += np.bincount(rows, weights=deviations, minlength=num_groups)
-        codes_by_measure.setdefault(name, []).append(rows)
-    # The bootstrap draws within strata, so that each stratum's mean adds no variance.
-    for members in group_strata([np.concatenate(rows) for rows in codes_by_measure.values()], num_groups):
-        influence[:, members] -= influence[:, members].mean(axis=1, keepdims=True)
-    return influence, covered, complete
+        coefficients, complete[number] = _headline_coefficients(standing, composition)
+        if coefficients:
+            measures = {name: composition.measures[name] for name in coefficients}
+            filled = {name: measure.filled(measure.lowest) for name, measure in measures.items()}
+            sums[number] = group_sums(filled, coefficients)
+            covered[number], unscored[number] = True, unscored_error(measures, coefficients)
+    deviations, shares = _aligned(sums, n)
+    explained = (deviations**2).sum(axis=1)
+    stated = np.array([np.nan if s.headline.stderr is None else s.headline.stderr**2 for s in standings])
+    stated = np.where(complete, explained, stated)
+    rest = np.where(complete, 0.0, np.maximum(stated - explained, 0.0))
+    paired = explained[:, None] + explained - 2 * deviations @ deviations.T + rest[:, None] + rest
+    paired[paired < 1e-15] = 0.0  # equal outcomes: what is left of the subtraction is rounding
+    both = covered[:, None] & covered
+    variances = np.where(both, paired, stated[:, None] + stated)
+    np.fill_diagonal(variances, stated)
+    return PairErrors(covered, variances, np.where(both, np.maximum(shares[:, None], shares), 0.0), unscored)
 
 
-def _headline_coefficients(
-    standing: Standing, composition: Composition, spec: BenchmarkSpec
-) -> tuple[Combination, bool]:
+def _aligned(sums: Mapping[int, GroupSums], n: int) -> tuple[Floats, Floats]:
+    """Return the deviations of each model by group, (models, groups), and the sum of squares of its groups' shares."""
+    if not sums:
+        return np.zeros((n, 0)), np.zeros(n)
+    codes, names = group_codes([model_sums.names for model_sums in sums.values()])
+    deviations, shares = np.zeros((n, len(names))), np.zeros(n)
+    for (number, model_sums), groups in zip(sums.items(), codes, strict=True):
+        deviations[number, groups] = model_sums.deviations
+        shares[number] = (model_sums.shares**2).sum()
+    return deviations, shares
+
+
+def _headline_coefficients(standing: Standing, composition: Composition) -> tuple[Combination, bool]:
     """Return the coefficients in the headline of the measures in the outcomes, and whether they are all of it."""
-    sections = [s for s in spec.sections if s.name in standing.sections]
+    sections = [s for s in composition.spec.sections if s.name in standing.sections]
     total = sum(s.headline_weight for s in sections)
     combined: dict[str, float] = {}
     for section in sections:

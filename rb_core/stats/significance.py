@@ -1,37 +1,59 @@
-"""Tests of a difference, and the correction for several tests."""
+"""Test of a difference, the difference that a test can find, and the correction for several tests."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import binom
+from scipy.stats import norm
 
 from rb_core.stats.item_outcomes import Floats
 
 ALPHA = 0.05
+POWER = 0.8
+Z95 = NormalDist().inv_cdf(1 - ALPHA / 2)
+DETECTABLE_ERRORS = Z95 + NormalDist().inv_cdf(POWER)  # standard errors of a difference that is found with 80% power
 
 
-def mcnemar_mid_p(only_a: int, only_b: int) -> float:
-    """Return the two-sided mid-p of McNemar's test, from the numbers of examples that only one model got right.
+def difference_p(difference: float, variance: float, num_groups: float) -> float:
+    """Return the two-sided p of a difference of two means over the same groups of examples.
 
-    The exact conditional p minus half the probability of the observed numbers (Fagerland, Lydersen and Laake 2013,
-    doi:10.1186/1471-2288-13-91); 1 without such examples.
+    The statistic is difference / sqrt(variance + difference^2 / num_groups): the variance is that under the hypothesis
+    of no difference, so that for single right and wrong answers the test is McNemar's (1947,
+    doi:10.1007/BF02295996), without a continuity correction.
     """
-    n, fewer = only_a + only_b, min(only_a, only_b)
-    if n == 0:
+    if difference == 0:
         return 1.0
-    return min(1.0, float(2 * binom.cdf(fewer, n, 0.5) - binom.pmf(fewer, n, 0.5)))
+    return float(2 * norm.sf(abs(difference) / math.sqrt(variance + difference**2 / num_groups)))
 
 
-def bootstrap_p(draws: Floats) -> float:
-    """Return the two-sided p of a difference: twice the share of its bootstrap draws on the rarer side of zero.
+def difference_interval(difference: float, variance: float, num_groups: float) -> tuple[float, float] | None:
+    """Return the 95% interval of a difference: the values that the test above does not reject.
 
-    Below 0.05 where the 95% interval excludes zero. One is added to both counts, as if the observed data were a
-    replicate (Davison and Hinkley 1997, section 4.2).
+    Its variance is at least |value| / num_groups, because models that differ by that much disagree on that many groups
+    (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B). So the interval is never empty.
+    None with fewer than four groups, on which no difference can be significant.
     """
-    rarer = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
-    return min(1.0, 2 * (rarer + 1) / (len(draws) + 1))
+    z2 = Z95**2
+    if num_groups <= z2:
+        return None
+    half = Z95 * math.sqrt(variance / (1 - z2 / num_groups))
+    low, high = difference - half, difference + half
+    if difference >= 0:
+        high = max(high, _farthest(difference, z2 / num_groups))
+        low = min(low, -_farthest(-difference, z2 / num_groups)) if low <= 0 else low
+    else:
+        low = min(low, -_farthest(-difference, z2 / num_groups))
+        high = max(high, _farthest(difference, z2 / num_groups)) if high >= 0 else high
+    return max(low, -1.0), min(high, 1.0)
+
+
+def _farthest(difference: float, c: float) -> float:
+    """Return the largest value x >= 0 with (difference - x)^2 <= c x; 0 where there is none."""
+    discriminant = c * (4 * difference + c)
+    return 0.0 if discriminant < 0 else max(0.0, difference + (c + math.sqrt(discriminant)) / 2)
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:
@@ -42,3 +64,11 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def holm_cutoff(p_values: Floats, alpha: float = ALPHA) -> float:
+    """Return the p up to which Holm's method finds a difference significant; below 0 where it finds none."""
+    p = np.sort(p_values)
+    limits = alpha / np.arange(len(p), 0, -1)
+    passed = int(np.cumprod(p <= limits).sum())
+    return float(limits[passed - 1]) if passed else -1.0

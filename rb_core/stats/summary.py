@@ -10,11 +10,11 @@ import pandas as pd
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, StyleControl
-from rb_core.stats.composition import Composition, compose, measure_name, weighted_mean
-from rb_core.stats.intervals import Estimator, bootstrap
+from rb_core.stats.composition import Composition, compose, mean_combination, measure_name
+from rb_core.stats.intervals import weighted_mean
 from rb_core.stats.item_outcomes import Flags, ItemOutcomes
-from rb_core.stats.length import rows_by_length
-from rb_core.stats.metrics.base import Measure
+from rb_core.stats.length import accuracy_by_length
+from rb_core.stats.metrics.base import Combination
 from rb_core.stats.metrics.style_matrix import style_cell
 from rb_core.stats.outcome_files import outcomes_of_table
 from rb_core.stats.style_control import style_control
@@ -37,36 +37,40 @@ class Summary(NamedTuple):
     counts: Counts
 
 
-def summarize(scores: pd.DataFrame, spec: BenchmarkSpec, seed: int = 0) -> Summary:
-    """Compute every estimate of a score table by the benchmark's spec. `seed` fixes the bootstrap's draws."""
+def summarize(scores: pd.DataFrame, spec: BenchmarkSpec) -> Summary:
+    """Compute every estimate of a score table by the benchmark's spec."""
     outcomes = outcomes_of_table(scores, spec)
     composition = compose(outcomes, spec)
-    spec = composition.spec
-    by_length = {
-        name: rows for name, rows in rows_by_length(outcomes, spec).items() if name in LENGTH_CLASSES and rows.any()
-    }
-    length_measures = {
-        name: Measure(outcomes.credits[rows], outcomes.groups[rows], is_proportion=True)
-        for name, rows in by_length.items()
-    }
-    # Lengths have a bootstrap of their own: strata that split a subset by length would hold fixed what the subset's
-    # interval is about.
-    draws = {**bootstrap(composition.measures, seed), **bootstrap(length_measures, seed)}
-    estimator = Estimator(outcomes, {**composition.measures, **length_measures}, draws)
-    present = [section for section in spec.sections if section.name in composition.sections]
+    present = [section for section in composition.spec.sections if section.name in composition.sections]
     return Summary(
         headline=None
         if composition.headline is None
-        else estimator.estimate(composition.headline, _rows_of(present, outcomes)),
-        sections={s.name: estimator.estimate(composition.sections[s.name], _rows_of([s], outcomes)) for s in present},
-        subsets={name: estimator.estimate(c, outcomes.subsets == name) for name, c in composition.subsets.items()},
-        absent=_absent(composition, outcomes, spec),
-        length={name: estimator.estimate({name: 1.0}, rows) for name, rows in by_length.items()},
-        style=style_control(outcomes, spec),
-        matrices=_matrices(estimator, composition, present, spec.style_levels),
+        else _estimate(outcomes, composition, composition.headline, _rows_of(present, outcomes)),
+        sections={
+            s.name: _estimate(outcomes, composition, composition.sections[s.name], _rows_of([s], outcomes))
+            for s in present
+        },
+        subsets={
+            name: _estimate(outcomes, composition, combination, outcomes.subsets == name)
+            for name, combination in composition.subsets.items()
+        },
+        absent=_absent(composition, outcomes),
+        length={
+            name: estimate for name, estimate in accuracy_by_length(outcomes, spec).items() if name in LENGTH_CLASSES
+        },
+        style=style_control(outcomes, composition.spec),
+        matrices=_matrices(outcomes, composition, present),
         margins=_margins(outcomes),
         counts=_counts(scores, outcomes),
     )
+
+
+def _estimate(outcomes: ItemOutcomes, composition: Composition, combination: Combination, rows: Flags) -> Estimate:
+    """Return the estimate of a combination, with counts over the examples in `rows` (a mask)."""
+    scored = int(outcomes.scored[rows].sum())
+    ties = 0 if outcomes.tied is None else int(outcomes.tied[rows].sum())
+    mean = weighted_mean(composition.measures, combination)
+    return mean.estimate(scored=scored, unscored=int(rows.sum()) - scored, ties=ties)
 
 
 def subset_scores(scores: pd.DataFrame, spec: BenchmarkSpec) -> dict[str, float]:
@@ -79,10 +83,11 @@ def _rows_of(sections: Sequence[Section], outcomes: ItemOutcomes) -> Flags:
     return np.isin(outcomes.subsets, [name for section in sections for name in section.weights])
 
 
-def _absent(composition: Composition, outcomes: ItemOutcomes, spec: BenchmarkSpec) -> dict[str, str]:
+def _absent(composition: Composition, outcomes: ItemOutcomes) -> dict[str, str]:
     """Return why sections, and the headline, have no score."""
     absent = {}
     with_examples = set(outcomes.subsets.tolist())
+    spec = composition.spec
     for section in spec.sections:
         if missing := [name for name in section.weights if name not in with_examples]:
             absent[section.name] = f"no examples of {', '.join(missing)}"
@@ -93,29 +98,28 @@ def _absent(composition: Composition, outcomes: ItemOutcomes, spec: BenchmarkSpe
     return absent
 
 
-def _matrices(
-    estimator: Estimator, composition: Composition, present: Sequence[Section], levels: tuple[str, ...]
-) -> dict[str, Matrix]:
+def _matrices(outcomes: ItemOutcomes, composition: Composition, present: Sequence[Section]) -> dict[str, Matrix]:
     """Return the matrix of each section that has one and, with a headline, their weighted mean as "All"."""
     first = style_cell(0, 0)
     sections = [s for s in present if all(measure_name(name, first) in composition.measures for name in s.weights)]
     blocks = {section.name: [section] for section in sections}
     if sections and composition.headline is not None:
         blocks["All"] = sections
-    return {name: _matrix(estimator, block, levels) for name, block in blocks.items()}
+    return {name: _matrix(outcomes, composition, block) for name, block in blocks.items()}
 
 
-def _matrix(estimator: Estimator, sections: Sequence[Section], levels: tuple[str, ...]) -> Matrix:
+def _matrix(outcomes: ItemOutcomes, composition: Composition, sections: Sequence[Section]) -> Matrix:
+    levels = composition.spec.style_levels
     size = range(len(levels))
-    rows = _rows_of(sections, estimator.outcomes)
+    rows = _rows_of(sections, outcomes)
 
     def mean_of(cells: Sequence[tuple[int, int]]) -> Estimate:
         parts = {}
         for section in sections:
             subsets = {n: {measure_name(n, style_cell(*c)): 1.0 / len(cells) for c in cells} for n in section.weights}
-            parts[section.name] = weighted_mean(section.weights, subsets)
+            parts[section.name] = mean_combination(section.weights, subsets)
         weights = {section.name: section.headline_weight for section in sections}
-        return estimator.estimate(weighted_mean(weights, parts), rows)
+        return _estimate(outcomes, composition, mean_combination(weights, parts), rows)
 
     return Matrix(
         levels=levels,

@@ -16,7 +16,7 @@ import numpy as np
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Agreement
 from rb_core.scorers.judge.types import JudgeRecord
-from rb_core.stats.intervals import wilson
+from rb_core.stats.intervals import proportion_estimate
 
 Cell = tuple[str, int]  # (example, completion)
 
@@ -38,11 +38,10 @@ class Preferences(NamedTuple):
 
 
 def share(count: int, total: int) -> Estimate | None:
-    """Return count / total with Wilson's interval; None for a total of 0."""
+    """Return count / total with its interval; None for a total of 0."""
     if not total:
         return None
-    low, high = wilson(count / total, total)
-    return Estimate(value=count / total, low=low, high=high, method="wilson", scored=total)
+    return proportion_estimate(count / total, total, scored=total)
 
 
 def position_bias(records: Iterable[JudgeRecord]) -> PositionBias:

@@ -22,7 +22,6 @@ from rb_core.space.html import render
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.labels import JUDGE_SHARES
 from rb_core.space.results_source import ResultsSource
-from rb_core.stats.intervals import REPLICATES
 from rb_core.stats.metrics.ties import TIES_WEIGHTS
 from rb_core.stats.significance import ALPHA
 
@@ -40,7 +39,6 @@ def about_html(specs: Iterable[BenchmarkSpec]) -> Markup:
         "about/about.html",
         benchmarks=[describe(spec) for spec in specs],
         ties_weights=TIES_WEIGHTS,
-        replicates=REPLICATES,
         alpha=ALPHA,
         judge_modes=MODE_DESCRIPTIONS,
         judge_shares=JUDGE_SHARES.values(),

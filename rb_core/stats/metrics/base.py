@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -19,14 +20,12 @@ Combination = Mapping[str, float]  # measure -> coefficient
 class Measure:
     """Values per example (NaN when unscored) whose mean is a part of a score.
 
-    groups: examples of one group are resampled together; lowest: the smallest possible value (the largest is 1);
-    is_proportion: values are right or wrong answers, so that their mean is a proportion.
+    groups: examples of one group are not independent; lowest: the smallest possible value (the largest is 1).
     """
 
     values: Floats
     groups: Strings
     lowest: float = 0.0
-    is_proportion: bool = False
 
     @property
     def scored(self) -> int:
@@ -36,14 +35,23 @@ class Measure:
     def mean(self) -> float:
         return float(np.nanmean(self.values)) if self.scored else math.nan
 
+    @cached_property
+    def num_groups(self) -> int:
+        """Return the number of groups with a score."""
+        return len(np.unique(self.groups[~np.isnan(self.values)]))
+
     @property
-    def independent(self) -> bool:
-        """Return whether no two examples share a group."""
-        return len(np.unique(self.groups)) == len(self.groups)
+    def correction(self) -> float:
+        """Return sqrt(G / (G - 1)) for G groups, which makes the variance between groups unbiased; 1 for one group."""
+        return math.sqrt(self.num_groups / (self.num_groups - 1)) if self.num_groups > 1 else 1.0
+
+    def filled(self, value: float) -> Measure:
+        """Return the measure with this value for every unscored example."""
+        return replace(self, values=np.where(np.isnan(self.values), value, self.values))
 
     def bound(self, value: float) -> float:
         """Return the mean if every unscored example had this value."""
-        return float(np.where(np.isnan(self.values), value, self.values).mean())
+        return self.filled(value).mean
 
 
 class Parts(NamedTuple):
@@ -91,5 +99,5 @@ class Metric:
 
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         """Return the parts of a subset's score; None when the outcomes lack what the score needs."""
-        measure = Measure(outcomes.credits, outcomes.groups, is_proportion=self.is_accuracy)
+        measure = Measure(outcomes.credits, outcomes.groups)
         return Parts({"credit": measure}, {"credit": 1.0})
