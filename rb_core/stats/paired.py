@@ -121,13 +121,12 @@ def _compare_measures(
     scored = weighted_mean({name: _difference(a, b) for name, (a, b) in pairs.items()}, combination)
     if math.isnan(scored.value):
         return None
-    lowest = weighted_mean(
-        {name: _difference(a.filled(a.lowest), b.filled(1.0)) for name, (a, b) in pairs.items()}, combination
-    )
-    highest = weighted_mean(
-        {name: _difference(a.filled(1.0), b.filled(b.lowest)) for name, (a, b) in pairs.items()}, combination
-    )
-    error = sum(unscored_error({name: pair[side] for name, pair in pairs.items()}, combination) for side in (0, 1))
+    lowest, highest, error = scored, scored, 0.0
+    if any(np.isnan(measure.values).any() for pair in pairs.values() for measure in pair):
+        low = {name: _difference(a.filled(a.lowest), b.filled(1.0)) for name, (a, b) in pairs.items()}
+        high = {name: _difference(a.filled(1.0), b.filled(b.lowest)) for name, (a, b) in pairs.items()}
+        lowest, highest = weighted_mean(low, combination), weighted_mean(high, combination)
+        error = sum(unscored_error({name: pair[side] for name, pair in pairs.items()}, combination) for side in (0, 1))
     common = ~np.isnan(credits_a) & ~np.isnan(credits_b)
     full_a, full_b = credits_a[common] >= 1.0, credits_b[common] >= 1.0
     # Between the bounds of the difference, the one that is nearest to none.

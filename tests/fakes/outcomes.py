@@ -11,7 +11,7 @@ import pandas as pd
 
 from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.spec import Section
-from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.item_outcomes import ItemOutcomes, Rows
 
 Row = tuple[str, str, str, int, Sequence[float]]  # id, subset, group, number of chosen, scores
 
@@ -56,6 +56,15 @@ def item_outcomes(
         groups=np.array(groups, dtype=np.str_) if groups else names,
         credits=np.array(credits, dtype=np.float64),
     )
+
+
+def without_scores(outcomes: ItemOutcomes, rows: Rows) -> ItemOutcomes:
+    """Return the outcomes with some examples unscored."""
+    columns = {"credits": outcomes.credits, "margins": outcomes.margins, "spreads": outcomes.spreads}
+    changed = {name: column.copy() for name, column in columns.items() if column is not None}
+    for column in changed.values():
+        column[rows] = math.nan
+    return replace(outcomes, **changed)
 
 
 SIMULATED = replace(

@@ -1,4 +1,4 @@
-"""McNemar's mid-p and Holm's correction against independent computations."""
+"""The test of a difference, its interval and Holm's correction against independent computations."""
 
 from __future__ import annotations
 
@@ -8,27 +8,47 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import chi2
 
-from rb_core.stats.significance import bootstrap_p, holm, mcnemar_mid_p
+from rb_core.stats.significance import Z95, difference_interval, difference_p, holm, holm_cutoff
 
 
-@settings(max_examples=40)
+def discordant(only_a: int, only_b: int, n: int) -> tuple[float, float, float]:
+    """Return difference, variance and number of examples when each model alone is right on so many of n."""
+    mean = (only_a - only_b) / n
+    return mean, ((only_a + only_b) / n - mean**2) / n, float(n)
+
+
+@settings(max_examples=60)
 @given(st.integers(0, 60), st.integers(0, 60))
-def test_mid_p_is_the_tail_with_half_of_the_observed_probability(only_a: int, only_b: int) -> None:
-    """It equals twice the sum of binomial probabilities below, plus the observed one once."""
-    n, k = only_a + only_b, min(only_a, only_b)
-    below = sum(math.comb(n, i) for i in range(k)) / 2**n
-    expected = min(1.0, 2 * below + math.comb(n, k) / 2**n)
-    assert mcnemar_mid_p(only_a, only_b) == pytest.approx(expected, rel=1e-9)
-    assert mcnemar_mid_p(only_a, only_b) == mcnemar_mid_p(only_b, only_a)
+def test_for_right_and_wrong_answers_it_is_mcnemars(only_a: int, only_b: int) -> None:
+    p = difference_p(*discordant(only_a, only_b, 200))
+    expected = chi2.sf((only_a - only_b) ** 2 / (only_a + only_b), 1) if only_a != only_b else 1.0
+    assert p == pytest.approx(float(expected), rel=1e-9)
+    assert p == pytest.approx(difference_p(*discordant(only_b, only_a, 200)), rel=1e-12)
 
 
-def test_mid_p_is_that_of_the_papers_example() -> None:
-    """Fagerland et al. 2013 give 0.039 for 1 and 7 discordant pairs, between the asymptotic and the exact test."""
-    assert mcnemar_mid_p(1, 7) == pytest.approx(0.039, abs=5e-4)
-    assert 2 * binom.cdf(1, 8, 0.5) == pytest.approx(0.070, abs=5e-4)
-    assert mcnemar_mid_p(0, 0) == 1.0
+@settings(max_examples=60)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_an_interval_holds_zero_exactly_if_the_test_finds_nothing(only_a: int, only_b: int) -> None:
+    difference, variance, n = discordant(only_a, only_b, 200)
+    ends = difference_interval(difference, variance, n)
+    assert ends is not None
+    low, high = ends
+    assert low < high
+    assert low <= difference <= high
+    assert (low <= 0 <= high) == (difference_p(difference, variance, n) >= 0.05)
+
+
+def test_models_that_never_disagree_may_still_differ() -> None:
+    """As many examples as the rule of three allows: z^2 / n."""
+    assert difference_interval(0.0, 0.0, 100) == pytest.approx((-(Z95**2) / 100, Z95**2 / 100))
+    assert difference_p(0.0, 0.0, 100) == 1.0
+
+
+def test_less_than_four_groups_show_nothing() -> None:
+    assert difference_interval(1.0, 0.0, 3) is None
+    assert difference_p(1.0, 0.0, 3) > 0.05
 
 
 def test_holm_is_the_textbooks() -> None:
@@ -38,7 +58,13 @@ def test_holm_is_the_textbooks() -> None:
     assert holm([]).tolist() == []
 
 
-def test_bootstrap_p_counts_the_rarer_side_and_the_data() -> None:
-    assert bootstrap_p(np.array([-1.0, 1.0, 2.0, 3.0])) == pytest.approx(2 * 2 / 5)
-    assert bootstrap_p(np.ones(99)) == pytest.approx(0.02)
-    assert bootstrap_p(np.zeros(9)) == 1.0
+@settings(max_examples=100)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_the_cutoff_divides_significant_from_other_p_values(p_values: list[float]) -> None:
+    p = np.array(p_values) ** 3
+    assert ((p <= holm_cutoff(p)) == (holm(p) <= 0.05)).all()
+
+
+def test_nothing_passes_without_p_values() -> None:
+    assert holm_cutoff(np.zeros(0)) < 0
+    assert not math.isnan(holm_cutoff(np.ones(3)))
