@@ -155,7 +155,8 @@ def _estimate(mean: WeightedMean, scored: int, floor: float, ceiling: float) -> 
     ends = difference_interval(mean.value, mean.variance, mean.num_groups)
     if ends is None:
         return estimate.model_copy(update={"no_interval": TOO_FEW_GROUPS})
-    low, high = ends
+    lowest = mean.value_range[0]  # a difference has the opposite number as its largest value
+    low, high = max(ends[0], lowest), min(ends[1], -lowest)
     stderr = math.sqrt(mean.variance)
     return estimate.model_copy(update={"stderr": stderr, "low": low, "high": high, "method": "score"})
 

@@ -47,7 +47,7 @@ def difference_interval(difference: float, variance: float, num_groups: float) -
     else:
         low = min(low, -_farthest(-difference, z2 / num_groups))
         high = max(high, _farthest(difference, z2 / num_groups)) if high >= 0 else high
-    return max(low, -1.0), min(high, 1.0)
+    return low, high
 
 
 def _farthest(difference: float, c: float) -> float:
