@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_id, read_prompt, read_text
+from rb_core.benchmarks.layouts.pairs import read_standard
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset
 from rb_core.errors import DataError
 from rb_core.stats.metrics import METRICS
 
+_MAX_NAME = 60
 
-def read_custom(row: Row, location: RowLocation) -> Example:
-    """Read a row of any preference file.
 
-    `id` defaults to `file/line`, `subset` to the file's name, and `group` to the prompt.
+def custom_id(name: str, sha256: str) -> str:
+    """Return the benchmark id of a user's file: `custom-`, its name in the characters of an id, and a data digest.
+
+    Results of different data have different ids, so they are neither ranked together nor overwritten.
+
+    Args:
+        name: of the file, without suffixes.
+        sha256: digest of all examples in it.
     """
-    has = {field for field in ("id", "subset", "group") if row.get(field) is not None}
-    completions = read_completions(row, location)
-    return Example(
-        prompt=read_prompt(row, location),
-        id=read_id(row, location) if "id" in has else f"{location.name}/{location.line}",
-        subset=read_text(row, "subset", location) if "subset" in has else location.name,
-        group=str(row["group"]) if "group" in has else "",
-        **completions,
-    )
-
-
-def custom_id(path: Path) -> str:
-    """Return the benchmark id of a user's file: `custom-` and the file's name, unusual characters replaced by `-`."""
-    name = "".join(c if c.isalnum() or c in "-_." else "-" for c in path.stem).strip(".")
-    return f"custom-{name or 'file'}"
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9_.+-]+", "-", ascii_name).strip("-.")[:_MAX_NAME].rstrip("-.")
+    return f"custom-{safe or 'file'}-{sha256[:8]}"
 
 
 def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None) -> BenchmarkSpec:
@@ -44,7 +38,7 @@ def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None) -> B
     return BenchmarkSpec(
         id=benchmark_id,
         title=benchmark_id,
-        read=read_custom,
+        read=read_standard,
         sections=(Section("All", weights, description="Every example"),) if counts else (),
         subsets=tuple(Subset(name, count) for name, count in (counts or {}).items()),
         tie_credit="split",
@@ -60,6 +54,6 @@ def spec_from_json(content: Mapping[str, Any]) -> BenchmarkSpec:
         )
         subsets = tuple(Subset(**subset) for subset in fields.pop("subsets"))
         levels = tuple(fields.pop("style_levels"))
-        return BenchmarkSpec(read=read_custom, sections=sections, subsets=subsets, style_levels=levels, **fields)
+        return BenchmarkSpec(read=read_standard, sections=sections, subsets=subsets, style_levels=levels, **fields)
     except (KeyError, TypeError) as error:
         raise DataError(f"not the record of a benchmark: {error}") from error

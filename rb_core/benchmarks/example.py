@@ -7,24 +7,59 @@ A pair is 1 of 2, best-of-four 1 of 4, RM-Bench 3 of 6, Ties k of n. A scorer ne
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 from rb_core.errors import DataError
 
-Role = Literal["system", "user", "assistant"]
-ROLES: tuple[Role, ...] = ("system", "user", "assistant")
+Role = Literal["system", "user", "assistant", "tool"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
 
 
 class Message(TypedDict):
-    """One turn of a conversation."""
+    """One turn of a conversation, with the fields that chat templates read.
+
+    reasoning_content, tool_calls: of an assistant turn; name, tool_call_id: of a tool's turn; tools: the functions that
+    the assistant may call, in the first message of a conversation.
+    """
 
     role: Role
     content: str
+    reasoning_content: NotRequired[str]
+    tool_calls: NotRequired[list[Any]]
+    name: NotRequired[str]
+    tool_call_id: NotRequired[str]
+    tools: NotRequired[list[Any]]
 
 
 Conversation = tuple[Message, ...]
+
+
+def message_text(message: Message) -> str:
+    """Return everything that a message says as one text: reasoning, content, and tools and calls as JSON."""
+    texts = [f"<think>\n{message['reasoning_content']}\n</think>"] if "reasoning_content" in message else []
+    texts += [message["content"]] if message["content"] else []
+    structures: list[Any] = message.get("tools", []) + message.get("tool_calls", [])
+    return "\n".join(texts + [json.dumps(each, ensure_ascii=False) for each in structures])
+
+
+class AssistantTurn(str):
+    """A completion that is more than text: with tool calls or reasoning.
+
+    As text it is `message_text(message)`, for scorers that read text; a chat template gets the message.
+    """
+
+    message: Message
+
+    def __new__(cls, message: Message) -> AssistantTurn:
+        turn = super().__new__(cls, message_text(message))
+        turn.message = message
+        return turn
+
+    def __getnewargs__(self) -> tuple[Message]:  # type: ignore[override]
+        return (self.message,)
 
 
 class CompletionSet(NamedTuple):
@@ -74,7 +109,7 @@ class Example:
 
 def prompt_digest(prompt: Conversation) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of a prompt's roles and texts."""
-    text = "\x1e".join(f"{message['role']}\x1f{message['content']}" for message in prompt)
+    text = "\x1e".join(f"{message['role']}\x1f{message_text(message)}" for message in prompt)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import Row, RowLocation, read_prompt, read_text
+from rb_core.benchmarks.row_location import Row, RowLocation
+from rb_core.benchmarks.rows import read_prompt, read_text
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
 
 _SUBSET_BY_SOURCE = {

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 from rb_core.benchmarks.custom import custom_id, custom_spec
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.files import read_rows
+from rb_core.benchmarks.files import Rows, file_name, read_rows
+from rb_core.benchmarks.hub_rows import PREFIX, hub_rows, parse_address
+from rb_core.benchmarks.layouts.reading import read_layouts
 from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.rows import Row, RowLocation
-from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, RowReader, Source
-from rb_core.errors import DataError, first_line, hub_errors
+from rb_core.benchmarks.row_location import RowError, RowLocation, RowProblems
+from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, RowReader, examples_digest
+from rb_core.errors import DataError, quoted
+
+# A result, which has an estimate for each subset, must not grow beyond what its readers accept.
+MAX_SUBSETS = 1000
+MAX_SUBSET_NAME = 200
+
+LocatedExamples = list[tuple[Example, RowLocation]]
 
 
 def load_benchmark(
@@ -24,8 +33,9 @@ def load_benchmark(
     revision: str | None = None,
     prior: bool = False,
     limit: int | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Benchmark:
-    """Load a benchmark by its id, or any preference file by its path.
+    """Load a benchmark by its id, or any preference data by its path or its address `hf://ORG/NAME:SPLIT`.
 
     Args:
         data: local file or folder to read the rows from, instead of the hub.
@@ -33,96 +43,110 @@ def load_benchmark(
         prior: read the benchmark's prior sets too.
         limit: number of examples to keep. They are chosen by the hash of their ids, so that every subset keeps its
             share.
+        columns: for fields of a layout, the columns of the user's own data that hold them.
 
     Raises DataError for an unknown benchmark, a malformed row, an unknown subset or a repeated id.
     """
-    if benchmark in BENCHMARKS:
-        spec = BENCHMARKS[benchmark]
+    spec = BENCHMARKS.get(benchmark)
+    if prior and (spec is None or spec.prior is None):
+        raise DataError(f"benchmark {benchmark!r} has no prior sets")
+    if spec is not None:
+        if columns:
+            raise DataError(f"--columns is for data of your own; {benchmark!r} has fixed fields")
+        loaded = _load_registered(spec, data, revision, prior)
     else:
-        path = Path(benchmark)
-        if not path.suffix and not path.exists():
-            names = ", ".join(BENCHMARKS)
-            raise DataError(f"unknown benchmark {benchmark!r}: choose one of {names}, or give the path of a file")
         if data is not None:
             raise DataError(f"--data goes with a named benchmark; {benchmark!r} is a file already")
-        spec, data = custom_spec(custom_id(path)), path
-    if prior and spec.prior is None:
-        raise DataError(f"benchmark {spec.id!r} has no prior sets")
+        loaded = _load_custom(benchmark, revision, columns or {})
+    return loaded if limit is None else _limited(loaded, limit)
+
+
+def _load_registered(spec: BenchmarkSpec, data: Path | None, revision: str | None, prior: bool) -> Benchmark:
     if prior and data is not None:
         raise DataError("--prior reads the prior sets from the hub; with --data, put their rows into the data instead")
-    commit = None
+    commit, otherwise = None, ", or give a local copy with --data PATH"
     if data is not None:
         rows, source = read_rows(data), data.name
     elif spec.source is None:
         rows, source = _builtin_rows(spec), f"{spec.id} (built in)"
     else:
-        (rows, commit), source = _hub_rows(spec.source, revision), spec.source.repo
-    examples = list(_read_examples(rows, spec, spec.read))
+        (rows, commit), source = hub_rows(spec.source, revision, otherwise=otherwise), spec.source.repo
+    located = _read_examples(rows, spec, spec.read)
     if prior and spec.prior is not None:
-        prior_rows, _ = _hub_rows(spec.prior, None)
-        examples += _read_examples(prior_rows, spec, spec.read_prior or spec.read)
-    sizes = Counter(example.subset for example in examples)
-    if not spec.subsets:
-        spec = custom_spec(spec.id, sizes)
-    check_examples(examples, spec)
-    if limit is not None:
-        examples = _limited(examples, limit)
-    return Benchmark(spec, tuple(examples), source, commit, limit, sizes=sizes)
+        prior_rows, _ = hub_rows(spec.prior, None, otherwise=otherwise)
+        located += _read_examples(prior_rows, spec, spec.read_prior or spec.read)
+    return Benchmark(spec, check_examples(located, spec.id), source, commit)
 
 
-def _builtin_rows(spec: BenchmarkSpec) -> Iterator[tuple[Row, RowLocation]]:
+def _load_custom(name: str, revision: str | None, columns: Mapping[str, str]) -> Benchmark:
+    """Load data that is no registered benchmark, in any known layout."""
+    commit, path = None, Path(name)
+    if name.startswith(PREFIX):
+        address = parse_address(name)
+        rows, commit = hub_rows(address, revision, otherwise="")
+        source, title = address.repo, "-".join([address.repo.rpartition("/")[2], *address.splits])
+    elif path.suffix or path.exists():
+        rows, source, title = read_rows(path), path.name, file_name(path)
+    else:
+        names = ", ".join(BENCHMARKS)
+        raise DataError(
+            f"unknown benchmark {name!r}: choose one of {names}, or give the path of a file or hf://ORG/NAME:SPLIT"
+        )
+    reading = read_layouts(rows, columns)
+    if not reading.examples and reading.left_out:
+        reasons = "; ".join(f"{count} rows: {reason}" for reason, count in reading.left_out.items())
+        raise DataError(f"{source}: no row states a preference ({reasons})")
+    examples = check_examples(reading.examples, name)
+    spec = custom_spec(custom_id(title, examples_digest(examples)), Counter(example.subset for example in examples))
+    return Benchmark(spec, examples, source, commit, layouts=reading.layouts, left_out=reading.left_out)
+
+
+def _builtin_rows(spec: BenchmarkSpec) -> Rows:
     with resources.as_file(resources.files("rb_core.builtin") / f"{spec.id}.jsonl") as path:
         yield from list(read_rows(path))
 
 
-def _hub_rows(source: Source, revision: str | None) -> tuple[Iterator[tuple[Row, RowLocation]], str | None]:
-    """Return the rows of a hub dataset and their commit. Raises DataError when they cannot be downloaded."""
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetsError
-    from huggingface_hub import HfApi
-
-    try:
-        commit = HfApi().dataset_info(source.repo, revision=revision or source.revision).sha
-        tables = {split: load_dataset(source.repo, split=split, revision=commit) for split in source.splits}
-    except (*hub_errors(), DatasetsError) as error:
-        raise DataError(
-            f"dataset {source.repo} cannot be loaded from the hub ({first_line(error)}): check the connection and the "
-            "revision, or give a local copy with --data PATH"
-        ) from error
-    rows = (
-        (row, RowLocation(f"{source.repo}/{split}", line, split))
-        for split, table in tables.items()
-        for line, row in enumerate(table, start=1)
-    )
-    return rows, commit
-
-
-def _read_examples(rows: Iterable[tuple[Row, RowLocation]], spec: BenchmarkSpec, read: RowReader) -> Iterator[Example]:
+def _read_examples(rows: Rows, spec: BenchmarkSpec, read: RowReader) -> LocatedExamples:
+    """Read the rows of a registered benchmark. Raises DataError that names those that cannot be read."""
+    located, problems = [], RowProblems()
     for row, location in rows:
-        try:
+        with problems.collected(location):
+            if isinstance(row, RowError):
+                raise row
             example = read(row, location)
-        except DataError as error:
-            if str(error).startswith(f"{location}:"):
-                raise
-            raise DataError(f"{location}: {error}") from error
-        if spec.subsets and example.subset not in spec.subset_names:
-            subsets = ", ".join(sorted(spec.subset_names))
-            raise location.error("subset", f"is {example.subset!r}; the subsets of {spec.id} are {subsets}")
-        yield example
+            if example.subset not in spec.subset_names:
+                subsets = ", ".join(sorted(spec.subset_names))
+                raise location.error("subset", f"is {example.subset!r}; the subsets of {spec.id} are {subsets}")
+            located.append((example, location))
+    problems.raise_any()
+    return located
 
 
-def check_examples(examples: list[Example], spec: BenchmarkSpec) -> None:
-    """Raise DataError when there are no examples or an id is repeated."""
-    if not examples:
-        raise DataError(f"benchmark {spec.id!r} has no examples")
-    for example_id, count in Counter(example.id for example in examples).items():
-        if count > 1:
-            raise DataError(f"benchmark {spec.id!r}: the id {example_id!r} is repeated; ids must be unique")
+def check_examples(located: LocatedExamples, name: str) -> tuple[Example, ...]:
+    """Return the examples. Raises DataError when there are none, an id is repeated, or subsets are too many or long."""
+    if not located:
+        raise DataError(f"benchmark {name!r} has no examples")
+    first: dict[str, RowLocation] = {}
+    problems = RowProblems()
+    for example, location in located:
+        with problems.collected(location):
+            if (earlier := first.setdefault(example.id, location)) is not location:
+                raise location.error("id", f"the id {example.id!r} is repeated, first at {earlier}; ids must be unique")
+            if len(example.subset) > MAX_SUBSET_NAME:
+                raise location.error("subset", f"{quoted(example.subset)} is longer than {MAX_SUBSET_NAME} characters")
+    problems.raise_any()
+    subsets = {example.subset for example, _ in located}
+    if len(subsets) > MAX_SUBSETS:
+        raise DataError(
+            f"{name}: {len(subsets):,} subsets; at most {MAX_SUBSETS:,}: 'subset' names a part of the data, not a row"
+        )
+    return tuple(example for example, _ in located)
 
 
-def _limited(examples: list[Example], limit: int) -> list[Example]:
+def _limited(benchmark: Benchmark, limit: int) -> Benchmark:
     if limit < 1:
         raise DataError(f"--limit is {limit}; it must be at least 1")
-    kept = sorted(examples, key=lambda e: hashlib.sha256(e.id.encode("utf-8", "surrogatepass")).digest())[:limit]
-    ids = {example.id for example in kept}
-    return [example for example in examples if example.id in ids]
+    digests = {e.id: hashlib.sha256(e.id.encode("utf-8", "surrogatepass")).digest() for e in benchmark.examples}
+    ids = set(sorted(digests, key=lambda example_id: digests[example_id])[:limit])
+    examples = tuple(example for example in benchmark.examples if example.id in ids)
+    return replace(benchmark, examples=examples, limit=limit, sha256="")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_preference, read_prompt
+from rb_core.benchmarks.row_location import Row, RowLocation
+from rb_core.benchmarks.rows import read_completions, read_preference, read_prompt
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, equal_weights, weights_by_count
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import Row, RowLocation, read_completions, read_id, read_prompt
+from rb_core.benchmarks.row_location import Row, RowLocation
+from rb_core.benchmarks.rows import read_completions, read_name, read_prompt
 from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset, weights_by_count
 from rb_core.stats.metrics import STYLE_MATRIX
 
@@ -18,7 +19,7 @@ def read_rm_bench(row: Row, location: RowLocation) -> Example:
     if completions["num_chosen"] != 3 or len(completions["completions"]) != 6:
         raise location.error("chosen", "an RM-Bench prompt has three chosen and three rejected completions")
     prompt = read_prompt(row, location)
-    return Example(id=f"{domain}/{read_id(row, location)}", subset=str(domain), prompt=prompt, **completions)
+    return Example(id=f"{domain}/{read_name(row, 'id', location)}", subset=str(domain), prompt=prompt, **completions)
 
 
 _SAFETY = (

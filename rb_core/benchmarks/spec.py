@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rb_core.benchmarks.example import Example
-from rb_core.benchmarks.rows import Row, RowLocation
+from rb_core.benchmarks.row_location import Row, RowLocation
 from rb_core.stats.metrics import ACCURACY
 from rb_core.stats.metrics.base import Metric, TieCredit
 
@@ -48,11 +48,15 @@ class Section:
 
 @dataclass(frozen=True)
 class Source:
-    """A dataset repository on the hub and the splits to read."""
+    """A dataset repository on the hub and the splits to read.
+
+    splits: empty for its only split; config: None for the default configuration.
+    """
 
     repo: str
     splits: tuple[str, ...]
     revision: str = "main"
+    config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,8 @@ class Benchmark:
     revision: commit hash of the repository, None for a file.
     limit: number of examples kept, None for all.
     sha256: digest of the examples, equal for two files with the same content.
-    sizes: number of examples of each subset before a limit.
+    sizes: number of examples of each subset before a limit; default: of the examples.
+    layouts: of a user's own data, the number of rows in each layout; left_out: rows without a preference, by reason.
     """
 
     spec: BenchmarkSpec
@@ -147,9 +152,12 @@ class Benchmark:
     limit: int | None = None
     sha256: str = field(default="", compare=False)
     sizes: Mapping[str, int] = field(default_factory=dict, compare=False)
+    layouts: Mapping[str, int] = field(default_factory=dict, compare=False)
+    left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", self.sha256 or examples_digest(self.examples))
+        object.__setattr__(self, "sizes", self.sizes or Counter(example.subset for example in self.examples))
         object.__setattr__(self, "sizes", self.sizes or Counter(example.subset for example in self.examples))
 
 

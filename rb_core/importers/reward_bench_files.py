@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from rb_core.benchmarks.example import prompt_digest
+from rb_core.benchmarks.messages import read_messages
 from rb_core.benchmarks.registry import BENCHMARKS
-from rb_core.benchmarks.rows import RowLocation, read_messages
+from rb_core.benchmarks.row_location import RowLocation
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, first_line
 

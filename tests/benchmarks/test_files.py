@@ -29,11 +29,11 @@ def test_every_file_format_gives_the_same_examples(tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("bad.jsonl", b'{"id": 1', "bad.jsonl:1: not a line of JSON"),
-        ("bad.jsonl", b'{"id": "\xff"}', "bad.jsonl:1: not a line of JSON"),
+        ("bad.jsonl", b'{"id": "\xff"}', "bad.jsonl:1: is not UTF-8"),
         ("bad.jsonl", b"[1, 2]", "bad.jsonl:1: expected an object"),
         ("bad.jsonl", b"null", "bad.jsonl:1: expected an object"),
         ("bad.jsonl", b"\n\n", "has no examples"),
-        ("bad.json", b"{", "bad.json: cannot be read as json"),
+        ("bad.json", b"{", "bad.json: cannot be read as JSON"),
         ("bad.json", b"{}", "bad.json: expected a JSON list of rows"),
         ("bad.parquet", b"PAR1nope", "bad.parquet: cannot be read as parquet"),
         ("bad.txt", b"x", "unknown file type"),

@@ -75,7 +75,10 @@ def test_the_label_of_judgebench_decides_which_response_is_chosen(tmp_path: Path
         ({"prompt": ""}, "field 'prompt': is empty"),
         ({"prompt": 3}, "field 'prompt': is a number; expected text or a non-empty list of messages"),
         ({"prompt": []}, "field 'prompt': is empty"),
-        ({"prompt": [{"role": "robot", "content": "x"}]}, "message 0 needs a role, one of system, user, assistant"),
+        (
+            {"prompt": [{"role": "robot", "content": "x"}]},
+            "message 0 has the role 'robot'; expected one of system, user",
+        ),
         ({"prompt": [{"role": "user"}]}, "message 0 needs its content as text"),
         ({"chosen": None}, "field 'chosen': is missing; the row has 'id', 'subset'"),
         ({"chosen": 5}, "field 'chosen': is a number; expected text or a non-empty list of texts"),

@@ -1,0 +1,72 @@
+"""Read rows of datasets on the hub."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from rb_core.benchmarks.files import Rows, table_rows
+from rb_core.benchmarks.spec import Source
+from rb_core.errors import DataError, first_line, hub_errors
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+PREFIX = "hf://"
+_ADDRESS = re.compile(r"(?:datasets/)?(?P<repo>[\w.-]+/[\w.-]+)(?::(?:(?P<config>[^:/]+)/)?(?P<split>[^:/]+))?")
+
+
+def parse_address(address: str) -> Source:
+    """Return the source that `hf://ORG/NAME:SPLIT` or `hf://ORG/NAME:CONFIG/SPLIT` names.
+
+    Without a split, its only one is read. Raises DataError for another form.
+    """
+    match = _ADDRESS.fullmatch(address.removeprefix(PREFIX))
+    if match is None:
+        raise DataError(f"{address!r}: expected hf://ORG/NAME:SPLIT or hf://ORG/NAME:CONFIG/SPLIT")
+    return Source(match["repo"], (match["split"],) if match["split"] else (), config=match["config"])
+
+
+def hub_rows(source: Source, revision: str | None, *, otherwise: str) -> tuple[Rows, str | None]:
+    """Return the rows of a hub dataset and their commit.
+
+    otherwise: what a user can do without the hub, for the error. Raises DataError when the rows cannot be downloaded.
+    """
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetsError
+    from huggingface_hub import HfApi
+
+    try:
+        commit = HfApi().dataset_info(source.repo, revision=revision or source.revision).sha
+        splits = source.splits or (_only_split(source, commit),)
+        tables = {split: load_dataset(source.repo, source.config, split=split, revision=commit) for split in splits}
+    except (*hub_errors(), DatasetsError) as error:
+        raise DataError(
+            f"dataset {source.repo} cannot be loaded from the hub ({first_line(error)}): check the connection and the "
+            f"revision{otherwise}"
+        ) from error
+    return chain.from_iterable(_rows(table, source.repo, split) for split, table in tables.items()), commit
+
+
+def _only_split(source: Source, commit: str | None) -> str:
+    """Return the dataset's split. Raises DataError that names the choices where there are several."""
+    from datasets import get_dataset_config_names, get_dataset_split_names
+
+    configs = [source.config] if source.config else get_dataset_config_names(source.repo, revision=commit)
+    if len(configs) > 1:
+        raise DataError(
+            f"dataset {source.repo} has several configurations: choose {PREFIX}{source.repo}:CONFIG/SPLIT with one of "
+            f"{', '.join(configs)}"
+        )
+    splits = get_dataset_split_names(source.repo, configs[0], revision=commit)
+    if len(splits) != 1:
+        raise DataError(
+            f"dataset {source.repo} has several splits: choose {PREFIX}{source.repo}:SPLIT with one of "
+            f"{', '.join(splits)}"
+        )
+    return str(splits[0])
+
+
+def _rows(table: Dataset, repo: str, split: str) -> Rows:
+    return table_rows(table.with_format("arrow").iter(1024), f"{repo}/{split}", split)

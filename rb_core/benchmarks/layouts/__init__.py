@@ -1,0 +1,1 @@
+"""Layouts of published preference data: how a row of any known dataset becomes an example."""

@@ -1,0 +1,196 @@
+"""Layouts with two answers and a label that says which is better."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any, NamedTuple
+
+from rb_core.benchmarks.example import Conversation, Example
+from rb_core.benchmarks.layouts.base import (
+    Layout,
+    first_field,
+    make_example,
+    read_answer,
+    read_conversation,
+    read_number,
+    read_ranked,
+)
+from rb_core.benchmarks.layouts.pairs import read_question, read_without_prompt
+from rb_core.benchmarks.messages import parse_written_messages
+from rb_core.benchmarks.row_location import NoPreference, Row, RowLocation
+from rb_core.errors import quoted
+
+# Fields of the two answers end in these.
+_SUFFIXES = (("1", "2"), ("a", "b"), ("A", "B"), ("0", "1"))
+_ANSWER_STEMS = (
+    "output_",
+    "response_",
+    "response",
+    "answer_",
+    "answer",
+    "completion_",
+    "assistant_",
+    "model_",
+    "generation_",
+)
+_LABEL_FIELDS = (
+    "label", "preference", "winner", "preferred", "better_response_id", "better", "choice", "verdict", "labels",
+    "overall_preference", "gold", "gold_label", "human_preference",
+)  # fmt: skip
+_PROMPT_FIELDS = (
+    "prompt",
+    "instruction",
+    "question",
+    "query",
+    "input",
+    "context",
+    "conversation",
+    "conversation_input",
+)
+_TIES = frozenset({"tie", "ties", "tie (bothbad)", "both", "bothbad", "equal", "same", "none", "neither", "draw"})
+
+
+class AnswerFields(NamedTuple):
+    """The fields of the two answers, and what a label calls them."""
+
+    first: str
+    second: str
+    first_name: str
+    second_name: str
+
+
+def _answer_fields(row: Row) -> AnswerFields | None:
+    for stem in _ANSWER_STEMS:
+        for first, second in _SUFFIXES:
+            if row.get(stem + first) is not None and row.get(stem + second) is not None:
+                return AnswerFields(stem + first, stem + second, first.lower(), second.lower())
+    return None
+
+
+def _is_labelled_pair(row: Row) -> bool:
+    has_prompt = first_field(row, _PROMPT_FIELDS) is not None
+    return has_prompt and _answer_fields(row) is not None and first_field(row, _LABEL_FIELDS) is not None
+
+
+def _read_labelled_pair(row: Row, location: RowLocation) -> Example:
+    """Read a pair whose label is the end of the better answer's field: 2 for `output_2`, "A>B" for `answer_A`."""
+    fields, label_field = _answer_fields(row), first_field(row, _LABEL_FIELDS)
+    assert fields is not None  # noqa: S101 - the layout has recognised the row
+    assert label_field is not None  # noqa: S101
+    return _read_pair(
+        row, location, _read_prompt(row, location), fields, read_winner(row[label_field], fields, location, label_field)
+    )
+
+
+def _read_prompt(row: Row, location: RowLocation) -> Conversation:
+    field = first_field(row, _PROMPT_FIELDS)
+    if field in ("context", "conversation", "conversation_input"):
+        return read_conversation(row, field, location)
+    return read_question(row, location)
+
+
+def _read_pair(row: Row, location: RowLocation, prompt: Conversation, fields: AnswerFields, winner: int) -> Example:
+    answers = [read_answer(row, field, location) for field in (fields.first, fields.second)]
+    return make_example(row, location, prompt, [answers[winner]], [answers[1 - winner]])
+
+
+def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: str) -> int:
+    """Return 0 or 1: the answer that a label calls better.
+
+    Raises NoPreference for a tie, DataError for a label that names neither answer.
+    """
+    names = (fields.first_name, fields.second_name)
+    if (
+        isinstance(label, float) and names == ("1", "2") and 1 <= label <= 2
+    ):  # AlpacaEval: 1.2 is a weak preference for 1
+        if label == 1.5:
+            raise NoPreference("a tie")
+        return int(label > 1.5)
+    word = str(int(label) if isinstance(label, float) and label.is_integer() else label).strip().lower()
+    for index, (name, answer) in enumerate(zip(names, (fields.first, fields.second), strict=True)):
+        other = names[1 - index]
+        called = {name, answer.lower(), *(f"{stem}{name}" for stem in _ANSWER_STEMS)}
+        if word in called or re.fullmatch(rf"{name}\s*>+\s*{other}|{other}\s*<+\s*{name}", word):
+            return index
+    if word in _TIES or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word) or (word == "0" and names == ("1", "2")):
+        raise NoPreference("a tie")
+    raise location.error(
+        field,
+        f"is {quoted(str(label))}; expected {names[0]!r} for {fields.first!r}, {names[1]!r} for {fields.second!r}, "
+        "or 'tie'",
+    )
+
+
+def _read_pandalm(row: Row, location: RowLocation) -> Example:
+    """Read PandaLM's test set: three annotators with 0 (tie), 1 or 2; the majority decides."""
+    votes = Counter(read_number(row[f"annotator{i}"], f"annotator{i}", location) for i in (1, 2, 3))
+    label, count = votes.most_common(1)[0]
+    if count < 2:
+        raise NoPreference("the annotators disagree")
+    fields = AnswerFields("response1", "response2", "1", "2")
+    return _read_pair(
+        row, location, read_question(row, location), fields, read_winner(label, fields, location, "annotator1")
+    )
+
+
+def _read_shp(row: Row, location: RowLocation) -> Example:
+    fields = AnswerFields("human_ref_A", "human_ref_B", "1", "0")
+    prompt = read_conversation(row, "history", location)
+    winner = read_winner(row["labels"], fields, location, "labels")
+    example = _read_pair(row, location, prompt, fields, winner)
+    return (
+        example
+        if row.get("domain") is None
+        else make_example(row, location, prompt, example.completions[:1], example.completions[1:], subset=row["domain"])
+    )
+
+
+def _read_helpsteer3(row: Row, location: RowLocation) -> Example:
+    """Read HelpSteer3: `overall_preference` from -3 (response1 is much better) to 3 (response2)."""
+    preference = read_number(row["overall_preference"], "overall_preference", location)
+    prompt = read_conversation(row, "context", location)
+    answers = [read_answer(row, field, location) for field in ("response1", "response2")]
+    return read_ranked(
+        row, location, prompt, answers, [-preference, preference], "overall_preference", subset=row.get("domain")
+    )
+
+
+def _read_webgpt(row: Row, location: RowLocation) -> Example:
+    question = row["question"]
+    prompt = question.get("full_text") if isinstance(question, dict) else question
+    answers = [read_answer(row, field, location) for field in ("answer_0", "answer_1")]
+    return read_ranked(
+        row,
+        location,
+        read_conversation({"question": prompt}, "question", location),
+        answers,
+        [row["score_0"], row["score_1"]],
+        "score_0",
+    )
+
+
+def _read_arena(row: Row, location: RowLocation) -> Example:
+    """Read two conversations with a winner, as Chatbot Arena and MT-Bench publish them."""
+    fields = AnswerFields("conversation_a", "conversation_b", "a", "b")
+    winner = read_winner(row["winner"], fields, location, "winner")
+    conversations = [parse_written_messages(row[field], location, field) for field in (fields.first, fields.second)]
+    pair = {"chosen": conversations[winner], "rejected": conversations[1 - winner]}
+    return read_without_prompt({**row, **pair}, location)
+
+
+LAYOUTS = (
+    Layout("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), _read_shp),
+    Layout("HelpSteer3", ("context", "response1", "response2", "overall_preference"), _read_helpsteer3),
+    Layout(
+        "PandaLM", ("instruction", "response1", "response2", "annotator1", "annotator2", "annotator3"), _read_pandalm
+    ),
+    Layout("WebGPT comparisons", ("question", "answer_0", "answer_1", "score_0", "score_1"), _read_webgpt),
+    Layout("Chatbot Arena conversations", ("conversation_a", "conversation_b", "winner"), _read_arena),
+    Layout(
+        "PKU-SafeRLHF (better_response_id)",
+        ("prompt", "response_0", "response_1", "better_response_id"),
+        _read_labelled_pair,
+    ),
+    Layout("two answers and a label", (), _read_labelled_pair, also=_is_labelled_pair),
+)

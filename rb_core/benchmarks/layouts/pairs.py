@@ -1,0 +1,178 @@
+"""Layouts with fields for the chosen and the rejected answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rb_core.benchmarks.example import Conversation, Example, Message
+from rb_core.benchmarks.layouts.base import (
+    Layout,
+    first_field,
+    make_example,
+    read_context,
+    read_conversation,
+)
+from rb_core.benchmarks.messages import read_messages, read_transcript, shared_beginning
+from rb_core.benchmarks.row_location import Row, RowLocation, describe_value, required_field
+from rb_core.benchmarks.rows import Answer, completion_of, read_answers, read_authors
+
+_QUESTION_FIELDS = ("instruction", "question", "query", "input")
+
+
+def read_standard(row: Row, location: RowLocation) -> Example:
+    """Read `prompt`, `chosen` and `rejected`."""
+    return _read_pair(row, location, read_conversation(row, "prompt", location))
+
+
+def _read_pair(
+    row: Row, location: RowLocation, prompt: Conversation, fields: tuple[str, str] = ("chosen", "rejected")
+) -> Example:
+    """Read answers to a prompt from the fields of the chosen and of the rejected ones.
+
+    Each field has a text, a list of texts, a conversation that repeats the prompt, or a list of conversations. Where
+    the conversations say more than the prompt (a system message, earlier turns), they are the prompt.
+    """
+    chosen, rejected = (_read_answers(row, field, location) for field in fields)
+    prompt = _merge_histories(prompt, [*chosen, *rejected], location, fields)
+    authors = read_authors(row, (len(chosen), len(rejected)), location)
+    texts = ([answer.text for answer in answers] for answers in (chosen, rejected))
+    return make_example(row, location, prompt, *texts, authors=authors)
+
+
+def _read_answers(row: Row, field: str, location: RowLocation) -> list[Answer]:
+    """Read the answers in a field; in a transcript that repeats the prompt, the answer is the last turn."""
+    answers = read_answers(required_field(row, field, location), location, field)
+    prompt = row.get("prompt")
+    if not isinstance(prompt, str) or read_transcript(prompt) is None:
+        return answers
+    beginning = prompt.rstrip()
+    return [
+        Answer(answer.history, answer.text.removeprefix(beginning).removeprefix(" "))
+        if answer.text.startswith(beginning)
+        else answer
+        for answer in answers
+    ]
+
+
+def _merge_histories(
+    prompt: Conversation, answers: Sequence[Answer], location: RowLocation, fields: tuple[str, str]
+) -> Conversation:
+    """Return the conversation before the answers: the prompt, or theirs, of which the prompt is beginning or end."""
+    histories = [answer.history for answer in answers if answer.history]
+    if not histories:
+        return prompt
+    history = histories[0]
+    if any(other != history for other in histories):
+        raise location.error(fields[0], f"and {fields[1]!r} are conversations that differ before their last message")
+    whole, part = (history, prompt) if len(history) > len(prompt) else (prompt, history)
+    if part not in (whole[: len(part)], whole[len(whole) - len(part) :]):
+        raise location.error(fields[0], "is a conversation whose earlier messages differ from the prompt")
+    return whole
+
+
+def read_without_prompt(row: Row, location: RowLocation) -> Example:
+    """Read `chosen` and `rejected`, conversations or transcripts whose shared beginning is the prompt."""
+    chosen, rejected = (_read_conversation(row, field, location) for field in ("chosen", "rejected"))
+    prompt = shared_beginning([chosen, rejected])
+    if chosen == rejected:
+        prompt = chosen[:-1]
+    answers = [conversation[len(prompt) :] for conversation in (chosen, rejected)]
+    if not prompt or any(len(answer) != 1 or answer[0]["role"] != "assistant" for answer in answers):
+        raise location.error(
+            "chosen", "and 'rejected' are conversations that differ before their last message, an assistant's"
+        )
+    texts = [[completion_of(answer[0])] for answer in answers]
+    return make_example(row, location, read_context(row, location, prompt), *texts)
+
+
+def _read_conversation(row: Row, field: str, location: RowLocation) -> Conversation:
+    value = required_field(row, field, location)
+    if not isinstance(value, str):
+        return read_messages(value, location, field)
+    turns = read_transcript(value)
+    if turns is None:
+        raise location.error(
+            field,
+            "is text, and the row has no prompt that it answers; without a prompt it has to be a list of messages or a "
+            'transcript of "Human:" and "Assistant:" turns (or name the prompt: --columns prompt=FIELD)',
+        )
+    return turns
+
+
+def _is_without_prompt(row: Row) -> bool:
+    return row.get("prompt") is None and first_field(row, _QUESTION_FIELDS) is None
+
+
+def read_instruction(row: Row, location: RowLocation) -> Example:
+    """Read a pair whose prompt is `instruction` (with `input`), `question`, `query` or `input`."""
+    return _read_pair(row, location, read_question(row, location))
+
+
+def read_question(row: Row, location: RowLocation) -> Conversation:
+    """Read the first field that holds a question; `input` continues an `instruction`."""
+    field = first_field(row, _QUESTION_FIELDS) or "prompt"
+    prompt = read_conversation(row, field, location)
+    added = row.get("input") if field == "instruction" else None
+    if added:
+        if not isinstance(added, str):
+            raise location.error("input", f"is {describe_value(added)}; expected text")
+        prompt = (*prompt[:-1], Message(role="user", content=f"{prompt[-1]['content']}\n{added}"))
+    return prompt
+
+
+def _read_medical(row: Row, location: RowLocation) -> Example:
+    prompt = read_conversation(row, "question", location)
+    return _read_pair(row, location, prompt, ("response_chosen", "response_rejected"))
+
+
+def _read_argilla(row: Row, location: RowLocation) -> Example:
+    return _read_pair(row, location, read_question(row, location), ("chosen_response", "rejected_response"))
+
+
+def _read_sharegpt(row: Row, location: RowLocation) -> Example:
+    return _read_pair(row, location, read_conversation(row, "conversations", location))
+
+
+def _read_rmb_pair(row: Row, location: RowLocation) -> Example:
+    chosen, rejected = (_rmb_answer(row[field], location, field) for field in ("chosen", "reject"))
+    prompt = read_conversation(row, "conversation_input", location)
+    return make_example(row, location, prompt, [chosen], [rejected], subset=row.get("category_path"))
+
+
+def _read_rmb_list(row: Row, location: RowLocation) -> Example:
+    losers = row["loser_list"]
+    if not isinstance(losers, list) or not losers:
+        raise location.error("loser_list", f"is {describe_value(losers)}; expected a non-empty list of answers")
+    prompt = read_conversation(row, "conversation_input", location)
+    best = _rmb_answer(row["bon_best"], location, "bon_best")
+    rejected = [_rmb_answer(loser, location, "loser_list") for loser in losers]
+    return make_example(row, location, prompt, [best], rejected, subset=row.get("category_path"))
+
+
+def _rmb_answer(value: Any, location: RowLocation, field: str) -> str:
+    answer = value.get("answer") if isinstance(value, dict) else value
+    if not isinstance(answer, str):
+        raise location.error(field, "has no 'answer' that is text")
+    return answer
+
+
+STANDARD = Layout("prompt, chosen and rejected", ("prompt", "chosen", "rejected"), read_standard)
+
+LAYOUTS = (
+    STANDARD,
+    Layout("RMB pairs", ("conversation_input", "chosen", "reject"), _read_rmb_pair),
+    Layout("RMB best of N", ("conversation_input", "bon_best", "loser_list"), _read_rmb_list),
+    Layout("ShareGPT pairs (LLaMA-Factory)", ("conversations", "chosen", "rejected"), _read_sharegpt),
+    Layout("MedicalGPT pairs", ("question", "response_chosen", "response_rejected"), _read_medical),
+    Layout(
+        "Argilla pairs (chosen_response, rejected_response)",
+        ("chosen_response", "rejected_response"),
+        _read_argilla,
+        also=lambda row: first_field(row, ("prompt", *_QUESTION_FIELDS)) is not None,
+    ),
+    Layout(
+        "conversations without a prompt column", ("chosen", "rejected"), read_without_prompt, also=_is_without_prompt
+    ),
+    Layout("instruction, chosen and rejected", ("chosen", "rejected"), read_instruction),
+)

@@ -1,0 +1,167 @@
+"""Read rows in any known layout."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rb_core.benchmarks.example import Example
+from rb_core.benchmarks.layouts.base import ROWS, Layout
+from rb_core.benchmarks.layouts.pairs import STANDARD
+from rb_core.benchmarks.layouts.registry import LAYOUTS
+from rb_core.benchmarks.messages import parse_written_messages
+from rb_core.benchmarks.row_location import (
+    NoPreference,
+    Row,
+    RowError,
+    RowLocation,
+    RowProblems,
+    describe_value,
+    required_field,
+)
+from rb_core.errors import DataError
+
+REPEATED_PROMPT = "completions that repeat the prompt, which is taken off"
+_STANDARD_FIELDS = ("prompt", "chosen", "rejected")
+
+
+@dataclass
+class Reading:
+    """What was read: examples with their locations, and counts of rows by layout and of rows left out by reason."""
+
+    examples: list[tuple[Example, RowLocation]] = field(default_factory=list)
+    layouts: Counter[str] = field(default_factory=Counter)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """Return the mapping in "prompt=question,rejected=ans1+ans2". Raises DataError for another form."""
+    columns = {}
+    for pair in text.split(","):
+        name, equals, column = pair.partition("=")
+        if not (name.strip() and equals and column.strip()) or name.strip() in columns:
+            raise DataError(
+                f"--columns {text!r}: expected FIELD=COLUMN,..., such as prompt=question,chosen=good,rejected=bad"
+            )
+        columns[name.strip()] = column.strip()
+    return columns
+
+
+def read_layouts(
+    rows: Iterable[tuple[Row | RowError, RowLocation]], columns: Mapping[str, str] | None = None
+) -> Reading:
+    """Read each row in the first layout that recognises it.
+
+    columns: for a field of a layout the column that holds it, a path "column.key.0", or columns joined by "+".
+    Raises DataError that names the rows that cannot be read.
+    """
+    reading, problems = Reading(), RowProblems()
+    groups: dict[tuple[str, str], tuple[Layout, list[Row], RowLocation]] = {}
+    for row, location in rows:
+        with problems.collected(location):
+            if isinstance(row, RowError):
+                raise row
+            fields = _prepared(row, location, columns or {})
+            layout = _layout_of(fields, location)
+            reading.layouts[layout.name] += 1
+            if layout.group_by:
+                key = (layout.name, repr(fields[layout.group_by]))
+                groups.setdefault(key, (layout, [], location))[1].append(fields)
+            else:
+                _read(layout, fields, location, reading)
+    for layout, members, location in groups.values():
+        with problems.collected(location):
+            _read(layout, {ROWS: members}, location, reading)
+    problems.raise_any()
+    _strip_repeated_prompts(reading)
+    return reading
+
+
+def _read(layout: Layout, row: Row, location: RowLocation, reading: Reading) -> None:
+    try:
+        reading.examples.append((layout.read(row, location), location))
+    except NoPreference as reason:
+        reading.left_out[f"{layout.name}: {reason}"] += 1
+
+
+def _prepared(row: Row, location: RowLocation, columns: Mapping[str, str]) -> Row:
+    """Return the row with its columns renamed, and with messages that are written as text parsed."""
+    named = {name: _column(row, path, location) for name, path in columns.items()}
+    used = {column for path in columns.values() for column in (path, *path.split("+"))}
+    row = {**{column: value for column, value in row.items() if column not in used}, **named}
+    return {name: parse_written_messages(value, location, name) for name, value in row.items()}
+
+
+def _column(row: Row, path: str, location: RowLocation) -> Any:
+    """Return the value at a path of --columns."""
+    if path in row:
+        return required_field(row, path, location)
+    if "+" in path:
+        return [_column(row, part, location) for part in path.split("+")]
+    column, *keys = path.split(".")
+    value = required_field(row, column, location)
+    for key in keys:
+        try:
+            value = value[int(key)] if isinstance(value, list) else value[key]
+        except (KeyError, IndexError, TypeError, ValueError):
+            raise location.error(column, f"has no {path!r}: {key!r} of {describe_value(value)}") from None
+    return value
+
+
+def _layout_of(row: Row, location: RowLocation) -> Layout:
+    layout = next((layout for layout in LAYOUTS if layout.recognises(row)), None)
+    if layout is None:
+        if sum(row.get(field) is not None for field in _STANDARD_FIELDS) == 2:
+            return STANDARD  # whose reader names the missing field
+        fields = ", ".join(map(repr, row)) or "no fields"
+        names = "; ".join(layout.name for layout in LAYOUTS)
+        raise RowError(
+            location,
+            f"is in no known layout; it has {fields}. Name the fields with --columns "
+            f"prompt=COLUMN,chosen=COLUMN,rejected=COLUMN. Known layouts: {names}",
+        )
+    return layout
+
+
+def _strip_repeated_prompts(reading: Reading) -> None:
+    """Take the prompt off the completions where all of them begin with it.
+
+    Raises DataError when that is so for most rows, but not for all.
+    """
+    examples = [example for example, _ in reading.examples if _prompt_text(example)]
+    repeated = [
+        example for example in examples if all(_repeats(_prompt_text(example), text) for text in example.completions)
+    ]
+    if not repeated or set(reading.layouts) != {STANDARD.name}:
+        return
+    if len(repeated) == len(examples):
+        reading.examples = [(_without_prompt(example), location) for example, location in reading.examples]
+        reading.layouts = Counter({f"{STANDARD.name}; {REPEATED_PROMPT}": reading.layouts.total()})
+    elif 2 * len(repeated) >= len(examples):
+        other = next(location for example, location in reading.examples if example not in repeated)
+        raise DataError(
+            f"{other}: the completions do not begin with the prompt, but those of {len(repeated)} of {len(examples)} "
+            "rows do: take the prompt off the completions, or put it in front of all"
+        )
+
+
+def _prompt_text(example: Example) -> str:
+    """Return the text of a prompt of one user message, "" for any other prompt."""
+    users = [message for message in example.prompt if message["role"] != "system"]
+    return users[0]["content"].strip() if len(users) == 1 else ""
+
+
+def _repeats(prompt: str, text: str) -> bool:
+    rest = text.lstrip().removeprefix(prompt)
+    return text.lstrip().startswith(prompt) and not (prompt[-1].isalnum() and rest[:1].isalnum())
+
+
+def _without_prompt(example: Example) -> Example:
+    prompt = _prompt_text(example)
+    if not prompt:
+        return example
+    return replace(
+        example, completions=tuple(text.lstrip().removeprefix(prompt).lstrip() for text in example.completions)
+    )
