@@ -17,11 +17,11 @@ from rb_core.benchmarks.layouts.reading import read_layouts
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.row_location import RowError, RowLocation, RowProblems
 from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, RowReader, examples_digest
-from rb_core.errors import DataError, quoted
+from rb_core.errors import DataError
 
-# A result, which has an estimate for each subset, must not grow beyond what its readers accept.
+# A result has an estimate for each subset, and must not grow beyond what its readers accept.
 MAX_SUBSETS = 1000
-MAX_SUBSET_NAME = 200
+MAX_SUBSET_NAMES = 200_000  # bytes, together
 
 LocatedExamples = list[tuple[Example, RowLocation]]
 
@@ -123,7 +123,7 @@ def _read_examples(rows: Rows, spec: BenchmarkSpec, read: RowReader) -> LocatedE
 
 
 def check_examples(located: LocatedExamples, name: str) -> tuple[Example, ...]:
-    """Return the examples. Raises DataError when there are none, an id is repeated, or subsets are too many or long."""
+    """Return the examples. Raises DataError when there are none, an id is repeated, or there are too many subsets."""
     if not located:
         raise DataError(f"benchmark {name!r} has no examples")
     first: dict[str, RowLocation] = {}
@@ -132,13 +132,12 @@ def check_examples(located: LocatedExamples, name: str) -> tuple[Example, ...]:
         with problems.collected(location):
             if (earlier := first.setdefault(example.id, location)) is not location:
                 raise location.error("id", f"the id {example.id!r} is repeated, first at {earlier}; ids must be unique")
-            if len(example.subset) > MAX_SUBSET_NAME:
-                raise location.error("subset", f"{quoted(example.subset)} is longer than {MAX_SUBSET_NAME} characters")
     problems.raise_any()
     subsets = {example.subset for example, _ in located}
-    if len(subsets) > MAX_SUBSETS:
+    if len(subsets) > MAX_SUBSETS or sum(len(subset.encode()) for subset in subsets) > MAX_SUBSET_NAMES:
         raise DataError(
-            f"{name}: {len(subsets):,} subsets; at most {MAX_SUBSETS:,}: 'subset' names a part of the data, not a row"
+            f"{name}: {len(subsets):,} subsets are too many, or their names too long: 'subset' names a part of the data, "
+            "not a row"
         )
     return tuple(example for example, _ in located)
 

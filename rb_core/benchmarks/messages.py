@@ -162,7 +162,7 @@ def _are_messages(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(map(_are_messages, value))
 
 
-def read_transcript(text: str) -> tuple[Message, ...] | None:
+def read_turns(text: str) -> tuple[Message, ...] | None:
     """Read a transcript of "Human:" and "Assistant:" turns, which begins with a human's; None for any other text."""
     turns = list(_TURN.finditer(text))
     if len(turns) < 2 or text[: turns[0].start()].strip():
@@ -179,7 +179,7 @@ def read_transcript(text: str) -> tuple[Message, ...] | None:
 
 def read_prompt_text(value: Any, location: RowLocation, field: str) -> Conversation:
     """Read a prompt as `read_messages` does; a transcript that ends with an open "Assistant:" becomes its turns."""
-    turns = read_transcript(value) if isinstance(value, str) else None
+    turns = read_turns(value) if isinstance(value, str) else None
     if turns and turns[-1]["role"] == "assistant" and not turns[-1]["content"].strip():
         return turns[:-1]
     return read_messages(value, location, field)

@@ -83,28 +83,30 @@ def _texts(row: Row, field: str, location: RowLocation) -> tuple[str, ...]:
     return tuple(answer.text for answer in answers)
 
 
-class Answer(NamedTuple):
+class AnswerInContext(NamedTuple):
     """A completion, with the messages before it where the data has them."""
 
     history: Conversation
     text: str
 
 
-def read_answers(value: Any, location: RowLocation, field: str) -> list[Answer]:
+def read_answers(value: Any, location: RowLocation, field: str) -> list[AnswerInContext]:
     """Read a text, a conversation whose last message is the completion, or a list of texts or of conversations."""
     if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
         return [_read_answer(value, location, field)]
     values = value if isinstance(value, list) else [value]
     if not values or not all(isinstance(each, str | list) for each in values):
         raise location.error(field, f"is {describe_value(value)}; expected text or a non-empty list of texts")
-    return [Answer((), each) if isinstance(each, str) else _read_answer(each, location, field) for each in values]
+    return [
+        AnswerInContext((), each) if isinstance(each, str) else _read_answer(each, location, field) for each in values
+    ]
 
 
-def _read_answer(value: Any, location: RowLocation, field: str) -> Answer:
+def _read_answer(value: Any, location: RowLocation, field: str) -> AnswerInContext:
     *history, last = read_messages(value, location, field)
     if last["role"] != "assistant":
         raise location.error(field, "is a conversation that does not end with an assistant message")
-    return Answer(tuple(history), completion_of(last))
+    return AnswerInContext(tuple(history), completion_of(last))
 
 
 def completion_of(message: Message) -> str:

@@ -7,7 +7,11 @@ from typing import Annotated
 
 import typer
 
-from rb_core.cli.console import DEFAULT_ROOT, console
+from rb_core.benchmarks.data_report import describe_data
+from rb_core.benchmarks.layouts.reading import parse_columns
+from rb_core.benchmarks.spec import Benchmark
+from rb_core.cli.console import DEFAULT_ROOT, console, print_line
+from rb_core.cli.data import Columns, print_layouts
 from rb_core.cli.signatures import takes_model_options
 from rb_core.cli.tables import print_result
 from rb_core.evaluation import evaluate as evaluation
@@ -21,7 +25,7 @@ app = typer.Typer()
 @takes_model_options()
 def evaluate(
     *,
-    benchmark: Annotated[str, typer.Option(help="a benchmark's id, or the path of a preference file")],
+    benchmark: Annotated[str, typer.Option(help="a benchmark's id, a preference file, or hf://ORG/NAME:SPLIT")],
     model: Annotated[
         str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, a hub id ORG/NAME, or a server's model")
     ] = "",
@@ -31,6 +35,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="seed of completion order and the random baseline")] = 0,
     data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
     data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
+    columns: Columns = "",
     prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,
     options: ModelOptions,
 ) -> None:
@@ -46,16 +51,26 @@ def evaluate(
         options=options,
         data=data,
         data_revision=data_revision,
+        columns=parse_columns(columns),
         prior=prior,
         limit=limit,
         seed=seed,
         out=out,
         overwrite=overwrite,
         progress=True,
+        on_loaded=_print_data,
     )
     if this_process().is_main:
         print_result(finished.result)
         console.print(f"written to {finished.path}", soft_wrap=True)
+
+
+def _print_data(benchmark: Benchmark) -> None:
+    """Print how a user's own data were read, and what is odd about them."""
+    print_layouts(benchmark)
+    if benchmark.layouts:
+        for warning in describe_data(benchmark).warnings():
+            print_line(f"warning: {warning}")
 
 
 def hide_loading_bar() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,18 @@ def evaluate(
     options: ModelOptions | None = None,
     data: Path | None = None,
     data_revision: str | None = None,
+    columns: Mapping[str, str] | None = None,
     prior: bool = False,
     limit: int | None = None,
     seed: int = 0,
     out: Path = Path("leaderboard_data"),
     overwrite: bool = False,
     progress: bool = False,
+    on_loaded: Callable[[Benchmark], None] = lambda benchmark: None,
 ) -> WrittenResult:
     """Score a benchmark with a model and write the score table and the result below `out`.
 
+    columns: as for `load_benchmark`; on_loaded: called in the main process before the model is loaded.
     A killed run resumes when it is started again with the same arguments, by the same or another number of processes.
     Raises RewardBenchError for a user's mistakes, in all processes. Nothing in `out` is replaced without `overwrite`.
     """
@@ -56,9 +60,12 @@ def evaluate(
     with process.share_errors():
         model_spec = resolve(model, options or ModelOptions())
         storage.check_model_name(model_spec.name)
-        loaded_benchmark = load_benchmark(benchmark, data=data, revision=data_revision, prior=prior, limit=limit)
+        loaded_benchmark = load_benchmark(
+            benchmark, data=data, revision=data_revision, prior=prior, limit=limit, columns=columns
+        )
     # before a large model is loaded
     process.on_main(lambda: _check_run(loaded_benchmark, model_spec.name, seed, out, overwrite=overwrite))
+    process.on_main(lambda: on_loaded(loaded_benchmark))
     with process.share_errors():
         # tokenised while the weights are loaded
         upcoming = [completion_set for completion_set, _ in blind_all(loaded_benchmark, seed)]
@@ -124,6 +131,7 @@ def evaluate_scorer(
 def _check_run(benchmark: Benchmark, name: str, seed: int, out: Path, *, overwrite: bool) -> None:
     """Raise RewardBenchError unless a result can record this name and seed, and the run's files can be written."""
     storage.check_model_name(name)
+    provenance.benchmark_ref(benchmark)
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ResultError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
     result_file = out / paths.result_path(benchmark.spec.id, name)

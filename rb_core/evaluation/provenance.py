@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from rb_core.benchmarks.data_report import describe_data
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.results.schema import BenchmarkRef, Run
 from rb_core.version import __version__
@@ -50,6 +51,7 @@ def benchmark_ref(benchmark: Benchmark) -> BenchmarkRef:
         revision=benchmark.revision,
         sha256=benchmark.sha256,
         limit=benchmark.limit,
+        unwinnable=describe_data(benchmark).unwinnable or None,
         subsets={s.name: benchmark.sizes[s.name] for s in benchmark.spec.subsets if s.name in benchmark.sizes},
     )
 

@@ -48,7 +48,8 @@ def from_json(record: type[RecordType], fields: Any) -> RecordType:
 
 class BenchmarkRef(Record):
     """The examples that were scored. revision: commit hash of the dataset; sha256: over the examples; subsets: the
-    number of examples of each subset in the data before any limit."""
+    number of examples of each subset in the data before any limit; unwinnable: examples with the same chosen and
+    rejected text, or with none."""
 
     id: BenchmarkId
     title: str
@@ -57,6 +58,7 @@ class BenchmarkRef(Record):
     sha256: str | None = None
     limit: int | None = None
     subsets: dict[str, int] = {}
+    unwinnable: int | None = None
 
 
 class ModelRef(Record):

@@ -22,7 +22,7 @@ def test_id_subset_and_group_are_optional_and_completions_have_three_forms(tmp_p
         {"prompt": messages, "chosen": [*messages, good], "rejected": [bad]},
     ]
     benchmark = load_benchmark(str(write_jsonl(tmp_path / "my set.jsonl", rows)))
-    assert benchmark.spec.id == "custom-my-set"
+    assert benchmark.spec.id.startswith("custom-my-set-")
     plain, full, conversation = benchmark.examples
     assert (plain.id, plain.subset) == ("my set/1", "my set")
     assert (full.id, full.subset, full.group, len(full.completions)) == ("4", "tone", "g", 3)

@@ -111,7 +111,7 @@ def test_aggregate_of_a_limited_custom_benchmark_gives_the_same_numbers(tmp_path
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     finished = evaluate.evaluate("baseline/longest", str(path), limit=20, out=tmp_path)
     assert finished.result.benchmark.limit == 20
-    assert aggregate.aggregate_scores(tmp_path / "scores/custom-mine/baseline/longest.parquet") == finished.result
+    assert aggregate.aggregate_scores(tmp_path / finished.result.scores_path()) == finished.result
 
 
 def test_a_custom_record_is_kept_in_the_score_file(starter: Benchmark, tmp_path: Path) -> None:
@@ -278,7 +278,8 @@ def test_a_killed_run_ends_with_the_same_table(many: Benchmark, tmp_path: Path, 
     evaluate.evaluate_scorer(again, "baseline/longest", many, out=tmp_path / "a")
     assert again.scored == missing
     evaluate.evaluate_scorer(Fragile("longest"), "baseline/longest", many, out=tmp_path / "b")
-    tables = [read_scores(tmp_path / x / "scores/custom-many/baseline/longest.parquet")[0] for x in "ab"]
+    scores_file = f"scores/{many.spec.id}/baseline/longest.parquet"
+    tables = [read_scores(tmp_path / x / scores_file)[0] for x in "ab"]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
     assert not list((tmp_path / "a").rglob("*.journal*"))
 

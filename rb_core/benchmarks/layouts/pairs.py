@@ -13,9 +13,9 @@ from rb_core.benchmarks.layouts.base import (
     read_context,
     read_conversation,
 )
-from rb_core.benchmarks.messages import read_messages, read_transcript, shared_beginning
+from rb_core.benchmarks.messages import read_messages, read_turns, shared_beginning
 from rb_core.benchmarks.row_location import Row, RowLocation, describe_value, required_field
-from rb_core.benchmarks.rows import Answer, completion_of, read_answers, read_authors
+from rb_core.benchmarks.rows import AnswerInContext, completion_of, read_answers, read_authors
 
 _QUESTION_FIELDS = ("instruction", "question", "query", "input")
 
@@ -40,23 +40,23 @@ def _read_pair(
     return make_example(row, location, prompt, *texts, authors=authors)
 
 
-def _read_answers(row: Row, field: str, location: RowLocation) -> list[Answer]:
-    """Read the answers in a field; in a transcript that repeats the prompt, the answer is the last turn."""
-    answers = read_answers(required_field(row, field, location), location, field)
+def _read_answers(row: Row, field: str, location: RowLocation) -> list[AnswerInContext]:
+    """Read the answers in a field; in a transcript that repeats the prompt, the answer is what follows it."""
+    value = required_field(row, field, location)
+    if _continues_transcript(row, value):
+        value = value.removeprefix(row["prompt"].rstrip()).removeprefix(" ")
+    return read_answers(value, location, field)
+
+
+def _continues_transcript(row: Row, answer: Any) -> bool:
     prompt = row.get("prompt")
-    if not isinstance(prompt, str) or read_transcript(prompt) is None:
-        return answers
-    beginning = prompt.rstrip()
-    return [
-        Answer(answer.history, answer.text.removeprefix(beginning).removeprefix(" "))
-        if answer.text.startswith(beginning)
-        else answer
-        for answer in answers
-    ]
+    if not isinstance(prompt, str) or not isinstance(answer, str) or read_turns(prompt) is None:
+        return False
+    return answer.startswith(prompt.rstrip())
 
 
 def _merge_histories(
-    prompt: Conversation, answers: Sequence[Answer], location: RowLocation, fields: tuple[str, str]
+    prompt: Conversation, answers: Sequence[AnswerInContext], location: RowLocation, fields: tuple[str, str]
 ) -> Conversation:
     """Return the conversation before the answers: the prompt, or theirs, of which the prompt is beginning or end."""
     histories = [answer.history for answer in answers if answer.history]
@@ -90,7 +90,7 @@ def _read_conversation(row: Row, field: str, location: RowLocation) -> Conversat
     value = required_field(row, field, location)
     if not isinstance(value, str):
         return read_messages(value, location, field)
-    turns = read_transcript(value)
+    turns = read_turns(value)
     if turns is None:
         raise location.error(
             field,
@@ -160,6 +160,12 @@ def _rmb_answer(value: Any, location: RowLocation, field: str) -> str:
 STANDARD = Layout("prompt, chosen and rejected", ("prompt", "chosen", "rejected"), read_standard)
 
 LAYOUTS = (
+    Layout(
+        "transcripts beside the prompt that they begin with",
+        STANDARD.fields,
+        read_standard,
+        also=lambda row: any(_continues_transcript(row, row[field]) for field in ("chosen", "rejected")),
+    ),
     STANDARD,
     Layout("RMB pairs", ("conversation_input", "chosen", "reject"), _read_rmb_pair),
     Layout("RMB best of N", ("conversation_input", "bon_best", "loser_list"), _read_rmb_list),

@@ -38,8 +38,8 @@ class Reading:
 
 def parse_columns(text: str) -> dict[str, str]:
     """Return the mapping in "prompt=question,rejected=ans1+ans2". Raises DataError for another form."""
-    columns = {}
-    for pair in text.split(","):
+    columns: dict[str, str] = {}
+    for pair in text.split(",") if text else ():
         name, equals, column = pair.partition("=")
         if not (name.strip() and equals and column.strip()) or name.strip() in columns:
             raise DataError(

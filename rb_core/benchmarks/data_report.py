@@ -1,0 +1,97 @@
+"""Describe the examples of a benchmark: what was read, and what is odd about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rb_core.benchmarks.example import Example, message_text
+from rb_core.benchmarks.spec import Benchmark
+
+
+@dataclass(frozen=True)
+class LengthRange:
+    """LengthRange of texts in characters."""
+
+    median: float
+    shortest: int
+    longest: int
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Counts of a benchmark's examples.
+
+    groups: examples of each group; lengths: of prompts, chosen and rejected completions; duplicates: examples that
+    repeat an earlier one; same_text, blank: see `cannot_be_won`.
+    """
+
+    examples: int
+    completions: int
+    subsets: Mapping[str, int]
+    groups: Mapping[str, int]
+    lengths: Mapping[str, LengthRange]
+    duplicates: int
+    same_text: int
+    blank: int
+    assistant_prompts: int
+    empty_completions: int
+    left_out: Mapping[str, int]
+
+    @property
+    def unwinnable(self) -> int:
+        return self.same_text + self.blank
+
+    def warnings(self) -> list[str]:
+        """Return a line for each oddity that the data have."""
+        counts = {
+            "cannot be won: a chosen text is also a rejected one": self.same_text,
+            "cannot be won: a chosen and a rejected completion are empty or white space": self.blank,
+            "have a prompt that ends with an assistant's turn": self.assistant_prompts,
+            "repeat an earlier example": self.duplicates,
+        }
+        lines = [f"{count:,} of {self.examples:,} examples {oddity}" for oddity, count in counts.items() if count]
+        if self.empty_completions:
+            lines.append(f"{self.empty_completions:,} of {self.completions:,} completions are empty or white space")
+        return lines + [f"{count:,} rows left out: {reason}" for reason, count in self.left_out.items()]
+
+
+def describe_data(benchmark: Benchmark) -> DataReport:
+    """Count what a benchmark's examples are like."""
+    examples = benchmark.examples
+    same_text = sum(cannot_be_won(example) == "same text" for example in examples)
+    return DataReport(
+        examples=len(examples),
+        completions=sum(len(example.completions) for example in examples),
+        subsets=Counter(example.subset for example in examples),
+        groups=Counter(example.group for example in examples),
+        lengths={
+            "prompt": _lengths([sum(len(message_text(message)) for message in each.prompt) for each in examples]),
+            "chosen": _lengths([len(text) for each in examples for text in each.completions[: each.num_chosen]]),
+            "rejected": _lengths([len(text) for each in examples for text in each.completions[each.num_chosen :]]),
+        },
+        duplicates=len(examples) - len({(repr(each.prompt), each.completions, each.num_chosen) for each in examples}),
+        same_text=same_text,
+        blank=sum(cannot_be_won(example) == "blank" for example in examples),
+        assistant_prompts=sum(example.prompt[-1]["role"] == "assistant" for example in examples),
+        empty_completions=sum(not text.strip() for example in examples for text in example.completions),
+        left_out=benchmark.left_out,
+    )
+
+
+def cannot_be_won(example: Example) -> str:
+    """Return why no model can get full credit: "same text", "blank", or "" if one can.
+
+    The worst chosen completion has to score above the best rejected one.
+    """
+    chosen, rejected = set(example.completions[: example.num_chosen]), set(example.completions[example.num_chosen :])
+    if chosen & rejected:
+        return "same text" if any(text.strip() for text in chosen & rejected) else "blank"
+    return "blank" if any(not c.strip() for c in chosen) and any(not r.strip() for r in rejected) else ""
+
+
+def _lengths(numbers: Sequence[int]) -> LengthRange:
+    return LengthRange(float(np.median(numbers)), min(numbers), max(numbers))
