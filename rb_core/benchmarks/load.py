@@ -136,8 +136,8 @@ def check_examples(located: LocatedExamples, name: str) -> tuple[Example, ...]:
     subsets = {example.subset for example, _ in located}
     if len(subsets) > MAX_SUBSETS or sum(len(subset.encode()) for subset in subsets) > MAX_SUBSET_NAMES:
         raise DataError(
-            f"{name}: {len(subsets):,} subsets are too many, or their names too long: 'subset' names a part of the data, "
-            "not a row"
+            f"{name}: {len(subsets):,} subsets are too many, or their names too long: 'subset' names a part of the "
+            "data, not a row"
         )
     return tuple(example for example, _ in located)
 
