@@ -1,4 +1,4 @@
-"""Errors that a user can correct. The command line prints them as one line and exits with code 2.
+"""Errors that a user can correct. The command line prints them as one line and exits with `exit_code`.
 
 A message says what is wrong, where, and what to do. Any other exception is a bug.
 """
@@ -6,6 +6,7 @@ A message says what is wrong, where, and what to do. Any other exception is a bu
 from __future__ import annotations
 
 import re
+from typing import ClassVar
 
 # Tokens in the hub's form, and authorization headers: a client quotes a header that it cannot send. Names such as
 # hf_hub_download do not match.
@@ -17,6 +18,8 @@ LONGEST_QUOTE = 100  # characters of a quoted name
 class RewardBenchError(Exception):
     """An error that the user can correct."""
 
+    exit_code: ClassVar[int] = 2
+
 
 class DataError(RewardBenchError):
     """A benchmark file or row that is missing, malformed or incomplete."""
@@ -24,6 +27,12 @@ class DataError(RewardBenchError):
 
 class ModelError(RewardBenchError):
     """A model that cannot be loaded, or whose score would not be its own."""
+
+
+class NotScoredError(ModelError):
+    """A run without scores for a reason outside of the command: a server that is away, has no quota or refuses all."""
+
+    exit_code = 1
 
 
 class ScoreTableError(RewardBenchError):

@@ -11,6 +11,7 @@ FIRST_WAIT = 0.5  # seconds before the second attempt; doubled for each further 
 LONGEST_WAIT = 20.0
 
 TRANSIENT_STATUSES = (408, 409, 425, 429)
+AWAY_STATUSES = (429, 502, 503, 504, 529)  # the server takes no request at present, whatever it asks
 
 
 def is_transient(status: int) -> bool:

@@ -14,6 +14,7 @@ from rb_core.cli.console import DEFAULT_ROOT, console, print_line
 from rb_core.cli.data import Columns, print_layouts
 from rb_core.cli.signatures import takes_model_options
 from rb_core.cli.tables import print_result
+from rb_core.errors import NotScoredError
 from rb_core.evaluation import evaluate as evaluation
 from rb_core.evaluation.distributed import this_process
 from rb_core.models.options import ModelOptions
@@ -63,6 +64,11 @@ def evaluate(
     if this_process().is_main:
         print_result(finished.result)
         console.print(f"written to {finished.path}", soft_wrap=True)
+        if finished.result.judging is not None and finished.result.judging.failed:
+            console.print(f"{finished.result.judging.failed} requests failed; the same command sends only these again")
+    if finished.result.counts is not None and not finished.result.counts.scored:
+        reasons = ", ".join(finished.result.counts.reasons) or "there are no examples"
+        raise NotScoredError(f"no example could be scored: {reasons}")
 
 
 def _print_data(benchmark: Benchmark) -> None:

@@ -1,4 +1,7 @@
-"""The command line: `rb`, or `python -m rb_core`. A user's mistake is one line and exit code 2."""
+"""The command line: `rb`, or `python -m rb_core`.
+
+A user's mistake is one line and exit code 2; a run in which nothing could be scored, one line and exit code 1.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def main() -> None:
         if process.is_main:
             print(f"error: {error}", file=sys.stderr, flush=True)
         process.wait_before_exit()
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except OSError as error:  # such as a full disk under the output; the launcher ends the other processes
         print(
             f"error: {error.filename or 'output'}: {error.strerror or first_line(error)}", file=sys.stderr, flush=True

@@ -100,10 +100,13 @@ def evaluate_scorer(
     scorer.batch_tokens = _common_budget(scorer, settings, scores_file, process)
     with process.share_errors():
         blinded = blind_all(benchmark, seed)
-        plan = scorer.plan([completion_set for completion_set, _ in blinded])
         transcript = scorer.open_transcript(
             RunContext(benchmark, blinded, model, out, settings, overwrite, process.count)
         )
+    replaces = overwrite or transcript.continues
+    process.on_main(lambda: storage.check_free(out / paths.result_path(benchmark.spec.id, name), overwrite=replaces))
+    with process.share_errors():
+        plan = scorer.plan([completion_set for completion_set, _ in blinded])
     fingerprint = _fingerprint(settings, scorer, plan)
     with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
         if transcript.scores_come_from_it:  # from the stored replies, without asking the judge
@@ -120,7 +123,7 @@ def evaluate_scorer(
             scores = score_table(benchmark, [order for _, order in blinded], plan, entries, scorer.precision)
             metadata = transcript.write(scores, _metadata(benchmark, model, plan, run))
             write_scores(scores_file, scores, metadata)
-            return write_aggregate(scores_file, out, overwrite=overwrite)
+            return write_aggregate(scores_file, out, overwrite=replaces)
 
         written = process.on_main(write)
         journal.remove()
@@ -135,7 +138,8 @@ def _check_run(benchmark: Benchmark, name: str, seed: int, out: Path, *, overwri
     if not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ResultError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
     result_file = out / paths.result_path(benchmark.spec.id, name)
-    storage.check_free(result_file, overwrite=overwrite)
+    # a result with failed requests may be continued
+    storage.check_free(result_file, overwrite=overwrite or storage.has_failures(result_file))
     size = BYTES_PER_COMPLETION * sum(len(example.completions) for example in benchmark.examples)
     for file in (result_file, out / paths.scores_path(benchmark.spec.id, name)):
         check_writable(file.parent, size)

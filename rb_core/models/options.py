@@ -9,6 +9,7 @@ field.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
@@ -38,6 +39,18 @@ DEFAULT_BETA = 0.1
 Target = Literal["classifier", "implicit-reward model", "local judge", "served judge", "baseline"]
 CHECKPOINTS: tuple[Target, ...] = ("classifier", "implicit-reward model", "local judge")
 JUDGES: tuple[Target, ...] = ("local judge", "served judge")
+
+
+# Fields of a request that --extra-body cannot set, and what to do instead.
+_OWN_FIELDS = {
+    **dict.fromkeys(("messages", "stream", "stream_options", "n"), "the judge's own requests have it; leave it out"),
+    "model": "use --model",
+    "temperature": "use --temperature",
+    "seed": "use --seed",
+    **dict.fromkeys(("max_tokens", "max_completion_tokens"), "use --max-new-tokens"),
+    "response_format": "use --structured",
+    **dict.fromkeys(("logprobs", "top_logprobs"), "use --mode logprob or --expected"),
+}
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,7 @@ class JudgeOptions:
     structured: bool = _served(False, "ask the server for JSON that follows a schema", panel="Generative judge")
     expected: bool = _judge(False, "compute ratings from the probabilities of all ratings")
     author: str | None = _judge(None, "name of the judge among the completions' authors")
+    extra_body: str | None = _served(None, "JSON object with further fields of every request", panel="Generative judge")
     concurrency: int | None = _served(None, "requests in flight; 64 by default", minimum=1)
     deadline: float | None = _served(None, "seconds for a request with all its attempts; 600 by default", minimum=1)
     price_prompt: float | None = _served(None, "US dollars per million tokens of prompts", minimum=0)
@@ -105,6 +119,21 @@ class JudgeOptions:
     def served(self) -> bool:
         """True if replies come from a server and not from this process."""
         return self.base_url is not None or self.provider is not None
+
+    @property
+    def extra_fields(self) -> dict[str, Any]:
+        """The fields of `extra_body`. Raises ModelError unless it is a JSON object that a request can have."""
+        try:
+            fields = json.loads(self.extra_body or "{}")
+            json.dumps(fields, ensure_ascii=False, allow_nan=False).encode()  # as it will be sent
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"--extra-body is not JSON that can be sent: {error}") from None
+        if not isinstance(fields, dict):
+            raise ModelError('--extra-body has to be a JSON object, such as {"reasoning_effort": "low"}')
+        for name, advice in _OWN_FIELDS.items():
+            if name in fields:
+                raise ModelError(f"--extra-body cannot set {name!r}: {advice}")
+        return fields
 
 
 @dataclass(frozen=True)
@@ -138,7 +167,9 @@ class ModelOptions:
     device_map: Literal["auto"] | None = option(None, "auto spreads a model over all GPUs", choices=("auto",))
     max_length: int | None = option(None, "maximum tokens of a conversation; the model's by default", minimum=1)
     chat_template: str | None = option(None, "file with a Jinja chat template", parse=_file_text, is_file=True)
-    fold_system: bool = option(False, "move system messages into the first user turn")
+    fold_system: bool = option(
+        False, "move system messages into the first user turn", applies_to=(*CHECKPOINTS, "served judge")
+    )
     batch_tokens: int | None = _on_device(None, "tokens per forward pass; by free memory by default", minimum=1)
     output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
     output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)
@@ -235,6 +266,7 @@ def _check_judge(judge: JudgeOptions) -> None:
     prices = (judge.price_prompt, judge.price_completion)
     if None in prices and prices != (None, None):
         raise ModelError("--price-prompt and --price-completion are needed together: give both, or neither")
+    _ = judge.extra_fields
     if judge.max_cost is not None and None in prices:
         raise ModelError("--max-cost needs the price of tokens: give --price-prompt and --price-completion")
 

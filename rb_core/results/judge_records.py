@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import JsonValue
+
 from rb_core.models.options import Mode, Vote
 from rb_core.results.estimate import Estimate, Record
 
@@ -21,7 +23,8 @@ class JudgeRef(Record):
     "local", "served" or the name of a provider. sampling: how a local judge chose tokens. generation: settings of the
     model's own generation config that change token scores, such as penalties. structured: replies are JSON that follows
     a schema. expected: ratings are expected values. panel, vote: the judges of a panel, and how their scores were
-    combined. revisions: of the judges that were loaded locally, as in ModelRef.
+    combined. revisions: of the judges that were loaded locally, as in ModelRef. extra_body: further fields of every
+    request. adapted: how requests differed from the settings because a server refused them otherwise.
     """
 
     mode: Mode
@@ -38,6 +41,8 @@ class JudgeRef(Record):
     panel: tuple[str, ...] = ()
     revisions: dict[str, str] = {}
     vote: Vote | None = None
+    extra_body: dict[str, JsonValue] = {}
+    adapted: tuple[str, ...] = ()
 
 
 class Agreement(Record):
@@ -57,7 +62,8 @@ class Agreement(Record):
 class Judging(Record):
     """Cost and reliability of a judge.
 
-    requests: number of different requests. problems: requests without a verdict, by reason. prompt_tokens,
+    requests: number of different requests. failed: those without a reply, which the same command sends again.
+    problems: requests without a verdict, by reason. prompt_tokens,
     completion_tokens: as counted by the server, None if it did not count all. cost: US dollars, if prices were given.
     injections: completions that address the judge, counted each time they are shown. plain_ratings: ratings without the
     log-probabilities that were requested.
@@ -73,6 +79,7 @@ class Judging(Record):
     """
 
     requests: int
+    failed: int = 0
     problems: dict[str, int] = {}
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

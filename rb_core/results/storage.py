@@ -25,6 +25,15 @@ def check_free(path: Path, *, overwrite: bool) -> None:
         raise ResultError(f"{path}: this result exists already; replace it with --overwrite")
 
 
+def has_failures(path: Path) -> bool:
+    """Return True for the result of a judge some of whose requests failed, which the same command sends again."""
+    try:
+        judging = read_result(path).judging
+    except ResultError:
+        return False
+    return judging is not None and judging.failed > 0
+
+
 def reason_not_to_replace(new: Result, old: Result) -> str | None:
     """Return why `new` must not replace `old` without a request to do so; None when it may.
 

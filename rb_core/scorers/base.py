@@ -81,9 +81,11 @@ class RunTranscript:
 
     It is entered before the first batch and left when the run ends, complete or not. scores_come_from_it: scores are
     computed from the transcript, so the scores that an unfinished run left in its journal are computed again.
+    continues: this run repeats what failed in a finished run, and its result replaces that of the finished one.
     """
 
     scores_come_from_it: ClassVar[bool] = False
+    continues: bool = False
 
     def __enter__(self) -> RunTranscript:
         return self

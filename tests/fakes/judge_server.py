@@ -1,7 +1,7 @@
 """A scripted language model behind an OpenAI-compatible server, on loopback, for the unmodified client.
 
     with JudgeServer(lambda body: "[[A]]", latency=0.1) as server:
-        ...                       # server.url ends in /v1
+        ...                       # server.url ends in /v1, or in another `path`
     server.requests               # everything that came, with headers and body, also what was refused
     server.answered               # how often each distinct body was answered in full
 
@@ -28,15 +28,15 @@ __all__ = ["Fault", "JudgeServer", "Received", "Scripted"]
 @dataclass(frozen=True)
 class Scripted:
     """A reply. logprobs: of the text's tokens, each with those of its alternatives; usage: tokens of the prompt and of
-    the completion, None for a server that does not count, by default the numbers of words; latency: seconds, instead of
-    the server's; more: fields of the message as they are."""
+    the completion, or the field as it is, None for a server that does not count, by default the numbers of words;
+    latency: seconds, instead of the server's; more: fields of the message as they are."""
 
     text: str | None = ""
-    finish: str | None = "stop"
+    finish: Any = "stop"
     reasoning: str | None = None
     refusal: str | None = None
     logprobs: Sequence[tuple[str, float, Mapping[str, float]]] | None = None
-    usage: tuple[int, int] | Literal["words"] | None = "words"
+    usage: tuple[int, int] | Mapping[str, Any] | Literal["words"] | None = "words"
     latency: float | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
 
@@ -79,7 +79,7 @@ class JudgeServer:
     """A context manager; everything it recorded can be read during and after.
 
     latency: seconds from a request to its answer; models: the names it has, None for any; key: what has to stand in
-    the header, None for anything; rejects: fields it answers with a 422.
+    the header, None for anything; rejects: fields it answers with a 422; path: of its base URL.
     """
 
     def __init__(
@@ -90,7 +90,9 @@ class JudgeServer:
         models: Collection[str] | None = None,
         key: str | None = None,
         rejects: Collection[str] = (),
+        path: str = "/v1",
     ) -> None:
+        self.path = path
         self.answer, self.latency, self.models, self.key, self.rejects = answer, latency, models, key, rejects
         self.requests: list[Received] = []
         self.answered: Counter[str] = Counter()
@@ -107,11 +109,22 @@ class JudgeServer:
     @property
     def url(self) -> str:
         """Base URL for clients."""
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://127.0.0.1:{self._port}{self.path}"
 
     def fail(self, *faults: Fault) -> None:
         """Answer the next requests with these faults, one each."""
         self._plan.extend(faults)
+
+    def go_away(self, seconds: float) -> None:
+        """Close all connections and refuse new ones for a while; from any thread, also from `answer`."""
+        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._pause(seconds)))
+
+    async def _pause(self, seconds: float) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.sleep(seconds)
+        await self._start()
 
     @staticmethod
     def key_of(body: Any) -> str:
@@ -130,14 +143,15 @@ class JudgeServer:
         self._loop.close()
 
     async def _start(self) -> None:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, backlog=512)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self._port, backlog=512)
         self._port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
         self._server.close()
-        for task in self._tasks:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         # A task that is being cancelled leaves the sending of its last bytes to the loop.
         await asyncio.sleep(0)
 
@@ -189,7 +203,7 @@ class JudgeServer:
 
     def _refusal(self, received: Received) -> Fault | None:
         """Return how a working server refuses a request, if it does."""
-        if not received.path.split("?")[0].endswith("/v1/chat/completions"):
+        if received.path.split("?")[0] != f"{self.path}/chat/completions":
             return Fault("status", status=404, said={"detail": "Not Found"})
         if self.key is not None and received.headers.get("authorization") != f"Bearer {self.key}":
             return Fault("status", status=401, said="Incorrect API key provided")
@@ -261,7 +275,9 @@ def completion(reply: Scripted, body: Mapping[str, Any]) -> dict[str, Any]:
     if usage == "words":
         asked = sum(len(str(message["content"]).split()) for message in body.get("messages", ()))
         usage = (asked, len((reply.text or "").split()))
-    if usage is not None:
+    if isinstance(usage, Mapping):
+        made["usage"] = dict(usage)
+    elif usage is not None:
         made["usage"] = dict(
             zip(("prompt_tokens", "completion_tokens", "total_tokens"), (*usage, sum(usage)), strict=True)
         )

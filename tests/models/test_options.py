@@ -45,10 +45,10 @@ INAPPLICABLE: dict[Target, set[str]] = {
     "implicit-reward model": {"output_index", "output_weights", "lower_is_better"} | set(option_specs(JudgeOptions)),
     "local judge": {
         *("reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"),
-        *("lower_is_better", "structured", "concurrency", "deadline"),
+        *("lower_is_better", "structured", "extra_body", "concurrency", "deadline"),
         *("price_prompt", "price_completion", "max_cost", "max_tokens_total"),
     },
-    "served judge": set(CHANGED) - {"name", "kind"},
+    "served judge": set(CHANGED) - {"name", "kind", "fold_system"},
 }
 
 

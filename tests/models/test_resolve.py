@@ -96,7 +96,7 @@ def test_options_reach_the_spec() -> None:
         ("me/judge-lm", {"kind": "generative", "reference": "me/base-lm"}),
         ("me/judge-lm", {"kind": "generative", "judge": JudgeOptions(structured=True)}),
         ("me/judge", {"judge": JudgeOptions(base_url=SERVER), "dtype": "float32"}),
-        ("me/judge", {"judge": JudgeOptions(base_url=SERVER), "fold_system": True}),
+        ("me/judge", {"judge": JudgeOptions(base_url=SERVER), "lower_is_better": True}),
     ],
 )
 def test_an_option_without_effect_on_the_kind_is_refused(name: str, options: dict[str, Any]) -> None:

@@ -15,24 +15,46 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import httpx
 
 from rb_core import retries
-from rb_core.errors import ModelError, first_line
+from rb_core.errors import ModelError, NotScoredError, first_line
 from rb_core.scorers.judge.budget import Budget, BudgetLimits, Reservation
 from rb_core.scorers.judge.chat_completions import (
+    CHANGES,
     UnusableAnswerError,
-    classify_refusal,
     max_answer_bytes,
     parse_reply,
-    refusal_message,
     request_body,
 )
 from rb_core.scorers.judge.http_session import Answer, Endpoint, HttpSession
-from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, Decoding, Reply, Request
+from rb_core.scorers.judge.refusals import (
+    Refusal,
+    classify_refusal,
+    needed_changes,
+    refusal_message,
+    status_of_error,
+)
+from rb_core.scorers.judge.types import (
+    FAILED,
+    FILTERED,
+    NO_MESSAGE,
+    NOT_JSON,
+    REJECTED,
+    SERVER_ERROR,
+    TOO_LONG,
+    Decoding,
+    Reply,
+    Request,
+)
+
+FIRST_CONTACT = 10.0  # seconds in which a server has to be reached at the beginning
+MAX_UNUSABLE = 3  # answers to a request that hold no reply but may be billed
+MAX_HELD = 3  # failed requests after which a run ends if none was answered
+_CONTINUE = "then run the same command again: answered requests are not sent again"
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +65,11 @@ class ServedGenerator:
     Args:
         base_url: address of an OpenAI-compatible server, as http://127.0.0.1:8000/v1. Its key is RB_JUDGE_API_KEY in
             the environment; no other credential is sent.
+        fold_system: send the system message at the beginning of the user's.
+        extra_body: further fields of every request.
         provider: inference provider of the hub ("auto" for any), used with the login of the hub's client. Exactly one
             of `base_url` and `provider` is given.
         deadline: seconds for a request, with all attempts and the waits between them.
-        request_timeout: seconds for an attempt.
         budget: account shared with other generators; by default a new one with `limits`.
 
     Raises ModelError for invalid arguments.
@@ -59,9 +82,10 @@ class ServedGenerator:
         *,
         base_url: str | None = None,
         provider: str | None = None,
+        fold_system: bool = False,
+        extra_body: Mapping[str, Any] | None = None,
         concurrency: int = 64,
         deadline: float = 600.0,
-        request_timeout: float = 300.0,
         limits: BudgetLimits | None = None,
         budget: Budget | None = None,
     ) -> None:
@@ -69,11 +93,12 @@ class ServedGenerator:
             raise ModelError("a judge needs a base URL or a provider: give one of the two")
         if concurrency < 1:
             raise ModelError(f"the concurrency has to be at least 1, not {concurrency}")
-        for name, seconds in (("deadline", deadline), ("timeout", request_timeout)):
-            if not math.isfinite(seconds) or seconds <= 0:
-                raise ModelError(f"the {name} of a request has to be a positive number of seconds, not {seconds}")
-        self.model, self.decoding, self.provider = model, decoding, provider
-        self.concurrency, self.deadline, self.request_timeout = concurrency, deadline, request_timeout
+        if not math.isfinite(deadline) or deadline <= 0:
+            raise ModelError(f"the deadline of a request has to be a positive number of seconds, not {deadline}")
+        self.model, self.decoding, self.provider, self.extra_body = model, decoding, provider, extra_body
+        self.concurrency, self.deadline, self.fold_system = concurrency, deadline, fold_system
+        self.changes = frozenset({"system"} if fold_system else ())  # keys of CHANGES
+        self.answered = False
         self.budget = budget or Budget(limits)
         self._server = None if base_url is None else Endpoint.of_server(base_url)
         self._open: weakref.WeakSet[Generator[tuple[int, Reply]]] = weakref.WeakSet()
@@ -90,7 +115,9 @@ class ServedGenerator:
 
     def describe(self) -> dict[str, Any]:
         """Return backend and model; never an address, which may hold a key and may change between two starts."""
-        return {"backend": self.provider or "served", "source": self.model}
+        settings: dict[str, Any] = {"backend": self.provider or "served", "source": self.model}
+        settings |= {"system_role": "fold"} if self.fold_system else {}
+        return settings | ({"extra_body": dict(self.extra_body)} if self.extra_body else {})
 
     def endpoint(self) -> Endpoint:
         """Return where requests are sent. Raises ModelError for a provider without a login."""
@@ -108,10 +135,12 @@ class ServedGenerator:
 
     def _replies(self, requests: Iterator[tuple[int, Request]]) -> Generator[tuple[int, Reply]]:
         error: BaseException | None = None
+        held: list[tuple[int, Reply]] = []  # failed before any was answered: it may be the request, or the server
         in_flight, more = 0, True
         with _Sender(self) as sender:
             while True:
-                while more and in_flight < self.concurrency and not sender.stopped:
+                allowed = self.concurrency if not held else int(len(held) < MAX_HELD)
+                while more and in_flight < allowed and not sender.stopped:
                     index, request = next(requests, (-1, None))
                     if request is None:
                         more = False
@@ -125,9 +154,17 @@ class ServedGenerator:
                 index, outcome = sender.arrived.get()
                 in_flight -= 1
                 if isinstance(outcome, Reply):
+                    if outcome.error in FAILED - {FILTERED} and not self.answered:
+                        held.append((index, outcome))
+                        continue
+                    if self.answered:
+                        yield from held
+                        held.clear()
                     yield index, outcome
                 elif not isinstance(outcome, _NotSentError):
                     error = error or outcome
+        if error is None and held:
+            error = sender.no_answer(held[0][1])
         if error is not None:
             raise error
 
@@ -137,10 +174,14 @@ class _NotSentError(Exception):
 
 
 class _Retry(NamedTuple):
-    """A failed attempt. `after` holds the seconds that the server asked to wait."""
+    """A failed attempt."""
 
     reason: str
-    after: float | None = None
+    words: str = ""  # of the server; they may repeat the request's text
+    after: float | None = None  # seconds that the server asked to wait
+    is_away: bool = False  # the server did not take the request, whatever it asks
+    unusable: str = ""  # the reason why an answer holds no reply
+    at_once: bool = False  # in another form, so there is no need to wait
 
 
 class _Sender:
@@ -161,7 +202,9 @@ class _Sender:
         self._budget_changed = asyncio.Event()
         self._turn = asyncio.Lock()
         self._hold_until = 0.0
-        self._warned = False
+        self._warned: set[str] = set()
+        self._first_attempt, self._last_answer = math.inf, -math.inf  # time.monotonic()
+        self._reached = False
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -208,21 +251,53 @@ class _Sender:
 
     async def _answer(self, request: Request) -> Reply:
         """Return a reply after as many attempts as fit before the deadline, which runs from the first one."""
-        attempts, started = 0, math.inf
+        attempts, unusable, started, failure = 0, 0, math.inf, _Retry("no attempt")
         while True:
             reservation = await self._reserve(request)
             started = min(started, time.monotonic())
-            left = self.generator.deadline - (time.monotonic() - started)
+            seconds = time.monotonic() - started
+            left = self.generator.deadline - seconds
             if left <= 0:
                 self._settle(reservation, None, billed=False)
-                return Reply(error=SERVER_ERROR, seconds=time.monotonic() - started, attempts=attempts)
+                return self._give_up(failure, started)._replace(seconds=seconds, attempts=attempts)
             attempts += 1
-            outcome = await self._attempt(request, reservation, min(left, self.generator.request_timeout))
+            outcome = await self._attempt(request, reservation, left)
+            seconds = time.monotonic() - started
             if isinstance(outcome, Reply):
-                return outcome._replace(seconds=time.monotonic() - started, attempts=attempts)
-            self._warn(outcome.reason)
-            left = self.generator.deadline - (time.monotonic() - started)
-            await self._pause(min(retries.next_wait(attempts, outcome.after), max(left, 0.0)))
+                return outcome._replace(seconds=seconds, attempts=attempts)
+            failure = outcome
+            self._check_contact(failure)
+            # what is not JSON may be half an answer, or a gateway's page while the server is away
+            unusable += bool(failure.unusable) and not (failure.unusable == NOT_JSON and self.generator.answered)
+            if unusable >= MAX_UNUSABLE:
+                return Reply(failure.words, error=failure.unusable, seconds=seconds, attempts=attempts)
+            if not failure.at_once:
+                self._warn(f"{failure.reason}; trying again for up to {self.generator.deadline:g} s per request")
+                wait = retries.next_wait(attempts, failure.after)
+                await self._pause(min(wait, max(self.generator.deadline - seconds, 0.0)))
+
+    def _check_contact(self, failure: _Retry) -> None:
+        """Raise NotScoredError when the server has not been reached a while after the first attempt."""
+        limit = min(FIRST_CONTACT, self.generator.deadline)
+        if failure.is_away and not self._reached and time.monotonic() - self._first_attempt >= limit:
+            raise NotScoredError(
+                f"{self._endpoint.shown} cannot be reached: {failure.reason}; start the server or correct the address, "
+                f"{_CONTINUE}"
+            )
+
+    def _give_up(self, failure: _Retry, started: float) -> Reply:
+        """Return the failure of a request at its deadline. Raises NotScoredError if the server is away."""
+        if failure.is_away and self._last_answer < started:
+            raise NotScoredError(
+                f"{self._endpoint.shown} has answered no request for {self.generator.deadline:g} s "
+                f"({failure.words or failure.reason}); wait until it is back, {_CONTINUE}"
+            )
+        return Reply(failure.words or failure.reason, error=failure.unusable or SERVER_ERROR)
+
+    def no_answer(self, reply: Reply) -> NotScoredError:
+        """Return the error of a run whose first requests all failed, one of them with this reply."""
+        words = f" ({reply.text})" if reply.text else ""
+        return NotScoredError(f"{self._endpoint.shown}: {reply.error}{words}; no request was answered")
 
     async def _reserve(self, request: Request) -> Reservation:
         """Wait while the server asks to, and for the budget, in the order of submission.
@@ -252,62 +327,90 @@ class _Sender:
         if await _happens_within(seconds, self._stop.wait()):
             raise _NotSentError
 
-    def _warn(self, reason: str) -> None:
-        """Log the first failed attempt: nothing else is visible until the deadline."""
-        if not self._warned:
-            self._warned = True
-            logger.warning(
-                "%s: %s; trying again for up to %g s per request",
-                self._endpoint.shown,
-                reason,
-                self.generator.deadline,
-            )
+    def _warn(self, message: str) -> None:
+        """Log the first failed attempt, since nothing else is visible until the deadline, and every change of form."""
+        kind = message if message in CHANGES.values() else "attempt"
+        if kind not in self._warned:
+            self._warned.add(kind)
+            logger.warning("%s: %s", self._endpoint.shown, message)
 
     async def _attempt(self, request: Request, reservation: Reservation, seconds: float) -> Reply | _Retry:
         """Send a request once. Raises ModelError for an error that every request would meet."""
-        body = request_body(self.generator.remote_name, request, self.generator.decoding)
+        generator, changes = self.generator, self.generator.changes
+        body = request_body(generator.remote_name, request, generator.decoding, changes, generator.extra_body)
+        self._first_attempt = min(self._first_attempt, time.monotonic())
         reply, billed = None, True  # also if this is cancelled: the server may bill what it was sent
         try:
             async with asyncio.timeout(seconds):
                 answer = await self._session.post(body, max_answer_bytes(request))
-            if answer.status >= 400:
-                billed = False
-                return self._refused(answer, request)
-            reply = parse_reply(answer.content, request)
+            self._reached = True
+            billed = answer.status < 400
+            if not billed:
+                return self._refused(answer, request, changes)
+            try:
+                reply = parse_reply(answer.content, request)._replace(changes=tuple(sorted(changes)))
+            except UnusableAnswerError as error:
+                return self._unusable(answer, request, changes, str(error))
+            self._last_answer, generator.answered = time.monotonic(), True
             return reply
-        except UnusableAnswerError as error:
-            return _Retry(str(error))
+        except UnusableAnswerError as error:  # an answer that was not read
+            return _Retry(str(error), unusable=str(error))
         except httpx.InvalidURL:
             billed = False
             raise ModelError(f"{self._endpoint.shown} is not a valid address") from None
         except (TimeoutError, httpx.RequestError) as error:
-            billed = not isinstance(error, httpx.ConnectError)
+            is_away = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            billed = not is_away
             message = self._endpoint.hide_secrets(first_line(error))
-            return _Retry(f"no answer ({type(error).__name__}: {message})")
+            return _Retry(f"no answer ({type(error).__name__}: {message})", is_away=is_away)
         finally:
             self._settle(reservation, reply, billed=billed)
 
-    def _refused(self, answer: Answer, request: Request) -> Reply | _Retry:
+    def _unusable(self, answer: Answer, request: Request, changes: frozenset[str], reason: str) -> Reply | _Retry:
+        """Return the outcome of an answer without a reply, which may be an error with status 200."""
+        status = status_of_error(answer.text) if reason == NO_MESSAGE else None
+        if status is not None:
+            return self._refused(answer._replace(status=status), request, changes)
+        return _Retry(reason, unusable=reason)
+
+    def _refused(self, answer: Answer, request: Request, changes: frozenset[str]) -> Reply | _Retry:
         """Return the outcome of a refusal. Raises ModelError for one that every request would meet."""
-        shown, model = self._endpoint.shown, self.generator.model
         refusal = classify_refusal(answer.status, answer.text, request)
+        message = self._endpoint.hide_secrets(refusal_message(answer.text))
+        words = f"HTTP {answer.status}: {message}" if message else f"HTTP {answer.status}"
         if refusal == "transient":
             after = retries.retry_after(answer.retry_after)
             if answer.status == 429 and after is not None:  # requests that wait would be refused as well
                 self._hold_until = max(self._hold_until, time.monotonic() + min(after, self.generator.deadline))
-            return _Retry(f"HTTP {answer.status}", after)  # the server's message may repeat the request's text
-        if refusal == "too long":
-            return Reply(error=TOO_LONG)
-        message = self._endpoint.hide_secrets(refusal_message(answer.text))
-        quoted = f"HTTP {answer.status}: {message}" if message else f"HTTP {answer.status}"
+            return _Retry(f"HTTP {answer.status}", words, after, is_away=answer.status in retries.AWAY_STATUSES)
+        if refusal in ("too long", "filtered"):
+            return Reply(words, error=TOO_LONG if refusal == "too long" else FILTERED)
+        if answer.status != 401 and refusal != "no quota":
+            if needed := needed_changes(answer.text, request, changes):
+                self.generator.changes |= needed
+                for change in sorted(needed):
+                    self._warn(CHANGES[change])
+                return _Retry(words, at_once=True)
+            if self.generator.answered:
+                return Reply(words, error=REJECTED)
+        if error := self._global_error(refusal, words):
+            raise error
+        return Reply(words, error=REJECTED)
+
+    def _global_error(self, refusal: Refusal, words: str) -> ModelError | None:
+        """Return the error of a refusal that every request would meet; None if this one may be special."""
+        shown, model = self._endpoint.shown, self.generator.model
+        if refusal == "no quota":
+            return NotScoredError(f"{shown} has no quota left for this key ({words}); renew it, {_CONTINUE}")
         errors = {
-            "no key": f"{shown} refuses the key ({quoted}); {self._endpoint.advice}",
-            "no model": f"{shown} has no model {model!r} ({quoted}); check its name and the address",
-            "no schema": f"{shown} does not support a JSON Schema for replies ({quoted}); leave --structured out",
-            "no logprobs": f"{shown} does not give the requested log-probabilities ({quoted}); "
+            "no key": f"{shown} refuses the key ({words}); {self._endpoint.advice}",
+            "no model": f"{shown} has no model {model!r} ({words}) at {self._endpoint.path}; check its name and the "
+            "address",
+            "no schema": f"{shown} does not support a JSON Schema for replies ({words}); leave --structured out",
+            "no logprobs": f"{shown} does not give the requested log-probabilities ({words}); "
             "--mode logprob needs a server that does",
         }
-        raise ModelError(errors.get(refusal, f"{shown} refuses a request ({quoted})"))
+        return ModelError(errors[refusal]) if refusal in errors else None
 
 
 async def _happens_within(seconds: float, event: Awaitable[Any]) -> bool:

@@ -1,7 +1,8 @@
 """The budget of a served judge.
 
 Before a request is sent, the most that it can cost is reserved; when its reply arrives, the actual cost is booked
-instead. So the limits hold as long as the server keeps to the requested number of tokens.
+instead. So the limits hold as long as the server keeps to the requested number of tokens, or exceeds it by a similar
+amount each time.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ from __future__ import annotations
 import json
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rb_core.errors import ModelError
-from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, Reply, Request
+from rb_core.scorers.judge.types import FAILED, TOO_LONG, Reply, Request
 
 # A prompt has at most as many tokens as bytes (byte-level BPE, or pieces with a fallback to bytes), apart from the chat
 # template's own text: marks of a turn, and once a default system prompt; the longest known ones have about 100 tokens.
@@ -57,6 +58,10 @@ class BudgetLimits:
                     "or --max-tokens-total instead"
                 )
 
+    @property
+    def any(self) -> bool:
+        return self.max_tokens_total is not None or self.max_cost is not None
+
 
 class BudgetSpent(ModelError):  # noqa: N818 - a limit was reached, which is not an error
     """The rest of the budget does not suffice for the next request."""
@@ -64,10 +69,14 @@ class BudgetSpent(ModelError):  # noqa: N818 - a limit was reached, which is not
 
 @dataclass(frozen=True, eq=False)
 class Reservation:
-    """Tokens reserved for a request on its way. Compared by identity."""
+    """Tokens reserved for a request on its way. Compared by identity.
+
+    completion_tokens: `max_tokens` of the request, and more where replies were longer than that.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    max_tokens: int
 
 
 class Budget:
@@ -80,6 +89,8 @@ class Budget:
         self.limits = limits or BudgetLimits()
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self._excess = 0  # tokens by which a completion exceeded its request's maximum, as reasoning can
+        self._has_reply = False
         self._open: set[Reservation] = set()
         self._lock = threading.Lock()
 
@@ -92,10 +103,16 @@ class Budget:
     def reserve(self, request: Request) -> Reservation | None:
         """Reserve the most that a request can take; None if there is room only after others have settled.
 
+        With a limit, the first reply is awaited alone: some servers exceed the requested length. Then twice the
+        greatest excess is reserved as well.
+
         Raises BudgetSpent if the request does not fit although no other is on its way.
         """
-        wanted = most_tokens(request)
+        most = most_tokens(request)
         with self._lock:
+            if self._open and not self._has_reply and self.limits.any:
+                return None
+            wanted = replace(most, completion_tokens=most.completion_tokens + 2 * self._excess)
             short = self._short(wanted)
             if short and not self._open:
                 raise BudgetSpent(short)
@@ -113,8 +130,7 @@ class Budget:
         prompt, completion = _usage(reply) or (reservation.prompt_tokens, reservation.completion_tokens)
         with self._lock:
             self._open.remove(reservation)
-            self.prompt_tokens += prompt
-            self.completion_tokens += completion
+            self._book(prompt, completion, reservation.max_tokens, reply)
 
     def release(self, reservation: Reservation) -> None:
         """Cancel the reservation of a request that is not billed."""
@@ -123,14 +139,20 @@ class Budget:
 
     def add(self, reply: Reply, request: Request | None = None) -> None:
         """Book a reply of an unfinished run. Without usage, an answered request counts with the most it could take."""
+        most = None if request is None else most_tokens(request)
         used = _usage(reply)
-        if used is None and request is not None and reply.error not in (TOO_LONG, SERVER_ERROR):
-            most = most_tokens(request)
+        if used is None and most is not None and reply.error not in (TOO_LONG, *FAILED):
             used = most.prompt_tokens, most.completion_tokens
         prompt, completion = used or (0, 0)
         with self._lock:
-            self.prompt_tokens += prompt
-            self.completion_tokens += completion
+            self._book(prompt, completion, completion if most is None else most.max_tokens, reply)
+
+    def _book(self, prompt: int, completion: int, max_tokens: int, reply: Reply | None) -> None:
+        self.prompt_tokens += prompt
+        self.completion_tokens += completion
+        if _usage(reply) is not None:
+            self._excess = max(self._excess, completion - max_tokens)
+        self._has_reply = self._has_reply or reply is not None
 
     def _short(self, wanted: Reservation) -> str:
         """Return why a request does not fit, or ""."""
@@ -161,7 +183,7 @@ def most_tokens(request: Request) -> Reservation:
     texts = sum(len(message["content"].encode("utf-8", "surrogatepass")) for message in request.messages)
     schema = 0 if request.schema is None else len(json.dumps(request.schema))
     template = TOKENS_PER_PROMPT + TOKENS_PER_MESSAGE * len(request.messages)
-    return Reservation(texts + schema + template, request.max_tokens)
+    return Reservation(texts + schema + template, request.max_tokens, request.max_tokens)
 
 
 def _usage(reply: Reply | None) -> tuple[int, int] | None:

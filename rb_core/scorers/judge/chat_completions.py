@@ -1,69 +1,93 @@
-"""OpenAI's chat completions: the body of a request, and the meaning of an answer or a refusal.
+"""OpenAI's chat completions: the body of a request, and the reply in an answer.
 
-Pure functions. Servers differ in the fields they add and leave out, and in how they refuse a request.
+Pure functions. Servers differ in the fields that they take, add and leave out.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from rb_core.retries import is_transient
-from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, REFUSED, Decoding, Reply, Request, Token
+from rb_core.models.chat_format import fold_system
+from rb_core.scorers.judge.types import (
+    ABORTED,
+    CUT,
+    EVENT_STREAM,
+    KEPT_TOKENS,
+    NO_MESSAGE,
+    NOT_JSON,
+    REFUSED,
+    Decoding,
+    Reply,
+    Request,
+    Token,
+)
 
-MAX_MESSAGE = 300  # characters of a server's message that are shown
-MAX_SEARCHED = 20_000  # characters of a refusal that are searched
 BYTES_PER_TOKEN = 512  # of a token in an answer as JSON; its alternatives take as many each
 BYTES_OF_ANSWER = 1 << 20  # of the rest of an answer
+MAX_TOKENS = 1 << 40  # of one request; a larger count is an error of the server, and would not fit a file
 
-# How servers refuse a prompt, or a prompt and its reply, that is too long: OpenAI, vLLM and Azure; llama.cpp; SGLang
-# and Together; TGI; Mistral; Anthropic, Fireworks and Bedrock; Gemini; Groq and Cerebras; Cohere.
-_TOO_LONG = re.compile(
-    r"context_length_exceeded|context_window_exceeded|exceed_context_size"
-    r"|context (length|size|window|limit)|maximum (model|prompt|input) length|max_model_len"
-    r"|(prompt|input|request|messages|conversation)\b[^.]{0,60}\b(too long|too large|longer than)"
-    r"|reduce the length|too many tokens|token count[^.]{0,60}exceeds|exceeds the maximum number of tokens"
-    r"|`max_new_tokens` must be <=|must have less than \d+ tokens|exceeded model token limit",
-    re.IGNORECASE,
-)
-_NO_MODEL = re.compile(
-    r"model_not_found|model_not_supported|(unknown|invalid|no such) model"
-    r"|model[^.]{0,120}\b(not found|does not exist|doesn't exist|is not supported|unknown)",
-    re.IGNORECASE,
-)
-_SCHEMA = re.compile(r"response_format|json_schema|guided|grammar|structured", re.IGNORECASE)
-_LOGPROBS = re.compile(r"log_?prob", re.IGNORECASE)
+# Changes of a request's usual form that a server may need, and how they are described in a result.
+REFUSABLE_FIELDS = ("max_tokens", "temperature", "seed")
+LOGPROB_LIMITS = {"top_logprobs=8": 8, "top_logprobs=5": 5}
+CHANGES = {
+    "max_tokens": "max_tokens is sent as max_completion_tokens",
+    "temperature": "temperature is not sent",
+    "seed": "seed is not sent",
+    "system": "the system message is sent at the beginning of the user's",
+    **{name: f"at most {limit} top_logprobs are requested" for name, limit in LOGPROB_LIMITS.items()},
+}
 
-Refusal = Literal["transient", "too long", "no model", "no key", "no schema", "no logprobs", "other"]
+# Finish reasons in lower case, in the words of OpenAI, TGI, Together, Anthropic, Mistral, Cohere, Gemini and Zhipu.
+_ENDED = {"", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "completed"}
+_CUT = {"length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"}
+_REFUSED = {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "blocklist", "spii", "sensitive"}
 
 
 class UnusableAnswerError(Exception):
-    """An answer with status 200 that holds no message: not JSON, incomplete, or without end."""
+    """An answer with status 200 that holds no whole reply. Its text is one of the reasons in `types`."""
 
 
-def request_body(model: str, request: Request, decoding: Decoding) -> dict[str, Any]:
-    """Return the JSON body of a request. Fields that are not needed are left out, since some servers refuse them."""
+def request_body(
+    model: str,
+    request: Request,
+    decoding: Decoding,
+    changes: Collection[str] = (),
+    extra_body: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return the JSON body of a request. Fields that are not needed are left out, since some servers refuse them.
+
+    changes: keys of `CHANGES`; extra_body: further fields, which override none of these.
+    """
+    messages = fold_system(request.messages) if "system" in changes else request.messages
     body: dict[str, Any] = {
+        **(extra_body or {}),
         "model": model,
         # a lone surrogate cannot be sent
         "messages": [
             {"role": message["role"], "content": message["content"].encode("utf-8", "replace").decode()}
-            for message in request.messages
+            for message in messages
         ],
-        "max_tokens": request.max_tokens,
+        "max_completion_tokens" if "max_tokens" in changes else "max_tokens": request.max_tokens,
         "temperature": decoding.temperature,
         "seed": decoding.seed,
         "stream": False,
     }
+    for name in {"temperature", "seed"}.intersection(changes):
+        del body[name]
     if request.top_logprobs:
-        body |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+        limits = [limit for name, limit in LOGPROB_LIMITS.items() if name in changes]
+        body |= {"logprobs": True, "top_logprobs": min([request.top_logprobs, *limits])}
     if request.schema is not None:
         schema = {"name": "verdict", "strict": True, "schema": dict(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
+
+
+def has_system_message(request: Request) -> bool:
+    return any(message["role"] == "system" for message in request.messages)
 
 
 def max_answer_bytes(request: Request) -> int:
@@ -72,83 +96,75 @@ def max_answer_bytes(request: Request) -> int:
 
 
 def parse_reply(content: bytes, request: Request) -> Reply:
-    """Return the reply in the body of an answer. Raises UnusableAnswerError if there is none."""
+    """Return the reply in the body of an answer. Raises UnusableAnswerError if there is none, or only a part."""
+    if content.lstrip().startswith((b"data:", b"event:", b": ")):
+        raise UnusableAnswerError(EVENT_STREAM)
     try:
         body = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise UnusableAnswerError(f"an answer that is not JSON ({type(error).__name__})") from None
+    except (ValueError, RecursionError):
+        raise UnusableAnswerError(NOT_JSON) from None
     choices = body.get("choices") if isinstance(body, dict) else None
     choice = choices[0] if isinstance(choices, list) and choices else None
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise UnusableAnswerError("an answer without a message")
-    finish = _text(choice.get("finish_reason"))
+        raise UnusableAnswerError(NO_MESSAGE)
+    finish = choice.get("finish_reason")
+    finish = "" if finish is None else finish
     refusal = _text(message.get("refusal"))
-    cut = finish == "length" and request.max_tokens != 1  # one token is requested for its probability
-    usage = body.get("usage")
+    error = REFUSED if refusal else _error_of_end(finish)
+    if error == CUT and request.max_tokens == 1:  # one token is requested for its probability
+        error = ""
+    if error == ABORTED:
+        raise UnusableAnswerError(ABORTED)
+    prompt_tokens, completion_tokens = _token_counts(body.get("usage"))
     return Reply(
         text=_text(message.get("content")) or refusal,
         finish=finish,
-        error=REFUSED if refusal or finish == "content_filter" else CUT if cut else "",
-        reasoning=_text(message.get("reasoning_content")) or _text(message.get("reasoning")),
+        error=error,
+        reasoning=_reasoning(message),
         tokens=_tokens(choice.get("logprobs")) if request.top_logprobs else (),
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
     )
 
 
-def classify_refusal(status: int, text: str, request: Request) -> Refusal:
-    """Return the meaning of an HTTP status other than success, with the text of the answer."""
-    if is_transient(status):
-        return "transient"
-    if status in (401, 403):
-        return "no key"
-    text = text[:MAX_SEARCHED]
-    invalid = status in (400, 422)
-    if status == 413 or (invalid and _TOO_LONG.search(text)):
-        return "too long"
-    if invalid and request.schema is not None and _SCHEMA.search(text):
-        return "no schema"
-    if invalid and request.top_logprobs and _LOGPROBS.search(text):
-        return "no logprobs"
-    return "no model" if status == 404 or (invalid and _NO_MODEL.search(text)) else "other"
-
-
-def refusal_message(text: str) -> str:
-    """Return the first line of the message in a refusal, bounded and printable; "" if there is none."""
-    try:
-        body = json.loads(text[:MAX_SEARCHED])
-    except (ValueError, RecursionError):
-        body = text
-    message = _find_message(body).strip()
-    line = message.splitlines()[0] if message else ""
-    return "".join(c if c.isprintable() else "?" for c in line)[:MAX_MESSAGE]
-
-
-def _find_message(body: Any) -> str:
-    """Return the message of a refusal by OpenAI, TGI, FastAPI (a list of complaints) or Gemini (in a list), or text."""
-    if isinstance(body, str):
-        return body
-    if isinstance(body, list):
-        return "; ".join(filter(None, map(_find_message, body[:3])))
-    if isinstance(body, dict):
-        messages = map(_find_message, map(body.get, ("error", "message", "msg", "detail", "errors")))
-        return next(filter(None, messages), "")
-    return ""
+def _error_of_end(finish: Any) -> str:
+    """Return what a finish reason says against the reply; "" for a whole one. An unknown reason is no normal end."""
+    end = finish.lower() if isinstance(finish, str) else None
+    return "" if end in _ENDED else CUT if end in _CUT else REFUSED if end in _REFUSED else ABORTED
 
 
 def _text(value: Any) -> str:
-    """Return text, or the text of its parts, as some servers give it; "" for anything else."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, list):
-        return "".join(part["text"] for part in value if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return ""
+    """Return text, or that of its text parts: parts of other types (reasoning, images) are not the answer."""
+    return value if isinstance(value, str) else _parts(value, "text", "output_text")
+
+
+def _reasoning(message: Mapping[str, Any]) -> str:
+    """Return the reasoning of a message, which has a field of its own or is among the parts of the content."""
+    fields = map(_text, map(message.get, ("reasoning_content", "reasoning")))
+    return next(filter(None, fields), "") or _parts(message.get("content"), "reasoning", "thinking")
+
+
+def _parts(value: Any, *types: str) -> str:
+    parts = value if isinstance(value, list) else []
+    texts = (part.get("text") for part in parts if isinstance(part, dict) and part.get("type") in types)
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def _token_counts(usage: Any) -> tuple[int | None, int | None]:
+    """Return the tokens of prompt and completion. The latter have all of the total that the prompt has not.
+
+    Some servers leave reasoning, which is billed, out of `completion_tokens`, but not out of `total_tokens`.
+    """
+    prompt, completion, total = (_count(usage, f"{name}_tokens") for name in ("prompt", "completion", "total"))
+    if prompt is not None and completion is not None and total is not None:
+        completion = max(completion, total - prompt)
+    return prompt, completion
 
 
 def _count(usage: Any, name: str) -> int | None:
     value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_TOKENS else None
 
 
 def _tokens(logprobs: Any) -> tuple[Token, ...]:

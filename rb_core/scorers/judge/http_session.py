@@ -19,11 +19,15 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 import httpx
 
 from rb_core.errors import ModelError, redacted
-from rb_core.scorers.judge.chat_completions import MAX_MESSAGE, UnusableAnswerError
+from rb_core.scorers.judge.chat_completions import UnusableAnswerError
+from rb_core.scorers.judge.refusals import MAX_MESSAGE
+from rb_core.scorers.judge.types import TOO_LARGE
 
 KEY_VARIABLE = "RB_JUDGE_API_KEY"
+AZURE_VERSION = "api-version"  # query parameter of every address of Azure OpenAI
 ROUTER = "https://router.huggingface.co/v1"  # OpenAI-compatible; takes "model:provider" as the model's name
 CONNECTIONS_PER_CLIENT = 8  # httpx looks at every connection of a client several times per request
+CONNECT_TIMEOUT = 10.0  # seconds; an attempt has no other limit than the deadline of its request
 KEEP_IDLE = 2.0  # seconds; servers close connections that are idle for 5, and lose a request sent just then
 
 _tls_context = functools.cache(httpx.create_ssl_context)  # reading the certificates takes long
@@ -41,9 +45,10 @@ class Endpoint:
 
     @classmethod
     def of_server(cls, base_url: str) -> Self:
-        """Return the endpoint of an OpenAI-compatible server, as http://127.0.0.1:8000/v1.
+        """Return the endpoint below a base URL as its documentation gives it, such as http://127.0.0.1:8000/v1.
 
-        The key is that of the environment, or the name and password in the address. The hub's token is never sent.
+        The key is that of the environment, or the name and password in the address. It is sent as a bearer token, to
+        Azure (which the query's api-version shows) as "api-key". The hub's token is never sent.
         Raises ModelError for an invalid address, and for a key that cannot be sent.
         """
         try:
@@ -57,11 +62,14 @@ class Endpoint:
         netloc = host if port is None else f"{host}:{port}"
         shown = urlunsplit(SplitResult(parts.scheme, netloc, parts.path, "", ""))
         url = urlunsplit(SplitResult(parts.scheme, netloc, _completions_path(parts.path), parts.query, ""))
-        secrets = {parts.query, *(value for _, value in parse_qsl(parts.query))}
+        query = parse_qsl(parts.query)
+        is_azure = any(name == AZURE_VERSION for name, _ in query)
+        secrets = {value for name, value in query if name != AZURE_VERSION}
+        secrets |= {parts.query} if secrets else set()
         key = os.environ.get(KEY_VARIABLE, "").strip()
         if not (key.isascii() and key.isprintable()):
             raise ModelError(f"{KEY_VARIABLE} has a character that cannot be sent; copy the key again")
-        headers = {"authorization": f"Bearer {key}"} if key else {}
+        headers = {} if not key else {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
         advice = f"correct {KEY_VARIABLE}" if key else f"set {KEY_VARIABLE}"
         if parts.username or parts.password:
             name, password = unquote(parts.username or ""), unquote(parts.password or "")
@@ -90,16 +98,20 @@ class Endpoint:
         headers = {"authorization": f"Bearer {token}"}
         return cls(f"{ROUTER}/chat/completions", f"provider {provider}", headers, advice, (token,))
 
+    @property
+    def path(self) -> str:
+        """Path of chat completions on the server."""
+        return urlsplit(self.url).path
+
     def hide_secrets(self, line: str) -> str:
         """Return a line for people, without credentials."""
         return functools.reduce(redacted, self.secrets, redacted(line))
 
 
 def _completions_path(path: str) -> str:
+    """Return the path of chat completions below the path of a base URL; one without a path stands for /v1."""
     path = path.rstrip("/")
-    if path.endswith("/chat/completions"):
-        return path
-    return f"{path}/chat/completions" if path.endswith("/v1") else f"{path}/v1/chat/completions"
+    return path if path.endswith("/chat/completions") else f"{path or '/v1'}/chat/completions"
 
 
 def _longest_first(secrets: set[str]) -> tuple[str, ...]:
@@ -125,7 +137,7 @@ class HttpSession:
         self.endpoint = endpoint
         limits = httpx.Limits(max_connections=CONNECTIONS_PER_CLIENT, keepalive_expiry=KEEP_IDLE)
         headers = {"accept-encoding": "identity", **endpoint.headers}
-        timeout = httpx.Timeout(None)  # whoever posts bounds the whole attempt
+        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT)  # whoever posts bounds the whole attempt
         self._clients = [
             httpx.AsyncClient(verify=_tls_context(), limits=limits, timeout=timeout, headers=headers)
             for _ in range(math.ceil(concurrency / CONNECTIONS_PER_CLIENT))
@@ -154,12 +166,12 @@ class HttpSession:
                 f"{self.endpoint.hide_secrets(target[:MAX_MESSAGE])}); give the base URL of the server that answers"
             )
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise UnusableAnswerError("an answer that is compressed, though none was requested")
+            raise UnusableAnswerError(TOO_LARGE)
         content = bytearray()
         async for chunk in response.aiter_raw():
             content += chunk
             if len(content) > max_bytes:
-                raise UnusableAnswerError(f"an answer of more than {max_bytes:,} bytes")
+                raise UnusableAnswerError(TOO_LARGE)
         return Answer(response.status_code, bytes(content), response.headers.get("retry-after"))
 
     async def __aenter__(self) -> Self:

@@ -64,6 +64,7 @@ def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:
     from rb_core.scorers.judge.api_backend import ServedGenerator
 
     options: dict[str, Any] = {"concurrency": judge.concurrency, "deadline": judge.deadline}
+    options |= {"extra_body": judge.extra_fields, "fold_system": spec.system_role == "fold"}
     return ServedGenerator(
         spec.checkpoint.location,
         decoding,

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, islice
 from time import perf_counter
@@ -86,6 +86,7 @@ class LocalGenerator:
     rows: int = MAX_ROWS["cpu"]
     batching: str = "padded"
     probe: float = 0.0
+    answered: bool = field(default=False, init=False)
 
     @classmethod
     def load(cls, spec: ModelSpec, decoding: Decoding) -> LocalGenerator:

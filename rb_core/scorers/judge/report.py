@@ -11,7 +11,7 @@ from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.scorers.judge.bias import Cell, judge_agreement, position_bias, preferences
 from rb_core.scorers.judge.budget import Prices
 from rb_core.scorers.judge.protocols import mean_points
-from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, JudgeRecord
+from rb_core.scorers.judge.types import FAILED, TOO_LONG, JudgeRecord
 
 
 def compute_judging(
@@ -70,7 +70,7 @@ def _unique(records: Iterable[JudgeRecord], key: Callable[[JudgeRecord], Hashabl
 
 def _usage(requests: Sequence[JudgeRecord], prices: Prices | None) -> dict[str, Any]:
     """Return requests, failures, tokens and cost. Requests without a reply have no tokens."""
-    replies = [record.reply for record in requests if record.reply.error not in (TOO_LONG, SERVER_ERROR)]
+    replies = [record.reply for record in requests if record.reply.error not in (TOO_LONG, *FAILED)]
     prompt = _total(reply.prompt_tokens for reply in replies)
     completion = _total(reply.completion_tokens for reply in replies)
     cost = None
@@ -79,6 +79,7 @@ def _usage(requests: Sequence[JudgeRecord], prices: Prices | None) -> dict[str, 
     errors = sorted(record.error for record in requests if record.error)
     return {
         "requests": len(requests),
+        "failed": sum(record.reply.error in FAILED for record in requests),
         "problems": {error: errors.count(error) for error in dict.fromkeys(errors)},
         "prompt_tokens": prompt,
         "completion_tokens": completion,

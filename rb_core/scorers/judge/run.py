@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -11,19 +14,18 @@ import pandas as pd
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.benchmarks.spec import Benchmark
-from rb_core.errors import ModelError
+from rb_core.errors import ModelError, NotScoredError, ScoreTableError
 from rb_core.models.options import Mode
 from rb_core.results.paths import transcript_path
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, RunContext, RunTranscript, Scorer
 from rb_core.scorers.judge.budget import Budget
+from rb_core.scorers.judge.chat_completions import CHANGES
 from rb_core.scorers.judge.parsing import LETTERS
 from rb_core.scorers.judge.protocols import PromptConfig
 from rb_core.scorers.judge.report import compute_judging
-from rb_core.scorers.judge.transcript import Transcript, write_transcript
-from rb_core.scorers.judge.types import JudgeRecord, Reply
-
-MAX_TOKENS = 1 << 40  # of one request; a larger count is an error of the server, and would not fit a file
+from rb_core.scorers.judge.transcript import Transcript, read_transcript, write_transcript
+from rb_core.scorers.judge.types import FAILED, JudgeRecord, Reply
 
 
 class Judge(Scorer):
@@ -69,7 +71,10 @@ class JudgedRun(RunTranscript):
         self._judge = judge
         self._run = run
         self._path = run.out / transcript_path(run.benchmark.spec.id, run.model.name)
-        self._replies = Transcript(self._path.with_suffix(".replies"), dict(run.settings), discard=run.discard)
+        journal = self._path.with_suffix(".replies")
+        finished = [] if run.discard else finished_records(self._path, run.settings)
+        self.continues = any(r.reply.error in FAILED for r in finished) or (bool(finished) and journal.exists())
+        self._replies = Transcript(journal, dict(run.settings), discard=run.discard, finished=finished)
         judge.record(self._replies)
 
     def __enter__(self) -> JudgedRun:
@@ -86,15 +91,44 @@ class JudgedRun(RunTranscript):
         if self._run.model.judge is None:
             raise ModelError(f"{self._run.model.name}: the description of the model has no judge settings")
         records = collect_records(self._run, self._judge)
+        check_answered(self._run.model.name, records)
         prices, author = self._judge.budget.limits.prices, self._judge.author
         judging = compute_judging(records, scores, self._run.model.judge, prices, author)
         metadata |= {"judging": judging.model_dump(mode="json"), "author": author}
         metadata |= {"prices": prices and [prices.prompt, prices.completion]}
-        write_transcript(self._path, records, metadata)
+        metadata["model"]["judge"]["adapted"] = describe_changes(records)
+        write_transcript(self._path, records, metadata | {"settings": dict(self._run.settings)})
         return metadata
 
     def remove(self) -> None:
         self._replies.remove()
+
+
+def finished_records(path: Path, settings: Mapping[str, Any]) -> list[JudgeRecord]:
+    """Return the records of a finished run with these settings; none without one."""
+    try:
+        records, metadata = read_transcript(path)
+    except ScoreTableError:
+        return []
+    return records if metadata.get("settings") == json.loads(json.dumps(dict(settings))) else []
+
+
+def check_answered(name: str, records: Sequence[JudgeRecord]) -> None:
+    """Raise NotScoredError if every request failed."""
+    if records and all(record.reply.error in FAILED for record in records):
+        reply = records[0].reply
+        words = f" ({reply.text})" if reply.text else ""
+        raise NotScoredError(
+            f"{name}: none of {len(records)} requests has a reply: {reply.error}{words}; nothing is written, and the "
+            "same command asks again"
+        )
+
+
+def describe_changes(records: Iterable[JudgeRecord]) -> list[str]:
+    """Return how requests differed from their usual form, with the name of the judge where there are several."""
+    changes = sorted({(record.judge, change) for record in records for change in record.reply.changes})
+    several = len({record.judge for record in records}) > 1
+    return [(f"{judge}: " if several else "") + CHANGES.get(change, change) for judge, change in changes]
 
 
 def check_benchmark(judge: Judge, benchmark: Benchmark) -> None:
@@ -130,21 +164,9 @@ def collect_records(run: RunContext, judge: Judge) -> list[JudgeRecord]:
 
 
 def _storable(reply: Reply) -> Reply:
-    """Return a reply that files can hold, whatever the server sent.
-
-    Lone surrogates become U+FFFD, and impossible token counts None.
-    """
+    """Return a reply that files can hold, whatever the server sent: lone surrogates become U+FFFD."""
 
     def text(value: str) -> str:
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
-    def count(tokens: int | None) -> int | None:
-        return None if tokens is None or tokens > MAX_TOKENS else tokens
-
-    return reply._replace(
-        text=text(reply.text),
-        reasoning=text(reply.reasoning),
-        finish=text(reply.finish),
-        prompt_tokens=count(reply.prompt_tokens),
-        completion_tokens=count(reply.completion_tokens),
-    )
+    return reply._replace(text=text(reply.text), reasoning=text(reply.reasoning), finish=text(reply.finish))

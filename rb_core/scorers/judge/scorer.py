@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from rb_core.benchmarks.example import CompletionSet
-from rb_core.errors import ModelError
+from rb_core.errors import ModelError, NotScoredError
 from rb_core.models.options import Mode
 from rb_core.results.judge_records import JudgeRef, TemplateRef
 from rb_core.results.score_table import Score
@@ -29,7 +29,16 @@ from rb_core.scorers.judge.protocols import (
 )
 from rb_core.scorers.judge.run import Judge
 from rb_core.scorers.judge.transcript import Transcript
-from rb_core.scorers.judge.types import SERVER_ERROR, JudgeQuery, JudgeRecord, Reply, ReplySource, Request
+from rb_core.scorers.judge.types import (
+    FAILED,
+    FILTERED,
+    REJECTED,
+    JudgeQuery,
+    JudgeRecord,
+    Reply,
+    ReplySource,
+    Request,
+)
 
 # A run stops after this many failed requests in a row: the server is down, or does not support the mode.
 MAX_FAILURES_IN_A_ROW = 32
@@ -96,6 +105,7 @@ class JudgeScorer(Judge):
                 request = self.request(query, completion_set)
                 if reply := self.transcript.take_earlier(self.name, request.sha256):
                     self.budget.add(reply, request)
+                    self.generator.answered = True
 
     def records(self, completion_set: CompletionSet) -> list[JudgeRecord]:
         records = []
@@ -127,6 +137,7 @@ class JudgeScorer(Judge):
             seed=decoding.seed,
             structured=self.config.structured,
             expected=self.config.expected,
+            extra_body=settings.pop("extra_body", {}),
         )
         return {"kind": self.kind, "judge": judge, **settings}
 
@@ -155,7 +166,8 @@ class QueryStream:
                 failure = self._add(index, reply)
                 failures = failures + 1 if failure else 0
                 if failures >= MAX_FAILURES_IN_A_ROW:
-                    raise ModelError(f"{self._judge.name}: {failures} requests in a row {failure}")
+                    error = NotScoredError if reply.error else ModelError
+                    raise error(f"{self._judge.name}: {failures} requests in a row {failure}")
                 yield from self._complete()
         yield from self._complete()  # sets whose replies were all in the transcript
 
@@ -202,10 +214,11 @@ class QueryStream:
 
 
 def _describe_failure(record: JudgeRecord) -> str:
-    if record.reply.error == SERVER_ERROR:
+    if record.reply.error in FAILED - {FILTERED, REJECTED}:
+        words = f" ({record.reply.text})" if record.reply.text else ""
         return (
-            f"had no answer, the last after {record.reply.attempts} attempts; answered requests are kept: run the "
-            "same command again when the server is back"
+            f"had no answer, the last after {record.reply.attempts} attempts{words}; answered requests are kept: run "
+            "the same command again when the server is back"
         )
     if record.mode == "logprob" and not record.reply.error and not record.reply.tokens:
         return "came back without log-probabilities: --mode logprob needs a server that gives them (top_logprobs)"

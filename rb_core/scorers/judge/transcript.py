@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from rb_core.errors import ScoreTableError
 from rb_core.files import append_entry, close_journal, open_journal, read_journal, read_table, write_table
-from rb_core.scorers.judge.types import SERVER_ERROR, JudgeRecord, Reply, Token
+from rb_core.scorers.judge.types import FAILED, JudgeRecord, Reply, Token
 
 SCHEMA = pa.schema(
     [
@@ -43,33 +43,47 @@ SCHEMA = pa.schema(
         pa.field("tries", pa.int32(), nullable=False),
     ]
 )
+OPTIONAL = pa.schema([pa.field("changes", pa.list_(pa.string()), nullable=False)])  # files of before have none
 
 
 class Transcript:
     """The replies of a run, by judge and hash of the request.
 
     With a path, the replies of an unfinished run are read from its journal and new ones appended; without one,
-    replies are kept in memory. Requests that the server failed to answer are sent again. A journal without a reply is
-    deleted when it is closed. `earlier` holds the keys of the replies of the unfinished run, until they are taken.
+    replies are kept in memory. Requests that failed are sent again. A journal without a reply is deleted when it is
+    closed. `earlier` holds the keys of the replies of the unfinished run, until they are taken.
+
+    finished: records of a finished run with the same settings, whose failed requests are sent again.
 
     Raises ScoreTableError if the journal belongs to another run and `discard` does not allow to replace it.
     """
 
-    def __init__(self, path: Path | None = None, run: dict[str, Any] | None = None, *, discard: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None = None,
+        run: dict[str, Any] | None = None,
+        *,
+        discard: bool = False,
+        finished: Iterable[JudgeRecord] = (),
+    ) -> None:
         self.replies: dict[tuple[str, str], Reply] = {}
         self.earlier: set[tuple[str, str]] = set()
         self.path = path
         self._run: dict[str, Any] = json.loads(json.dumps(run or {}))
+        self._finished = {(record.judge, record.prompt_sha256): record.reply for record in finished}
         self._discard = discard
 
     def __enter__(self) -> Transcript:
         if self.path is not None:
+            self.replies = dict(self._finished)
             try:
                 self._read(self.path)
             except ScoreTableError:
                 if not self._discard:
                     raise
                 self.path.unlink()
+            self.replies = {key: reply for key, reply in self.replies.items() if reply.error not in FAILED}
+            self.earlier = set(self.replies)
             self._file = open_journal(self.path, self._run)
         return self
 
@@ -108,8 +122,7 @@ class Transcript:
             raise ScoreTableError(
                 f"{path}: of another version ({error}); discard the unfinished run with --overwrite"
             ) from error
-        self.replies = {key: reply for key, reply in replies.items() if reply.error != SERVER_ERROR}
-        self.earlier = set(self.replies)
+        self.replies |= replies
 
 
 def reply_from_json(fields: Any) -> Reply:
@@ -121,7 +134,7 @@ def reply_from_json(fields: Any) -> Reply:
         raise ValueError("a token count that is not an integer")
     if not isinstance(reply.seconds, float | int) or not isinstance(reply.attempts, int):
         raise ValueError("a reply without seconds and attempts")
-    return reply._replace(tokens=_tokens_from_json(reply.tokens))
+    return reply._replace(tokens=_tokens_from_json(reply.tokens), changes=tuple(map(str, reply.changes)))
 
 
 def _tokens_from_json(entries: Any) -> tuple[Token, ...]:
@@ -150,6 +163,7 @@ def record_to_row(record: JudgeRecord) -> dict[str, Any]:
         "completion_tokens": reply.completion_tokens,
         "seconds": reply.seconds,
         "tries": reply.attempts,
+        "changes": list(reply.changes),
     }
 
 
@@ -165,6 +179,7 @@ def record_from_row(row: dict[str, Any]) -> JudgeRecord:
         completion_tokens=row["completion_tokens"],
         seconds=row["seconds"],
         attempts=row["tries"],
+        changes=tuple(row.get("changes", ())),
     )
     return JudgeRecord(
         judge=row["judge"],
@@ -182,14 +197,15 @@ def record_from_row(row: dict[str, Any]) -> JudgeRecord:
 
 def write_transcript(path: Path, records: Iterable[JudgeRecord], metadata: dict[str, Any]) -> None:
     """Write the records as a table, one row per request, with the description of the run."""
-    frame = pd.DataFrame([record_to_row(record) for record in records], columns=SCHEMA.names)
+    schema = pa.schema([*SCHEMA, *OPTIONAL])
+    frame = pd.DataFrame([record_to_row(record) for record in records], columns=schema.names)
     frame = frame.astype({"prompt_tokens": "Int64", "completion_tokens": "Int64"})
-    write_table(path, pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), metadata)
+    write_table(path, pa.Table.from_pandas(frame, schema, preserve_index=False), metadata)
 
 
 def read_transcript(path: Path) -> tuple[list[JudgeRecord], dict[str, Any]]:
     """Return the records and the description of the run. Raises ScoreTableError for a file that is not a transcript."""
-    table, metadata = read_table(path, "transcript", SCHEMA)
+    table, metadata = read_table(path, "transcript", SCHEMA, optional=OPTIONAL)
     try:
         return [record_from_row(row) for row in table.to_pylist()], metadata
     except (KeyError, TypeError, ValueError) as error:

@@ -15,9 +15,18 @@ from rb_core.models.options import Mode
 REFUSED = "the judge refused"
 CUT = "cut off at the maximum number of tokens"
 TOO_LONG = "longer than the judge's context"
-SERVER_ERROR = "no answer from the server after several tries"
 UNREADABLE = "no verdict that can be read"
 NO_LOGPROBS = "no log-probability of a verdict"
+# Reasons why there is no reply at all: a later start of the same command sends these requests again.
+FILTERED = "refused by the server's content filter"
+REJECTED = "the server refused the request"
+SERVER_ERROR = "no answer from the server after several tries"
+NO_MESSAGE = "the server's answer has no message"
+NOT_JSON = "the server's answer is not JSON"
+EVENT_STREAM = "the server's answer is an event stream"
+TOO_LARGE = "the server's answer is compressed or too large"
+ABORTED = "the server ended the reply early"
+FAILED = frozenset({FILTERED, REJECTED, SERVER_ERROR, NO_MESSAGE, NOT_JSON, EVENT_STREAM, TOO_LARGE, ABORTED})
 
 KEPT_TOKENS = 32  # log-probabilities are kept for the last tokens of a reply: a verdict stands at the end
 TOP_LOGPROBS = 20  # alternatives requested for every token; the most that OpenAI-compatible servers give
@@ -58,7 +67,7 @@ class Token(NamedTuple):
 class Reply(NamedTuple):
     """A reply to a request. The order of the fields is the order in journals."""
 
-    text: str = ""
+    text: str = ""  # of the model; for a failed request, the server's words
     finish: str = ""  # finish reason in the words of OpenAI's API: stop, length, content_filter
     error: str = ""  # one of the reasons above if there is no usable reply
     reasoning: str = ""  # thinking that the server separates from the text
@@ -67,6 +76,7 @@ class Reply(NamedTuple):
     completion_tokens: int | None = None
     seconds: float = 0.0  # from the first attempt to the end
     attempts: int = 1
+    changes: tuple[str, ...] = ()  # of the request's usual form, see chat_completions.CHANGES
 
 
 class JudgeQuery(NamedTuple):
@@ -104,7 +114,9 @@ class JudgeRecord:
 
 
 class ReplySource(Protocol):
-    """A generator of replies: a server or a loaded model."""
+    """A generator of replies: a server or a loaded model. answered: one of its requests was answered before."""
+
+    answered: bool
 
     def generate(self, requests: Iterable[Request]) -> Generator[tuple[int, Reply]]:
         """Yield (index of the request, reply) in the order in which replies arrive.
@@ -118,7 +130,7 @@ class ReplySource(Protocol):
     def describe(self) -> dict[str, Any]:
         """Return the settings replies depend on apart from requests and decoding.
 
-        Keys are fields of results.ModelRef, and `backend` ("local", "served" or a provider), `sampling` and
-        `generation` of JudgeRef.
+        Keys are fields of results.ModelRef, and `backend` ("local", "served" or a provider), `sampling`,
+        `generation` and `extra_body` of JudgeRef.
         """
         ...

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from rb_core.benchmarks.example import CompletionSet
-from rb_core.errors import RewardBenchError
+from rb_core.errors import NotScoredError, RewardBenchError
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.options import JudgeOptions, Mode, ModelOptions
 from rb_core.results.score_table import Score
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 RETRY_PERIOD = 60.0  # seconds before a server that did not answer is asked again
 MAX_REPLY_SHOWN = 6_000  # characters; the middle of a longer reply is left out, because its end has the verdict
 
-# A server's error message may repeat the request.
 _SERVER_MESSAGE = re.compile(r"\((HTTP \d+): .*\)", re.DOTALL)
 
 
@@ -106,19 +105,24 @@ class LimitedJudges:
         except BudgetSpent as error:
             log.warning("%s: %s", name, error)
             raise InputError(f"{name} has used up its token budget on this page. Choose another model.") from error
+        except NotScoredError as error:
+            raise self._did_not_answer(name, _public(error)) from error
         except RewardBenchError as error:
-            log.warning("%s cannot be asked: %s", name, _SERVER_MESSAGE.sub(r"(\1)", str(error)))
+            log.warning("%s cannot be asked: %s", name, _public(error))
             raise InputError(
                 f"{name} could not be asked; the reason is in this page's log. Choose another model."
             ) from error
         finally:
             scorer.record(Transcript())
         if all(record.reply.error == SERVER_ERROR for record in records):
-            self._failed_at[name] = self._clock()
-            log.warning("%s did not answer within %g s", name, self._limits.judge_seconds)
-            raise InputError(_no_answer(name))
+            raise self._did_not_answer(name, f"{len(records)} requests failed")
         injections = sum(map(is_injection, completions.completions))
         return scores, JudgeResult(scorer.mode, tuple(map(_shortened, records)), injections)
+
+    def _did_not_answer(self, name: str, reason: str) -> InputError:
+        self._failed_at[name] = self._clock()
+        log.warning("%s did not answer within %g s: %s", name, self._limits.judge_seconds, reason)
+        return InputError(_no_answer(name))
 
     def _check_limits(self, scorer: JudgeScorer, completions: CompletionSet) -> None:
         queries, count = scorer.queries(completions), len(completions.completions)
@@ -138,6 +142,11 @@ class LimitedJudges:
                 f"most {self._limits.judge_tokens:,} are sent for one question. Shorten the texts, or give fewer "
                 "completions."
             )
+
+
+def _public(error: RewardBenchError) -> str:
+    """Return an error for the log, without the server's message, which may repeat the request."""
+    return _SERVER_MESSAGE.sub(r"(\1)", str(error))
 
 
 def _num_requests(mode: Mode, completions: CompletionSet, count: int) -> int:

@@ -1,4 +1,4 @@
-"""What bodies and refusals mean, without a network."""
+"""What bodies mean, without a network."""
 
 from __future__ import annotations
 
@@ -11,92 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rb_core.scorers.judge import chat_completions
-from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, REFUSED, Decoding, Request, Token
+from rb_core.scorers.judge.types import (
+    ABORTED,
+    CUT,
+    EVENT_STREAM,
+    KEPT_TOKENS,
+    NO_MESSAGE,
+    NOT_JSON,
+    REFUSED,
+    Decoding,
+    Request,
+    Token,
+)
 from tests.fakes.judge_server import Scripted, completion
 
 PLAIN = Request(({"role": "user", "content": "Which?"},), 16)
 PROBED = PLAIN._replace(max_tokens=1, top_logprobs=2)
 STRUCTURED = PLAIN._replace(schema={"type": "object"})
-
-TOO_LONG = (
-    # OpenAI, Azure, vLLM
-    "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens.",
-    "This model's maximum context length is 4096 tokens. However, you requested 100 output tokens and your prompt "
-    "contains at least 3997 input tokens. Please reduce the length of the input prompt.",
-    "The decoder prompt (length 5951) is longer than the maximum model length of 4096.",
-    '{"error": {"message": "no", "code": "context_length_exceeded"}}',
-    # llama.cpp
-    "the request exceeds the available context size, try increasing it",
-    "request (5000 tokens) exceeds the available context size (4096 tokens), try increasing it",
-    # SGLang, Together
-    "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
-    "Requested token count exceeds the model's maximum context length of 4096 tokens.",
-    # TGI
-    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 5000 `inputs` tokens",
-    "Input validation error: `inputs` must have less than 4096 tokens. Given: 5000",
-    # Mistral, Anthropic, Fireworks, Gemini, Groq, Cohere, Bedrock
-    "Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length",
-    "prompt is too long: 210000 tokens > 200000 maximum",
-    "The prompt is too long: 140919, model maximum context length: 131071",
-    "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
-    "Please reduce the length of the messages or completion.",
-    "too many tokens: total number of tokens in the prompt cannot exceed 4081",
-    "Input is too long for requested model.",
-)
-
-
-@pytest.mark.parametrize("status", [400, 413, 422])
-@pytest.mark.parametrize("said", TOO_LONG)
-def test_refusals_of_long_prompts_by_thirteen_servers(said: str, status: int) -> None:
-    for request in (PLAIN, PROBED, STRUCTURED):
-        assert chat_completions.classify_refusal(status, said, request) == "too long"
-
-
-@pytest.mark.parametrize(
-    ("status", "said", "request_", "meaning"),
-    [
-        (400, "max_tokens must be at least 1", PLAIN, "other"),
-        (400, "Unsupported value: 'temperature' does not support 0 with this model.", PLAIN, "other"),
-        (402, "You have exceeded your monthly credits", PLAIN, "other"),
-        (405, "Method Not Allowed", PLAIN, "other"),
-        (401, "Incorrect API key", PLAIN, "no key"),
-        (403, "forbidden", PLAIN, "no key"),
-        (404, "", PLAIN, "no model"),
-        (400, "The requested model 'x' does not exist", PLAIN, "no model"),
-        (400, '{"error": {"code": "model_not_supported"}}', PLAIN, "no model"),
-        (422, "Unexpected fields in the request: ['response_format']", STRUCTURED, "no schema"),
-        (400, "json_schema is not available with this backend", STRUCTURED, "no schema"),
-        (422, "Unexpected fields in the request: ['logprobs', 'top_logprobs']", PROBED, "no logprobs"),
-        (400, "top_logprobs must be at most 5", PROBED, "no logprobs"),
-        # what was not asked for is not what the server refuses
-        (400, "logprobs and response_format are fine", PLAIN, "other"),
-        *((status, "busy", PLAIN, "transient") for status in (408, 409, 425, 429, 500, 502, 503, 504, 529)),
-        (500, "maximum context length", PLAIN, "transient"),
-    ],
-)
-def test_status_and_message_decide_the_kind_of_refusal(status: int, said: str, request_: Request, meaning: str) -> None:
-    assert chat_completions.classify_refusal(status, said, request_) == meaning
-
-
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ('{"error": {"message": "No.\\nAt line 3", "code": 1}}', "No."),
-        ('{"error": "No."}', "No."),
-        ('{"object": "error", "message": "No."}', "No."),
-        ('{"detail": [{"loc": ["body"], "msg": "No."}, {"msg": "Never."}]}', "No.; Never."),
-        ('[{"error": {"message": "No."}}]', "No."),
-        ("Bad Gateway", "Bad Gateway"),
-        ("", ""),
-        ("{}", ""),
-        ('{"error": null}', ""),
-        ('"\\u001b[31mNo."', "?[31mNo."),
-        ("x" * 1000, "x" * chat_completions.MAX_MESSAGE),
-        ("[" * 100_000, "[" * chat_completions.MAX_MESSAGE),
-    ],
-)
-def test_the_first_line_of_a_refusal_is_found(body: str, words: str) -> None:
-    assert chat_completions.refusal_message(body) == words
 
 
 def test_a_request_has_only_the_fields_it_needs() -> None:
@@ -115,6 +46,23 @@ def test_a_request_has_only_the_fields_it_needs() -> None:
     assert chat_completions.request_body("m", half, Decoding())["messages"][0]["content"] == "a?b"
 
 
+def test_changes_of_the_usual_form_are_sent() -> None:
+    system = Request(({"role": "system", "content": "S"}, {"role": "user", "content": "U"}), 16, top_logprobs=20)
+    usual = chat_completions.request_body("m", system, Decoding())
+    for change in chat_completions.CHANGES:
+        assert chat_completions.request_body("m", system, Decoding(), [change]) != usual
+    changes = frozenset(chat_completions.CHANGES)
+    assert chat_completions.request_body("m", system, Decoding(), changes, {"extra": 1, "model": "x"}) == {
+        "extra": 1,
+        "model": "m",
+        "messages": [{"role": "user", "content": "S\n\nU"}],
+        "max_completion_tokens": 16,
+        "stream": False,
+        "logprobs": True,
+        "top_logprobs": 5,
+    }
+
+
 def read(scripted: Scripted, request: Request = PLAIN) -> Any:
     return chat_completions.parse_reply(json.dumps(completion(scripted, {"messages": []})).encode(), request)
 
@@ -129,6 +77,31 @@ def test_a_reply_has_text_reasoning_usage_and_how_it_ended() -> None:
     assert read(Scripted("x", usage=None)).prompt_tokens is None
 
 
+def test_only_text_parts_are_the_answer() -> None:
+    parts = [{"type": "reasoning", "text": "Verdict: B"}, {"type": "text", "text": "Verdict: A"}, {"text": "C"}]
+    reply = read(Scripted(None, more={"content": parts}))
+    assert (reply.text, reply.reasoning) == ("Verdict: A", "Verdict: B")
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}, (10, 5)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40}, (10, 30)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 2}, (10, 5)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": None}, (10, 5)),
+        ({"prompt_tokens": 10, "total_tokens": 40}, (10, None)),
+        ({"prompt_tokens": 10**30, "completion_tokens": True}, (None, None)),
+        ({}, (None, None)),
+    ],
+)
+def test_reasoning_outside_of_the_completion_is_counted_by_the_total(
+    usage: dict[str, Any], counts: tuple[int | None, int | None]
+) -> None:
+    reply = read(Scripted("A", usage=usage))
+    assert (reply.prompt_tokens, reply.completion_tokens) == counts
+
+
 @pytest.mark.parametrize(
     ("scripted", "request_", "problem"),
     [
@@ -137,11 +110,43 @@ def test_a_reply_has_text_reasoning_usage_and_how_it_ended() -> None:
         (Scripted("", finish="content_filter"), PLAIN, REFUSED),
         (Scripted(None, refusal="I will not."), PLAIN, REFUSED),
         (Scripted("A", finish=None), PLAIN, ""),
+        (Scripted("A", finish="eos_token"), PLAIN, ""),
+        (Scripted("A", finish="STOP"), PLAIN, ""),
+        (Scripted("A", finish="MAX_TOKENS"), PLAIN, CUT),
+        (Scripted("A", finish="SAFETY"), PLAIN, REFUSED),
     ],
 )
 def test_the_finish_reason_can_be_an_error(scripted: Scripted, request_: Request, problem: str) -> None:
     """A single token that was requested alone is not cut off."""
     assert read(scripted, request_).error == problem
+
+
+@pytest.mark.parametrize(
+    "finish", ["error", "abort", "network_error", "tool_calls", "stopped?", 5, ["stop"], {}, False]
+)
+def test_an_end_that_is_not_known_as_normal_gives_no_reply(finish: Any) -> None:
+    with pytest.raises(chat_completions.UnusableAnswerError, match=ABORTED):
+        read(Scripted("Verdict: A", finish=finish))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", NOT_JSON),
+        (b"<html>", NOT_JSON),
+        (b"null", NO_MESSAGE),
+        (b'{"choices": []}', NO_MESSAGE),
+        (b'{"choices": null}', NO_MESSAGE),
+        (b'{"choices": [null]}', NO_MESSAGE),
+        (b'{"choices": [{"message": null}]}', NO_MESSAGE),
+        (b'{"choices": [{"text": "Verdict: A"}]}', NO_MESSAGE),
+        (b'data: {"choices": [{"delta": {"content": "A"}}]}\n\ndata: [DONE]\n', EVENT_STREAM),
+        (b": OPENROUTER PROCESSING\n\ndata: {}", EVENT_STREAM),
+    ],
+)
+def test_an_answer_without_a_reply_has_a_named_reason(content: bytes, reason: str) -> None:
+    with pytest.raises(chat_completions.UnusableAnswerError, match=f"^{reason}$"):
+        chat_completions.parse_reply(content, PLAIN)
 
 
 def test_the_last_tokens_are_kept_with_their_alternatives() -> None:
@@ -190,7 +195,6 @@ def test_no_body_breaks_the_parser(body: Any, message: Any, logprobs: Any, usage
             continue
         assert isinstance(reply.text, str)
         assert all(math.isfinite(token.logprob) for token in reply.tokens)
-        assert isinstance(chat_completions.refusal_message(content.decode()), str)
 
 
 @given(st.binary(max_size=50))

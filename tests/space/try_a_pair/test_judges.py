@@ -157,7 +157,7 @@ def test_no_transcript_is_kept_and_the_same_question_is_asked_again(server: Judg
     assert judge_scorer.transcript.replies == {}
     ask_judge(scorer, "One", "Two")
     assert len(server.requests) == 4
-    server.fail(Fault("status", status=400, said="no"))
+    server.fail(Fault("status", status=401, said="no"))
     with pytest.raises(InputError):
         ask_judge(scorer, "One", "Two")
     assert judge_scorer.transcript.replies == {}
