@@ -72,7 +72,7 @@ def rank_models(standings: Sequence[Standing], spec: BenchmarkSpec, alpha: float
     def p_of_lead(lead: Floats, stderr: Floats) -> Floats:
         """Return the two-sided p of the first model's lead; 1 where it has none."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            z = lead / np.sqrt(np.maximum(stderr, 0.0) ** 2 + lead**2 * shares)
+            z = lead / np.sqrt(np.maximum(stderr, 0.0) ** 2 * (1 - shares) + lead**2 * shares)
         p: Floats = np.where(lead > 0, 2 * norm.sf(z), 1.0)
         return p
 

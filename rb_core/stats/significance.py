@@ -20,13 +20,13 @@ DETECTABLE_ERRORS = Z95 + NormalDist().inv_cdf(POWER)  # standard errors of a di
 def difference_p(difference: float, variance: float, num_groups: float) -> float:
     """Return the two-sided p of a difference of two means over the same groups of examples.
 
-    The statistic is difference / sqrt(variance + difference^2 / num_groups): the variance is that under the hypothesis
-    of no difference, so that for single right and wrong answers the test is McNemar's (1947,
-    doi:10.1007/BF02295996), without a continuity correction.
+    The variance is taken around no difference, ((n - 1) variance + difference^2) / n for n groups, so that for single
+    right and wrong answers the test is McNemar's (1947, doi:10.1007/BF02295996), without a continuity correction.
     """
     if difference == 0:
         return 1.0
-    return float(2 * norm.sf(abs(difference) / math.sqrt(variance + difference**2 / num_groups)))
+    around_none = variance * (1 - 1 / num_groups) + difference**2 / num_groups
+    return float(2 * norm.sf(abs(difference) / math.sqrt(around_none)))
 
 
 def difference_interval(difference: float, variance: float, num_groups: float) -> tuple[float, float] | None:
@@ -39,7 +39,7 @@ def difference_interval(difference: float, variance: float, num_groups: float) -
     z2 = Z95**2
     if num_groups <= z2:
         return None
-    half = Z95 * math.sqrt(variance / (1 - z2 / num_groups))
+    half = Z95 * math.sqrt(variance * (1 - 1 / num_groups) / (1 - z2 / num_groups))
     low, high = difference - half, difference + half
     if difference >= 0:
         high = max(high, _farthest(difference, z2 / num_groups))

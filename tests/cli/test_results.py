@@ -36,7 +36,7 @@ def test_show_fits_80_columns(root: Path, monkeypatch: pytest.MonkeyPatch, capsy
     header = next(line for line in printed.splitlines() if "Model" in line)
     assert header.replace("┃", " ").split() == ["Rank", "Model", "Score", "95%", "interval", "Coverage"]
     row = next(line for line in printed.splitlines() if "builtin/tiny-rm" in line)
-    assert row.replace("│", " ").split() == ["5", "builtin/tiny-rm", "31.9", "25.2", "to", "38.7", "100.0"]
+    assert row.replace("│", " ").split() == ["5", "builtin/tiny-rm", "31.9", "25.3", "to", "39.3", "100.0"]
     assert printed.splitlines()[-1] == "8 more columns with --wide"
 
 
@@ -70,7 +70,7 @@ def test_show_folds_long_names_and_keeps_the_other_columns(
     lines = show([str(tmp_path / "result.json")], monkeypatch, capsys).splitlines()
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     assert "".join(row[1] for row in cells) == name
-    assert cells[0][2:] == ["31.9", "25.2 to 38.7", "100.0"]
+    assert cells[0][2:] == ["31.9", "25.3 to 39.3", "100.0"]
 
 
 def test_show_takes_folders_within_the_results_and_files(

@@ -182,7 +182,7 @@ def test_an_imported_table_gives_its_result_again(imported: Import, folder: Path
     assert aggregate.aggregate_scores(tmp_path / "out" / result.scores.path) == result
     assert result.sections["Prior Sets"].value == pytest.approx(0.65)
     assert result.sections["Prior Sets"].method == "binomial"
-    assert result.sections["Chat"].method == "bootstrap"
+    assert result.sections["Chat"].method == "beta"
     four = sum(result.sections[s.name].value or 0.0 for s in V1.sections if s.required)
     assert result.headline is not None
     assert result.headline.value == pytest.approx((four + 0.5 * 0.65) / 4.5)
@@ -215,7 +215,7 @@ def test_without_scores_the_record_weighs_the_published_accuracies(
     assert result.headline is not None
     assert result.headline.value == pytest.approx((3 * 0.8 + 0.65 + 0.5 * 0.65) / 4.5)
     assert result.headline.method == "binomial"
-    assert result.subsets["hep-go"].method == "wilson"
+    assert result.subsets["hep-go"].method == "binomial"
     assert (result.model.kind, result.model.reference) == ("implicit", "a/base")
     assert (result.scores, result.counts) == (None, None)
     assert "left out of eval-set/a/m.json: pace" in note(result)

@@ -24,7 +24,9 @@ def index(content: dict[str, Any], role: str) -> int:
 
 
 def without_rank_intervals(board: Board) -> Board:
-    return replace(board, rows=tuple(replace(row, rank_interval=None) for row in board.rows))
+    return replace(
+        board, rows=tuple(replace(row, rank_interval=None, tier=None) for row in board.rows), detectable=None
+    )
 
 
 def test_json_is_small_and_gives_the_board_back(bundled_boards: dict[str, Board]) -> None:

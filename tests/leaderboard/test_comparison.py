@@ -70,11 +70,13 @@ def num_examples(counts: OutcomeCounts | None) -> int:
 def test_models_with_outcomes_are_compared_example_by_example(comparison: ModelComparison) -> None:
     paired = comparison.pairs[0].paired
     assert paired is not None
-    assert paired.difference is not None
+    assert paired.score is not None
+    assert paired.examples is not None
     (pair,) = comparison.to_json()["pairs"]
-    assert (pair["basis"], pair["examples"], pair["p"]) == ("items", 2985, paired.p)
-    assert pair["difference"]["value"] == paired.difference.value
-    assert num_examples(comparison.pairs[0].total_counts()) == 2985
+    assert (pair["basis"], pair["examples"], pair["p"]) == ("items", 2985, paired.score.p)
+    assert pair["difference"]["value"] == paired.score.difference.value
+    assert num_examples(OutcomeCounts.of(paired.examples)) == 2985
+    assert pair["agreement"]["p"] == paired.examples.p
     sizes = {subset.name: subset.count for subset in BENCHMARKS["rewardbench"].subsets}
     subsets = [row for row in comparison.rows if row.level == "subset"]
     assert len(subsets) == 23
@@ -87,25 +89,22 @@ def test_models_with_outcomes_are_compared_example_by_example(comparison: ModelC
     json.dumps(comparison.to_json(), allow_nan=False)
 
 
-def test_a_subset_is_tested_by_mcnemar(comparison: ModelComparison) -> None:
-    """The mid-p is computed here from the binomial distribution."""
+def test_a_subset_of_right_and_wrong_answers_is_tested_by_mcnemar(comparison: ModelComparison) -> None:
     (difference,) = row(comparison, "xstest-should-respond").differences
-    assert difference.counts is not None
-    n, k = difference.counts.only_a + difference.counts.only_b, min(difference.counts.only_a, difference.counts.only_b)
-    below = sum(math.comb(n, i) for i in range(k)) + math.comb(n, k) / 2
-    assert difference.p == pytest.approx(min(1.0, 2 * below / 2**n))
+    counts = difference.counts
+    assert counts is not None
+    z = abs(counts.only_a - counts.only_b) / math.sqrt(counts.only_a + counts.only_b)
+    assert difference.p == pytest.approx(math.erfc(z / math.sqrt(2)))
+    assert counts.p == difference.p
 
 
-def test_a_subset_with_partial_credit_is_tested_by_its_error(bundled_store: ResultsStore) -> None:
-    """A model that ties everything is right on no example: counts would speak for the other model."""
-    comparison = compare_models(bundled_store, "starter", [TINY, "baseline/constant"])
-    for subset in comparison.rows:
-        if subset.level == "subset" and subset.name != "ties":
-            difference, p = subset.differences[0].difference, subset.differences[0].p
-            assert difference.value is not None
-            assert difference.stderr is not None
-            z = abs(difference.value) / difference.stderr
-            assert p == pytest.approx(math.erfc(z / math.sqrt(2))), subset.name
+def test_a_difference_says_what_such_a_comparison_finds(comparison: ModelComparison) -> None:
+    """A detectable difference, and the examples that would settle a smaller one."""
+    for difference in comparison.rows[0].differences:
+        assert difference.detectable is not None
+        assert 0.005 < difference.detectable < 0.05
+        assert difference.further is not None
+        assert (difference.further > 0) == (abs(difference.difference.value or 0) < difference.detectable)
 
 
 def test_p_values_of_several_pairs_are_adjusted_by_holm(bundled_store: ResultsStore) -> None:

@@ -178,12 +178,12 @@ def test_scores_that_do_not_exist_and_other_schemas_are_reported(
 INTERVAL = ("stderr", "low", "high")
 # Changes of published results: a changed value does not fit its interval, nor the numbers that are composed of it.
 PUBLISHED_CHANGES: dict[str, tuple[str, tuple[str, ...], Any, set[str]]] = {
-    "headline": (V1, ("headline", "value"), more, of(V1, "headline.value", "headline.low", "headline.high")),
+    "headline": (V1, ("headline", "value"), more, of(V1, "headline.value", *(f"headline.{i}" for i in INTERVAL))),
     "section": (
         V1,
         ("sections", "Chat", "value"),
         more,
-        of(V1, "sections.Chat.value", "sections.Chat.low", "sections.Chat.high", "headline.value"),
+        of(V1, "sections.Chat.value", *(f"sections.Chat.{i}" for i in INTERVAL), "headline.value"),
     ),
     "subset": (
         V1,
@@ -194,6 +194,20 @@ PUBLISHED_CHANGES: dict[str, tuple[str, tuple[str, ...], Any, set[str]]] = {
     ),
     "interval": (V1, ("sections", "Safety", "low"), more, of(V1, "sections.Safety.low")),
     "interval of the headline": (V2, ("headline", "high"), more, of(V2, "headline.high")),
+    "narrowed interval that claims to be a bootstrap's": (
+        V2,
+        ("headline",),
+        lambda headline: headline | {"stderr": 1e-3, "low": headline["value"] - 2e-3, "method": "bootstrap"},
+        of(V2, "headline.method", "headline.stderr", "headline.low"),
+    ),
+    "interval of another method": (V2, ("sections", "Math", "method"), "wilson", of(V2, "sections.Math.method")),
+    "removed interval": (
+        V1,
+        ("sections", "Safety"),
+        lambda section: {"value": section["value"]},
+        of(V1, "sections.Safety.method", *(f"sections.Safety.{i}" for i in INTERVAL))
+        | of(V1, "headline.method", *(f"headline.{i}" for i in (*INTERVAL, "no_interval"))),
+    ),
     "unknown section": (V2, ("sections", "Poetry"), {"value": 0.5}, of(V2, "sections.Poetry")),
     "missing headline": (V2, ("headline",), None, of(V2, "absent.headline")),
 }
@@ -261,7 +275,7 @@ def wrong_ties(frame: pd.DataFrame, about: dict[str, Any]) -> pd.DataFrame:
     [
         (
             changed_score_and_seed,
-            ("subsets.chat-easy.value", "headline.value", "margins.mean", "run.seed", "sections.Safety.stderr"),
+            ("subsets.chat-easy.value", "headline.value", "margins.mean", "run.seed"),
         ),
         (swapped_labels, ("subsets.chat-easy.value", "sections.Chat.value", "headline.value")),
         (flipped_label, ("scores",)),

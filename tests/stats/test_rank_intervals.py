@@ -59,7 +59,8 @@ def plain_rank_intervals(standings: Sequence[Standing], spec: BenchmarkSpec) -> 
     for i in range(len(standings)):
         for j in range(i):
             difference = (standings[i].headline.value or 0) - (standings[j].headline.value or 0)
-            variance = pair_variance[i, j] + rest[i] + rest[j] + difference**2 * max(shares[i], shares[j])
+            share = max(shares[i], shares[j])
+            variance = (pair_variance[i, j] + rest[i] + rest[j]) * (1 - share) + difference**2 * share
             z = abs(difference) / math.sqrt(variance)
             tests.append((math.erfc(z / math.sqrt(2)), i, j, difference))
     better, worse = [0] * len(standings), [0] * len(standings)

@@ -16,7 +16,7 @@ from rb_core.stats.significance import Z95, difference_interval, difference_p, h
 def discordant(only_a: int, only_b: int, n: int) -> tuple[float, float, float]:
     """Return difference, variance and number of examples when each model alone is right on so many of n."""
     mean = (only_a - only_b) / n
-    return mean, ((only_a + only_b) / n - mean**2) / n, float(n)
+    return mean, ((only_a + only_b) / n - mean**2) / (n - 1), float(n)
 
 
 @settings(max_examples=60)
