@@ -24,18 +24,17 @@ from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.options import SINGLE_OUTPUT, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_own_tokenizer
-from rb_core.scorers.classifier import ClassifierScorer, check_output, head_in_float32
+from rb_core.scorers.classifier import ClassifierScorer, check_output, head_in_float32, load_classifier
 from rb_core.scorers.conversation_scorer import ConversationScorer
 from rb_core.scorers.implicit import ImplicitScorer, check_vocabulary
 from rb_core.scorers.loading import (
-    LOADED_AS,
     LOADING_ERRORS,
     batch_budget,
     check_weights,
-    load_pretrained,
     load_tokenizer,
     max_length_of,
     move_to_device,
+    pair_separator,
     pick_device,
 )
 
@@ -86,6 +85,7 @@ class InspectedModel:
     """A model as far as it could be loaded. The attributes that a failed step would have set are missing.
 
     requested_name: the model as the user named it.
+    unused: weights of the checkpoint that the score does not use.
     encoded: the probe conversation.
     completion_sets: the pairs that fit into the model; sequences: their conversations, the two of a pair in a row.
     scores: score of each sequence, by itself through the model's own forward pass.
@@ -99,6 +99,7 @@ class InspectedModel:
     reference_tokenizer: Any = None
     network: Any = None
     loading_info: dict[str, Any] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
     output: Output = SINGLE_OUTPUT
     max_length: int = ASSUMED_MAX_LENGTH
     chat: ChatFormat = field(init=False)
@@ -160,7 +161,7 @@ class InspectedModel:
             if spec.kind == "implicit":
                 scorer = ImplicitScorer.load(spec)
             else:
-                scorer = _classifier_scorer(spec, load_pretrained(spec)[0], self.chat, self.output)
+                scorer = _classifier_scorer(spec, load_classifier(spec)[0], self.chat, self.output)
             return single_scores(scorer, self.sequences)
 
 
@@ -216,48 +217,23 @@ def _load_tokenizer(model: InspectedModel) -> None:
 def _load_reference_tokenizer(model: InspectedModel) -> None:
     reference = model.spec.reference
     if reference is not None:
-        model.reference_tokenizer = load_tokenizer(reference.name, reference)
+        model.reference_tokenizer = load_tokenizer(model.spec, reference)
         check_vocabulary(model.spec, model.tokenizer, model.reference_tokenizer)
 
 
 def _load_implicit_scorer(model: InspectedModel) -> None:
     scorer = ImplicitScorer.load(model.spec)
-    model.scorer, model.network = scorer, scorer.model
+    model.scorer, model.network, model.unused = scorer, scorer.model, scorer.unused
 
 
 def _load_network(model: InspectedModel) -> None:
     if model.network is not None:  # loaded with the implicit-reward scorer, which checked its weights
         return
-    try:
-        model.network, model.loading_info = load_pretrained(model.spec)
-    except ModelError:
-        # transformers refuses a weight of another shape without naming it. When told to ignore it, it does name it.
-        model.network, model.loading_info = _load_ignoring_mismatched_shapes(model.spec)
-        if model.network is None:
-            raise
-
-
-def _load_ignoring_mismatched_shapes(spec: ModelSpec) -> tuple[Any, dict[str, Any]]:
-    """Return (model, loading info) if some weights have another shape; else (None, {})."""
-    auto_class, _ = LOADED_AS[spec.kind]
-    try:
-        loaded: Any = auto_class.from_pretrained(
-            spec.checkpoint.location,
-            revision=spec.checkpoint.hub_revision,
-            trust_remote_code=False,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )
-    except LOADING_ERRORS:
-        return None, {}
-    network, info = loaded
-    mismatched = [key[0] if isinstance(key, tuple) else key for key in info.get("mismatched_keys", ())]
-    return (network, {**info, "mismatched_keys": mismatched}) if mismatched else (None, {})
+    model.network, model.loading_info = load_classifier(model.spec)
 
 
 def _check_loaded_weights(model: InspectedModel) -> None:
-    check_weights(model.spec.name, model.loading_info)
+    model.unused = check_weights(model.spec.name, model.loading_info)
 
 
 def _choose_output(model: InspectedModel) -> None:
@@ -289,7 +265,14 @@ def _classifier_scorer(spec: ModelSpec, network: Any, chat: ChatFormat, output: 
     device = move_to_device(network, spec)
     budget = spec.options.batch_tokens or batch_budget([network], device)
     return ClassifierScorer(
-        network, chat, device, budget, output=output, lower_is_better=spec.lower_is_better, spec=spec
+        network,
+        chat,
+        device,
+        budget,
+        output=output,
+        lower_is_better=spec.lower_is_better,
+        spec=spec,
+        separator=pair_separator(spec.name, network, chat.tokenizer),
     )
 
 

@@ -74,6 +74,7 @@ def _widened(row: Inputs, width: int) -> Inputs:
     return row._replace(
         ids=torch.cat([row.ids, padding], dim=1),
         mask=torch.cat([row.mask, padding], dim=1),
+        token_types=None if row.token_types is None else torch.cat([row.token_types, padding], dim=1),
         positions=torch.arange(width, device=row.ids.device)[None],
     )
 
@@ -88,7 +89,8 @@ def _left_padded(inputs: Inputs) -> Inputs:
 
     rows_read = torch.div(inputs.reads, width, rounding_mode="floor")
     reads = inputs.reads + torch.tensor(shifts, device=inputs.reads.device)[rows_read]
-    return inputs._replace(ids=shifted(inputs.ids), mask=shifted(inputs.mask), reads=reads)
+    types = None if inputs.token_types is None else shifted(inputs.token_types)
+    return inputs._replace(ids=shifted(inputs.ids), mask=shifted(inputs.mask), reads=reads, token_types=types)
 
 
 def _to_floats(values: torch.Tensor) -> tuple[float, ...]:

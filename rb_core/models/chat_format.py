@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from jinja2 import TemplateError
 
-from rb_core.benchmarks.example import Conversation, Message
+from rb_core.benchmarks.example import AssistantTurn, Conversation, Message
 from rb_core.errors import ModelError, first_line, quoted
 from rb_core.models.time_limit import SECONDS, within_time_limit
 
@@ -332,20 +332,24 @@ def fold_system(messages: Conversation) -> Conversation:
 
     Raises ModelError when the other messages do not begin with a user turn.
     """
-    system = [message["content"] for message in messages if message["role"] == "system"]
+    system = [message for message in messages if message["role"] == "system"]
     rest = [message for message in messages if message["role"] != "system"]
     if not system:
         return messages
     if not rest or rest[0]["role"] != "user":
         raise ModelError("cannot fold a system message: no user turn follows it")
-    folded = "\n\n".join([*system, rest[0]["content"]])
-    return (Message(**(rest[0] | {"content": folded})), *rest[1:])
+    folded = rest[0].copy()
+    folded["content"] = "\n\n".join(message["content"] for message in (*system, rest[0]))
+    if tools := next((message["tools"] for message in system if "tools" in message), None):
+        folded["tools"] = tools
+    return (folded, *rest[1:])
 
 
 def _as_message(completion: str) -> Message:
     """Return a completion as the last turn; one with tool calls or reasoning brings its message along."""
-    message: Message | None = getattr(completion, "message", None)
-    return message or Message(role="assistant", content=completion)
+    if isinstance(completion, AssistantTurn):
+        return completion.message
+    return Message(role="assistant", content=completion)
 
 
 def _starts(items: Sequence[Any]) -> range:

@@ -10,11 +10,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from rb_core.errors import ModelError, first_line, hub_errors
+from rb_core.errors import ModelError, first_line, hub_errors, quoted
 from rb_core.models.registry import RECORDS, ModelRecord
 
 ADAPTER_CONFIG = "adapter_config.json"
 _LOADED_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja")
+MAX_CONFIG_BYTES = 16 << 20
+MAX_LAYERS = 1000  # several times as many as any published model has
+# Fields of a config that decide how a checkpoint is loaded: their type, and a name for messages.
+_FIELD_TYPES: Mapping[str, tuple[type, str]] = {
+    "architectures": (list, "a list of names"),
+    "model_type": (str, "a name"),
+    "auto_map": (dict, "an object"),
+    "quantization_config": (dict, "an object"),
+    "text_config": (dict, "an object"),
+    "task_type": (str, "a name"),
+    "revision": (str, "a commit"),
+}
+_LAYER_FIELDS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers", "decoder_layers")
 
 
 @dataclass(frozen=True)
@@ -39,6 +52,11 @@ class Checkpoint:
         return self.location
 
     @property
+    def architectures(self) -> tuple[str, ...]:
+        """Names of the model classes that the config declares."""
+        return tuple(self.config.get("architectures") or ())
+
+    @property
     def is_adapter(self) -> bool:
         return "base_model_name_or_path" in self.config
 
@@ -61,7 +79,12 @@ def locate(model: str, record: ModelRecord | None, revision: str | None, flag: s
     if path.is_dir():
         if revision is not None:
             raise ModelError(f"{flag} names a commit on the hub; {model!r} is a folder")
-        return Checkpoint(str(path), "sha256:" + _folder_digest(path), _folder_config(path))
+        try:
+            _check_files(path)
+            config = _folder_config(path)
+            return Checkpoint(str(path), "sha256:" + _folder_digest(path), config)
+        except OSError as error:
+            raise ModelError(f"{path}: cannot be read: {first_line(error)}") from error
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
         raise ModelError(f"{model!r} is neither a folder nor a hub id (ORG/NAME)")
     return _locate_on_hub(model, revision)
@@ -73,7 +96,10 @@ def base_checkpoint(adapter: Checkpoint) -> Checkpoint:
     if not isinstance(base, str) or not base:
         raise ModelError(f"{adapter.location}: {ADAPTER_CONFIG} names no base model")
     revision = None if Path(base).expanduser().is_dir() else adapter.config.get("revision")
-    return locate(base, RECORDS.get(base), revision or None)
+    checkpoint = locate(base, RECORDS.get(base), revision or None)
+    if checkpoint.is_adapter:
+        raise ModelError(f"{adapter.location}: its base {base} is an adapter as well; merge one of the two")
+    return checkpoint
 
 
 def _locate_on_hub(model: str, revision: str | None) -> Checkpoint:
@@ -82,28 +108,50 @@ def _locate_on_hub(model: str, revision: str | None) -> Checkpoint:
     try:
         info = HfApi().model_info(model, revision=revision)
         file = _config_file(model, {sibling.rfilename for sibling in info.siblings or ()})
-        content = Path(hf_hub_download(model, file, revision=info.sha)).read_text(encoding="utf-8")
+        downloaded = Path(hf_hub_download(model, file, revision=info.sha))
     except hub_errors() as error:
         raise ModelError(
             f"model {model} is not a folder and cannot be reached on the hub ({first_line(error)}): "
             "check the name, the revision and the connection"
         ) from error
-    return Checkpoint(model, info.sha, _parse_config(f"{model}: {file}", content))
+    config = _parse_object(f"{model}: {file}", downloaded.read_bytes())
+    _check_fields(f"{model}: {file}", config)
+    return Checkpoint(model, info.sha, config)
+
+
+def _check_files(path: Path) -> None:
+    """Raise ModelError for an entry of a folder whose reading might never end, and for weights outside the folder."""
+    for entry in (*path.iterdir(), *path.glob("additional_chat_templates/*")):
+        if not entry.is_file() and not entry.is_dir():
+            raise ModelError(
+                f"{entry} is neither a file nor a folder (a pipe, a device, or a link to a missing file): remove it"
+            )
+    for index in path.glob("*.safetensors.index.json"):
+        files = _read_object(index).get("weight_map")
+        for name in files.values() if isinstance(files, dict) else [files]:
+            if not isinstance(name, str) or Path(name).name != name:
+                raise ModelError(f"{index}: weight_map has {quoted(str(name))}; expected the name of a file")
 
 
 def _folder_config(path: Path) -> Mapping[str, Any]:
     file = path / _config_file(str(path), {file.name for file in path.iterdir()})
-    try:
-        content = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no config.json; this is not the folder of a model") from None
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{file}: not readable JSON: {error}") from error
-    return _parse_config(str(file), content)
+    if not file.is_file():
+        raise ModelError(f"{path}: no config.json; this is not the folder of a model")
+    config = _read_object(file)
+    _check_fields(str(file), config)
+    return config
 
 
 def _config_file(model: str, files: Collection[str]) -> str:
-    """Return the name of the config. Raises ModelError for a model that has both a config and an adapter's."""
+    """Return the name of the config.
+
+    Raises ModelError for a model that has both a config and an adapter's, or a reward head in a file of its own.
+    """
+    if heads := sorted(file for file in files if file.startswith("value_head.")):
+        raise ModelError(
+            f"{model} has its reward head in {heads[0]}, beside a language model: such value heads are not supported; "
+            "save the model as a sequence classifier"
+        )
     if ADAPTER_CONFIG not in files:
         return "config.json"
     if "config.json" in files:
@@ -114,21 +162,42 @@ def _config_file(model: str, files: Collection[str]) -> str:
     return ADAPTER_CONFIG
 
 
-def _parse_config(place: str, content: str) -> Mapping[str, Any]:
+def _read_object(file: Path) -> dict[str, Any]:
+    if (size := file.stat().st_size) > MAX_CONFIG_BYTES:
+        raise ModelError(f"{file}: {size:,} bytes, at most {MAX_CONFIG_BYTES:,} are read")
+    return _parse_object(str(file), file.read_bytes())
+
+
+def _parse_object(place: str, content: bytes) -> dict[str, Any]:
     try:
-        config = json.loads(content)
-    except ValueError as error:
-        raise ModelError(f"{place}: not readable JSON: {error}") from error
-    if not isinstance(config, dict):
+        parsed = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{place}: not readable JSON: {first_line(error)}") from error
+    if not isinstance(parsed, dict):
         raise ModelError(f"{place}: expected a JSON object")
-    return config
+    return parsed
+
+
+def _check_fields(place: str, config: Mapping[str, Any]) -> None:
+    """Raise ModelError for a field of the wrong type, and for more layers than any model has."""
+    for name, (expected_type, expected) in _FIELD_TYPES.items():
+        value = config.get(name)
+        fits = value is None or isinstance(value, expected_type)
+        if not fits or (name == "architectures" and not all(isinstance(each, str) for each in value or ())):
+            raise ModelError(f"{place}: {name} is {quoted(str(value))}; expected {expected}")
+    for name in _LAYER_FIELDS:
+        layers = config.get(name)
+        if isinstance(layers, int | float) and layers > MAX_LAYERS:
+            raise ModelError(f"{place}: {name} is {layers}; models of more than {MAX_LAYERS:,} layers are not built")
+    if config.get("text_config"):
+        _check_fields(f"{place}: text_config", config["text_config"])
 
 
 def _folder_digest(path: Path) -> str:
     """Return the SHA-256 of the names and contents of the files that a model is loaded from."""
     digest = hashlib.sha256()
     for file in sorted(path.iterdir()):
-        if file.suffix in _LOADED_SUFFIXES:
+        if file.suffix in _LOADED_SUFFIXES and file.is_file():
             digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
             with file.open("rb") as content:
                 while block := content.read(1 << 20):

@@ -170,6 +170,7 @@ class ModelOptions:
     fold_system: bool = option(
         False, "move system messages into the first user turn", applies_to=(*CHECKPOINTS, "served judge")
     )
+    ignore_auto_map: bool = option(False, "use transformers' class although the checkpoint names its own code")
     batch_tokens: int | None = _on_device(None, "tokens per forward pass; by free memory by default", minimum=1)
     output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
     output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)

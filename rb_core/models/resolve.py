@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rb_core.errors import ModelError
+from rb_core.errors import ModelError, quoted
 from rb_core.models.chat_format import SystemRole
-from rb_core.models.checkpoint import Checkpoint, base_checkpoint, locate
+from rb_core.models.checkpoint import ADAPTER_CONFIG, Checkpoint, base_checkpoint, locate
 from rb_core.models.options import (
     DEFAULT_BETA,
     MODES,
@@ -30,6 +30,8 @@ _TARGETS: Mapping[Kind, Target] = {
     "implicit": "implicit-reward model",
     "generative": "local judge",
 }
+# What the task of an adapter says of the model's kind.
+_KINDS_OF_TASKS: Mapping[str, Kind] = {"SEQ_CLS": "classifier", "CAUSAL_LM": "implicit"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
     adapter, checkpoint = None, locate(model, record, options.revision)
     if checkpoint.is_adapter:
         adapter, checkpoint = checkpoint, base_checkpoint(checkpoint)
-    kind = options.kind or (record.kind if record else _declared_kind(model, checkpoint, adapter, options))
+    kind = _kind(model, checkpoint, adapter, record, options)
     check_applicable(options, _TARGETS[kind])
     name = model if record is not None and record.folder else (adapter or checkpoint).name
     if kind == "generative":
@@ -78,8 +80,8 @@ def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
     spec = replace(_spec(name, kind, checkpoint, record, options), adapter=adapter)
     if kind == "implicit":
         return _with_reference(spec)
-    if adapter is not None:
-        raise ModelError(f"{name} is an adapter; a {kind} model is loaded as one checkpoint: merge it into its base")
+    if adapter is not None and kind == "generative":
+        raise ModelError(f"{name} is an adapter; a judge is loaded as one checkpoint: merge it into its base")
     return spec
 
 
@@ -105,9 +107,40 @@ def _spec(
     )
 
 
+def _kind(
+    model: str, checkpoint: Checkpoint, adapter: Checkpoint | None, record: ModelRecord | None, options: ModelOptions
+) -> Kind:
+    """Return the kind by the options, the record, or what the checkpoint declares.
+
+    Raises ModelError when the checkpoint declares another kind than the options, or none.
+    """
+    task = None if adapter is None else adapter.config.get("task_type")
+    if task is not None:
+        kind = _KINDS_OF_TASKS.get(task)
+        if kind is None:
+            raise ModelError(
+                f"{model}: its {ADAPTER_CONFIG} declares the task {quoted(task)}; only adapters for "
+                f"{' and '.join(_KINDS_OF_TASKS)} can be scored"
+            )
+        if options.kind not in (None, kind, "generative"):
+            raise ModelError(
+                f"{model}: its {ADAPTER_CONFIG} declares the task {task}, which is not of the kind {options.kind}"
+            )
+        if kind == "classifier":
+            return kind
+    if any(name.endswith("ForTokenClassification") for name in checkpoint.architectures):
+        raise ModelError(
+            f"{model}: its config names {', '.join(checkpoint.architectures)}, which gives every token a reward "
+            "(a process reward model): such models are not supported"
+        )
+    if options.kind is not None:
+        return options.kind
+    return record.kind if record else _declared_kind(model, checkpoint, adapter, options)
+
+
 def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | None, options: ModelOptions) -> Kind:
     """Return the kind by the config's architecture; for a language model, options and adapter decide."""
-    architectures = [str(name) for name in checkpoint.config.get("architectures") or []]
+    architectures = checkpoint.architectures
     if any(name.endswith("ForSequenceClassification") for name in architectures):
         return "classifier"
     named = ", ".join(architectures) or "no architecture"

@@ -65,8 +65,8 @@ class ModelRef(Record):
     """The model that scored them, and its settings. revision: commit hash; parameters: their number; output: how
     several outputs, or a completion's log-probabilities, became one score; reference, beta: of an implicit reward;
     batching: how conversations shared a forward pass; probe: the largest difference, measured when loaded, between
-    batched scores and the model's own forward pass on one conversation at a time; judge: how a generative judge was
-    asked."""
+    batched scores and the model's own forward pass on one conversation at a time; loading: what was left out of the
+    checkpoint, such as unused weights; judge: how a generative judge was asked."""
 
     name: ModelName
     kind: ModelKind
@@ -90,6 +90,7 @@ class ModelRef(Record):
     output: str | None = None
     batching: str | None = None
     probe: float | None = None
+    loading: list[str] | None = None
     judge: JudgeRef | None = None
 
 

@@ -15,6 +15,7 @@ from rb_core.errors import ModelError
 from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.options import SINGLE_OUTPUT, Output
 from rb_core.models.resolve import ModelSpec
+from rb_core.scorers.adapter import load_adapted_classifier, load_own_tokenizer
 from rb_core.scorers.conversation_scorer import ConversationScorer, Inputs, Prefetched
 from rb_core.scorers.loading import (
     batch_budget,
@@ -22,9 +23,9 @@ from rb_core.scorers.loading import (
     check_weights,
     load_config,
     load_pretrained,
-    load_tokenizer,
     max_length_of,
     move_to_device,
+    pair_separator,
 )
 
 
@@ -33,7 +34,8 @@ class ClassifierScorer(ConversationScorer):
     """A loaded classifier; create it with `load`.
 
     output, lower_is_better: how its outputs become one score; reads_a_token: the model's own score is its head applied
-    to the token that `reads` returns; scored_token: that token, as text, in the first probe conversation.
+    to the token that `reads` returns; scored_token: that token, as text, in the first probe conversation; separator:
+    see `loading.pair_separator`.
     """
 
     kind = "classifier"
@@ -42,6 +44,7 @@ class ClassifierScorer(ConversationScorer):
     lower_is_better: bool = False
     scored_token: str = ""
     reads_a_token: bool = False
+    separator: int | None = None
 
     @classmethod
     def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ClassifierScorer:
@@ -53,18 +56,18 @@ class ClassifierScorer(ConversationScorer):
         is no chat template, or the head has several outputs and none is declared.
         """
         with ThreadPoolExecutor(1) as executor:
-            weights = executor.submit(load_pretrained, spec)
-            config = load_config(spec.name, spec.checkpoint)
-            tokenizer = load_tokenizer(spec.name, spec.checkpoint)
+            weights = executor.submit(load_classifier, spec)
+            config = load_config(spec)
+            tokenizer = load_own_tokenizer(spec)
             max_length = max_length_of(spec, config, tokenizer)
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
             prefetched = Prefetched(
                 chat, upcoming, chat.encode_all([(each.prompt, each.completions) for each in upcoming])
             )
             model, loading = weights.result()
-        check_weights(spec.name, loading)
+        unused = check_weights(spec.name, loading)
         check_pad_token(spec.name, config, tokenizer)
-        output = check_output(spec, config.num_labels)
+        output = check_output(spec, model.config.num_labels)
         head_in_float32(model)
         device = move_to_device(model, spec)
         scorer = cls(
@@ -74,8 +77,10 @@ class ClassifierScorer(ConversationScorer):
             spec.options.batch_tokens or batch_budget([model], device),
             prefetched=prefetched,
             spec=spec,
+            unused=unused,
             output=output,
             lower_is_better=spec.lower_is_better,
+            separator=pair_separator(spec.name, model, tokenizer),
         )
         scorer.choose_batching()
         return scorer
@@ -89,11 +94,18 @@ class ClassifierScorer(ConversationScorer):
             last = max((i for i, token in enumerate(ids) if token != pad), default=0)
         return range(last, last + 1)
 
+    def second_text(self, encoded: Encoded) -> int | None:
+        """Return the index after the separator where the completion starts: prompt and completion are then a pair."""
+        for index in (encoded.start, encoded.start - 1):
+            if self.separator is not None and encoded.ids[index : index + 1] == (self.separator,):
+                return index + 1
+        return None
+
     def values(self, inputs: Inputs) -> Tensor:
         return self._reduce(self.model.score(self.hidden(self.model.base_model, inputs)))
 
     def own_values(self, inputs: Inputs) -> Tensor:
-        return self._reduce(self.model(input_ids=inputs.ids, attention_mask=inputs.mask).logits)
+        return self._reduce(self.model(**inputs.for_model()).logits)
 
     def _reduce(self, logits: Tensor) -> Tensor:
         """Reduce (conversations, outputs) raw logits to (conversations,) float32 scores."""
@@ -140,6 +152,11 @@ class ClassifierScorer(ConversationScorer):
             "scored_token": self.scored_token or None,
             "output": f"{self.output}{', lower is better' if self.lower_is_better else ''}",
         }
+
+
+def load_classifier(spec: ModelSpec) -> tuple[Any, dict[str, Any]]:
+    """Load a classifier, with its adapter if it has one, as `load_pretrained` does."""
+    return load_pretrained(spec) if spec.adapter is None else load_adapted_classifier(spec, spec.adapter)
 
 
 def check_output(spec: ModelSpec, num_outputs: int) -> Output:

@@ -30,7 +30,7 @@ from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Cell, Plan, Scorer, TokenReward
 from rb_core.scorers.batch_limit import BatchLimit, is_out_of_memory
 from rb_core.scorers.function import NOT_FINITE
-from rb_core.scorers.loading import describe_checkpoint, rope_switch_lengths
+from rb_core.scorers.loading import check_token_ids, describe_checkpoint, pad_token_of, rope_switch_lengths
 from rb_core.scorers.packed_attention import PACKED, packed_row
 from rb_core.scorers.packing import Segment, pack, plan_batches, plan_rows, unique_tokens
 
@@ -64,7 +64,8 @@ class Inputs(NamedTuple):
     """Conversations as tensors on the device.
 
     ids, positions, mask: (rows, width), mask 0 at padding; reads: indices into the flattened rows x width of the tokens
-    whose hidden states are used, conversation by conversation; segments: of a packed row, else None.
+    whose hidden states are used, conversation by conversation; segments: of a packed row, else None; token_types:
+    (rows, width), 1 in the second text of a pair, for models that tell the two apart, else None.
     """
 
     sequences: tuple[Encoded, ...]
@@ -73,6 +74,12 @@ class Inputs(NamedTuple):
     mask: Tensor
     reads: Tensor
     segments: tuple[Segment, ...] | None = None
+    token_types: Tensor | None = None
+
+    def for_model(self) -> dict[str, Tensor]:
+        """Return the arguments of a model's forward pass."""
+        arguments = {"input_ids": self.ids, "attention_mask": self.mask}
+        return arguments if self.token_types is None else arguments | {"token_type_ids": self.token_types}
 
 
 class Prefetched(NamedTuple):
@@ -111,7 +118,8 @@ class ConversationScorer(Scorer):
     """A scorer that computes one number per conversation. Subclasses say which tokens are read, and what follows.
 
     batch_tokens: how many tokens go through the model at once; batching, probe: see `choose_batching`; prefetched:
-    input that was encoded while the weights were loaded; spec: what was loaded.
+    input that was encoded while the weights were loaded; spec: what was loaded; unused: weights of the checkpoint that
+    the score does not use.
     """
 
     model: Any
@@ -122,6 +130,7 @@ class ConversationScorer(Scorer):
     probe: float = 0.0
     prefetched: Prefetched | None = None
     spec: ModelSpec | None = None
+    unused: tuple[str, ...] = ()
     limit: BatchLimit = field(init=False)
 
     def __post_init__(self) -> None:
@@ -149,6 +158,10 @@ class ConversationScorer(Scorer):
     def token_rewards(self, encoded: Encoded) -> list[float]:
         """Return the reward at each token of the completion, by one forward pass."""
 
+    def second_text(self, encoded: Encoded) -> int | None:
+        """Return the index of the first token of the second text, for a model that reads a pair of texts."""
+        return None
+
     def models(self) -> list[Any]:
         """Return every model that reads the conversations."""
         return [self.model]
@@ -164,7 +177,7 @@ class ConversationScorer(Scorer):
         return self.spec is not None and self.spec.options.batch_tokens is None
 
     def describe(self) -> dict[str, Any]:
-        described = describe_checkpoint(self.model, self.chat, self.spec)
+        described = describe_checkpoint(self.model, self.chat, self.spec, self.unused)
         described |= {"kind": self.kind, "batching": self.batching, "probe": self.probe}
         return described | ({"attention": PACKED} if self.batching == "packed" else {})
 
@@ -226,11 +239,17 @@ class ConversationScorer(Scorer):
         return self.encode_all([completion_set])[0]
 
     def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
-        """Encode many completion sets at once, or take over what was encoded while the weights were loaded."""
+        """Encode many completion sets at once, or take over what was encoded while the weights were loaded.
+
+        Raises ModelError when the template refuses a conversation or drops a text, or the model lacks a token.
+        """
         ready = self.prefetched
         if ready is not None and ready.chat is self.chat and list(completion_sets) == list(ready.completion_sets):
-            return ready.encoded
-        return self.chat.encode_all([completion_set[:2] for completion_set in completion_sets])
+            encoded = ready.encoded
+        else:
+            encoded = self.chat.encode_all([completion_set[:2] for completion_set in completion_sets])
+        check_token_ids(self.model, self.chat.tokenizer, (sequence.ids for row in encoded for sequence in row))
+        return encoded
 
     def batches(self, encoded: Sequence[Sequence[Encoded]]) -> tuple[Batch, ...]:
         """Distribute conversations over batches; those of one completion set share their beginning.
@@ -350,12 +369,12 @@ class ConversationScorer(Scorer):
 
     def hidden(self, body: Any, inputs: Inputs) -> Tensor:
         """Return (tokens read, width) hidden states of a model without its head."""
-        options = {"input_ids": inputs.ids, "attention_mask": inputs.mask, "use_cache": False}
+        options = inputs.for_model()
         if inputs.segments is None:
-            states: Tensor = body(**options).last_hidden_state
+            states: Tensor = body(**options, use_cache=False).last_hidden_state
         else:
             with packed_row(body, inputs.segments):
-                states = body(**options, position_ids=inputs.positions).last_hidden_state
+                states = body(**options, use_cache=False, position_ids=inputs.positions).last_hidden_state
         return states.flatten(0, 1)[inputs.reads.to(states.device)]
 
     def inputs(self, sequences: Sequence[Encoded], families: Sequence[Family], batching: str | None = None) -> Inputs:
@@ -369,13 +388,24 @@ class ConversationScorer(Scorer):
 
     def _padded(self, sequences: Sequence[Encoded]) -> Inputs:
         pad = self.pad_token_id()
-        fill = 0 if pad is None or pad < 0 else pad  # -1 in old Llama checkpoints: no pad token
+        fill = 0 if pad is None else pad
         width = max(len(sequence.ids) for sequence in sequences)
         ids = self._tensor([[*sequence.ids, *[fill] * (width - len(sequence.ids))] for sequence in sequences])
         mask = self._tensor([[1] * len(each.ids) + [0] * (width - len(each.ids)) for each in sequences])
         reads = [i * width + token for i, sequence in enumerate(sequences) for token in self.reads(sequence)]
         positions = torch.arange(width, device=ids.device).expand(len(sequences), -1)
-        return Inputs(tuple(sequences), ids, positions, mask, self._tensor(reads))
+        return Inputs(tuple(sequences), ids, positions, mask, self._tensor(reads), None, self._token_types(sequences))
+
+    def _token_types(self, sequences: Sequence[Encoded]) -> Tensor | None:
+        seconds = [self.second_text(sequence) for sequence in sequences]
+        if all(second is None for second in seconds):  # a model takes missing types for zeros
+            return None
+        width = max(len(sequence.ids) for sequence in sequences)
+        rows = []
+        for sequence, second in zip(sequences, seconds, strict=True):
+            first = len(sequence.ids) if second is None else second
+            rows.append([0] * first + [1] * (len(sequence.ids) - first) + [0] * (width - len(sequence.ids)))
+        return self._tensor(rows)
 
     def _tensor(self, numbers: Any) -> Tensor:
         tensor = torch.tensor(numbers, dtype=torch.int64)
@@ -384,8 +414,7 @@ class ConversationScorer(Scorer):
         return tensor.to(self.device, non_blocking=True)
 
     def pad_token_id(self) -> int | None:
-        pad: int | None = self.model.config.get_text_config().pad_token_id
-        return pad
+        return pad_token_of(self.model.config)
 
     # ---- check at load time
 

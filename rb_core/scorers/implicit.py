@@ -71,14 +71,14 @@ class ImplicitScorer(ConversationScorer):
         with ThreadPoolExecutor(1) as executor:
             weights = executor.submit(_load_models, spec)
             tokenizer = load_own_tokenizer(spec)
-            max_length = max_length_of(spec, load_config(spec.name, spec.checkpoint), tokenizer)
+            max_length = max_length_of(spec, load_config(spec), tokenizer)
             if spec.reference is not None and spec.reference != spec.checkpoint:
-                check_vocabulary(spec, tokenizer, load_tokenizer(spec.reference.name, spec.reference))
-                config = load_config(spec.reference.name, spec.reference)
+                check_vocabulary(spec, tokenizer, load_tokenizer(spec, spec.reference))
+                config = load_config(spec, spec.reference)
                 max_length = min(max_length, max_length_of(spec, config, tokenizer))
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
             prefetched = Prefetched(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
-            model, reference, adapters = weights.result()
+            model, reference, adapters, unused = weights.result()
         device = move_to_device(model, spec)
         if reference is not None:
             move_to_device(reference, spec)
@@ -89,6 +89,7 @@ class ImplicitScorer(ConversationScorer):
             spec.options.batch_tokens or batch_budget([model, *([reference] if reference else [])], device),
             prefetched=prefetched,
             spec=spec,
+            unused=unused,
             reference=reference,
             adapters=adapters,
             beta=spec.beta,
@@ -176,7 +177,7 @@ class ImplicitScorer(ConversationScorer):
 
     def _own_logprobs(self, model: Any, inputs: Inputs) -> Tensor:
         """Run the model's own forward pass."""
-        logits = model(input_ids=inputs.ids, attention_mask=inputs.mask, use_cache=False).logits
+        logits = model(**inputs.for_model(), use_cache=False).logits
         return logprobs_of(logits.flatten(0, 1)[inputs.reads.to(logits.device)], self._targets(inputs, logits.device))
 
     def _targets(self, inputs: Inputs, device: torch.device) -> Tensor:
@@ -206,8 +207,6 @@ class ImplicitScorer(ConversationScorer):
             described["beta"] = self.beta
         if spec is not None and spec.reference is not None:
             described |= {"reference": spec.reference.name, "reference_revision": spec.reference.revision}
-        if spec is not None and spec.adapter is not None:
-            described |= {"adapter": spec.adapter.name, "adapter_revision": spec.adapter.revision}
         return described
 
 
@@ -234,18 +233,18 @@ def _logits(model: Any, hidden: Tensor) -> Tensor:
     return logits
 
 
-def _load_models(spec: ModelSpec) -> tuple[Any, Any | None, Any | None]:
-    """Return the policy, the reference if it is another model, and the PEFT model around a policy with an adapter."""
+def _load_models(spec: ModelSpec) -> tuple[Any, Any | None, Any | None, tuple[str, ...]]:
+    """Return the policy, the reference if it is another model, the PEFT model around a policy with an adapter, and the
+    unused weights of the policy."""
 
-    def load(checkpoint: Checkpoint) -> Any:
+    def load(checkpoint: Checkpoint) -> tuple[Any, tuple[str, ...]]:
         model, loading = load_pretrained(spec, checkpoint)
-        check_weights(checkpoint.name, loading)
-        return model
+        return model, check_weights(checkpoint.name, loading)
 
-    model = load(spec.checkpoint)
+    model, unused = load(spec.checkpoint)
     adapters = None if spec.adapter is None else apply_adapter(spec.name, model, spec.adapter)
     own_base = adapters is not None and spec.reference == spec.checkpoint
-    return model, None if spec.reference is None or own_base else load(spec.reference), adapters
+    return model, None if spec.reference is None or own_base else load(spec.reference)[0], adapters, unused
 
 
 def check_vocabulary(spec: ModelSpec, policy: Any, reference: Any) -> None:

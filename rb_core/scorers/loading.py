@@ -5,26 +5,51 @@ And read what scoring needs from their configs: limits of length, switches of ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
+from huggingface_hub import snapshot_download
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from safetensors import SafetensorError, safe_open
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+from transformers import __version__ as transformers_version
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-from rb_core.errors import ModelError
+from rb_core.errors import ModelError, quoted
 from rb_core.models.chat_format import ChatFormat
 from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.options import Kind
 from rb_core.models.resolve import ModelSpec
+from rb_core.models.time_limit import within_time_limit
 
 # Raised by transformers for damaged or foreign checkpoints.
 LOADING_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError,
-    ValueError, SafetensorError, StrictDataclassError,
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, MemoryError, OSError, RuntimeError,
+    TypeError, ValueError, SafetensorError, StrictDataclassError,
 )  # fmt: skip
+# Their messages that speak of arguments and classes of transformers instead of the checkpoint.
+_INTERNALS = re.compile(
+    r"trust_remote_code|from_pretrained|AutoModel|ignore_mismatched|<class |--upgrade|https?://| object "
+)
+LOADING_SECONDS = 120.0  # for a config or tokenizer: converting a large vocabulary takes half a minute
+# Weights that change no score of another head: the heads of language models, masked or not, and of ELECTRA and ALBERT
+# pretraining, and constants of attention.
+_UNUSED = re.compile(
+    r"^(lm_head|embed_out|cls\.predictions|cls\.seq_relationship|generator_predictions|generator_lm_head|predictions"
+    r"|discriminator_predictions|sop_classifier|lm_predictions|mask_predictions|vocab_transform|vocab_layer_norm"
+    r"|vocab_projector)\.|\.(attn|attention)\.masked_bias$|\.rotary_emb\.inv_freq$"
+)
 # The class that loads a model of each kind, and a name for messages.
 LOADED_AS: dict[Kind, tuple[Any, str]] = {
     "classifier": (AutoModelForSequenceClassification, "a sequence classifier"),
@@ -49,47 +74,102 @@ def pick_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def load_config(name: str, checkpoint: Checkpoint) -> Any:
-    """Load a checkpoint's config. Raises ModelError when it cannot be loaded."""
-    return _load_beside_weights(AutoConfig, "config", name, checkpoint)
+def load_config(spec: ModelSpec, other: Checkpoint | None = None) -> Any:
+    """Load the config of a spec's checkpoint. other: a checkpoint to load instead, under its own name.
 
-
-def load_tokenizer(name: str, checkpoint: Checkpoint) -> Any:
-    """Load a checkpoint's tokenizer. Raises ModelError when it cannot be loaded."""
-    return _load_beside_weights(AutoTokenizer, "tokenizer", name, checkpoint)
-
-
-def _load_beside_weights(auto_class: Any, what: str, name: str, checkpoint: Checkpoint) -> Any:
-    try:
-        return auto_class.from_pretrained(
-            checkpoint.location, revision=checkpoint.hub_revision, trust_remote_code=False
+    Raises ModelError when transformers has no class for the model, the checkpoint names code of its own, or its config
+    cannot be read.
+    """
+    name, checkpoint = _named(spec, other)
+    declared = checkpoint.config
+    check_own_code(name, "config.json", declared.get("auto_map"), ignored=spec.options.ignore_auto_map)
+    if (model_type := declared.get("model_type")) not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{name}: config.json declares the model type {quoted(str(model_type))}, which transformers "
+            f"{transformers_version} does not know"
         )
+    quantization = declared.get("quantization_config") or {}
+    if quantization and not any(quantization.get(key) for key in ("quant_method", "load_in_8bit", "load_in_4bit")):
+        raise ModelError(f"{name}: quantization_config in config.json names no quant_method")
+    config = _load(lambda: AutoConfig.from_pretrained(checkpoint.location, **_source(checkpoint)), name, "config")
+    auto_class, what = LOADED_AS[spec.kind]
+    if type(config) not in auto_class._model_mapping:
+        raise ModelError(
+            f"{name}: transformers {transformers_version} has no class for {what} of the type {model_type}"
+        )
+    return config
+
+
+def load_tokenizer(spec: ModelSpec, other: Checkpoint | None = None) -> Any:
+    """Load the tokenizer of a spec's checkpoint. other: a checkpoint to load it from instead, under its own name.
+
+    Raises ModelError when it cannot be loaded, or the checkpoint names code of its own for it.
+    """
+    name, checkpoint = _named(spec, other)
+
+    def load() -> Any:
+        settings = get_tokenizer_config(checkpoint.location, revision=checkpoint.hub_revision)
+        own_code = settings.get("auto_map")
+        check_own_code(name, "tokenizer_config.json", own_code, ignored=spec.options.ignore_auto_map)
+        return AutoTokenizer.from_pretrained(checkpoint.location, **_source(checkpoint))
+
+    return _load(load, name, "tokenizer")
+
+
+def check_own_code(name: str, file: str, auto_map: Any, *, ignored: bool) -> None:
+    """Raise ModelError for a checkpoint that names code of its own, which is never run, unless that is ignored."""
+    if auto_map and not ignored:
+        names = ", ".join(map(str, auto_map)) if isinstance(auto_map, Mapping) else str(auto_map)
+        raise ModelError(
+            f"{name}: {file} names code of its own (auto_map: {names}), which is never run, and transformers' own "
+            "class may give other scores: pass --ignore-auto-map if it is known to give the same"
+        )
+
+
+def _named(spec: ModelSpec, other: Checkpoint | None) -> tuple[str, Checkpoint]:
+    return (spec.name, spec.checkpoint) if other is None else (other.name, other)
+
+
+def _source(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"revision": checkpoint.hub_revision, "trust_remote_code": False}
+
+
+def _load(load: Callable[[], Any], name: str, what: str) -> Any:
+    try:
+        return within_time_limit(load, f"{name}: loading its {what}", LOADING_SECONDS)
     except LOADING_ERRORS as error:
         raise ModelError(f"{name}: its {what} cannot be loaded: {_reason(error)}") from error
 
 
-def load_pretrained(spec: ModelSpec, other: Checkpoint | None = None) -> tuple[Any, dict[str, Any]]:
+def load_pretrained(
+    spec: ModelSpec, other: Checkpoint | None = None, *, num_labels: int | None = None
+) -> tuple[Any, dict[str, Any]]:
     """Load the checkpoint of a spec as a model of its kind. Return it with transformers' report on its weights.
 
     other: a checkpoint to load instead, under its own name: a reference, or the base of an adapter.
+    num_labels: number of outputs of a head that the checkpoint does not have.
 
     Raises ModelError when it cannot be loaded.
     """
-    name, checkpoint = (spec.name, spec.checkpoint) if other is None else (other.name, other)
+    name, checkpoint = _named(spec, other)
     auto_class, what = LOADED_AS[spec.kind]
     dtype = spec.options.dtype
+    config = load_config(spec, other)
+    if num_labels is not None:
+        config.num_labels = num_labels
     try:
         model, loading = auto_class.from_pretrained(
             checkpoint.location,
-            revision=checkpoint.hub_revision,
-            trust_remote_code=False,
+            **_source(checkpoint),
+            config=config,
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
             device_map=spec.options.device_map,
             use_safetensors=True,
             output_loading_info=True,
         )
     except LOADING_ERRORS as error:
-        raise ModelError(f"{name}: cannot be loaded as {what}: {_reason(error)}") from error
+        reason = _weights_reason(error, auto_class, config, checkpoint)
+        raise ModelError(f"{name}: cannot be loaded as {what}: {reason}") from error
     config = model.config.get_text_config()
     # Older transformers run a soft-capped model (Gemma 2) with an attention that leaves the cap out.
     if getattr(config, "attn_logit_softcapping", None) and config._attn_implementation == "sdpa":
@@ -97,8 +177,45 @@ def load_pretrained(spec: ModelSpec, other: Checkpoint | None = None) -> tuple[A
     return model, loading
 
 
+def _weights_reason(error: Exception, auto_class: Any, config: Any, checkpoint: Checkpoint) -> str:
+    """Return in our own words why weights cannot be loaded."""
+    if isinstance(error, OSError) and ".safetensors" in str(error):
+        return "it has no weights in the safetensors format (pickle files are not read)"
+    if "ignore_mismatched_sizes" in str(error):
+        differences = _differing_shapes(auto_class, config, checkpoint)
+        return "its weights do not have the shapes that its config declares: " + "; ".join(differences[:4])
+    return _reason(error)
+
+
+def _differing_shapes(auto_class: Any, config: Any, checkpoint: Checkpoint) -> list[str]:
+    """Return the weights whose shape in the files is not the one by the config."""
+    folder = Path(checkpoint.location)
+    if checkpoint.hub_revision is not None:
+        folder = Path(snapshot_download(checkpoint.location, revision=checkpoint.hub_revision, local_files_only=True))
+    with torch.device("meta"):
+        declared = {name: list(weight.shape) for name, weight in auto_class.from_config(config).state_dict().items()}
+    differences = []
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as weights:
+            shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys() if name in declared}  # noqa: SIM118
+        differences += [
+            f"{name} is {shape}, by the config {declared[name]}"
+            for name, shape in shapes.items()
+            if shape != declared[name]
+        ]
+    return differences
+
+
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__
+    """Return an error of transformers in one line, without advice on its own arguments."""
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        return f"transformers does not know the value {text}"
+    if isinstance(error, ArithmeticError | AttributeError | TypeError) and "expected" not in text:
+        return f"a field has a value of the wrong type or size ({text[:300]})"
+    if not text or _INTERNALS.search(text):
+        return f"transformers {transformers_version} cannot read it ({type(error).__name__})"
+    return text[:300]
 
 
 def move_to_device(model: Any, spec: ModelSpec) -> torch.device:
@@ -111,32 +228,74 @@ def move_to_device(model: Any, spec: ModelSpec) -> torch.device:
     return torch.device(model.get_input_embeddings().weight.device)
 
 
-def check_weights(name: str, loading: Mapping[str, Any]) -> None:
-    """Raise ModelError for missing, unexpected or misshapen weights: the score would not be the model's own.
+def check_weights(name: str, loading: Mapping[str, Any]) -> tuple[str, ...]:
+    """Raise ModelError for missing or unexpected weights: the score would not be the model's own.
 
-    An unexpected language-model head beside a complete classifier changes no score and is accepted.
+    Return the unexpected weights that change no score: heads that the model was pretrained with, and constants that
+    older versions of transformers saved.
     """
-    problems = {
-        "misses": loading.get("missing_keys", ()),
-        "has unexpected": [key for key in loading.get("unexpected_keys", ()) if not key.startswith("lm_head.")],
-        "has in another shape": map(str, loading.get("mismatched_keys", ())),
-    }
-    for problem, names in problems.items():
-        if keys := sorted(names):
-            shown = ", ".join(map(str, keys[:4])) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
+    unexpected = sorted(loading.get("unexpected_keys", ()))
+    unused = tuple(key for key in unexpected if _UNUSED.search(key))
+    unexpected = [key for key in unexpected if key not in unused]
+    if value_heads := [key for key in unexpected if key.startswith(("v_head.", "value_head."))]:
+        raise ModelError(
+            f"{name}: the checkpoint has a value head ({value_heads[0]}), and such heads are not supported: save the "
+            "model as a sequence classifier"
+        )
+    problems = {"misses": sorted(loading.get("missing_keys", ())), "has unexpected": unexpected}
+    for problem, keys in problems.items():
+        if keys:
+            shown = ", ".join(keys[:4]) + (f" and {len(keys) - 4} more" if len(keys) > 4 else "")
             raise ModelError(
                 f"{name}: the checkpoint {problem} {shown}; its score would come from random or unused weights"
             )
+    return unused
+
+
+def pad_token_of(config: Any) -> int | None:
+    """Return the config's pad token; None if it has none, which old Llama checkpoints write as -1."""
+    pad: int | None = config.get_text_config().pad_token_id
+    return None if pad is None or pad < 0 else pad
 
 
 def check_pad_token(name: str, config: Any, tokenizer: Any) -> None:
     """Raise ModelError if config and tokenizer disagree on the pad token, which decides where the score is read."""
-    config_pad, tokenizer_pad = config.get_text_config().pad_token_id, tokenizer.pad_token_id
+    config_pad, tokenizer_pad = pad_token_of(config), tokenizer.pad_token_id
     if config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:
         raise ModelError(
             f"{name}: pad_token_id is {config_pad} in the config and {tokenizer_pad} in the tokenizer; it decides at "
             "which token the score is read: correct the one that the model was not trained with"
         )
+
+
+def check_token_ids(model: Any, tokenizer: Any, rows: Iterable[Sequence[int]]) -> None:
+    """Raise ModelError for a token id that the model has no embedding for."""
+    embeddings = model.get_input_embeddings().weight.shape[0]
+    if (largest := max((max(row, default=0) for row in rows), default=0)) >= embeddings:
+        token = quoted(str(tokenizer.convert_ids_to_tokens(largest)))
+        raise ModelError(
+            f"the tokenizer has the id {largest} for {token}, but the model has only {embeddings} embeddings: "
+            "is this the tokenizer of the model?"
+        )
+
+
+def pair_separator(name: str, model: Any, tokenizer: Any) -> int | None:
+    """Return the token between the texts of a pair, for an encoder that tells them apart by token types 0 and 1 (BERT,
+    ELECTRA, ALBERT); None for other models.
+
+    Raises ModelError for a model with other token types.
+    """
+    takes_types = "token_type_ids" in inspect.signature(model.forward).parameters
+    if not takes_types or (getattr(model.config, "type_vocab_size", None) or 0) < 2:
+        return None
+    # asked for explicitly: some classes of tokenizers for these models leave the types out by default
+    types = tokenizer("a", "b", return_token_type_ids=True)["token_type_ids"]
+    if not any(types):
+        return None
+    if sorted(set(types)) != [0, 1] or types != sorted(types):
+        raise ModelError(f"{name}: its tokenizer gives a pair of texts the types {types}; only 0 and 1 are supported")
+    separator: int | None = tokenizer.sep_token_id
+    return separator
 
 
 def max_length_of(spec: ModelSpec, config: Any, tokenizer: Any) -> int:
@@ -152,9 +311,29 @@ def max_length_of(spec: ModelSpec, config: Any, tokenizer: Any) -> int:
 
 
 def quantization_of(model: Any) -> str | None:
-    """Return the name of the quantisation method of the weights; None without quantisation."""
-    settings = model.config.to_dict().get("quantization_config")
-    return str(settings.get("quant_method")) if isinstance(settings, dict) else None
+    """Return the name of the quantisation that was applied to the weights; None without quantisation."""
+    quantizer = getattr(model, "hf_quantizer", None)
+    if quantizer is None:
+        return None
+    method = quantizer.quantization_config.quant_method
+    return str(getattr(method, "value", method))
+
+
+def loading_notes(checkpoint: Checkpoint, model: Any, unused: Sequence[str]) -> list[str]:
+    """Return what was left out of a checkpoint, in words: unused weights, code, a quantisation, a pad token."""
+    declared = checkpoint.config
+    notes = []
+    if unused:
+        shown = ", ".join(unused[:4]) + (f" and {len(unused) - 4} more" if len(unused) > 4 else "")
+        notes.append(f"weights that the score does not use: {shown}")
+    if declared.get("auto_map"):
+        notes.append("code of its own (auto_map) was not run")
+    if (quantization := declared.get("quantization_config")) and quantization_of(model) is None:
+        method = quoted(str(quantization.get("quant_method")))
+        notes.append(f"declared quantisation {method} was not applied: the weights are used as they are in the file")
+    if (pad := model.config.get_text_config().pad_token_id) is not None and pad < 0:
+        notes.append(f"pad_token_id {pad} is no token: the last token is read")
+    return notes
 
 
 def rope_switch_lengths(models: Sequence[Any]) -> list[int]:
@@ -169,9 +348,18 @@ def rope_switch_lengths(models: Sequence[Any]) -> list[int]:
     return lengths
 
 
-def describe_checkpoint(model: Any, chat: ChatFormat, spec: ModelSpec | None) -> dict[str, Any]:
-    """Return the description of a checkpoint of any kind, as fields of results.schema.ModelRef."""
+def describe_checkpoint(
+    model: Any, chat: ChatFormat, spec: ModelSpec | None, unused: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the description of a checkpoint of any kind, as fields of results.schema.ModelRef.
+
+    unused: its weights that the score does not use.
+    """
+    adapter = spec.adapter if spec else None
     return {
+        "adapter": adapter.name if adapter else None,
+        "adapter_revision": adapter.revision if adapter else None,
+        "loading": (loading_notes(spec.checkpoint, model, unused) or None) if spec else None,
         "source": spec.checkpoint.location if spec and spec.checkpoint.hub_revision else None,
         "revision": spec.checkpoint.revision if spec else None,
         "architecture": type(model).__name__,

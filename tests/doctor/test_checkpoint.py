@@ -79,8 +79,8 @@ def test_unused_weights_and_weights_of_another_shape_are_named(tiny_copy: TinyMo
     edit_weights(folder, lambda weights: weights.__delitem__("v_head.weight"))
     edit_weights(folder, lambda weights: weights.update({"score.weight": torch.ones(3, 32)}))
     report = diagnose(folder)
-    assert failures(report) == ["weights"]
-    assert "shape score.weight" in result_of(report, "weights").found
+    assert failures(report) == ["kind"]
+    assert "score.weight is [3, 32]" in result_of(report, "kind").found
 
 
 @pytest.mark.parametrize(("missing", "failed"), [("model.safetensors", "kind"), ("tokenizer.json", "tokenizer")])

@@ -17,9 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AlbertConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    BertConfig,
     DebertaV2Config,
+    ElectraConfig,
     Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
@@ -42,6 +45,7 @@ from tests.fakes.tiny_tokenizers import (
     gpt2_tokenizer,
     gpt_oss_tokenizer,
     llama_tokenizer,
+    pair_tokenizer,
     phi3_tokenizer,
     qwen2_tokenizer,
     qwen3_tokenizer,
@@ -158,11 +162,21 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+# Encoders that tell the texts of a pair apart.
+_PAIR = _SIZE | {"type_vocab_size": 2, "max_position_embeddings": 256, "embedding_size": 32}
+PAIR_ENCODERS: Mapping[str, Family] = {
+    "bert": Family(BertConfig, pair_tokenizer, _PAIR),
+    "electra": Family(ElectraConfig, pair_tokenizer, _PAIR),
+    "albert": Family(AlbertConfig, pair_tokenizer, _PAIR),
+}
+_ALL_FAMILIES = {**FAMILIES, **PAIR_ENCODERS}
+
+
 def classifier(family: str, folder: Path, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any) -> Path:
     """A model with a head for one number; changes are made to the family's settings."""
-    tokenizer = tokenizer or FAMILIES[family].tokenizer()
+    tokenizer = tokenizer or _ALL_FAMILIES[family].tokenizer()
     config = _config(family, tokenizer, {"num_labels": 1} | changes)
-    return _save(AutoModelForSequenceClassification, config, tokenizer, folder, FAMILIES[family].seed)
+    return _save(AutoModelForSequenceClassification, config, tokenizer, folder, _ALL_FAMILIES[family].seed)
 
 
 def causal(name: str, folder: Path, seed: int = 20, **changes: Any) -> Path:
@@ -173,18 +187,19 @@ def causal(name: str, folder: Path, seed: int = 20, **changes: Any) -> Path:
     return _save(AutoModelForCausalLM, _config(family, tokenizer, changes), tokenizer, folder, seed)
 
 
-def adapter(base: Path, folder: Path, seed: int = 21) -> Path:
+def adapter(base: Path, folder: Path, seed: int = 21, task: str = "CAUSAL_LM") -> Path:
     """A LoRA adapter for a language model with q_proj and v_proj, as peft publishes it: beside its weights stand the
-    base model's tokenizer and, in the config, where the base model is."""
+    base model's tokenizer and, in the config, where the base model is. One for the task SEQ_CLS has a reward head."""
     from peft import LoraConfig, get_peft_model
 
-    model = AutoModelForCausalLM.from_pretrained(base)
-    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    kinds: Mapping[str, Any] = {"CAUSAL_LM": AutoModelForCausalLM, "SEQ_CLS": AutoModelForSequenceClassification}
+    model = kinds[task].from_pretrained(base, num_labels=1)
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type=task)
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
         adapted = get_peft_model(model, settings)
         for name, weight in adapted.named_parameters():
-            if "lora_" in name:
+            if "lora_" in name or "modules_to_save" in name:
                 weight.normal_(std=0.5)  # a new adapter's B is 0, which changes nothing
     adapted.save_pretrained(folder)
     for file in base.iterdir():
@@ -255,8 +270,8 @@ def edit_weights(folder: Path, edit: Callable[[dict[str, torch.Tensor]], None]) 
 def _config(family: str, tokenizer: PreTrainedTokenizerFast, changes: Mapping[str, Any]) -> PreTrainedConfig:
     names = ("bos_token_id", "eos_token_id", "pad_token_id")
     own = {name: getattr(tokenizer, name) for name in names} | {"vocab_size": len(tokenizer)}
-    settings = deepcopy(dict(FAMILIES[family].settings))  # a config may fill in what it is given
-    return FAMILIES[family].config(**(settings | own | changes))
+    settings = deepcopy(dict(_ALL_FAMILIES[family].settings))  # a config may fill in what it is given
+    return _ALL_FAMILIES[family].config(**(settings | own | changes))
 
 
 def _save(kind: Any, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerFast, folder: Path, seed: int) -> Path:

@@ -200,6 +200,16 @@ def deberta_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
     return make_tokenizer(("[PAD]", "[CLS]", "[SEP]", "[UNK]"), **({"model_max_length": 256} | named | options))
 
 
+def pair_tokenizer(**options: Any) -> PreTrainedTokenizerFast:
+    """Puts two texts together as BERT's tokenizer does, with token types 0 and 1."""
+    tokenizer = deberta_tokenizer(**options)
+    ids = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    return tokenizer
+
+
 # By the name of the model in tiny_models.BUILDERS; models with the same tokenizer as one of these are left out.
 TOKENIZERS: Mapping[str, Callable[[], PreTrainedTokenizerFast]] = {
     "llama": llama_tokenizer,
@@ -220,4 +230,7 @@ DECLARED = {
     "gpt2-pad-is-eos": GPT2_TEMPLATE,
     "gpt2-lm": GPT2_TEMPLATE,
     "deberta": DEBERTA_TEMPLATE,
+    "bert": DEBERTA_TEMPLATE,
+    "electra": DEBERTA_TEMPLATE,
+    "albert": DEBERTA_TEMPLATE,
 }

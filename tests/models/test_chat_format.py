@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rb_core.benchmarks.example import Conversation, Message, Role
+from rb_core.benchmarks.example import AssistantTurn, Conversation, Message, Role
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import COMPLETION_TOO_LONG, ChatFormat, fold_system
 from rb_core.models.registry import RECORDS
@@ -131,6 +131,11 @@ def test_folding_leaves_conversations_without_system_messages_alone() -> None:
     assert folded[1:] == TURNS[1:]
 
 
+def test_folding_keeps_the_tools_of_a_system_message() -> None:
+    system: Any = {"role": "system", "content": "S", "tools": TOOLS}
+    assert fold_system((system, *ASK)) == ({**ASK[0], "content": f"S\n\n{ASK[0]['content']}", "tools": TOOLS},)
+
+
 def test_folding_needs_a_user_turn_to_fold_into() -> None:
     with pytest.raises(ModelError, match="user turn"):
         fold_system((turn("system", "S"), turn("assistant", "A")))
@@ -167,16 +172,9 @@ TOOL_TEMPLATE = (
 )
 
 
-class Answer(str):
-    """A completion that brings its message along."""
-
-    message: Any = None
-
-
-def answer(text: str = "", **fields: Any) -> Answer:
-    completion = Answer(text)
-    completion.message = {"role": "assistant", "content": text, **fields}
-    return completion
+def answer(text: str = "", **fields: Any) -> AssistantTurn:
+    message: Any = {"role": "assistant", "content": text, **fields}
+    return AssistantTurn(message)
 
 
 @pytest.mark.parametrize("roles", [("user", "assistant", "system"), ("assistant",), ("user",)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -112,6 +113,78 @@ def test_a_folder_without_a_valid_config_is_an_error(tmp_path: Path, content: by
         (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(ModelError, match=message):
         in_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"architectures": 5}, "architectures is '5'; expected a list of names"),
+        ({"architectures": [None]}, "architectures is .*; expected a list of names"),
+        ({"model_type": []}, "model_type is .*; expected a name"),
+        ({"auto_map": "x"}, "auto_map is 'x'; expected an object"),
+        ({"quantization_config": 4}, "quantization_config is '4'; expected an object"),
+        ({"num_hidden_layers": 100_000}, "num_hidden_layers is 100000"),
+        ({"text_config": {"n_layer": 100_000}}, "text_config: n_layer is 100000"),
+    ],
+)
+def test_a_field_of_the_wrong_type_or_size_is_named(
+    model_folder: ModelFolder, config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ModelError, match=rf"config\.json.*{message}"):
+        in_folder(model_folder(**config))
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"a": ' + "9" * 6000 + "}"], ids=["deep", "long number"])
+def test_json_that_python_cannot_read_is_an_error(model_folder: ModelFolder, content: str) -> None:
+    folder = model_folder()
+    (folder / "config.json").write_text(content)
+    with pytest.raises(ModelError, match="not readable JSON"):
+        in_folder(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "notes", "additional_chat_templates/a.jinja"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "nowhere"])
+def test_what_is_no_file_is_refused_by_name(model_folder: ModelFolder, name: str, kind: str) -> None:
+    path = model_folder() / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "nowhere")
+    with pytest.raises(ModelError, match=rf"{name} is neither a file nor a folder"):
+        in_folder(path.parent if "/" not in name else path.parent.parent)
+
+
+def test_folders_within_a_checkpoint_are_left_alone(model_folder: ModelFolder) -> None:
+    folder = model_folder()
+    revision = in_folder(folder).revision
+    (folder / "checkpoint.json").mkdir()
+    assert in_folder(folder).revision == revision
+
+
+@pytest.mark.parametrize("file", ["../model.safetensors", "/dev/zero", 7])
+def test_weights_outside_the_folder_are_refused(model_folder: ModelFolder, file: object) -> None:
+    folder = model_folder()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"score.weight": file}}))
+    with pytest.raises(ModelError, match=r"weight_map has .*; expected the name of a file"):
+        in_folder(folder)
+
+
+def test_a_config_beyond_all_sizes_is_refused(model_folder: ModelFolder) -> None:
+    folder = model_folder()
+    with (folder / "config.json").open("wb") as file:
+        file.truncate(1 << 40)  # a file with a hole
+    with pytest.raises(ModelError, match="bytes, at most"):
+        in_folder(folder)
+
+
+@pytest.mark.parametrize("file", ["value_head.safetensors", "value_head.bin"])
+def test_a_value_head_beside_a_language_model_is_refused(model_folder: ModelFolder, file: str) -> None:
+    folder = model_folder(architectures=["LlamaForCausalLM"])
+    (folder / file).write_text("")
+    with pytest.raises(ModelError, match=rf"reward head in {file}"):
+        in_folder(folder)
 
 
 # ---- the hub

@@ -30,6 +30,7 @@ CHANGED: dict[str, Any] = {
     "max_length": 5,
     "chat_template": "x",
     "fold_system": True,
+    "ignore_auto_map": True,
     "batch_tokens": 5,
     "output_index": 0,
     "output_weights": (1.0, 0.5),

@@ -152,12 +152,65 @@ def test_an_adapter_may_have_another_reference_or_none() -> None:
 
 
 @pytest.mark.usefixtures("hub")
-def test_an_adapter_cannot_be_a_classifier_a_judge_or_a_reference() -> None:
-    for kind in ("classifier", "generative"):
-        with pytest.raises(ModelError, match=r"adapter.*merge"):
-            resolve("me/dpo-adapter", ModelOptions(kind=kind))  # type: ignore[arg-type]
+def test_an_adapter_cannot_be_a_judge_or_a_reference() -> None:
+    with pytest.raises(ModelError, match=r"adapter.*merge"):
+        resolve("me/dpo-adapter", ModelOptions(kind="generative"))
     with pytest.raises(ModelError, match=r"--reference me/dpo-adapter is an adapter"):
         resolve("me/policy-lm", ModelOptions(reference="me/dpo-adapter"))
+
+
+def adapter_folder(base: Path, folder: Path, **config: Any) -> str:
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)} | config))
+    return str(folder)
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_the_task_of_an_adapter_decides_its_kind(model_folder: ModelFolder, tmp_path: Path) -> None:
+    language_model = model_folder("lm", architectures=["LlamaForCausalLM"])
+    reward = adapter_folder(language_model, tmp_path / "reward", task_type="SEQ_CLS")
+    spec = resolve(reward)
+    assert (spec.name, spec.kind, spec.reference) == ("local/reward", "classifier", None)
+    assert spec.adapter is not None
+    assert resolve(adapter_folder(language_model, tmp_path / "dpo", task_type="CAUSAL_LM")).kind == "implicit"
+    untold = adapter_folder(language_model, tmp_path / "untold", task_type=None)
+    assert (resolve(untold).kind, resolve(untold, ModelOptions(kind="classifier")).kind) == ("implicit", "classifier")
+    assert resolve(adapter_folder(model_folder("rm"), tmp_path / "on-rm")).kind == "classifier"
+
+
+@pytest.mark.usefixtures("no_hub")
+@pytest.mark.parametrize(
+    ("task", "options", "message"),
+    [
+        ("SEQ_CLS", {"kind": "implicit"}, "declares the task SEQ_CLS, which is not of the kind implicit"),
+        ("CAUSAL_LM", {"kind": "classifier"}, "declares the task CAUSAL_LM, which is not of the kind classifier"),
+        ("SEQ_CLS", {"beta": 0.1}, "--beta applies only to implicit-reward models"),
+        ("TOKEN_CLS", {}, "declares the task 'TOKEN_CLS'; only adapters for SEQ_CLS and CAUSAL_LM"),
+        (7, {}, "task_type is '7'; expected a name"),
+    ],
+)
+def test_options_that_contradict_the_task_of_an_adapter_are_refused(
+    model_folder: ModelFolder, tmp_path: Path, task: object, options: dict[str, Any], message: str
+) -> None:
+    base = model_folder(architectures=["LlamaForCausalLM"])
+    folder = adapter_folder(base, tmp_path / "adapter", task_type=task)
+    with pytest.raises(ModelError, match=message):
+        resolve(folder, ModelOptions(**options))
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_an_adapter_on_an_adapter_is_refused(model_folder: ModelFolder, tmp_path: Path) -> None:
+    first = adapter_folder(model_folder(), tmp_path / "first")
+    with pytest.raises(ModelError, match="is an adapter as well"):
+        resolve(adapter_folder(Path(first), tmp_path / "second"))
+
+
+@pytest.mark.usefixtures("no_hub")
+@pytest.mark.parametrize("options", [{}, {"kind": "classifier"}, {"kind": "implicit"}])
+def test_a_process_reward_model_is_refused(model_folder: ModelFolder, options: dict[str, Any]) -> None:
+    folder = model_folder(architectures=["Qwen2ForTokenClassification"])
+    with pytest.raises(ModelError, match="process reward model"):
+        resolve(str(folder), ModelOptions(**options))
 
 
 @pytest.mark.usefixtures("no_hub")

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from safetensors.torch import load_file
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
@@ -32,8 +33,16 @@ from rb_core.scorers.loading import max_length_of
 from tests.fakes import tiny_models, tiny_tokenizers
 from tests.fakes.prompts import ASK, CANDIDATES, turn, values
 from tests.fakes.scorers import load_copy
-from tests.fakes.tiny_models import BUILDERS, DECODERS, UNPACKABLE, edit_config, edit_weights
-from tests.fakes.tiny_tokenizers import DECLARED
+from tests.fakes.tiny_models import (
+    BUILDERS,
+    DECODERS,
+    PAIR_ENCODERS,
+    UNPACKABLE,
+    classifier,
+    edit_config,
+    edit_weights,
+)
+from tests.fakes.tiny_tokenizers import DECLARED, pair_tokenizer
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5
@@ -47,6 +56,10 @@ WAYS = [
 ]
 
 
+PAIRS = [
+    CompletionSet((turn("user", "What is the capital of France?"),), ("Paris, of course.", "I do not know.")),
+    CompletionSet((turn("user", "Name a river."),), ("The Rhine", "The Danube, and the Volga as well.")),
+]
 WITH_SYSTEM: Conversation = (turn("system", "Please answer in one short sentence."), *ASK)
 
 
@@ -495,7 +508,7 @@ def test_a_missing_head_weight_is_fatal(tiny_copy: TinyModel, name: str, weight:
 
 
 @pytest.mark.parametrize(
-    "extra", ["v_head.weight", "score.bias", "regression_head.weight", "model.layers.0.extra.weight"]
+    "extra", ["v_heads.weight", "score.bias", "regression_head.weight", "model.layers.0.extra.weight"]
 )
 def test_an_unexpected_weight_is_fatal(tiny_copy: TinyModel, extra: str) -> None:
     folder = tiny_copy("llama")
@@ -514,7 +527,7 @@ def test_a_missing_body_weight_is_fatal(tiny_copy: TinyModel) -> None:
 def test_a_head_of_another_shape_is_fatal(tiny_copy: TinyModel) -> None:
     folder = tiny_copy("llama")
     edit_weights(folder, lambda weights: weights.update({"score.weight": torch.ones(2, 32)}))
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match=r"score.weight is \[2, 32\], by the config \[1, 32\]"):
         load(folder)
 
 
@@ -534,6 +547,139 @@ def test_pickled_weights_are_refused(tiny_copy: TinyModel) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize("head", ["v_head.summary.weight", "value_head.weight"])
+def test_a_value_head_is_refused_as_such(tiny_copy: TinyModel, head: str) -> None:
+    folder = tiny_copy("llama")
+    edit_weights(folder, lambda weights: weights.update({head: torch.ones(1, 32)}))
+    with pytest.raises(ModelError, match=rf"value head \({head}\).*not supported"):
+        load(folder)
+
+
+UNUSED = ["lm_head.weight", "embed_out.weight", "model.layers.0.attn.masked_bias", "cls.predictions.bias"]
+
+
+def test_heads_of_pretraining_are_accepted_and_recorded(
+    tiny_copy: TinyModel, expected: Callable[[str], list[list[float]]]
+) -> None:
+    folder = tiny_copy("llama")
+    edit_weights(folder, lambda weights: weights.update({name: torch.ones(3) for name in UNUSED}))
+    scorer = load(folder)
+    assert scorer.describe()["loading"] == [f"weights that the score does not use: {', '.join(sorted(UNUSED))}"]
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected("llama"))
+
+
+def test_an_undamaged_checkpoint_has_nothing_left_out(tiny_model: TinyModel) -> None:
+    assert load(tiny_model("llama")).describe()["loading"] is None
+
+
+def test_a_pad_token_id_of_minus_one_is_recorded(tiny_copy: TinyModel) -> None:
+    """The tokenizer has a pad token; the model reads the last token, as its own forward pass does."""
+    folder = tiny_copy("llama")
+    edit_config(folder, pad_token_id=-1)
+    scorer = load(folder)
+    assert scorer.describe()["loading"] == ["pad_token_id -1 is no token: the last token is read"]
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), Own(folder).scores(CANDIDATES))
+
+
+def test_a_quantisation_that_is_not_applied_is_not_recorded_as_applied(
+    tiny_copy: TinyModel, expected: Callable[[str], list[list[float]]]
+) -> None:
+    folder = tiny_copy("llama")
+    edit_config(folder, quantization_config={"quant_method": "novel", "bits": 4})
+    scorer = load(folder)
+    assert scorer.describe()["quantization"] is None
+    assert "quantisation 'novel' was not applied" in scorer.describe()["loading"][0]
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected("llama"))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_code_of_its_own_is_refused_unless_it_is_ignored(
+    tiny_copy: TinyModel, file: str, expected: Callable[[str], list[list[float]]]
+) -> None:
+    folder = tiny_copy("llama")
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoModel": "modeling_x.X"}}))
+    with pytest.raises(ModelError, match=rf"{file} names code of its own \(auto_map: AutoModel\).*--ignore-auto-map"):
+        load(folder)
+    scorer = load(folder, ignore_auto_map=True)
+    if file == "config.json":
+        assert scorer.describe()["loading"] == ["code of its own (auto_map) was not run"]
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), expected("llama"))
+
+
+@pytest.mark.parametrize("extra", [0, 3])
+def test_tokens_beyond_the_embeddings_are_refused_before_scoring(tiny_copy: TinyModel, extra: int) -> None:
+    folder = tiny_copy("llama")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(extra)])
+    tokenizer.save_pretrained(folder)
+    scorer = load(folder)
+    scorer.plan(CANDIDATES)
+    text = "Paris <extra2>"
+    if extra:
+        with pytest.raises(ModelError, match=r"the id \d+ for '<extra2>', but the model has only \d+ embeddings"):
+            scorer.plan([CompletionSet(ASK, (text,))])
+    else:
+        scorer.plan([CompletionSet(ASK, (text,))])
+
+
+# ---- pairs of texts
+
+
+def pair_scores(folder: Path, prompt: str, completions: Sequence[str]) -> list[float]:
+    """Score with the tokenizer's own pair encoding, by itself."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    options = {"return_tensors": "pt", "return_token_type_ids": True}
+    with torch.no_grad():
+        return [float(model(**tokenizer(prompt, text, **options)).logits[0, 0]) for text in completions]
+
+
+@pytest.mark.parametrize("name", PAIR_ENCODERS)
+def test_prompt_and_completion_of_a_pair_encoder_are_segments(tmp_path: Path, name: str) -> None:
+    folder = classifier(name, tmp_path / name)
+    scorer = load(folder, name)
+    found = values(score_completion_sets(scorer, PAIRS))
+    wanted = [pair_scores(folder, c.prompt[0]["content"], c.completions) for c in PAIRS]
+    assert_close(found, wanted)
+    scorer.separator = None
+    without_types = values(score_completion_sets(scorer, PAIRS))
+    assert abs(found[0][0] - without_types[0][0]) > 0.1
+
+
+def test_a_pair_encoder_whose_template_writes_no_separator_reads_one_text(tmp_path: Path) -> None:
+    folder = classifier("bert", tmp_path / "bert")
+    scorer = load(folder, chat_template="{{ cls_token }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}")
+    assert scorer.separator is not None
+    inputs = scorer.inputs(scorer.encode(PAIRS[0]), [(0, 0)] * 2)
+    assert inputs.token_types is None
+
+
+def test_a_truncated_pair_keeps_its_segments(tmp_path: Path) -> None:
+    folder = classifier("bert", tmp_path / "bert")
+    whole = load(folder, "bert").encode(PAIRS[0])[0]
+    scorer = load(folder, "bert", max_length=len(whole.ids) - 3)
+    (cut, *_) = scorer.encode(PAIRS[0])
+    assert cut.dropped == 3
+    types = scorer.inputs([cut], [(0, 0)]).token_types
+    assert types is not None
+    assert int(types.sum()) == len(cut.ids) - cut.start - 1
+
+
+def test_token_types_other_than_those_of_a_pair_are_refused(tmp_path: Path) -> None:
+    tokenizer = pair_tokenizer()
+    ids = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("[CLS]", "[SEP]")]
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A", pair="[CLS]:2 $A [SEP] $B:1", special_tokens=ids
+    )
+    folder = classifier("bert", tmp_path / "bert", tokenizer, type_vocab_size=3)
+    with pytest.raises(ModelError, match=r"gives a pair of texts the types \[2, 0"):
+        load(folder, "bert")
+
+
+# ---- code of the checkpoint
+
+
 @pytest.mark.parametrize("model_type", ["llama", "something-new"])
 def test_remote_code_is_not_executed(tiny_copy: TinyModel, model_type: str) -> None:
     folder = tiny_copy("llama")
@@ -545,11 +691,13 @@ def test_remote_code_is_not_executed(tiny_copy: TinyModel, model_type: str) -> N
     path = folder / "tokenizer_config.json"
     remote = {"auto_map": {"AutoTokenizer": ["tokenization_evil.T", "tokenization_evil.T"]}}
     path.write_text(json.dumps(json.loads(path.read_text()) | remote))
+    with pytest.raises(ModelError, match="names code of its own"):
+        load(folder)
     if model_type == "llama":
-        assert load(folder).describe()["architecture"] == "LlamaForSequenceClassification"
+        assert load(folder, ignore_auto_map=True).describe()["architecture"] == "LlamaForSequenceClassification"
     else:
-        with pytest.raises(ModelError, match="cannot be loaded"):
-            load(folder)
+        with pytest.raises(ModelError, match=r"the model type 'something-new', which transformers .* does not know"):
+            load(folder, ignore_auto_map=True)
     assert not witness.exists()
 
 

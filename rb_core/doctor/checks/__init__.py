@@ -46,6 +46,7 @@ CHECKS = (
     Check("eos", "End of sequence", ("conversation",), template.inspect_eos),
     Check("control-tokens", "Control tokens", ("conversation",), template.inspect_control_tokens),
     Check("reference", "Reference", ("tokenizer",), checkpoint.inspect_reference, ("implicit",)),
+    Check("segments", "Segments", ("scorer", "conversation"), template.inspect_segments, ("classifier",)),
     Check("batching", "Batching", ("weights", "output", "conversation"), scores.inspect_batching),
     Check("finite", "Scores", ("scorer", "conversation"), scores.inspect_finite),
     Check("read", "Position of the score", ("finite",), scores.inspect_read_position),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rb_core.doctor.inspection import InspectedModel
 from rb_core.doctor.measurements import find_head, head_norm, nonfinite_parameters
 from rb_core.doctor.report import Observation
-from rb_core.scorers.loading import NO_LIMIT, quantization_of
+from rb_core.scorers.loading import NO_LIMIT, loading_notes, pad_token_of, quantization_of
 
 
 def inspect_kind(model: InspectedModel) -> Observation:
@@ -16,7 +16,10 @@ def inspect_kind(model: InspectedModel) -> Observation:
         return Observation(
             "FAIL", f"{found}; {model.failures['model']}", "correct the checkpoint, or pass another --kind"
         )
-    return Observation("PASS", f"{found}; loaded as {type(model.network).__name__}")
+    found = f"{found}; loaded as {type(model.network).__name__}"
+    if notes := loading_notes(model.spec.checkpoint, model.network, ()):
+        return Observation("WARN", f"{found}; {'; '.join(notes)}", "compare a score with the authors' own code")
+    return Observation("PASS", found)
 
 
 def inspect_tokenizer(model: InspectedModel) -> Observation:
@@ -42,7 +45,8 @@ def inspect_weights(model: InspectedModel) -> Observation:
         names = ", ".join(broken[:4]) + (f" and {len(broken) - 4} more" if len(broken) > 4 else "")
         return Observation("FAIL", f"NaN or infinity in {names}", "the checkpoint is damaged, or its dtype overflows")
     count = sum(1 for _ in model.network.parameters())
-    return Observation("PASS", f"all {count} parameters are present and finite, and none is unused")
+    unused = f"the score does not use {', '.join(model.unused[:4])}" if model.unused else "none is unused"
+    return Observation("PASS", f"all {count} parameters are present and finite, and {unused}")
 
 
 def inspect_head(model: InspectedModel) -> Observation:
@@ -94,16 +98,15 @@ def inspect_max_length(model: InspectedModel) -> Observation:
 
 
 def inspect_pad_token(model: InspectedModel) -> Observation:
-    config_pad = model.network.config.get_text_config().pad_token_id
+    config_pad = pad_token_of(model.network.config)
     tokenizer_pad = model.tokenizer.pad_token_id
     if config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:
-        config_token = "-1, which is not a token" if config_pad < 0 else model.token_name(config_pad)
         return Observation(
             "FAIL",
-            f"the config has {config_token}, the tokenizer {model.token_name(tokenizer_pad)}",
+            f"the config has {model.token_name(config_pad)}, the tokenizer {model.token_name(tokenizer_pad)}",
             "the position of the score depends on it: correct the one that the model was not trained with",
         )
-    if config_pad is None or config_pad < 0:
+    if config_pad is None:
         where = "not set" if tokenizer_pad is None else f"set only in the tokenizer, {model.token_name(tokenizer_pad)}"
         return Observation("FACT", f"{where}: the last token is read, and the model's own forward pass refuses batches")
     pad = model.token_name(config_pad)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from rb_core.benchmarks.example import Conversation, Message
-from rb_core.doctor.inspection import PROBE_PROMPT, InspectedModel, probe_conversation
+from rb_core.doctor.inspection import PROBE_ANSWER, PROBE_PROMPT, InspectedModel, probe_conversation
 from rb_core.doctor.report import Observation
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import ChatFormat
+from rb_core.scorers.classifier import ClassifierScorer
 
 # Words that no template and no tokenizer treats specially.
 _MARK = "ZXQ7"
@@ -122,7 +123,7 @@ def inspect_answer(model: InspectedModel) -> Observation:
     if _THOUGHT not in chat.text(probe_conversation(f"<think>\n{_THOUGHT}\n</think>\n\n{plain}")):
         changes.append("a <think> block in the answer is dropped")
     if changes:
-        advice = "the model does not read the answer as it was written; the result counts such completions"
+        advice = "such completions are counted in the result, and refused where the template drops a part of one"
         return Observation("WARN", "; ".join(changes + notes), advice)
     return Observation("PASS", "; ".join(["unchanged", *notes]))
 
@@ -165,6 +166,23 @@ def inspect_eos(model: InspectedModel) -> Observation:
         found = f"{count} end-of-sequence tokens after the answer; {last}"
         return Observation("WARN", found, "was the model trained with that many? Most templates write one")
     return Observation("FACT", f"{count or 'no'} end-of-sequence token after the answer; {last}")
+
+
+def inspect_segments(model: InspectedModel) -> Observation:
+    """Check that an encoder of sentence pairs reads prompt and answer as its tokenizer would pass them."""
+    scorer, encoded = model.scorer, model.encoded
+    if not isinstance(scorer, ClassifierScorer) or scorer.separator is None:
+        return Observation("FACT", "the model does not tell the texts of a pair apart")
+    second = scorer.second_text(encoded)
+    if second is None:
+        found = f"one text: no separator {model.token_name(scorer.separator)} stands before the answer"
+        return Observation("WARN", found, "a model of sentence pairs needs a template that writes one")
+    types = [0] * second + [1] * (len(encoded.ids) - second)
+    pair = model.tokenizer(PROBE_PROMPT[0]["content"], PROBE_ANSWER, return_token_type_ids=True)
+    if (list(encoded.ids), types) != (list(pair["input_ids"]), list(pair["token_type_ids"])):
+        found = f"the answer's segment starts at token {second}, unlike in the tokenizer's own pair of texts"
+        return Observation("WARN", found, "was the model trained with this template?")
+    return Observation("PASS", f"the answer's segment starts at token {second}, as in the tokenizer's own pair")
 
 
 def inspect_control_tokens(model: InspectedModel) -> Observation:

@@ -29,6 +29,7 @@ from rb_core.scorers.conversation_scorer import PROBES, TOLERANCE
 from rb_core.scorers.judge import generation
 from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Reply, Request, Token
 from rb_core.scorers.loading import (
+    check_token_ids,
     check_weights,
     describe_checkpoint,
     free_memory,
@@ -96,8 +97,8 @@ class LocalGenerator:
         """
         with ThreadPoolExecutor(1) as executor:
             weights = executor.submit(load_pretrained, spec)
-            tokenizer = load_tokenizer(spec.name, spec.checkpoint)
-            max_length = max_length_of(spec, load_config(spec.name, spec.checkpoint), tokenizer)
+            tokenizer = load_tokenizer(spec)
+            max_length = max_length_of(spec, load_config(spec), tokenizer)
             # a judge's prompt contains completions, in which a control token is text
             chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role, sanitize=True)
             model, loading = weights.result()
@@ -144,6 +145,7 @@ class LocalGenerator:
     def _encode(self, numbered: Sequence[tuple[int, Request]]) -> list[EncodedRequest]:
         conversations = [tuple(map(_without_surrogates, request.messages)) for _, request in numbered]
         prompts = self.chat.encode_prompts(conversations)
+        check_token_ids(self.model, self.chat.tokenizer, prompts)
         return [EncodedRequest(index, request, ids) for (index, request), ids in zip(numbered, prompts, strict=True)]
 
     def _batches(self, encoded: Sequence[EncodedRequest]) -> Iterator[list[EncodedRequest]]:
