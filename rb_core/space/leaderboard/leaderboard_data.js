@@ -10,7 +10,7 @@ const NO_ORGANISATION = '(none)'; // no name of an organisation has brackets
 const SIZES = [['0-3', 'Under 3B', 0, 3e9], ['3-10', '3B to 10B', 3e9, 10e9], ['10-40', '10B to 40B', 10e9, 40e9],
   ['40-', '40B and more', 40e9, Infinity], ['unknown', 'Unknown', null, null]];
 const ORIGINS = [['run', 'Evaluated here'], ['published', 'As published']];
-const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data': 'here, other data', published: 'published' }; // short: the column is narrow
+const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data': 'other data', published: 'published' }; // short: the column is narrow
 
 const query = find('.rb-query');
 // Filters: the chosen values, empty for all. `off`: the keys of sections that the custom score leaves out.
