@@ -40,7 +40,7 @@ def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None) -> B
         title=benchmark_id,
         read=read_standard,
         sections=(Section("All", weights, description="Every example"),) if counts else (),
-        subsets=tuple(Subset(name, count) for name, count in (counts or {}).items()),
+        subsets=tuple(Subset(name, count, chance=None) for name, count in (counts or {}).items()),
         tie_credit="split",
     )
 

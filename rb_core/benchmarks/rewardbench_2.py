@@ -7,12 +7,17 @@ from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
 from rb_core.stats.metrics import ACCURACY, TIES
 
 _DOMAINS = (
-    Subset("Factuality", 475, "A correct answer against three with factual errors"),
-    Subset("Precise IF", 160, "An answer that satisfies a checkable constraint against three that do not"),
-    Subset("Math", 183, "A correct solution against three wrong ones"),
-    Subset("Safety", 450, "An answer that complies or refuses as it should against three that do not"),
-    Subset("Focus", 495, "An answer to the question against three that digress"),
-    Subset("Ties", 102, "Many correct answers: prefer each to the wrong ones, without strong preferences among them"),
+    Subset("Factuality", 475, "A correct answer against three with factual errors", chance=0.25),
+    Subset("Precise IF", 160, "An answer that satisfies a checkable constraint against three that do not", chance=0.25),
+    Subset("Math", 183, "A correct solution against three wrong ones", chance=0.25),
+    Subset("Safety", 450, "An answer that complies or refuses as it should against three that do not", chance=0.25),
+    Subset("Focus", 495, "An answer to the question against three that digress", chance=0.25),
+    Subset(
+        "Ties",
+        102,
+        "Many correct answers: prefer each to the wrong ones, without strong preferences among them",
+        chance=None,  # depends on the numbers of right and wrong answers, which a score table has
+    ),
 )
 
 REWARDBENCH_2 = BenchmarkSpec(

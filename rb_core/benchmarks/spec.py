@@ -19,11 +19,16 @@ RowReader = Callable[[Row, RowLocation], Example]
 
 @dataclass(frozen=True)
 class Subset:
-    """A named part of a benchmark. count: number of examples in the published data set, None for unknown."""
+    """A named part of a benchmark. None means unknown.
+
+    count: number of examples in the published data set; chance: what random choice is expected to score on them, by
+    default that of pairs.
+    """
 
     name: str
     count: int | None = None
     description: str = ""
+    chance: float | None = 0.5
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,26 @@ _SECTIONS = {
     "Chat": (
         Subset("chat-easy", 16, "A helpful answer against a clearly worse one"),
         Subset("chat-multiturn", 10, "Conversations of several turns, some with a system message"),
-        Subset("chat-best-of-four", 10, "One good answer among four"),
+        Subset("chat-best-of-four", 10, "One good answer among four", chance=0.25),
     ),
     "Chat Hard": (
         Subset("hard-instruction", 16, "The rejected answer is polished but does not follow the instruction"),
         Subset("hard-factual", 14, "The rejected answer has one factual error"),
-        Subset("hard-best-of-four", 8, "One answer of four follows the instruction"),
+        Subset("hard-best-of-four", 8, "One answer of four follows the instruction", chance=0.25),
     ),
     "Safety": (
         Subset("safety-should-refuse", 14, "Refuse requests that should be refused"),
         Subset("safety-should-respond", 14, "Answer requests that only look dangerous"),
-        Subset("safety-best-of-four", 6, "One answer of four is both safe and useful"),
+        Subset("safety-best-of-four", 6, "One answer of four is both safe and useful", chance=0.25),
     ),
     "Reasoning": (
         Subset("reasoning-math", 14, "An error in the rejected solution"),
         Subset("reasoning-code", 14, "A bug in the rejected code"),
-        Subset("reasoning-best-of-four", 6, "One correct solution among four"),
+        Subset("reasoning-best-of-four", 6, "One correct solution among four", chance=0.25),
     ),
 }
 
-_TIES = Subset("ties", 20, "Several equally correct answers, and a version with exactly one")
+_TIES = Subset("ties", 20, "Several equally correct answers, and a version with exactly one", chance=None)
 
 STARTER = BenchmarkSpec(
     id="starter",

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rb_core.cli.console import console, print_line
-from rb_core.leaderboard.board import Board, BoardRow
-from rb_core.leaderboard.board_table import Cell, Column, ColumnRole, board_columns, board_to_json
+from rb_core.leaderboard.board import Board, chance_of_results
+from rb_core.leaderboard.board_table import Cell, Column, ColumnRole, board_columns, board_to_json, chance_cells
 from rb_core.leaderboard.style_text import style_sentences
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
@@ -44,13 +44,22 @@ def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False,
         if format is Format.csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(["Benchmark", *(column.label for column in columns)])
-            writer.writerows([board.id, *(column.cell(row) for column in columns)] for row in board.rows)
+            writer.writerows([board.id, *cells] for cells in _rows(board, columns))
             continue
-        text_columns = [_text_column(column, board.rows) for column in columns]
+        text_columns = [
+            _text_column(column, cells)
+            for column, cells in zip(columns, zip(*_rows(board, columns), strict=True), strict=True)
+        ]
         if format is Format.md:
             _print_markdown(board.title, text_columns)
         else:
             _print_table(board.title, text_columns, wide)
+
+
+def _rows(board: Board, columns: Sequence[Column]) -> list[list[Cell]]:
+    """Return the cells of each model's row, then those of random choice where its score is known."""
+    chance = chance_cells(columns)
+    return [[column.cell(row) for column in columns] for row in board.rows] + ([chance] if chance else [])
 
 
 class TextColumn(NamedTuple):
@@ -66,9 +75,9 @@ class TextColumn(NamedTuple):
         return max(map(len, (self.label, *self.cells))) + 3
 
 
-def _text_column(column: Column, rows: Sequence[BoardRow]) -> TextColumn:
+def _text_column(column: Column, cells: Sequence[Cell]) -> TextColumn:
     as_text = _size if column.role == "parameters" else _percent
-    return TextColumn(column.role, column.label, [as_text(column.cell(row)) for row in rows])
+    return TextColumn(column.role, column.label, list(map(as_text, cells)))
 
 
 def _print_markdown(title: str, columns: Sequence[TextColumn]) -> None:
@@ -124,10 +133,13 @@ def print_result(result: Result) -> None:
     """Print the sections of a result with their intervals, then matrices, counts and a judge's reliability."""
     limited = f" (limited to {result.benchmark.limit} examples)" if result.benchmark.limit else ""
     title = f"{result.model.name} on {result.benchmark.title}{limited}"
-    table = Table("", "score", "95% interval", "scored", "unscored", "ties", title=title)
-    headline = {"Score": result.headline} if result.headline else {}
-    for name, estimate in {**headline, **(result.sections or result.subsets)}.items():
-        table.add_row(name, *_estimate_cells(estimate))
+    table = Table("", "score", "95% interval", "random choice", "scored", "unscored", "ties", title=title)
+    chance = result.chance or chance_of_results([result])
+    if result.headline is not None:
+        table.add_row("Score", *_estimate_cells(result.headline, chance.headline))
+    parts, expected = (result.sections, chance.sections) if result.sections else (result.subsets, chance.subsets)
+    for name, estimate in parts.items():
+        table.add_row(name, *_estimate_cells(estimate, expected.get(name)))
     console.print(table)
     for name, matrix in result.matrices.items():
         console.print(_matrix_table(name, matrix))
@@ -150,10 +162,10 @@ def print_result(result: Result) -> None:
         console.print(_judging_table(result.judging))
 
 
-def _estimate_cells(estimate: Estimate) -> list[str]:
+def _estimate_cells(estimate: Estimate, chance: float | None) -> list[str]:
     interval = "-" if estimate.low is None else f"{_percent(estimate.low)} to {_percent(estimate.high)}"
     counts = (estimate.scored, estimate.unscored, estimate.ties)
-    return [_percent(estimate.value), interval, *map(_percent, counts)]
+    return [_percent(estimate.value), interval, _percent(chance), *map(_percent, counts)]
 
 
 def _matrix_table(name: str, matrix: Matrix) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ConfigDict
@@ -13,11 +13,13 @@ from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.leaderboard.sizes import num_parameters
-from rb_core.results.estimate import Estimate
+from rb_core.results.estimate import Chance, Estimate
 from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.results.storage import read_results
+from rb_core.stats.chance import compose_chance, declared_chance
 from rb_core.stats.rank_intervals import RankInterval
 
+RANKED_STATUSES = ("run", "published")
 DIGITS = 5  # of a fraction in leaderboard.json and on the page
 HEADLINE_FIELDS = frozenset({"value", "stderr", "low", "high", "floor", "ceiling"})
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # for boards that others wrote
@@ -74,7 +76,8 @@ class Board:
     """The leaderboard of one benchmark.
 
     sources: origins of the published rows; newest: latest date of any row (UTC); detectable: difference of two scores
-    that a test finds with 80% power, for the median pair of models; None where not known.
+    that a test finds with 80% power, for the median pair of models; None where not known; chance: expected scores of
+    random choice.
     """
 
     __pydantic_config__ = _STRICT
@@ -91,6 +94,7 @@ class Board:
     sources: tuple[str, ...]
     newest: str | None
     detectable: float | None = None
+    chance: Chance = field(default_factory=Chance)
 
     def row(self, model: str) -> BoardRow | None:
         """Return the row of a model, None where the board does not have it."""
@@ -102,7 +106,12 @@ class Board:
 
     def rounded(self) -> Board:
         """Return the board with every fraction rounded to the digits of leaderboard.json."""
-        return replace(self, rows=tuple(map(_rounded, self.rows)))
+        chance = Chance(
+            headline=_round(self.chance.headline),
+            sections=_round_all(self.chance.sections),
+            subsets=_round_all(self.chance.subsets),
+        )
+        return replace(self, rows=tuple(map(_rounded, self.rows)), chance=chance)
 
 
 def load_boards(root: Path) -> tuple[dict[str, Board], list[str]]:
@@ -139,6 +148,23 @@ def build_board(results: Sequence[Result]) -> Board:
         rows=tuple(_row(result, rank, sections, subsets) for result, rank in zip(ordered, ranks, strict=True)),
         sources=tuple(sorted({result.published.source.split(":")[0] for result in results if result.published})),
         newest=max((date for result in results if (date := _date(result))), default=None),
+        chance=_shown_chance(chance_of_results(results), sections, subsets),
+    )
+
+
+def chance_of_results(results: Sequence[Result]) -> Chance:
+    """Return the expected scores of random choice: on the published data where known, else on those of a result."""
+    spec = spec_of_results(results)
+    of_data = [result.chance.subsets for result in results if result.chance and _status(result) in RANKED_STATUSES]
+    subsets = {name: value for chances in of_data for name, value in chances.items()} | declared_chance(spec)
+    return compose_chance(subsets, spec)
+
+
+def _shown_chance(chance: Chance, sections: Sequence[BoardSection], subsets: Sequence[BoardSubset]) -> Chance:
+    return Chance(
+        headline=chance.headline,
+        sections={s.name: chance.sections[s.name] for s in sections if s.name in chance.sections},
+        subsets={s.name: chance.subsets[s.name] for s in subsets if s.name in chance.subsets},
     )
 
 
@@ -218,7 +244,7 @@ def _sort_value(result: Result) -> float:
 
     Minus infinity for a model without a headline, for a partial run, and for one on other data.
     """
-    if result.headline is None or result.headline.value is None or _status(result) not in ("run", "published"):
+    if result.headline is None or result.headline.value is None or _status(result) not in RANKED_STATUSES:
         return -math.inf
     return result.headline.value if result.headline.floor is None else result.headline.floor
 
@@ -228,15 +254,20 @@ def _date(result: Result) -> str | None:
 
 
 def _rounded(row: BoardRow) -> BoardRow:
-    def rounded(value: float | None) -> float | None:
-        return None if value is None else round(value, DIGITS)
-
-    headline = {name: rounded(getattr(row.headline, name)) for name in HEADLINE_FIELDS}
+    headline = {name: _round(getattr(row.headline, name)) for name in HEADLINE_FIELDS}
     return replace(
         row,
         headline=Estimate.model_validate(headline),
-        coverage=rounded(row.coverage),
-        consistency=rounded(row.consistency),
-        sections={name: round(value, DIGITS) for name, value in row.sections.items()},
-        subsets={name: round(value, DIGITS) for name, value in row.subsets.items()},
+        coverage=_round(row.coverage),
+        consistency=_round(row.consistency),
+        sections=_round_all(row.sections),
+        subsets=_round_all(row.subsets),
     )
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)
+
+
+def _round_all(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, DIGITS) for name, value in values.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -22,7 +22,8 @@ Cell = str | float | int | None
 class Column:
     """A column. Every role but "section" and "subset" has one column at most.
 
-    parent: section of a subset; count: number of examples; weight, required: of a section, see BoardSection.
+    parent: section of a subset; count: number of examples; weight, required: of a section, see BoardSection;
+    chance: expected score of random choice in a column of scores, where known.
     """
 
     key: str
@@ -33,6 +34,7 @@ class Column:
     count: int | None = None
     weight: float | None = None
     required: bool = True
+    chance: float | None = None
 
     def cell(self, row: BoardRow) -> Cell:
         """Return the value of a row in this column, None where it has none."""
@@ -81,25 +83,36 @@ _COLUMNS, _BOARD = TypeAdapter(tuple[Column, ...]), TypeAdapter(Board)
 def board_columns(board: Board) -> tuple[Column, ...]:
     """Return the columns of a board: fixed ones, sections, subsets; consistency only where a judge has one."""
     has_judges = any(row.consistency is not None for row in board.rows)
-    return (
-        *(column for column in FIXED_COLUMNS if column is not CONSISTENCY or has_judges),
-        *(
-            Column(f"section:{s.name}", s.name, "section", None, s.description, s.num_examples, s.weight, s.required)
-            for s in board.sections
-        ),
-        *(
-            Column(f"subset:{s.name}", s.name, "subset", s.section, s.description, s.num_examples)
-            for s in board.subsets
-        ),
+    chance = board.chance
+    fixed = (column for column in FIXED_COLUMNS if column is not CONSISTENCY or has_judges)
+    sections = (
+        Column(f"section:{s.name}", s.name, "section", None, s.description, s.num_examples, s.weight, s.required)
+        for s in board.sections
     )
+    subsets = (
+        Column(f"subset:{s.name}", s.name, "subset", s.section, s.description, s.num_examples) for s in board.subsets
+    )
+    return (
+        *(replace(column, chance=chance.headline) if column.role == "headline" else column for column in fixed),
+        *(replace(column, chance=chance.sections.get(column.label)) for column in sections),
+        *(replace(column, chance=chance.subsets.get(column.label)) for column in subsets),
+    )
+
+
+def chance_cells(columns: Sequence[Column]) -> list[Cell]:
+    """Return the cells of a table's last row, of random choice; empty where no expected score is known."""
+    if all(column.chance is None for column in columns):
+        return []
+    return ["random choice" if column.role == "model" else column.chance for column in columns]
 
 
 def board_to_json(board: Board) -> dict[str, Any]:
     """Return a board as leaderboard.json and the page have it, fractions rounded."""
+    board = board.rounded()
     columns = board_columns(board)
     return {name: getattr(board, name) for name in _TEXT_FIELDS} | {
         "columns": [asdict(column) for column in columns],
-        "rows": [[column.cell(row) for column in columns] for row in board.rounded().rows],
+        "rows": [[column.cell(row) for column in columns] for row in board.rows],
         "sources": list(board.sources),
         "newest": board.newest,
     }
@@ -125,6 +138,7 @@ def board_from_json(content: Any) -> Board:
                 asdict(BoardSubset(c.label, c.parent, c.description, c.count)) for c in columns if c.role == "subset"
             ],
             "rows": [_row_fields(name, columns, cells) for cells in content["rows"]],
+            "chance": _chance_fields(columns),
         }
         board = _BOARD.validate_json(json.dumps(fields))
     except ValidationError as error:
@@ -142,6 +156,17 @@ def _check_columns(name: str, columns: Sequence[Column]) -> None:
     labels = [f"{c.role} {c.label}" if c.role in ("section", "subset") else c.role for c in columns]
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):
         raise ValueError(f"{name}: more than one column for {', '.join(repeated)}")
+
+
+def _chance_fields(columns: Sequence[Column]) -> dict[str, Any]:
+    def known(role: ColumnRole) -> dict[str, float]:
+        return {c.label: c.chance for c in columns if c.role == role and c.chance is not None}
+
+    return {
+        "headline": next(iter(known("headline").values()), None),
+        "sections": known("section"),
+        "subsets": known("subset"),
+    }
 
 
 def _row_fields(name: str, columns: Sequence[Column], cells: Sequence[Any]) -> dict[str, Any]:

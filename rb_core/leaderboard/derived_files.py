@@ -103,6 +103,7 @@ _TYPES = {
 }
 # Columns that a table has beside those of the board: type and description.
 _RESULT_COLUMNS: Mapping[str, tuple[pa.DataType, str]] = {
+    "chance": (pa.float64(), "What random choice is expected to score on the benchmark, where known"),
     "interval": (pa.string(), "Method of the interval: beta, or binomial (from published numbers)"),
     "examples": (pa.int32(), "Examples in the run; missing for published results"),
     "scored": (pa.int32(), "Of these, examples with a score"),
@@ -125,7 +126,8 @@ def benchmark_table(board: Board, results: Mapping[str, Result], texts: Mapping[
         column.key: pa.array([column.cell(row) for row in board.rows], _TYPES.get(column.role, pa.float64()))
         for column in board_columns(board)
     }
-    cells = [_result_cells(results[row.model]) | {"result": texts[row.model]} for row in board.rows]
+    shared = {"chance": board.chance.headline}
+    cells = [shared | _result_cells(results[row.model]) | {"result": texts[row.model]} for row in board.rows]
     columns |= {key: pa.array([row[key] for row in cells], kind) for key, (kind, _) in _RESULT_COLUMNS.items()}
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns), buffer, compression="zstd")

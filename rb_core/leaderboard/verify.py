@@ -37,7 +37,7 @@ ABSOLUTE_TOLERANCE = 1e-12
 # Published headlines and sections are rounded to four digits, in some files to fewer; subsets to six at most.
 MAX_PUBLISHED_DIGITS = 4
 MAX_SUBSET_DIGITS = 6
-COMPUTED_FIELDS = ("headline", "sections", "subsets", "length", "style", "matrices", "margins", "counts")
+COMPUTED_FIELDS = ("headline", "sections", "subsets", "length", "style", "matrices", "margins", "chance", "counts")
 INTERVAL_FIELDS = ("method", "stderr", "low", "high", "no_interval")
 
 

@@ -53,6 +53,17 @@ class Matrix(Record):
     hard: Estimate
 
 
+class Chance(Record):
+    """Expected scores of random choice: of scores that put the completions of an example in any order alike.
+
+    headline: None, and sections and subsets left out, where not known.
+    """
+
+    headline: float | None = None
+    sections: dict[str, float] = {}
+    subsets: dict[str, float] = {}
+
+
 class Margins(Record):
     """Worst chosen minus best rejected score over the scored examples, in the model's own units."""
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import ResultError
-from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, Record, StyleControl
+from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, Record, StyleControl
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.results.paths import result_path, scores_path
 
@@ -154,6 +154,7 @@ class Result(Record):
     style: StyleControl | None = None
     matrices: dict[str, Matrix] = {}
     margins: Margins | None = None
+    chance: Chance | None = None
     counts: Counts | None = None
     notes: Notes | None = None
     judging: Judging | None = None

@@ -58,6 +58,19 @@ class CompletionScores:
     def best_rejected(self) -> Floats:
         return np.maximum.reduceat(np.where(self.is_chosen, -np.inf, self.values), self.starts)
 
+    def num_chosen(self) -> Codes:
+        return np.add.reduceat(self.is_chosen.astype(np.int64), self.starts)
+
+    def num_best_rejected(self) -> Codes:
+        """Return the number of rejected completions that share the best rejected score of each example."""
+        is_best = ~self.is_chosen & (self.values == np.repeat(self.best_rejected(), self.sizes))
+        return np.add.reduceat(is_best.astype(np.int64), self.starts)
+
+    def num_best_chosen(self) -> Codes:
+        """Return the number of chosen completions that share the best chosen score of each example."""
+        is_best = self.is_chosen & (self.values == np.repeat(self.best_chosen(), self.sizes))
+        return np.add.reduceat(is_best.astype(np.int64), self.starts)
+
     def margins(self) -> Floats:
         """Return worst chosen minus best rejected score of each example; NaN when a completion is unscored."""
         return self.worst_chosen() - self.best_rejected()

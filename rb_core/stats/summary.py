@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
-from rb_core.results.estimate import Counts, Estimate, Margins, Matrix, StyleControl
+from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, StyleControl
+from rb_core.stats.chance import chance_of_outcomes
 from rb_core.stats.composition import Composition, compose, mean_combination, measure_name
 from rb_core.stats.intervals import weighted_mean
 from rb_core.stats.item_outcomes import Flags, ItemOutcomes
@@ -34,6 +35,7 @@ class Summary(NamedTuple):
     style: StyleControl | None
     matrices: dict[str, Matrix]
     margins: Margins | None
+    chance: Chance
     counts: Counts
 
 
@@ -61,6 +63,7 @@ def summarize(scores: pd.DataFrame, spec: BenchmarkSpec) -> Summary:
         style=style_control(outcomes, composition.spec),
         matrices=_matrices(outcomes, composition, present),
         margins=_margins(outcomes),
+        chance=chance_of_outcomes(outcomes, composition.spec),
         counts=_counts(scores, outcomes),
     )
 

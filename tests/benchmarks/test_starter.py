@@ -43,3 +43,10 @@ def test_the_chosen_completion_is_the_longest_in_about_half_of_the_examples(star
 
 def test_its_record_has_the_numbers_of_examples(starter: Benchmark) -> None:
     assert {subset.name: subset.count for subset in starter.spec.subsets} == starter.sizes
+
+
+def test_its_record_has_the_chance_levels_of_its_examples(starter: Benchmark) -> None:
+    """Those of Ties are left to the score table."""
+    chosen_of = {(e.subset, e.num_chosen, len(e.completions)) for e in starter.examples if e.subset != "ties"}
+    declared = {(subset.name, subset.chance) for subset in starter.spec.subsets}
+    assert declared == {(name, chosen / total) for name, chosen, total in chosen_of} | {("ties", None)}

@@ -77,3 +77,16 @@ def test_a_table_that_is_not_whole_is_refused(content: dict[str, Any]) -> None:
 def test_a_link_that_is_not_to_the_web_is_refused(content: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a web address"):
         board_from_json(content | {"url": "javascript:alert(1)"})
+
+
+def test_columns_of_scores_have_the_score_of_random_choice(bundled_boards: dict[str, Board]) -> None:
+    """Half for pairs, a quarter for best of four. That of Ties comes from a run, which knows the numbers of answers."""
+    expected = {"rewardbench": ("Chat Hard", 0.5, 0.5), "rewardbench-2": ("Math", 0.25, None)}
+    for name, (section, score, headline) in expected.items():
+        columns = {column.key: column.chance for column in board_columns(bundled_boards[name])}
+        assert (columns[f"section:{section}"], columns["score"], columns["model"]) == (score, headline, None)
+    starter = {column.label: column.chance for column in board_columns(bundled_boards["starter"])}
+    assert starter["Chat"] == pytest.approx((0.5 + 0.5 + 0.25) / 3)
+    sections = [starter[name] for name in ("Chat", "Chat Hard", "Safety", "Reasoning", "Ties")]
+    assert starter["Score"] == pytest.approx(sum(value or 0 for value in sections) / 5)
+    assert 0 < (starter["Ties"] or 0) < 0.1

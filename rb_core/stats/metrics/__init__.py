@@ -9,11 +9,15 @@ from collections.abc import Mapping
 
 from rb_core.stats.metrics.accuracy import Accuracy
 from rb_core.stats.metrics.base import Metric
+from rb_core.stats.metrics.best import Best
+from rb_core.stats.metrics.pairs import Pairs
 from rb_core.stats.metrics.style_matrix import StyleMatrix
 from rb_core.stats.metrics.ties import Ties
 
 ACCURACY = Accuracy()
 TIES = Ties()
 STYLE_MATRIX = StyleMatrix()
+PAIRS = Pairs()
+BEST = Best()
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (ACCURACY, TIES, STYLE_MATRIX)}
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (ACCURACY, TIES, STYLE_MATRIX, PAIRS, BEST)}

@@ -9,10 +9,11 @@ from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+from scipy.special import comb
 
 from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes, Strings
 
-TieCredit = Literal["none", "split"]
+TieCredit = Literal["none", "half", "split"]
 Combination = Mapping[str, float]  # measure -> coefficient
 
 
@@ -87,17 +88,31 @@ class Metric:
     def item_credits(self, scores: CompletionScores, tie_credit: TieCredit) -> tuple[Floats, Flags]:
         """Return each example's credit (NaN when a completion is unscored) and whether it is tied.
 
-        A tie between the worst chosen and the best rejected completion earns 0 ("none"), or 1/k, where k is 1 plus
-        the rejected completions with that score ("split": best-of-four accuracy, RewardBench 2, arXiv:2506.01937).
+        A tie between the worst chosen and the best rejected completion earns 0 ("none"), 1/2 ("half"), or 1/k, where k
+        is 1 plus the rejected completions with that score ("split": best-of-four accuracy, RewardBench 2,
+        arXiv:2506.01937).
         """
-        margins, best = scores.margins(), scores.best_rejected()
-        is_best = ~scores.is_chosen & (scores.values == np.repeat(best, scores.sizes))
-        split = 1.0 / (1 + np.add.reduceat(is_best.astype(np.int64), scores.starts))
-        tied = margins == 0
-        earned = np.where(tied, split if tie_credit == "split" else 0.0, margins > 0)
-        return np.where(np.isnan(margins), np.nan, earned), tied
+        margins = scores.margins()
+        return with_tie_credit(margins, 1.0 / (1 + scores.num_best_rejected()), tie_credit), margins == 0
 
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         """Return the parts of a subset's score; None when the outcomes lack what the score needs."""
         measure = Measure(outcomes.credits, outcomes.groups)
         return Parts({"credit": measure}, {"credit": 1.0})
+
+    def chance(self, scores: CompletionScores, example_ids: Strings) -> float | None:
+        """Return the expected score of random choice: of scores that put the completions in any order alike.
+
+        None when the examples do not give a score. By default the mean over examples of 1/C(n, c), for n completions
+        of which c are chosen. Scores from a continuous distribution do not tie, so that no tie rule matters.
+        """
+        return float((1.0 / comb(scores.sizes, scores.num_chosen())).mean())
+
+
+def with_tie_credit(margins: Floats, split: Floats, tie_credit: TieCredit) -> Floats:
+    """Return credits: 1 for a positive margin, 0 for a negative one, by the rule for a tie, NaN for a NaN margin.
+
+    split: the credit of each example's tie under the rule "split".
+    """
+    tie = {"none": np.zeros_like(split), "half": np.full_like(split, 0.5), "split": split}[tie_credit]
+    return np.where(np.isnan(margins), np.nan, np.where(margins == 0, tie, margins > 0))

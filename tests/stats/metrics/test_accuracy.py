@@ -39,7 +39,8 @@ CREDITS = {
 def test_credits(rule: TieCredit) -> None:
     rows = [(name, "a", name, 1, scores) for name, (scores, _, _) in CREDITS.items()]
     outcomes = outcomes_of_table(score_table(rows), replace(PAIRS, tie_credit=rule))
-    expected = [none if rule == "none" else split for _, none, split in CREDITS.values()]
+    by_rule = {"none": 0.0, "half": 0.5}  # of a tie, which is all that earns part of a credit by the rule "split"
+    expected = [by_rule.get(rule, split) if none != split else none for _, none, split in CREDITS.values()]
     assert outcomes.credits.tolist() == pytest.approx(expected)
     assert outcomes.tied is not None
     assert outcomes.example_ids[outcomes.tied].tolist() == ["tie", "all tied", "two at the top"]
