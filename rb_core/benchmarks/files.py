@@ -95,7 +95,11 @@ def _checked_row(value: Any, location: RowLocation) -> Row | RowError:
     if not isinstance(value, dict):
         return RowError(location, f"expected an object with fields, got {describe_value(value)}")
     for field, content in value.items():
-        if surrogate := _find_surrogate((field, content)):
+        try:
+            surrogate = _find_surrogate((field, content))
+        except RecursionError:
+            return location.error(field, "is nested too deeply")
+        if surrogate:
             return location.error(
                 field.encode("ascii", "backslashreplace").decode(),
                 f"has half a character ({surrogate}: a lone surrogate); repair the text",

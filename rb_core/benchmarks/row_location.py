@@ -59,10 +59,17 @@ class RowProblems:
         """Take note of an error that the row at this location causes in the block, instead of raising it."""
         try:
             yield
+        except RowError as error:
+            self._add(error)
         except DataError as error:
-            self._count += 1
-            if len(self._errors) < MAX_NAMED_ROWS:
-                self._errors.append(error if isinstance(error, RowError) else RowError(location, str(error)))
+            self._add(RowError(location, str(error)))
+        except RecursionError:
+            self._add(RowError(location, "is nested too deeply"))
+
+    def _add(self, error: RowError) -> None:
+        self._count += 1
+        if len(self._errors) < MAX_NAMED_ROWS:
+            self._errors.append(error)
 
     def raise_any(self) -> None:
         """Raise DataError, one line, if there were errors: rows with the same problem are named together."""

@@ -121,15 +121,17 @@ def read_ranked(
     merits: Sequence[Any],
     field: str,
     *,
+    lowest_first: bool = False,
     subset: Any = None,
     authors: Sequence[str] = (),
 ) -> Example:
     """Return an example whose chosen completions are those with the highest merit, and rejected all others.
 
-    merits: one number per answer. Raises NoPreference for equal merits, and DataError naming `field` for one that is
+    merits: one number per answer; lowest_first: they are ranks, of which the lowest is best. Raises NoPreference for equal merits, and DataError naming `field` for one that is
     not a number.
     """
-    numbers = [read_number(merit, field, location) for merit in merits]
+    sign = -1 if lowest_first else 1
+    numbers = [sign * read_number(merit, field, location) for merit in merits]
     if len(numbers) != len(answers):
         raise location.error(field, f"has {len(numbers)} values for {len(answers)} answers")
     if len(answers) < 2:

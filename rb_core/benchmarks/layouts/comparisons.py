@@ -16,38 +16,19 @@ from rb_core.benchmarks.layouts.base import (
     read_number,
     read_ranked,
 )
-from rb_core.benchmarks.layouts.pairs import read_question, read_without_prompt
+from rb_core.benchmarks.layouts.pairs import PROMPT_FIELDS, read_question, read_without_prompt
 from rb_core.benchmarks.messages import parse_written_messages
 from rb_core.benchmarks.row_location import NoPreference, Row, RowLocation
 from rb_core.errors import quoted
 
-# Fields of the two answers end in these.
+# Fields of the two answers are a stem and one of these; labels may say more.
 _SUFFIXES = (("1", "2"), ("a", "b"), ("A", "B"), ("0", "1"))
-_ANSWER_STEMS = (
-    "output_",
-    "response_",
-    "response",
-    "answer_",
-    "answer",
-    "completion_",
-    "assistant_",
-    "model_",
-    "generation_",
-)
+_ANSWER_STEMS = ("output_", "response_", "response", "answer_", "answer", "completion_", "generation_")
+_LABEL_STEMS = ("", *_ANSWER_STEMS, "model_", "assistant_")
 _LABEL_FIELDS = (
     "label", "preference", "winner", "preferred", "better_response_id", "better", "choice", "verdict", "labels",
     "overall_preference", "gold", "gold_label", "human_preference",
 )  # fmt: skip
-_PROMPT_FIELDS = (
-    "prompt",
-    "instruction",
-    "question",
-    "query",
-    "input",
-    "context",
-    "conversation",
-    "conversation_input",
-)
 _TIES = frozenset({"tie", "ties", "tie (bothbad)", "both", "bothbad", "equal", "same", "none", "neither", "draw"})
 
 
@@ -69,25 +50,16 @@ def _answer_fields(row: Row) -> AnswerFields | None:
 
 
 def _is_labelled_pair(row: Row) -> bool:
-    has_prompt = first_field(row, _PROMPT_FIELDS) is not None
-    return has_prompt and _answer_fields(row) is not None and first_field(row, _LABEL_FIELDS) is not None
+    return None not in (first_field(row, PROMPT_FIELDS), _answer_fields(row), first_field(row, _LABEL_FIELDS))
 
 
 def _read_labelled_pair(row: Row, location: RowLocation) -> Example:
     """Read a pair whose label is the end of the better answer's field: 2 for `output_2`, "A>B" for `answer_A`."""
     fields, label_field = _answer_fields(row), first_field(row, _LABEL_FIELDS)
-    assert fields is not None  # noqa: S101 - the layout has recognised the row
-    assert label_field is not None  # noqa: S101
-    return _read_pair(
-        row, location, _read_prompt(row, location), fields, read_winner(row[label_field], fields, location, label_field)
-    )
-
-
-def _read_prompt(row: Row, location: RowLocation) -> Conversation:
-    field = first_field(row, _PROMPT_FIELDS)
-    if field in ("context", "conversation", "conversation_input"):
-        return read_conversation(row, field, location)
-    return read_question(row, location)
+    if fields is None or label_field is None:
+        raise location.error("label", "is missing, or an answer is")
+    winner = read_winner(row[label_field], fields, location, label_field)
+    return _read_pair(row, location, read_question(row, location), fields, winner)
 
 
 def _read_pair(row: Row, location: RowLocation, prompt: Conversation, fields: AnswerFields, winner: int) -> Example:
@@ -101,17 +73,15 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
     Raises NoPreference for a tie, DataError for a label that names neither answer.
     """
     names = (fields.first_name, fields.second_name)
-    if (
-        isinstance(label, float) and names == ("1", "2") and 1 <= label <= 2
-    ):  # AlpacaEval: 1.2 is a weak preference for 1
+    if isinstance(label, float) and names == ("1", "2") and 1 < label < 2:  # AlpacaEval: a weak preference
         if label == 1.5:
             raise NoPreference("a tie")
-        return int(label > 1.5)
+        label = round(label)
     word = str(int(label) if isinstance(label, float) and label.is_integer() else label).strip().lower()
     for index, (name, answer) in enumerate(zip(names, (fields.first, fields.second), strict=True)):
         other = names[1 - index]
-        called = {name, answer.lower(), *(f"{stem}{name}" for stem in _ANSWER_STEMS)}
-        if word in called or re.fullmatch(rf"{name}\s*>+\s*{other}|{other}\s*<+\s*{name}", word):
+        is_called = word == answer.lower() or word in [stem + name for stem in _LABEL_STEMS]
+        if is_called or re.fullmatch(rf"{name}\s*>+\s*{other}|{other}\s*<+\s*{name}", word):
             return index
     if word in _TIES or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word) or (word == "0" and names == ("1", "2")):
         raise NoPreference("a tie")

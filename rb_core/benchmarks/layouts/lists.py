@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from rb_core.benchmarks.example import Example, Message
-from rb_core.benchmarks.layouts.base import Layout, first_field, make_example, read_conversation, read_ranked
-from rb_core.benchmarks.layouts.pairs import read_question
+from rb_core.benchmarks.layouts.base import (
+    Layout,
+    first_field,
+    make_example,
+    read_conversation,
+    read_number,
+    read_ranked,
+)
+from rb_core.benchmarks.layouts.pairs import PROMPT_FIELDS, read_question
 from rb_core.benchmarks.row_location import Row, RowLocation, describe_value
 from rb_core.benchmarks.rows import read_answers
 
@@ -38,15 +45,10 @@ def _authors(objects: list[Mapping[str, Any]]) -> list[str]:
 def _read_nectar(row: Row, location: RowLocation) -> Example:
     """Read Nectar: `answers` with ranks from 1; the first is chosen, all others are rejected."""
     answers = _objects(row, "answers", location)
-    merits = [_negative(answer.get("rank")) for answer in answers]
+    ranks = [answer.get("rank") for answer in answers]
     texts = _texts(answers, "answer", "answers", location)
-    return read_ranked(
-        row, location, read_conversation(row, "prompt", location), texts, merits, "answers", authors=_authors(answers)
-    )
-
-
-def _negative(rank: Any) -> Any:
-    return -rank if isinstance(rank, int | float) and not isinstance(rank, bool) else rank
+    prompt, authors = read_conversation(row, "prompt", location), _authors(answers)
+    return read_ranked(row, location, prompt, texts, ranks, "answers", lowest_first=True, authors=authors)
 
 
 def _read_ultrafeedback(row: Row, location: RowLocation) -> Example:
@@ -63,35 +65,24 @@ def _read_ultrafeedback(row: Row, location: RowLocation) -> Example:
 def _read_rated_list(row: Row, location: RowLocation) -> Example:
     """Read a list of answers and a list of as many ratings (highest is best) or ranks (lowest is best)."""
     answers_field, merits_field = first_field(row, _ANSWERS), first_field(row, (*_MERITS, *_RANKS))
-    assert answers_field is not None  # noqa: S101 - the layout has recognised the row
-    assert merits_field is not None  # noqa: S101
-    answers = read_answers(row[answers_field], location, answers_field)
-    merits = row[merits_field]
-    if merits_field in _RANKS:
-        merits = [_negative(rank) for rank in merits]
-    if all(isinstance(merit, bool) for merit in merits):
-        merits = [int(merit) for merit in merits]
-    return read_ranked(
-        row, location, read_question(row, location), [answer.text for answer in answers], merits, merits_field
-    )
+    if answers_field is None or merits_field is None:
+        raise location.error("answers", "are missing, or their ratings are")
+    texts = [answer.text for answer in read_answers(row[answers_field], location, answers_field)]
+    merits = [int(merit) if isinstance(merit, bool) else merit for merit in row[merits_field]]
+    prompt = read_question(row, location)
+    return read_ranked(row, location, prompt, texts, merits, merits_field, lowest_first=merits_field in _RANKS)
 
 
 def _has_rated_list(row: Row) -> bool:
-    answers, merits = first_field(row, _ANSWERS), first_field(row, (*_MERITS, *_RANKS))
-    has_prompt = first_field(row, ("prompt", "instruction", "question", "query", "input")) is not None
-    return (
-        has_prompt
-        and answers is not None
-        and isinstance(row[answers], list)
-        and isinstance(row.get(merits or ""), list)
-    )
+    lists = first_field(row, _ANSWERS), first_field(row, (*_MERITS, *_RANKS))
+    return first_field(row, PROMPT_FIELDS) is not None and all(isinstance(row.get(each or ""), list) for each in lists)
 
 
 def _read_bbq(row: Row, location: RowLocation) -> Example:
     """Read BBQ: a question about a context with three answers, of which `label` is right."""
-    label = row["label"]
-    if label not in (0, 1, 2) or isinstance(label, bool):
-        raise location.error("label", f"is {label!r}; expected 0, 1 or 2, the number of the right answer")
+    label = read_number(row["label"], "label", location)
+    if label not in (0, 1, 2):
+        raise location.error("label", f"is {label:g}; expected 0, 1 or 2, the number of the right answer")
     answers = [str(row[f"ans{index}"]) for index in range(3)]
     chosen = answers.pop(int(label))
     prompt = (Message(role="user", content=f"{row['context']}\n{row['question']}"),)
@@ -100,19 +91,14 @@ def _read_bbq(row: Row, location: RowLocation) -> Example:
 
 def _read_choices(row: Row, location: RowLocation) -> Example:
     """Read a question with a list of choices, and the number of the right one from 0."""
-    choices, answer = row["choices"], row["answer"]
-    if (
-        not all(isinstance(choice, str) for choice in choices)
-        or isinstance(answer, bool)
-        or not isinstance(answer, int)
-    ):
-        raise location.error("answer", "is not the number of the right choice, or a choice is no text")
-    if not 0 <= answer < len(choices) or len(choices) < 2:
-        raise location.error("answer", f"is {answer}; the choices are numbered from 0 to {len(choices) - 1}")
+    choices, answer = row["choices"], read_number(row["answer"], "answer", location)
+    if len(choices) < 2 or not all(isinstance(choice, str) for choice in choices):
+        raise location.error("choices", "is not a list of at least two texts")
+    if answer not in range(len(choices)):
+        raise location.error("answer", f"is {answer:g}; the choices are numbered from 0 to {len(choices) - 1}")
     rejected = [choice for index, choice in enumerate(choices) if index != answer]
-    return make_example(
-        row, location, read_question(row, location), [choices[answer]], rejected, subset=row.get("subject")
-    )
+    prompt = read_question(row, location)
+    return make_example(row, location, prompt, [choices[int(answer)]], rejected, subset=row.get("subject"))
 
 
 _DO_NOT_ANSWER = "_harmful"

@@ -18,6 +18,8 @@ from rb_core.benchmarks.row_location import Row, RowLocation, describe_value, re
 from rb_core.benchmarks.rows import AnswerInContext, completion_of, read_answers, read_authors
 
 _QUESTION_FIELDS = ("instruction", "question", "query", "input")
+_CONVERSATION_FIELDS = ("messages", "conversation", "context")
+PROMPT_FIELDS = ("prompt", *_QUESTION_FIELDS, *_CONVERSATION_FIELDS)
 
 
 def read_standard(row: Row, location: RowLocation) -> Example:
@@ -101,18 +103,23 @@ def _read_conversation(row: Row, field: str, location: RowLocation) -> Conversat
 
 
 def _is_without_prompt(row: Row) -> bool:
-    return row.get("prompt") is None and first_field(row, _QUESTION_FIELDS) is None
+    if first_field(row, ("prompt", *_QUESTION_FIELDS)):
+        return False
+    is_text = isinstance(row["chosen"], str) and read_turns(row["chosen"]) is None
+    return not (is_text and first_field(row, _CONVERSATION_FIELDS))
 
 
 def read_instruction(row: Row, location: RowLocation) -> Example:
-    """Read a pair whose prompt is `instruction` (with `input`), `question`, `query` or `input`."""
+    """Read a pair whose prompt has another name."""
     return _read_pair(row, location, read_question(row, location))
 
 
 def read_question(row: Row, location: RowLocation) -> Conversation:
-    """Read the first field that holds a question; `input` continues an `instruction`."""
-    field = first_field(row, _QUESTION_FIELDS) or "prompt"
+    """Read the first field that holds a question or a conversation; `input` continues an `instruction`."""
+    field = first_field(row, PROMPT_FIELDS) or "prompt"
     prompt = read_conversation(row, field, location)
+    if field in _QUESTION_FIELDS and row.get("context"):
+        raise location.error("context", f"is not read beside {field!r}: use --columns prompt=context+{field}")
     added = row.get("input") if field == "instruction" else None
     if added:
         if not isinstance(added, str):
@@ -175,10 +182,10 @@ LAYOUTS = (
         "Argilla pairs (chosen_response, rejected_response)",
         ("chosen_response", "rejected_response"),
         _read_argilla,
-        also=lambda row: first_field(row, ("prompt", *_QUESTION_FIELDS)) is not None,
+        also=lambda row: first_field(row, PROMPT_FIELDS) is not None,
     ),
     Layout(
         "conversations without a prompt column", ("chosen", "rejected"), read_without_prompt, also=_is_without_prompt
     ),
-    Layout("instruction, chosen and rejected", ("chosen", "rejected"), read_instruction),
+    Layout("instruction, question or messages, with chosen and rejected", ("chosen", "rejected"), read_instruction),
 )

@@ -54,7 +54,8 @@ def read_layouts(
 ) -> Reading:
     """Read each row in the first layout that recognises it.
 
-    columns: for a field of a layout the column that holds it, a path "column.key.0", or columns joined by "+".
+    columns: for a field of a layout the column that holds it, a path "column.key.0", or several joined by "+", which
+        are lines of a prompt, or otherwise a list.
     Raises DataError that names the rows that cannot be read.
     """
     reading, problems = Reading(), RowProblems()
@@ -89,6 +90,8 @@ def _read(layout: Layout, row: Row, location: RowLocation, reading: Reading) -> 
 def _prepared(row: Row, location: RowLocation, columns: Mapping[str, str]) -> Row:
     """Return the row with its columns renamed, and with messages that are written as text parsed."""
     named = {name: _column(row, path, location) for name, path in columns.items()}
+    if "+" in columns.get("prompt", ""):
+        named["prompt"] = "\n".join(map(str, named["prompt"]))
     used = {column for path in columns.values() for column in (path, *path.split("+"))}
     row = {**{column: value for column, value in row.items() if column not in used}, **named}
     return {name: parse_written_messages(value, location, name) for name, value in row.items()}

@@ -31,7 +31,7 @@ import yaml
 from jinja2 import StrictUndefined, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from rb_core.benchmarks.example import Conversation, Message
+from rb_core.benchmarks.example import Conversation, Message, message_text
 from rb_core.errors import DataError
 from rb_core.models.chat_format import TEMPLATE_ERRORS
 from rb_core.models.options import MODES, Mode
@@ -194,8 +194,8 @@ def render_messages(
     fewest, most = {"ratings": (1, len(LETTERS)), "pairwise": (2, 2)}.get(template.mode, (2, len(LETTERS)))
     if not fewest <= len(completions) <= most:
         raise ValueError(f"{len(completions)} answers for the mode {template.mode}")
-    mark = _mark([message["content"] for message in prompt], completions)
-    turns = [_fenced(f"{message['role']} message", message["content"], mark) for message in prompt]
+    mark = _mark([message_text(message) for message in prompt], completions)
+    turns = [_fenced(f"{message['role']} message", message_text(message), mark) for message in prompt]
     labels = [f"answer {letter}" for letter in LETTERS] if len(completions) > 1 else ["answer"]
     answers = [_fenced(label, text, mark) for label, text in zip(labels, completions, strict=False)]
     context: dict[str, Any] = {
