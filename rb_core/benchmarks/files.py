@@ -292,24 +292,25 @@ def _rows_of_document(content: Any, name: str) -> Sequence[Any]:
     if not isinstance(content, dict) or not content:
         raise DataError(f"{name}: expected a JSON list of rows, got {describe_value(content)}")
     values = list(content.values())
-    if all(isinstance(value, dict) and value.keys() == values[0].keys() for value in values) and not _is_message(
-        values[0]
+    first = values[0]
+    by_key = all(isinstance(value, dict) and value.keys() == first.keys() for value in values)
+    if by_key and not _is_message(first):
+        return [{field: content[field][key] for field in content} for key in first]
+    lists = [value for value in values if isinstance(value, list) and value]
+    equally_long = len(lists) == len(values) > 1 and len({len(value) for value in lists}) == 1
+    # One row of conversations has lists of messages as well.
+    if equally_long and (
+        any(isinstance(value[0], list) for value in lists) or not any(_is_message(value[0]) for value in lists)
     ):
-        return [{field: content[field][key] for field in content} for key in values[0]]
-    if all(_is_column(value) and len(value) == len(values[0]) for value in values) and len(values) > 1:
-        return [dict(zip(content, row, strict=True)) for row in zip(*values, strict=True)]
-    lists = {key: value for key, value in content.items() if _is_column(value) and value and isinstance(value[0], dict)}
-    if len(lists) == 1 and not content.keys() & {"prompt", "chosen", "rejected"}:
-        return next(iter(lists.values()))
-    return [content]
+        return [dict(zip(content, row, strict=True)) for row in zip(*lists, strict=True)]
+    of_objects = [value for value in lists if isinstance(value[0], dict) and not _is_message(value[0])]
+    return (
+        of_objects[0] if len(of_objects) == 1 and not content.keys() & {"prompt", "chosen", "rejected"} else [content]
+    )
 
 
 def _is_message(value: Any) -> bool:
     return isinstance(value, dict) and ("content" in value or "value" in value)
-
-
-def _is_column(value: Any) -> bool:
-    return isinstance(value, list) and not any(map(_is_message, value[:1]))
 
 
 def _read_csv(path: Path) -> NumberedValues:

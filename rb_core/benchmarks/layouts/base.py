@@ -127,8 +127,8 @@ def read_ranked(
 ) -> Example:
     """Return an example whose chosen completions are those with the highest merit, and rejected all others.
 
-    merits: one number per answer; lowest_first: they are ranks, of which the lowest is best. Raises NoPreference for equal merits, and DataError naming `field` for one that is
-    not a number.
+    merits: one number per answer; lowest_first: they are ranks, of which the lowest is best. Raises NoPreference for
+    equal merits, and DataError naming `field` for one that is not a number.
     """
     sign = -1 if lowest_first else 1
     numbers = [sign * read_number(merit, field, location) for merit in merits]
@@ -157,7 +157,7 @@ def read_number(value: Any, field: str, location: RowLocation) -> float:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    if isinstance(value, bool) or math.isnan(number):
+    if isinstance(value, bool) or not math.isfinite(number):
         raise location.error(field, f"is {describe_value(value)}; expected a number")
     return number
 

@@ -73,11 +73,13 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
     Raises NoPreference for a tie, DataError for a label that names neither answer.
     """
     names = (fields.first_name, fields.second_name)
-    if isinstance(label, float) and names == ("1", "2") and 1 < label < 2:  # AlpacaEval: a weak preference
-        if label == 1.5:
+    word = str(label).strip().lower()
+    if re.fullmatch(
+        r"\d+\.\d+", word
+    ):  # a number from a column with gaps, or AlpacaEval's 1.2: a weak preference for 1
+        if float(word) == 1.5:
             raise NoPreference("a tie")
-        label = round(label)
-    word = str(int(label) if isinstance(label, float) and label.is_integer() else label).strip().lower()
+        word = f"{float(word):.0f}"
     for index, (name, answer) in enumerate(zip(names, (fields.first, fields.second), strict=True)):
         other = names[1 - index]
         is_called = word == answer.lower() or word in [stem + name for stem in _LABEL_STEMS]

@@ -67,9 +67,12 @@ def _read_rated_list(row: Row, location: RowLocation) -> Example:
     answers_field, merits_field = first_field(row, _ANSWERS), first_field(row, (*_MERITS, *_RANKS))
     if answers_field is None or merits_field is None:
         raise location.error("answers", "are missing, or their ratings are")
-    texts = [answer.text for answer in read_answers(row[answers_field], location, answers_field)]
+    answers = read_answers(row[answers_field], location, answers_field)
+    if any(answer.history for answer in answers):
+        raise location.error(answers_field, "are conversations; expected a list of texts")
     merits = [int(merit) if isinstance(merit, bool) else merit for merit in row[merits_field]]
     prompt = read_question(row, location)
+    texts = [answer.text for answer in answers]
     return read_ranked(row, location, prompt, texts, merits, merits_field, lowest_first=merits_field in _RANKS)
 
 
