@@ -289,7 +289,7 @@ FORMATS: dict[str, Callable[[Sequence[Row]], bytes]] = {
     "list.json": lambda rows: json.dumps(rows, indent=1).encode(),
     "columns.json": _columns,
     "key.json": lambda rows: json.dumps({"version": 1, "data": rows}).encode(),
-    "pandas.json": lambda rows: json.dumps({name: {str(i): row[name] for i, row in enumerate(rows)} for name in rows[0]}).encode(),
+    "pandas.json": lambda rows: pd.DataFrame(rows).to_json().encode(),
     "mark.jsonl": lambda rows: b"\xef\xbb\xbf" + _dump(rows),
     "windows.jsonl": lambda rows: _dump(rows).replace(b"\n", b"\r\n"),
     "d.jsonl.gz": lambda rows: gzip.compress(_dump(rows)),

@@ -69,23 +69,30 @@ def check_damaged(folder: Path, seed: int) -> None:
         content = rng.choice(BYTE_DAMAGES)(content, rng)
     path = write_file(folder, name, content)
     started = time.monotonic()
-    try:
-        examples = load_benchmark(str(path)).examples
-    except DataError as error:
-        assert "\n" not in str(error), seed
-        assert path.name in str(error) or path.stem in str(error), (seed, str(error))
-    else:
-        if damages_rows:
-            check_read(examples, pairs, seed)
+    examples, message = loaded(path)
+    assert "\n" not in message, seed
+    assert examples or path.name in message, (seed, message)
+    if damages_rows:
+        check_read(examples, pairs, seed)
     assert time.monotonic() - started < SECONDS, seed
 
 
+def loaded(path: Path) -> tuple[tuple[Example, ...], str]:
+    """Return the examples, or why there are none."""
+    try:
+        return load_benchmark(str(path)).examples, ""
+    except DataError as error:
+        return (), str(error)
+
+
 def check_read(examples: tuple[Example, ...], pairs: list[Pair], seed: int) -> None:
-    """Each text that was read is a true one in its true place, or the value that took its place."""
+    """No text is in the place of another: chosen is not rejected, and answers have their own prompt."""
     for example in examples:
         chosen, rejected = example.completions[: example.num_chosen], example.completions[example.num_chosen :]
         assert not set(chosen) & {pair.rejected for pair in pairs}, seed
         assert not set(rejected) & {pair.chosen for pair in pairs}, seed
+        questions = [pair.question for pair in pairs if pair.chosen in chosen or pair.rejected in rejected]
+        assert questions in ([], [example.prompt[-1]["content"]], [example.prompt[-1]["content"]] * 2), seed
 
 
 @pytest.mark.parametrize("first", [0, 30])

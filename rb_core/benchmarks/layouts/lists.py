@@ -10,13 +10,14 @@ from rb_core.benchmarks.layouts.base import (
     Layout,
     first_field,
     make_example,
+    read_answer,
     read_conversation,
     read_number,
     read_ranked,
 )
 from rb_core.benchmarks.layouts.pairs import PROMPT_FIELDS, read_question
 from rb_core.benchmarks.row_location import Row, RowLocation, describe_value
-from rb_core.benchmarks.rows import read_answers
+from rb_core.benchmarks.rows import read_answers, read_text
 
 _ANSWERS = ("responses", "completions", "answers", "candidates", "generations", "outputs")
 _MERITS = ("scores", "ratings", "rewards", "rating", "labels", "correct")
@@ -86,9 +87,10 @@ def _read_bbq(row: Row, location: RowLocation) -> Example:
     label = read_number(row["label"], "label", location)
     if label not in (0, 1, 2):
         raise location.error("label", f"is {label:g}; expected 0, 1 or 2, the number of the right answer")
-    answers = [str(row[f"ans{index}"]) for index in range(3)]
+    answers = [read_answer(row, f"ans{index}", location) for index in range(3)]
     chosen = answers.pop(int(label))
-    prompt = (Message(role="user", content=f"{row['context']}\n{row['question']}"),)
+    context, question = (read_text(row, field, location) for field in ("context", "question"))
+    prompt = (Message(role="user", content=f"{context}\n{question}"),)
     return make_example(row, location, prompt, [chosen], answers, subset=row.get("category"))
 
 
@@ -113,7 +115,7 @@ def _read_do_not_answer(row: Row, location: RowLocation) -> Example:
     for model in models:
         if row[model + _DO_NOT_ANSWER] not in (0, 1, "0", "1"):
             raise location.error(model + _DO_NOT_ANSWER, f"is {row[model + _DO_NOT_ANSWER]!r}; expected 0 or 1")
-    texts = [str(row[f"{model}_response"]) for model in models]
+    texts = [read_answer(row, f"{model}_response", location) for model in models]
     merits = [1 - int(row[model + _DO_NOT_ANSWER]) for model in models]
     prompt = read_conversation(row, "question", location)
     return read_ranked(row, location, prompt, texts, merits, "question", subset=row.get("risk_area"), authors=models)
