@@ -60,7 +60,8 @@ class BenchmarkReport:
         ranked = self.board.ranked()
         headlines = {row.model: row.headline.value for row in ranked if row.headline.value is not None}
         estimates = self.result.sections | self.result.subsets if self.result else {}
-        return find_weak_spots(self.row.model, headlines, scores, estimates)
+        worst_rank = self.row.rank_interval.worst if self.row.rank_interval else None
+        return find_weak_spots(self.row.model, headlines, scores, estimates, worst_rank)
 
     def _scores(self, level: str, name: str) -> dict[str, float]:
         """Return the score in a section or subset of every model that has a rank. level: "sections" or "subsets"."""

@@ -10,11 +10,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scipy.optimize import brentq
+from scipy.special import betainc
+
 from rb_core.results.estimate import Estimate
+from rb_core.stats.intervals import standard_error
+from rb_core.stats.significance import ALPHA, holm
 
 RULE = (
     "Rank here: the model's rank by this part alone. Overall: its rank by the headline among the same models. "
-    "Significant: the upper end of its 95% interval is below the score of the model that holds its overall rank here."
+    "Significant: the score is below that of the model at the worst rank of its rank interval here, by a one-sided test "
+    "corrected for all parts of the model (Holm). Every other row is a hint."
 )
 
 
@@ -29,13 +35,17 @@ class WeakSpot:
     rank: int
     overall_rank: int
     num_models: int
-    score: Estimate  # value, low and high
+    score: Estimate
     expected_score: float  # score of the model that holds `overall_rank` in this part
-    significant: bool | None  # upper end of the interval below `expected_score`; None without an interval
+    p: float | None  # corrected for all parts of the model; None without a standard error or a rank interval
 
     @property
     def rank_drop(self) -> int:
         return self.rank - self.overall_rank
+
+    @property
+    def significant(self) -> bool | None:
+        return None if self.p is None else self.p < ALPHA
 
     def to_json(self) -> dict[str, Any]:
         """Return the weak spot as the endpoint `model` publishes it."""
@@ -48,6 +58,7 @@ class WeakSpot:
             "low": self.score.low,
             "high": self.score.high,
             "par": self.expected_score,
+            "p": self.p,
             "clear": self.significant,
             "drop": self.rank_drop,
         }
@@ -58,29 +69,55 @@ def find_weak_spots(
     headlines: Mapping[str, float],
     scores_by_part: Mapping[str, Mapping[str, float]],
     estimates: Mapping[str, Estimate],
+    worst_rank: int | None,
 ) -> list[WeakSpot]:
     """Return the model's weak spots: significant ones first, then by rank drop.
+
+    The test asks for the score at the worst rank that the headline allows, not at the rank that it has: that rank is
+    itself uncertain, and the best of many noisy scores in a part is higher than that of any model.
 
     Args:
         headlines: headline score of every model.
         scores_by_part: score of every model in each subset and section.
-        estimates: this model's own estimate in each subset and section, for the intervals.
+        estimates: this model's own estimate in each subset and section.
+        worst_rank: upper end of the model's rank interval; None without one.
     """
-    weak_spots = []
-    for name, scores in scores_by_part.items():
-        if model not in scores or model not in headlines:
+    if model not in headlines:
+        return []
+    spots, p_values = [], {}
+    for name, all_scores in scores_by_part.items():
+        scores = {other: score for other, score in all_scores.items() if other in headlines}
+        if model not in scores:
             continue
-        comparable = [other for other in scores if other in headlines]
-        rank = rank_of(scores[model], (scores[other] for other in comparable))
-        overall_rank = rank_of(headlines[model], (headlines[other] for other in comparable))
-        if rank <= overall_rank:
-            continue
-        expected = sorted((scores[other] for other in comparable), reverse=True)[overall_rank - 1]
-        interval = estimates.get(name, Estimate())
-        score = Estimate(value=scores[model], low=interval.low, high=interval.high)
-        significant = None if score.high is None else score.high < expected
-        weak_spots.append(WeakSpot(name, rank, overall_rank, len(comparable), score, expected, significant))
+        best_first = sorted(scores.values(), reverse=True)
+        rank = rank_of(scores[model], scores.values())
+        overall_rank = rank_of(headlines[model], (headlines[other] for other in scores))
+        estimate = estimates.get(name, Estimate())
+        if worst_rank is not None and estimate.value is not None and estimate.stderr:
+            p_values[name] = p_below(estimate.value, estimate.stderr, best_first[min(worst_rank, len(scores)) - 1])
+        if rank > overall_rank:
+            score = Estimate(value=scores[model], low=estimate.low, high=estimate.high)
+            spots.append((name, rank, overall_rank, len(scores), score, best_first[overall_rank - 1]))
+    corrected = dict(zip(p_values, holm(list(p_values.values())).tolist(), strict=True))
+    weak_spots = [WeakSpot(*spot, corrected.get(spot[0])) for spot in spots]
     return sorted(weak_spots, key=lambda spot: (not spot.significant, -spot.rank_drop, spot.name))
+
+
+def p_below(value: float, stderr: float, expected: float) -> float:
+    """Return the one-sided p of a score at or below `value` for a model whose true score is `expected`.
+
+    An exact binomial test with the effective number of examples: that which gives `stderr` by `standard_error`.
+    """
+    share, expected = min(max(value, 0.0), 1.0), min(max(expected, 0.0), 1.0)
+    if share >= expected:
+        return 1.0
+    most = 1.0 / stderr**2
+
+    def excess(examples: float) -> float:
+        return standard_error(share, share * (1 - share) / examples, examples) - stderr
+
+    examples = brentq(excess, 1.0, most) if excess(1.0) > 0 > excess(most) else 1.0
+    return float(betainc(examples * (1 - share), examples * share + 1, 1 - expected))
 
 
 def rank_of(value: float, values: Iterable[float]) -> int:
