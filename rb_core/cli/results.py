@@ -16,7 +16,8 @@ from rb_core.cli.tables import Format, print_boards, print_result
 from rb_core.errors import ResultError
 from rb_core.evaluation import aggregate as aggregation
 from rb_core.files import write_atomically
-from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
+from rb_core.leaderboard.board import Board
+from rb_core.leaderboard.store import ResultsStore, ranked_boards
 from rb_core.models.registry import RECORDS
 from rb_core.results import schema as result_schema
 from rb_core.results.schema import Result, to_json
@@ -104,17 +105,26 @@ def write_schema(
 
 
 def _read_boards(paths: Sequence[Path]) -> Iterator[Board]:
-    """Yield the boards of each folder, then those of all single files together."""
+    """Yield the boards of each folder, then those of all single files together, with rank intervals."""
     files: list[Result] = []
+    stores: dict[Path, ResultsStore] = {}
+    roots: dict[Path, ResultsStore] = {}
     for path in paths:
         if path.is_dir():
             results, refused = read_results(path) if (path / "results").is_dir() else _read_part(path)
             for message in refused:
                 print(f"refused: {message}", file=sys.stderr)
-            yield from map(build_board, group_by_benchmark(results).values())
+            yield from ranked_boards(results, ResultsStore(_root_of(path)).outcomes_of).values()
         else:
             files.append(read_result(path))
-    yield from map(build_board, group_by_benchmark(files).values())
+            root = _root_of(path)
+            stores[files[-1].path()] = roots.setdefault(root, ResultsStore(root))
+    yield from ranked_boards(files, lambda result: stores[result.path()].outcomes_of(result)).values()
+
+
+def _root_of(path: Path) -> Path:
+    """Return the folder that holds `results`, in which a folder or file of results lies; else the path itself."""
+    return next((folder for folder in (path, *path.resolve().parents) if (folder / "results").is_dir()), path)
 
 
 def _read_part(folder: Path) -> tuple[list[Result], list[str]]:

@@ -15,7 +15,15 @@ from rich.table import Table
 
 from rb_core.cli.console import console, print_line
 from rb_core.leaderboard.board import Board, chance_of_results
-from rb_core.leaderboard.board_table import Cell, Column, ColumnRole, board_columns, board_to_json, chance_cells
+from rb_core.leaderboard.board_table import (
+    Cell,
+    Column,
+    ColumnRole,
+    board_columns,
+    board_to_json,
+    chance_cells,
+    detectable_text,
+)
 from rb_core.leaderboard.style_text import style_sentences
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
@@ -31,7 +39,9 @@ class Format(StrEnum):
 
 # Boards
 
-_ALWAYS_SHOWN: tuple[ColumnRole, ...] = ("rank", "model", "headline", "low", "high", "coverage")
+_ALWAYS_SHOWN: tuple[ColumnRole, ...] = ("rank", "tier", "model", "headline", "low", "coverage", "floor")
+_TIER_TEXT = "Models of one tier cannot be told apart from its first; tier 1: from the best."
+_BOUNDS_TEXT = "Bounds: every unscored example failed, or passed. Ranks count them as failed."
 
 
 def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False, subsets: bool = False) -> None:
@@ -50,10 +60,12 @@ def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False,
             _text_column(column, cells)
             for column, cells in zip(columns, zip(*_rows(board, columns), strict=True), strict=True)
         ]
+        notes = [_TIER_TEXT, detectable_text(board)] if board.detectable is not None else []
+        notes += [_BOUNDS_TEXT] if board.has_unscored else []
         if format is Format.md:
-            _print_markdown(board.title, text_columns)
+            _print_markdown(board.title, text_columns, notes)
         else:
-            _print_table(board.title, text_columns, wide)
+            _print_table(board, text_columns, notes, wide=wide)
 
 
 def _rows(board: Board, columns: Sequence[Column]) -> list[list[Cell]]:
@@ -80,36 +92,56 @@ def _text_column(column: Column, cells: Sequence[Cell]) -> TextColumn:
     return TextColumn(column.role, column.label, list(map(as_text, cells)))
 
 
-def _print_markdown(title: str, columns: Sequence[TextColumn]) -> None:
+def _print_markdown(title: str, columns: Sequence[TextColumn], notes: Sequence[str]) -> None:
     print(f"## {title}\n")
     labels = [column.label for column in columns]
     for row in (labels, ["---"] * len(columns), *zip(*(column.cells for column in columns), strict=True)):
         print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     print()
+    for note in notes:
+        print(f"{note}\n")
 
 
-def _print_table(title: str, columns: Sequence[TextColumn], wide: bool) -> None:
-    """Print the model's name, score, interval and coverage, and of the other columns those that fit."""
-    rank, model, score, low, high, coverage = (
-        next(column for column in columns if column.role == role) for role in _ALWAYS_SHOWN
-    )
-    intervals = ["-" if "-" in ends else " to ".join(ends) for ends in zip(low.cells, high.cells, strict=True)]
-    shown = [rank, model, score, TextColumn("low", "95% interval", intervals), coverage]
+def _print_table(board: Board, columns: Sequence[TextColumn], notes: Sequence[str], *, wide: bool) -> None:
+    """Print name, score, interval, coverage and tier, bounds where they differ, and other columns that fit."""
+    columns = _with_intervals(board, columns)
+    shown = [column for column in columns if column.role in _ALWAYS_SHOWN]
     left_out = [column for column in columns if column.role not in _ALWAYS_SHOWN]
     width = 1 + sum(column.width for column in shown)
     while left_out and (wide or width + left_out[0].width <= console.width):
         width += left_out[0].width
         shown.append(left_out.pop(0))
-    table = Table(title=title)
+    table = Table(title=board.title)
     for column in shown:
         is_text = column.role in ("model", "kind", "status")
         justify: Literal["left", "right"] = "left" if is_text else "right"
-        table.add_column(column.label, justify=justify, no_wrap=column is not model, overflow="fold")
+        has_words = column.role == "low" and any(row.headline.no_interval for row in board.rows)
+        no_wrap = column.role != "model" and not has_words
+        table.add_column(column.label, justify=justify, no_wrap=no_wrap, overflow="fold")
     for row in zip(*(column.cells for column in shown), strict=True):
         table.add_row(*row)
     Console(width=max(console.width, width) if wide else console.width).print(table)
+    for note in notes:
+        print_line(note)
     if left_out:
         print_line(f"{len(left_out)} more columns with --wide")
+
+
+def _with_intervals(board: Board, columns: Sequence[TextColumn]) -> list[TextColumn]:
+    """Return the columns with one column for both ends of an interval; bounds only where a model has unscored ones."""
+    chance = ["-"] * (len(columns[0].cells) - len(board.rows))
+    intervals = [_interval(row.headline) for row in board.rows] + chance
+    bounds = [_ends(row.headline.floor, row.headline.ceiling) for row in board.rows] + chance
+    ranks = [_ends(*(row.rank_interval or (None, None))[:2]) for row in board.rows] + chance
+    merged: dict[ColumnRole, list[TextColumn]] = {
+        "low": [TextColumn("low", "95% interval", intervals)],
+        "floor": [TextColumn("floor", "Bounds", bounds)] if board.has_unscored else [],
+        "best": [TextColumn("best", "Rank interval", ranks)],
+        "high": [],
+        "ceiling": [],
+        "worst": [],
+    }
+    return [shown for column in columns for shown in merged.get(column.role, [column])]
 
 
 def _percent(cell: Cell) -> str:
@@ -133,13 +165,18 @@ def print_result(result: Result) -> None:
     """Print the sections of a result with their intervals, then matrices, counts and a judge's reliability."""
     limited = f" (limited to {result.benchmark.limit} examples)" if result.benchmark.limit else ""
     title = f"{result.model.name} on {result.benchmark.title}{limited}"
-    table = Table("", "score", "95% interval", "random choice", "scored", "unscored", "ties", title=title)
     chance = result.chance or chance_of_results([result])
-    if result.headline is not None:
-        table.add_row("Score", *_estimate_cells(result.headline, chance.headline))
-    parts, expected = (result.sections, chance.sections) if result.sections else (result.subsets, chance.subsets)
-    for name, estimate in parts.items():
-        table.add_row(name, *_estimate_cells(estimate, expected.get(name)))
+    estimates = {"Score": result.headline} if result.headline else {}
+    estimates |= result.sections or result.subsets
+    expected = {"Score": chance.headline} | (chance.sections if result.sections else chance.subsets)
+    has_bounds = any(estimate.has_bounds for estimate in estimates.values())
+    heads = ["", "score", "95% interval", *["bounds"] * has_bounds, "random choice", "scored", "unscored", "ties"]
+    table = Table(*heads, title=title, caption=_BOUNDS_TEXT if has_bounds else None)
+    table.columns[0].no_wrap = True
+    for name, estimate in estimates.items():
+        bounds = [_ends(estimate.floor, estimate.ceiling)] * has_bounds
+        numbers = map(_percent, (expected.get(name), estimate.scored, estimate.unscored, estimate.ties))
+        table.add_row(name, _percent(estimate.value), _interval(estimate), *bounds, *numbers)
     console.print(table)
     for name, matrix in result.matrices.items():
         console.print(_matrix_table(name, matrix))
@@ -162,10 +199,14 @@ def print_result(result: Result) -> None:
         console.print(_judging_table(result.judging))
 
 
-def _estimate_cells(estimate: Estimate, chance: float | None) -> list[str]:
-    interval = "-" if estimate.low is None else f"{_percent(estimate.low)} to {_percent(estimate.high)}"
-    counts = (estimate.scored, estimate.unscored, estimate.ties)
-    return [_percent(estimate.value), interval, _percent(chance), *map(_percent, counts)]
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None:
+        return f"none: {estimate.no_interval}" if estimate.no_interval else "-"
+    return f"{_percent(estimate.low)} to {_percent(estimate.high)}"
+
+
+def _ends(low: Cell, high: Cell) -> str:
+    return _percent(low) if low == high else f"{_percent(low)} to {_percent(high)}"
 
 
 def _matrix_table(name: str, matrix: Matrix) -> Table:

@@ -61,7 +61,7 @@ class BoardRow:
     model: str
     kind: str  # one of KIND_LABELS
     status: str  # "run", "partial run", "other data" (than published) or "published"
-    headline: Estimate  # value, stderr, low, high, floor and ceiling
+    headline: Estimate  # value, stderr, low, high, floor, ceiling and no_interval
     coverage: float | None  # share of the examples that have a score
     consistency: float | None  # of a judge: share of pairs with the same verdict in both orders
     parameters: int | None
@@ -99,6 +99,11 @@ class Board:
     def row(self, model: str) -> BoardRow | None:
         """Return the row of a model, None where the board does not have it."""
         return next((row for row in self.rows if row.model == model), None)
+
+    @property
+    def has_unscored(self) -> bool:
+        """True if the bounds of a model's score differ from it."""
+        return any(row.headline.has_bounds for row in self.rows)
 
     def ranked(self) -> list[BoardRow]:
         """Return the rows that have a rank."""
@@ -215,7 +220,7 @@ def _row(
         model=result.model.name,
         kind=KIND_LABELS[result.model.kind],
         status=_status(result),
-        headline=Estimate.model_validate(headline.model_dump(include=set(HEADLINE_FIELDS))),
+        headline=Estimate.model_validate(headline.model_dump(include={*HEADLINE_FIELDS, "no_interval"})),
         coverage=result.counts.scored / result.counts.examples if result.counts else None,
         consistency=consistency.value if consistency else None,
         parameters=num_parameters(result),
@@ -257,7 +262,7 @@ def _rounded(row: BoardRow) -> BoardRow:
     headline = {name: _round(getattr(row.headline, name)) for name in HEADLINE_FIELDS}
     return replace(
         row,
-        headline=Estimate.model_validate(headline),
+        headline=row.headline.model_copy(update=headline),
         coverage=_round(row.coverage),
         consistency=_round(row.consistency),
         sections=_round_all(row.sections),

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from rb_core.leaderboard.board import HEADLINE_FIELDS, Board, BoardRow, BoardSection, BoardSubset
+from rb_core.leaderboard.board import DIGITS, HEADLINE_FIELDS, Board, BoardRow, BoardSection, BoardSubset
 
 ColumnRole = Literal[
-    "rank", "model", "kind", "status", "headline", "stderr", "low", "high", "coverage", "floor", "ceiling",
-    "consistency", "parameters", "section", "subset",
+    "rank", "tier", "best", "worst", "model", "kind", "status", "headline", "stderr", "low", "high", "coverage",
+    "floor", "ceiling", "consistency", "parameters", "section", "subset",
 ]  # fmt: skip
 Cell = str | float | int | None
 
@@ -44,6 +44,8 @@ class Column:
             return row.subsets.get(self.label)
         if self.role == "headline":
             return row.headline.value
+        if self.role in ("best", "worst"):
+            return getattr(row.rank_interval, self.role, None)
         value: Cell = getattr(row.headline if self.role in HEADLINE_FIELDS else row, self.role)
         return value
 
@@ -54,10 +56,16 @@ CONSISTENCY = Column(
     "consistency",
     description="Of a judge: share of the pairs with the same verdict when the completions change places",
 )
+RANKING = (
+    Column("tier", "Tier", "tier", description="Models of one tier cannot be told apart from its first model"),
+    Column("best", "Best rank", "best", description="1 + the number of models that are significantly better"),
+    Column("worst", "Worst rank", "worst", description="Number of models less those that are significantly worse"),
+)
 FIXED_COLUMNS = (
     Column(
         "rank", "Rank", "rank", description="Place by score, unscored examples counted as failed; equal scores share it"
     ),
+    *RANKING,
     Column("model", "Model", "model"),
     Column("kind", "Kind", "kind", description="How the model turns a conversation into a score"),
     Column("status", "Origin", "status", description="Scored with this package, or published elsewhere"),
@@ -76,15 +84,21 @@ FIXED_COLUMNS = (
         description="Number of parameters: of a run as loaded, of a published model as its name or card says",
     ),
 )
+_OPTIONAL = (*RANKING, CONSISTENCY)
 _TEXT_FIELDS = ("id", "title", "description", "url", "licence", "citation")
 _COLUMNS, _BOARD = TypeAdapter(tuple[Column, ...]), TypeAdapter(Board)
 
 
 def board_columns(board: Board) -> tuple[Column, ...]:
-    """Return the columns of a board: fixed ones, sections, subsets; consistency only where a judge has one."""
-    has_judges = any(row.consistency is not None for row in board.rows)
+    """Return the columns of a board: fixed ones, sections, subsets.
+
+    Consistency only where a judge has one; tiers and rank intervals only where two models were compared.
+    """
+    left_out = RANKING if board.detectable is None else ()
+    if all(row.consistency is None for row in board.rows):
+        left_out = (*left_out, CONSISTENCY)
     chance = board.chance
-    fixed = (column for column in FIXED_COLUMNS if column is not CONSISTENCY or has_judges)
+    fixed = (column for column in FIXED_COLUMNS if column not in left_out)
     sections = (
         Column(f"section:{s.name}", s.name, "section", None, s.description, s.num_examples, s.weight, s.required)
         for s in board.sections
@@ -110,12 +124,23 @@ def board_to_json(board: Board) -> dict[str, Any]:
     """Return a board as leaderboard.json and the page have it, fractions rounded."""
     board = board.rounded()
     columns = board_columns(board)
-    return {name: getattr(board, name) for name in _TEXT_FIELDS} | {
+    content = {name: getattr(board, name) for name in _TEXT_FIELDS} | {
         "columns": [asdict(column) for column in columns],
         "rows": [[column.cell(row) for column in columns] for row in board.rows],
         "sources": list(board.sources),
         "newest": board.newest,
     }
+    return content if board.detectable is None else content | {"detectable": round(board.detectable, DIGITS)}
+
+
+def detectable_text(board: Board) -> str:
+    """Return what the board can tell apart as a sentence; empty where not known."""
+    if board.detectable is None:
+        return ""
+    examples = [section.num_examples or 0 for section in board.sections if section.required]
+    subject = f"These {sum(examples):,} examples" if all(examples) and examples else "These examples"
+    points = f"{100 * board.detectable:.1f}"
+    return f"{subject} can tell models {points} points apart (80% power, median pair)."
 
 
 def board_from_json(content: Any) -> Board:
@@ -151,7 +176,7 @@ def board_from_json(content: Any) -> Board:
 
 def _check_columns(name: str, columns: Sequence[Column]) -> None:
     roles = {column.role for column in columns}
-    if missing := [c.role for c in FIXED_COLUMNS if c.role not in roles and c is not CONSISTENCY]:
+    if missing := [c.role for c in FIXED_COLUMNS if c.role not in roles and c not in _OPTIONAL]:
         raise ValueError(f"{name}: no column for {', '.join(missing)}")
     labels = [f"{c.role} {c.label}" if c.role in ("section", "subset") else c.role for c in columns]
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):
@@ -176,6 +201,8 @@ def _row_fields(name: str, columns: Sequence[Column], cells: Sequence[Any]) -> d
     for column, cell in zip(columns, cells, strict=True):
         if column.role in ("section", "subset"):
             fields[f"{column.role}s"] |= {} if cell is None else {column.label: cell}
+        elif column in RANKING:
+            continue  # the reader compares the models itself
         elif column.role == "headline" or column.role in HEADLINE_FIELDS:
             fields["headline"]["value" if column.role == "headline" else column.role] = cell
         else:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
@@ -27,7 +27,6 @@ from rb_core.stats.rank_intervals import Standing, rank_models, tiers
 
 log = logging.getLogger(__name__)
 
-FindOutcomes = Callable[[str, str], ItemOutcomes | None]  # by benchmark and model
 FileState = tuple[int, int]  # time of the last change in ns, size in bytes
 
 
@@ -66,22 +65,22 @@ class ResultsStore:
 
     def boards(self) -> dict[str, Board]:
         """Return the board of each benchmark, with rank intervals."""
-        boards = {}
-        for benchmark, by_model in self._results.items():
-            results = list(by_model.values())
-            boards[benchmark] = with_rank_intervals(build_board(results), self.outcomes, spec_of_results(results))
-        return boards
+        results = [result for by_model in self._results.values() for result in by_model.values()]
+        return ranked_boards(results, self.outcomes_of)
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
+        """Return the outcomes that the result of a model was computed from; see `outcomes_of`."""
+        result = self.results(benchmark).get(model)
+        return None if result is None else self.outcomes_of(result)
+
+    def outcomes_of(self, result: Result) -> ItemOutcomes | None:
         """Return the outcomes that a result was computed from: its score table, or published ones.
 
         None where there are none, and where the file is not the one that the result was computed from.
         """
-        result = self.results(benchmark).get(model)
-        if result is None:
-            return None
         if result.scores is None:
-            return self.published_outcomes(benchmark, model, {n: e.value for n, e in result.sections.items()})
+            sections = {name: estimate.value for name, estimate in result.sections.items()}
+            return self.published_outcomes(result.benchmark.id, result.model.name, sections)
         try:
             path = self._root / result.scores_path()
             return read_outcomes(path, result.scores.sha256, _file_state(path))
@@ -116,6 +115,15 @@ class ResultsStore:
         return files
 
 
+def ranked_boards(results: Iterable[Result], outcomes_of: Callable[[Result], ItemOutcomes | None]) -> dict[str, Board]:
+    """Return the board of each benchmark, with rank intervals. outcomes_of: see `ResultsStore.outcomes_of`."""
+    boards = {}
+    for benchmark, group in group_by_benchmark(results).items():
+        outcomes = {result.model.name: outcomes_of(result) for result in group}
+        boards[benchmark] = with_rank_intervals(build_board(group), outcomes, spec_of_results(group))
+    return boards
+
+
 def _file_state(path: Path) -> FileState:
     state = path.stat()
     return state.st_mtime_ns, state.st_size
@@ -132,20 +140,19 @@ def read_outcomes(path: Path, sha256: str, state: FileState) -> ItemOutcomes:
     return outcomes_of_scores(path)
 
 
-def with_rank_intervals(board: Board, find_outcomes: FindOutcomes, spec: BenchmarkSpec | None = None) -> Board:
-    """Return the board with the rank interval of every row that has a rank.
+def with_rank_intervals(
+    board: Board, outcomes: Mapping[str, ItemOutcomes | None], spec: BenchmarkSpec | None = None
+) -> Board:
+    """Return the board with the rank interval and the tier of every row that has a rank.
 
     Args:
-        find_outcomes: gives outcomes of single examples; only those that give the row's own sections are used.
+        outcomes: those of single examples by model, where known; they must give the row's own sections.
         spec: needed for a benchmark that is not registered; without it, rank intervals come from the scores' intervals.
     """
     spec = spec or BENCHMARKS.get(board.id) or custom_spec(board.id)
-    standings = []
-    for row in board.ranked():
-        outcomes = find_outcomes(board.id, row.model)
-        if outcomes is not None and not outcomes_match_sections(outcomes, spec, row.sections):
-            outcomes = None
-        standings.append(Standing(row.model, row.headline, frozenset(row.sections), outcomes))
+    standings = [
+        Standing(row.model, row.headline, frozenset(row.sections), outcomes.get(row.model)) for row in board.ranked()
+    ]
     ranking = rank_models(standings, spec)
     row_tiers = tiers([row.rank or 0 for row in board.ranked()], ranking.intervals)
     intervals = dict(

@@ -19,8 +19,8 @@ from rb_core.stats.significance import ALPHA, holm
 
 RULE = (
     "Rank here: the model's rank by this part alone. Overall: its rank by the headline among the same models. "
-    "Significant: the score is below that of the model at the worst rank of its rank interval here, by a one-sided test "
-    "corrected for all parts of the model (Holm). Every other row is a hint."
+    "Significant: the score is below that of the model that holds the worst rank of its rank interval here, by a "
+    "one-sided test corrected for all parts of the model (Holm's method). Every other row is a hint."
 )
 
 

@@ -39,6 +39,13 @@ class Estimate(Record):
     floor: float | None = None
     ceiling: float | None = None
 
+    @property
+    def has_bounds(self) -> bool:
+        """True if unscored examples leave the value open: floor or ceiling differ from it by more than rounding."""
+        return any(
+            bound is not None and abs(bound - (self.value or 0.0)) > 1e-9 for bound in (self.floor, self.ceiling)
+        )
+
 
 class Matrix(Record):
     """Wins of chosen (rows) over rejected (columns) completions by style, as in RM-Bench (arXiv:2410.16184).

@@ -24,7 +24,7 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
 from rb_core.leaderboard.hub_links import HubPlace
-from rb_core.leaderboard.store import FindOutcomes, with_rank_intervals
+from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
 from rb_core.results.schema import Result, parse_result
 from rb_core.space.html import render
 from rb_core.space.results_source import ResultsFolder, ResultsSource
@@ -219,24 +219,11 @@ class HubResults:
             return replace(self._snapshot, checked=now, problem="")
         entry = self._repo.entry(LEADERBOARD, commit)
         boards, _ = read_leaderboard(self._repo.fetch(entry, commit))
-        find_outcomes = self._bundled_outcomes(boards)
-        ranked = {name: with_rank_intervals(board, find_outcomes) for name, board in boards.items()}
-        return Snapshot(ranked, commit, date, now)
-
-    def _bundled_outcomes(self, boards: Mapping[str, Board]) -> FindOutcomes:
-        """Return a lookup of the bundled outcomes of published models: nothing else is downloaded for a board."""
-        published = {
-            (board.id, row.model): row.sections
-            for board in boards.values()
-            for row in board.rows
-            if row.status == "published"
+        ranked = {
+            name: with_rank_intervals(board, bundled_outcomes(self._bundled.store, board))
+            for name, board in boards.items()
         }
-
-        def outcomes(benchmark: str, model: str) -> ItemOutcomes | None:
-            sections = published.get((benchmark, model))
-            return None if sections is None else self._bundled.store.published_outcomes(benchmark, model, sections)
-
-        return outcomes
+        return Snapshot(ranked, commit, date, now)
 
     def _follow(self) -> None:
         while not self._stopped.is_set():
@@ -246,6 +233,12 @@ class HubResults:
                 # A bug must not end the thread: it is logged, and the page keeps its boards.
                 log.exception("looking for newer results in %s failed", self._repo.name)
             self._stopped.wait(self._period)
+
+
+def bundled_outcomes(store: ResultsStore, board: Board) -> dict[str, ItemOutcomes | None]:
+    """Return the bundled outcomes of a board's published models: nothing else is downloaded for a board."""
+    published = [row for row in board.rows if row.status == "published"]
+    return {row.model: store.published_outcomes(board.id, row.model, row.sections) for row in published}
 
 
 def results_source(root: Path) -> ResultsSource:

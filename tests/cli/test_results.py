@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from rb_core.results.estimate import Estimate
 from rb_core.results.schema import SCHEMA_FILE
+from rb_core.results.storage import write_result
+from rb_core.stats.intervals import TOO_FEW_GROUPS
 from tests.cli.command_line import rb
+from tests.fakes.results import published
+from tests.fakes.unscored_runs import SILENT, silent_run
 from tests.paths import BUNDLED
 
 STARTER = BUNDLED / "results" / "starter"
@@ -34,10 +39,12 @@ def test_show_fits_80_columns(root: Path, monkeypatch: pytest.MonkeyPatch, capsy
     printed = show([str(root)], monkeypatch, capsys)
     assert max(map(len, printed.splitlines())) <= 80
     header = next(line for line in printed.splitlines() if "Model" in line)
-    assert header.replace("┃", " ").split() == ["Rank", "Model", "Score", "95%", "interval", "Coverage"]
+    assert header.replace("┃", " ").split() == ["Rank", "Tier", "Model", "Score", "95%", "interval", "Coverage"]
     row = next(line for line in printed.splitlines() if "builtin/tiny-rm" in line)
-    assert row.replace("│", " ").split() == ["5", "builtin/tiny-rm", "31.9", "25.3", "to", "39.3", "100.0"]
-    assert printed.splitlines()[-1] == "8 more columns with --wide"
+    assert row.replace("│", " ").split() == ["5", "1", "builtin/tiny-rm", "31.9", "25.3", "to", "39.3", "100.0"]
+    assert "Models of one tier cannot be told apart" in printed
+    assert "can tell models 12." in printed
+    assert printed.splitlines()[-1] == "10 more columns with --wide"
 
 
 def test_show_has_more_columns_on_a_wider_terminal(
@@ -46,7 +53,7 @@ def test_show_has_more_columns_on_a_wider_terminal(
     printed = show([str(root)], monkeypatch, capsys, width=115)
     assert max(map(len, printed.splitlines())) <= 115
     assert "Sequence classifier" in printed
-    assert "Parameters" in printed
+    assert "Rank interval" in printed
     assert "Ties" not in printed
 
 
@@ -71,6 +78,35 @@ def test_show_folds_long_names_and_keeps_the_other_columns(
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines if line.startswith("│")]
     assert "".join(row[1] for row in cells[:-1]) == name
     assert cells[0][2:] == ["31.9", "25.3 to 39.3", "100.0"]
+
+
+def test_show_has_bounds_where_examples_are_unscored(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside score and coverage, in every format; they count the unscored examples as failed, and as passed."""
+    assert "ounds" not in show([str(root)], monkeypatch, capsys)
+    silent_run(root)
+    (row,) = [r for r in csv.DictReader(io.StringIO(show([str(root), "--format", "csv"], monkeypatch, capsys)))
+              if r["Model"] == SILENT]  # fmt: skip
+    score, coverage, floor, ceiling = (float(row[name]) for name in ("Score", "Coverage", "Floor", "Ceiling"))
+    assert floor < score < ceiling
+    assert coverage < 1
+    bounds = f"{100 * floor:.1f} to {100 * ceiling:.1f}"
+    printed = show([str(root)], monkeypatch, capsys)
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "Bounds: every unscored example failed" in printed
+    cells = next(line for line in printed.splitlines() if SILENT in line).split("│")
+    assert [cell.strip() for cell in cells[6:8]] == [f"{100 * coverage:.1f}", bounds]
+    assert rb(["aggregate", str(root / "scores/starter/mine/silent.parquet")], monkeypatch) == 0
+    assert bounds in capsys.readouterr().out
+
+
+def test_show_gives_the_reason_for_a_score_without_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = published(headline=Estimate(value=0.5, no_interval=TOO_FEW_GROUPS))
+    write_result(tmp_path, result)
+    assert f"none: {TOO_FEW_GROUPS}" in " ".join(show([str(tmp_path)], monkeypatch, capsys, width=120).split())
 
 
 def test_show_takes_folders_within_the_results_and_files(
@@ -135,7 +171,8 @@ def test_other_formats_have_all_columns_however_wide_the_terminal_is(
     assert [column["label"] for column in board["columns"] if column["role"] != "subset"] == labels
     printed = show([str(root), "--format", "md"], monkeypatch, capsys)
     assert f"| {' | '.join(labels)} |" in printed
-    assert "| 1 | baseline/longest | Baseline |" in printed
+    assert "| 1 | 1 | 1 | 5 | baseline/longest | Baseline |" in printed
+    assert float(rows[0]["Worst rank"]) == 5
 
 
 def test_show_with_subsets_has_their_columns(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rb_core.leaderboard.board import Board, build_board
-from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
+from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json, detectable_text
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
 from tests.fakes.results import published
@@ -24,9 +24,8 @@ def index(content: dict[str, Any], role: str) -> int:
 
 
 def without_rank_intervals(board: Board) -> Board:
-    return replace(
-        board, rows=tuple(replace(row, rank_interval=None, tier=None) for row in board.rows), detectable=None
-    )
+    rows = tuple(replace(row, rank_interval=None, tier=None) for row in board.rows)
+    return replace(board, rows=rows, detectable=None)
 
 
 def test_json_is_small_and_gives_the_board_back(bundled_boards: dict[str, Board]) -> None:
@@ -34,6 +33,19 @@ def test_json_is_small_and_gives_the_board_back(bundled_boards: dict[str, Board]
         text = json.dumps(board_to_json(board), allow_nan=False)
         assert len(text) < 120_000
         assert board_from_json(json.loads(text)) == without_rank_intervals(board.rounded())
+
+
+def test_tiers_and_rank_intervals_have_columns_only_where_models_were_compared(
+    bundled_boards: dict[str, Board],
+) -> None:
+    starter = bundled_boards["starter"]
+    first = dict(zip((c.key for c in board_columns(starter)), board_to_json(starter)["rows"][0], strict=True))
+    assert (first["rank"], first["tier"], first["best"], first["worst"]) == (1, 1, 1, 6)
+    assert "tell models 12." in detectable_text(starter)
+    alone = build_board([published()])
+    assert not {"tier", "best", "worst"} & {column.key for column in board_columns(alone)}
+    assert "detectable" not in board_to_json(alone)
+    assert detectable_text(alone) == ""
 
 
 def test_consistency_has_a_column_only_with_a_judge() -> None:

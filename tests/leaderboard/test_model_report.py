@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ import pytest
 from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
 from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.model_report import UnknownModelError, model_names, model_report
-from rb_core.leaderboard.store import FindOutcomes, ResultsStore
+from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import Published, Result
 from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.fakes.results import published
@@ -27,7 +27,7 @@ class Source:
         *results: Result,
         hub: HubPlace | None = None,
         read: bool = True,
-        find_outcomes: FindOutcomes = lambda benchmark, model: None,
+        find_outcomes: Callable[[str, str], ItemOutcomes | None] = lambda benchmark, model: None,
     ) -> None:
         self._find_outcomes = find_outcomes
         groups = group_by_benchmark(results)

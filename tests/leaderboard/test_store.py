@@ -110,7 +110,7 @@ def test_every_rank_interval_holds_the_models_rank(bundled_boards: dict[str, Boa
 def test_pairing_by_items_narrows_rank_intervals(bundled_boards: dict[str, Board]) -> None:
     """The 133 models with outcomes on RewardBench are marked."""
     board = bundled_boards["rewardbench"]
-    unpaired = with_rank_intervals(board, lambda benchmark, model: None)
+    unpaired = with_rank_intervals(board, {})
     both = [
         (row.rank_interval, other.rank_interval)
         for row, other in zip(board.rows, unpaired.rows, strict=True)
@@ -121,10 +121,9 @@ def test_pairing_by_items_narrows_rank_intervals(bundled_boards: dict[str, Board
     assert sum(p[1] - p[0] for p, _ in both) < 0.95 * sum(a[1] - a[0] for _, a in both)
 
 
-def test_outcomes_that_do_not_give_a_rows_sections_are_not_used(
-    bundled_store: ResultsStore, bundled_boards: dict[str, Board]
-) -> None:
-    outcomes = bundled_store.outcomes("rewardbench", PUBLISHED)
-    board = with_rank_intervals(bundled_boards["rewardbench"], lambda benchmark, model: outcomes)
-    marked = [row.model for row in board.rows if row.rank_interval and row.rank_interval[2] == "items"]
-    assert marked == [PUBLISHED]
+def test_published_outcomes_that_do_not_give_a_models_sections_are_not_used(bundled_store: ResultsStore) -> None:
+    result = bundled_store.results("rewardbench")[PUBLISHED]
+    sections = {name: estimate.value for name, estimate in result.sections.items()}
+    assert bundled_store.published_outcomes("rewardbench", PUBLISHED, sections) is not None
+    changed = sections | {"Chat": (sections["Chat"] or 0.0) - 0.01}
+    assert bundled_store.published_outcomes("rewardbench", PUBLISHED, changed) is None

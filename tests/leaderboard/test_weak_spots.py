@@ -7,7 +7,6 @@ from scipy.stats import binom
 
 from rb_core.benchmarks.custom import custom_spec
 from rb_core.leaderboard.weak_spots import find_weak_spots, p_below
-from rb_core.results.estimate import Estimate
 from rb_core.stats.intervals import proportion_estimate
 from rb_core.stats.rank_intervals import Standing, rank_models
 
@@ -54,7 +53,9 @@ def test_a_part_is_not_weak_within_the_rank_interval() -> None:
     assert spot.significant is None
 
 
-@pytest.mark.parametrize(("right", "examples", "expected"), [(2, 100, 0.1), (0, 20, 0.2), (16, 20, 0.95), (30, 80, 0.5)])
+@pytest.mark.parametrize(
+    ("right", "examples", "expected"), [(2, 100, 0.1), (0, 20, 0.2), (16, 20, 0.95), (30, 80, 0.5)]
+)
 def test_p_is_that_of_the_binomial_test(right: int, examples: int, expected: float) -> None:
     estimate = proportion_estimate(right / examples, examples)
     assert estimate.value is not None
