@@ -50,13 +50,18 @@ class Agreement(Record):
 
     items: pairs of completions. fleiss_kappa: over pairs on which every judge has a verdict (Fleiss 1971,
     doi:10.1037/h0031619). krippendorff_alpha: nominal, over pairs with at least two verdicts (Krippendorff 2011,
-    Computing Krippendorff's Alpha-Reliability). 1 is full agreement, 0 that of chance; None if all verdicts are of one
-    category.
+    Computing Krippendorff's Alpha-Reliability). 1 is full agreement, 0 that of chance, which does not know the labels;
+    None if all verdicts are ties. kappa, alpha: the same numbers with 95% intervals over prompts. raw: share of the
+    verdicts of two judges on the same pair that agree. Results of earlier versions have none of these three; in their
+    fleiss_kappa and krippendorff_alpha chance knows the labels, so judges that are nearly always right get about 0.
     """
 
     items: int
     fleiss_kappa: float | None
     krippendorff_alpha: float | None
+    kappa: Estimate | None = None
+    alpha: Estimate | None = None
+    raw: Estimate | None = None
 
 
 class Judging(Record):
@@ -68,12 +73,13 @@ class Judging(Record):
     injections: completions that address the judge, counted each time they are shown. plain_ratings: ratings without the
     log-probabilities that were requested.
 
-    The following are shares with Wilson's 95% interval; `scored` is the total, and the share is None if it is 0.
+    The following are shares with a 95% interval over prompts; `scored` is the total, and the share is None if it is 0.
     position_consistency: pairs judged in both orders (listwise: prompts judged in all rotations) with the same verdict
     in each; flips: number of the others. first_position: verdicts on several completions for the one shown first.
-    length_preference: verdicts on two completions of different length for the longer one. self_preference: verdicts
-    between a completion of the judge and one of another author for its own; self_deserved: those pairs in which its own
-    is the better one by the benchmark's labels.
+    length_preference: verdicts on two completions of different length for the longer one; length_deserved: those in
+    which the longer one is the better by the benchmark's labels, a half where the labels prefer neither.
+    self_preference: verdicts between a completion of the judge and one of another author for its own; self_deserved:
+    those in which its own is the better.
 
     agreement, members: only of a panel.
     """
@@ -90,6 +96,7 @@ class Judging(Record):
     flips: int | None = None
     first_position: Estimate | None = None
     length_preference: Estimate | None = None
+    length_deserved: Estimate | None = None
     self_preference: Estimate | None = None
     self_deserved: Estimate | None = None
     agreement: Agreement | None = None

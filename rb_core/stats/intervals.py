@@ -201,9 +201,9 @@ def unscored_error(measures: Mapping[str, Measure], combination: Combination) ->
     return float(np.linalg.norm(added)) + math.sqrt(means)
 
 
-def mean_estimate(values: Floats, groups: Strings, **counts: Any) -> Estimate:
-    """Return the mean of values from 0 to 1 (NaN where unscored) with its interval; groups are independent."""
-    measure = Measure(values, groups)
+def mean_estimate(values: Floats, groups: Strings, lowest: float = 0.0, **counts: Any) -> Estimate:
+    """Return the mean of values from `lowest` to 1 (NaN where unscored) with its interval; groups are independent."""
+    measure = Measure(values, groups, lowest)
     counts = {"scored": measure.scored, "unscored": len(values) - measure.scored} | counts
     return weighted_mean({"mean": measure}, {"mean": 1.0}).estimate(**counts)
 

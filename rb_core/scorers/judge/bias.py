@@ -6,8 +6,7 @@ agreement of several judges.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -16,7 +15,9 @@ import numpy as np
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Agreement
 from rb_core.scorers.judge.types import JudgeRecord
-from rb_core.stats.intervals import proportion_estimate
+from rb_core.stats.agreement import Coefficient, agreement_of_items, fleiss_kappa, krippendorff_alpha
+from rb_core.stats.intervals import mean_estimate
+from rb_core.stats.item_outcomes import Flags, Floats
 
 Cell = tuple[str, int]  # (example, completion)
 
@@ -33,30 +34,38 @@ class Preferences(NamedTuple):
     """Fields of results.Judging about length and authorship."""
 
     length_preference: Estimate | None
+    length_deserved: Estimate | None
     self_preference: Estimate | None
     self_deserved: Estimate | None
 
 
-def share(count: int, total: int) -> Estimate | None:
-    """Return count / total with its interval; None for a total of 0."""
-    if not total:
+def share(verdicts: Sequence[tuple[str, float]]) -> Estimate | None:
+    """Return the mean of (group, value from 0 to 1) with its interval over groups; None without verdicts."""
+    if not verdicts:
         return None
-    return proportion_estimate(count / total, total, scored=total)
+    groups, values = zip(*verdicts, strict=True)
+    return mean_estimate(np.array(values, dtype=np.float64), np.array(groups, dtype=np.str_))
 
 
-def position_bias(records: Iterable[JudgeRecord]) -> PositionBias:
-    """Return how verdicts depend on positions. A group of orders counts only if each of its orders has a verdict."""
-    groups: dict[Hashable, list[JudgeRecord]] = {}
+def position_bias(records: Iterable[JudgeRecord], groups: Mapping[str, str]) -> PositionBias:
+    """Return how verdicts depend on positions. A set of orders counts only if each of its orders has a verdict.
+
+    Args:
+        groups: group of each example; examples of one group are not independent.
+    """
+    by_set: dict[tuple[str, frozenset[int]], list[JudgeRecord]] = {}
     for record in records:
         if len(record.order) > 1:
-            groups.setdefault((record.example_id, frozenset(record.order)), []).append(record)
-    comparable = [group for group in groups.values() if len(group) > 1 and all(record.points for record in group)]
-    winners = [{record.winner for record in group} for group in comparable]
-    consistent = sum(len(names) == 1 and None not in names for names in winners)
-    decided = [record for group in groups.values() for record in group if record.winner is not None]
-    first = sum(record.winner == record.order[0] for record in decided)
-    flips = len(comparable) - consistent if comparable else None
-    return PositionBias(share(consistent, len(comparable)), flips, share(first, len(decided)))
+            by_set.setdefault((record.example_id, frozenset(record.order)), []).append(record)
+    consistent = []
+    for (example, _), orders in by_set.items():
+        if len(orders) > 1 and all(record.points for record in orders):
+            winners = {record.winner for record in orders}
+            consistent.append((groups[example], len(winners) == 1 and None not in winners))
+    decided = [record for orders in by_set.values() for record in orders if record.winner is not None]
+    first = [(groups[record.example_id], record.winner == record.order[0]) for record in decided]
+    flips = sum(not same for _, same in consistent) if consistent else None
+    return PositionBias(share(consistent), flips, share(first))
 
 
 def decided_pairs(records: Iterable[JudgeRecord]) -> Iterator[tuple[str, int, int]]:
@@ -76,28 +85,32 @@ def decided_pairs(records: Iterable[JudgeRecord]) -> Iterator[tuple[str, int, in
 
 def preferences(
     records: Iterable[JudgeRecord],
+    groups: Mapping[str, str],
     lengths: Mapping[Cell, int],
-    is_own: Mapping[Cell, bool],
     is_chosen: Mapping[Cell, bool],
+    is_own: Mapping[Cell, bool],
 ) -> Preferences:
-    """Return how often verdicts go to the longer completion, and to the judge's own.
+    """Return how often verdicts go to the longer completion, and to the judge's own, and how often they should.
 
     Args:
+        groups: group of each example; examples of one group are not independent.
         lengths: tokens of each completion.
-        is_own: True for completions that the judge wrote; only completions with a known author.
         is_chosen: True for chosen completions.
+        is_own: True for completions that the judge wrote; only completions with a known author.
     """
-    longer = unequal = own_preferred = own_deserved = own_pairs = 0
+    longer, longer_deserved, own, own_deserved = [], [], [], []
     for example, winner, loser in decided_pairs(records):
-        won, lost = (example, winner), (example, loser)
+        group, won, lost = groups[example], (example, winner), (example, loser)
+        # 1 if the labels say the same as the verdict, 0 if the opposite, and a half if they prefer neither
+        deserved = (1 + is_chosen[won] - is_chosen[lost]) / 2
         if lengths[won] != lengths[lost]:
-            unequal += 1
-            longer += lengths[won] > lengths[lost]
+            longer_won = lengths[won] > lengths[lost]
+            longer.append((group, longer_won))
+            longer_deserved.append((group, deserved if longer_won else 1 - deserved))
         if won in is_own and lost in is_own and is_own[won] != is_own[lost] and is_chosen[won] != is_chosen[lost]:
-            own_pairs += 1
-            own_preferred += is_own[won]
-            own_deserved += is_chosen[won if is_own[won] else lost]
-    return Preferences(share(longer, unequal), share(own_preferred, own_pairs), share(own_deserved, own_pairs))
+            own.append((group, is_own[won]))
+            own_deserved.append((group, deserved if is_own[won] else 1 - deserved))
+    return Preferences(share(longer), share(longer_deserved), share(own), share(own_deserved))
 
 
 def pair_verdicts(scores: Mapping[Cell, float]) -> dict[tuple[str, int, int], int]:
@@ -113,40 +126,39 @@ def pair_verdicts(scores: Mapping[Cell, float]) -> dict[tuple[str, int, int], in
     }
 
 
-def judge_agreement(scores_by_judge: Sequence[Mapping[Cell, float]]) -> Agreement:
-    """Return the agreement of judges on pairs of completions, from the scores of each judge."""
+def judge_agreement(scores_by_judge: Sequence[Mapping[Cell, float]], groups: Mapping[str, str]) -> Agreement:
+    """Return the agreement of judges on pairs of completions, from the scores of each judge.
+
+    A verdict is "the first is better", "the second is better" or a tie. Which completion is the first is arbitrary, but
+    the agreement expected by chance depends on it: with the chosen completion first, judges that are nearly always
+    right nearly always give the same category, and seem to agree by chance. So every pair counts in both orders, half
+    each. Unlike a random order this needs no seed, and any order of the completions gives the same numbers.
+
+    Args:
+        groups: group of each example; examples of one group are not independent.
+    """
     verdicts = [pair_verdicts(scores) for scores in scores_by_judge]
     pairs = sorted({pair for by_pair in verdicts for pair in by_pair})
     table = [[by_pair[pair] for by_pair in verdicts if pair in by_pair] for pair in pairs]
-    complete = [row for row in table if len(row) == len(scores_by_judge)]
+    counts = np.array([[row.count(sign) for sign in (-1, 0, 1)] for row in table], dtype=np.float64).reshape(-1, 3)
+    group_of_pair = np.array([groups[example] for example, _, _ in pairs], dtype=np.str_)
+    compared = counts.sum(axis=1) > 1
+    complete = counts.sum(axis=1) == len(scores_by_judge)
+
+    def estimate(formula: Callable[[Floats], Coefficient | None], rows: Flags) -> Estimate | None:
+        both_orders = np.concatenate([counts[rows], counts[rows][:, ::-1]])
+        coefficient = formula(both_orders)
+        if coefficient is None:
+            return None
+        values = coefficient.values.reshape(2, -1).mean(axis=0)
+        return mean_estimate(values, group_of_pair[rows], coefficient.lowest)
+
+    kappa, alpha = estimate(fleiss_kappa, complete), estimate(krippendorff_alpha, compared)
     return Agreement(
-        items=len(pairs), fleiss_kappa=fleiss_kappa(complete), krippendorff_alpha=krippendorff_alpha(table)
+        items=len(pairs),
+        fleiss_kappa=kappa.value if kappa else None,
+        krippendorff_alpha=alpha.value if alpha else None,
+        kappa=kappa,
+        alpha=alpha,
+        raw=mean_estimate(agreement_of_items(counts[compared]), group_of_pair[compared]) if compared.any() else None,
     )
-
-
-def fleiss_kappa(table: Sequence[Sequence[Hashable]]) -> float | None:
-    """Return Fleiss' kappa. Each row holds the category that each of the same number of raters (two or more) gave.
-
-    None without rows, and if all ratings are of one category.
-    """
-    if not table:
-        return None
-    raters = len(table[0])
-    counts = [Counter(row) for row in table]
-    observed = sum(sum(n * (n - 1) for n in row.values()) for row in counts) / (len(table) * raters * (raters - 1))
-    totals = sum(counts, Counter())
-    expected = sum((n / (len(table) * raters)) ** 2 for n in totals.values())
-    return None if expected == 1 else (observed - expected) / (1 - expected)
-
-
-def krippendorff_alpha(table: Sequence[Sequence[Hashable]]) -> float | None:
-    """Return Krippendorff's nominal alpha of rows with any number of ratings; rows with fewer than two do not count.
-
-    None if no row is left, and if all ratings are of one category.
-    """
-    counts = [Counter(row) for row in table if len(row) > 1]
-    totals = sum(counts, Counter())
-    n = totals.total()
-    disagreement = sum((row.total() ** 2 - sum(k * k for k in row.values())) / (row.total() - 1) for row in counts)
-    expected = n * n - sum(k * k for k in totals.values())
-    return 1 - (n - 1) * disagreement / expected if expected else None

@@ -24,12 +24,13 @@ def compute_judging(
     """Return cost and reliability of a judge, or of a panel and each of its members.
 
     Args:
-        scores: the run's score table, which has the labels and lengths of completions.
+        scores: the run's score table, which has the labels, lengths and groups of completions.
         author: name of the judge among the authors of completions; None for its own name.
     """
     cells = list(zip(scores["example_id"], scores["completion"], strict=True))
     lengths = dict(zip(cells, scores["num_completion_tokens"], strict=True))
     is_chosen = dict(zip(cells, scores["is_chosen"], strict=True))
+    groups = dict(zip(scores["example_id"], scores["group"], strict=True))
 
     def of_judge(name: str, records: Sequence[JudgeRecord]) -> Judging:
         requests = _unique(records, lambda record: record.prompt_sha256)
@@ -41,8 +42,8 @@ def compute_judging(
             **_usage(requests, prices),
             injections=sum(record.injections for record in records),
             plain_ratings=plain if judge.expected else 0,
-            **position_bias(distinct)._asdict(),
-            **preferences(records, lengths, is_own, is_chosen)._asdict(),
+            **position_bias(distinct, groups)._asdict(),
+            **preferences(records, groups, lengths, is_chosen, is_own)._asdict(),
         )
 
     by_judge: dict[str, list[JudgeRecord]] = {}
@@ -56,7 +57,7 @@ def compute_judging(
     }
     return Judging(
         **_usage(_unique(records, lambda record: (record.judge, record.prompt_sha256)), prices),
-        agreement=judge_agreement([values[name] for name in judge.panel]),
+        agreement=judge_agreement([values[name] for name in judge.panel], groups),
         members={name: of_judge(name, by_judge[name]) for name in judge.panel},
     )
 
