@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -218,24 +218,42 @@ def _matrix_table(name: str, matrix: Matrix) -> Table:
     return table
 
 
+_JUDGE_SHARES = (
+    "position_consistency",
+    "first_position",
+    "length_preference",
+    "length_deserved",
+    "self_preference",
+    "self_deserved",
+)
+
+
 def _judging_table(judging: Judging) -> Table:
     """Return a table of a judge's reliability, with a column for each member of a panel."""
     columns = judging.members or {"": judging}
     table = Table("Judging", *columns)
-    for name in ("position_consistency", "first_position", "length_preference", "self_preference", "self_deserved"):
+    for name in _JUDGE_SHARES:
         estimates = [getattr(column, name) for column in columns.values()]
         if any(estimates):
-            cells = (_percent(estimate.value if estimate else None) for estimate in estimates)
-            table.add_row(name.replace("_", " "), *cells)
+            table.add_row(name.replace("_", " "), *(_with_interval(estimate, _percent) for estimate in estimates))
     for name in ("requests", "prompt_tokens", "completion_tokens", "flips", "injections"):
         table.add_row(name.replace("_", " "), *(_percent(getattr(column, name)) for column in columns.values()))
     costs = [column.cost for column in columns.values()]
     if any(cost is not None for cost in costs):
         table.add_row("cost", *("-" if cost is None else f"${cost:.4f}" for cost in costs))
     if judging.agreement is not None:
+        raw = _with_interval(judging.agreement.raw, _percent)
         kappa, alpha = (
-            "-" if value is None else f"{value:.2f}"
-            for value in (judging.agreement.fleiss_kappa, judging.agreement.krippendorff_alpha)
+            _with_interval(estimate, "{:.2f}".format) for estimate in (judging.agreement.kappa, judging.agreement.alpha)
         )
-        table.caption = f"agreement: Fleiss' kappa {kappa}, Krippendorff's alpha {alpha}"
+        table.caption = f"agreement {raw}, Fleiss' kappa {kappa}, Krippendorff's alpha {alpha}"
     return table
+
+
+def _with_interval(estimate: Estimate | None, as_text: Callable[[float], str]) -> str:
+    """Return a value and its interval, such as "73.7 (51.2 to 88.2)"; a dash without a value."""
+    if estimate is None or estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return as_text(estimate.value)
+    return f"{as_text(estimate.value)} ({as_text(estimate.low)} to {as_text(estimate.high)})"

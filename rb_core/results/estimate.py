@@ -17,8 +17,9 @@ class Record(BaseModel):
 class Estimate(Record):
     """A number with its 95% interval and the counts behind it.
 
-    Values are fractions from 0 to 1, except two: the Ties score of RewardBench 2 is from -0.01 to 1.01 (so that its
-    interval and bounds are, too), and the difference of two scores is from -1 to 1 (of two Ties scores -1.02 to 1.02).
+    Values are fractions from 0 to 1, except three: the Ties score of RewardBench 2 is from -0.01 to 1.01 (so that its
+    interval and bounds are, too), the difference of two scores is from -1 to 1 (of two Ties scores -1.02 to 1.02), and
+    kappa and alpha of a panel are from -1 to 1.
 
     value: None when nothing was scored; stderr, low, high: standard error and interval by `method` (beta: from the
     values of groups of examples; binomial: from numbers of examples alone, as if each were an independent trial, for

@@ -54,7 +54,7 @@ def _beyond_chance(counts: Floats, correction: float) -> Coefficient | None:
     """
     raters = counts.sum(axis=1)
     shares = counts.sum(axis=0) / max(raters.sum(), 1)
-    expected = correction * (1 - shares @ shares)
+    expected = correction * float(1 - shares @ shares)
     if not len(counts) or expected <= 0:
         return None
     disagreement = 1 - agreement_of_items(counts)

@@ -151,7 +151,8 @@ def judge_agreement(scores_by_judge: Sequence[Mapping[Cell, float]], groups: Map
         if coefficient is None:
             return None
         values = coefficient.values.reshape(2, -1).mean(axis=0)
-        return mean_estimate(values, group_of_pair[rows], coefficient.lowest)
+        agreement = mean_estimate(values, group_of_pair[rows], coefficient.lowest)
+        return agreement if agreement.low is None else agreement.model_copy(update={"low": max(-1.0, agreement.low)})
 
     kappa, alpha = estimate(fleiss_kappa, complete), estimate(krippendorff_alpha, compared)
     return Agreement(

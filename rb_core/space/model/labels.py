@@ -79,9 +79,9 @@ JUDGE_COST = {
     "plain_ratings": "Ratings without token probabilities",
 }
 PANEL_AGREEMENT = {
-    "items": "Judged pairs of completions",
-    "fleiss_kappa": "Fleiss’ kappa (1: full agreement, 0: chance)",
-    "krippendorff_alpha": "Krippendorff’s alpha",
+    "raw": "Two judges give the same verdict (%)",
+    "kappa": "Fleiss’ kappa (1: full agreement, 0: chance)",
+    "alpha": "Krippendorff’s alpha",
 }
 
 
@@ -114,8 +114,12 @@ JUDGE_SHARES: Mapping[str, Share] = {
     ),
     "length_preference": Share(
         "Prefers the longer",
-        "Share of the verdicts on two completions of different length that chose the longer one. The unbiased value "
-        "depends on the data.",
+        "Share of the verdicts on two completions of different length that chose the longer one.",
+    ),
+    "length_deserved": Share(
+        "Longer is better",
+        "Share of the same verdicts in which the longer completion is the better one by the benchmark's labels, a half "
+        "where the labels prefer neither. A judge that always follows the labels prefers the longer one this often.",
     ),
     "self_preference": Share(
         "Prefers its own",

@@ -36,7 +36,7 @@ def report_html(report: Plain) -> Markup:
         judge_shares=labels.JUDGE_SHARES,
         shown_shares=shown_shares,
         share_labels=lambda names: [labels.JUDGE_SHARES[name].label for name in names],
-        agreement_facts=lambda agreement: labelled(labels.PANEL_AGREEMENT, agreement),
+        panel_agreement=labels.PANEL_AGREEMENT,
         no_estimate=NO_ESTIMATE,
     )
 
