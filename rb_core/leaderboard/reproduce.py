@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -114,6 +115,7 @@ def _recorded_options(result: Result) -> list[str]:
         reference=model.reference,
         reference_revision=model.reference_revision,
         beta=model.beta,
+        fold_system=judge is not None and judge.backend != "local" and model.system_role == "fold",
         judge=_judge_options(judge) if judge else JudgeOptions(),
     )
     words = [] if options.judge.judges else ["--model", model.name]
@@ -138,6 +140,7 @@ def _judge_options(judge: JudgeRef) -> JudgeOptions:
         max_new_tokens=judge.max_new_tokens,
         structured=judge.structured,
         expected=judge.expected,
+        extra_body=json.dumps(judge.extra_body) if judge.extra_body else None,
     )
 
 

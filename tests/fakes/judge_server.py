@@ -51,15 +51,17 @@ class Fault:
     raw: status 200 with `said` as its body, of type `kind_of_content`
     drip: the answer a byte every `seconds`
     endless: a body that does not end, as fast as it is read
+    wire: the bytes of `wire` as they are, in pieces with `seconds` before each, then the connection is closed
     """
 
-    kind: Literal["status", "hang", "cut", "cut-head", "raw", "drip", "endless"]
+    kind: Literal["status", "hang", "cut", "cut-head", "raw", "drip", "endless", "wire"]
     status: int = 500
     said: str | Mapping[str, Any] = "made to fail"
     retry_after: str = ""
     seconds: float = 30.0
     kind_of_content: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    wire: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,11 @@ class JudgeServer:
                 writer.write(content[place : place + 1])
                 await writer.drain()
                 await asyncio.sleep(fault.seconds)
+        elif fault.kind == "wire":
+            for piece in fault.wire:
+                await asyncio.sleep(fault.seconds)
+                writer.write(piece)
+                await writer.drain()
         elif fault.kind == "endless":
             writer.write(head + b"transfer-encoding: chunked\r\n\r\n")
             while True:

@@ -37,7 +37,7 @@ def judge(taste: Taste) -> Callable[[Any], Scripted]:
         worth = [taste(prompt, text) for text in answers]
         if len(answers) == 1 and not body.get("response_format"):
             return rating(worth[0], with_logprobs=bool(body.get("logprobs")))
-        if body["max_tokens"] == 1:
+        if 1 in (body.get("max_tokens"), body.get("max_completion_tokens")):
             share = [w / sum(worth) if sum(worth) else 1 / len(worth) for w in worth]
             top = {LETTERS[i]: math.log(max(p, 1e-9)) for i, p in enumerate(share)}
             best = max(top, key=lambda letter: top[letter])

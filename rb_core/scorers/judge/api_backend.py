@@ -15,7 +15,7 @@ import random
 import threading
 import time
 import weakref
-from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import httpx
@@ -113,6 +113,12 @@ class ServedGenerator:
         self._open.add(replies)
         return replies
 
+    def continue_from(self, replies: Sequence[Reply]) -> None:
+        """Take note that an unfinished run has these replies: changes that all of them needed are made at once."""
+        if replies:
+            self.answered = True
+            self.changes |= frozenset.intersection(*(frozenset(reply.changes) for reply in replies))
+
     def describe(self) -> dict[str, Any]:
         """Return backend and model; never an address, which may hold a key and may change between two starts."""
         settings: dict[str, Any] = {"backend": self.provider or "served", "source": self.model}
@@ -181,7 +187,7 @@ class _Retry(NamedTuple):
     after: float | None = None  # seconds that the server asked to wait
     is_away: bool = False  # the server did not take the request, whatever it asks
     unusable: str = ""  # the reason why an answer holds no reply
-    at_once: bool = False  # in another form, so there is no need to wait
+    changes: frozenset[str] = frozenset()  # of the request's form that the server asks for; no need to wait
 
 
 class _Sender:
@@ -252,6 +258,7 @@ class _Sender:
     async def _answer(self, request: Request) -> Reply:
         """Return a reply after as many attempts as fit before the deadline, which runs from the first one."""
         attempts, unusable, started, failure = 0, 0, math.inf, _Retry("no attempt")
+        own_changes: frozenset[str] = frozenset()
         while True:
             reservation = await self._reserve(request)
             started = min(started, time.monotonic())
@@ -261,7 +268,8 @@ class _Sender:
                 self._settle(reservation, None, billed=False)
                 return self._give_up(failure, started)._replace(seconds=seconds, attempts=attempts)
             attempts += 1
-            outcome = await self._attempt(request, reservation, left)
+            changes = self.generator.changes | own_changes
+            outcome = await self._attempt(request, reservation, left, changes)
             seconds = time.monotonic() - started
             if isinstance(outcome, Reply):
                 return outcome._replace(seconds=seconds, attempts=attempts)
@@ -271,7 +279,8 @@ class _Sender:
             unusable += bool(failure.unusable) and not (failure.unusable == NOT_JSON and self.generator.answered)
             if unusable >= MAX_UNUSABLE:
                 return Reply(failure.words, error=failure.unusable, seconds=seconds, attempts=attempts)
-            if not failure.at_once:
+            own_changes |= failure.changes
+            if not failure.changes:
                 self._warn(f"{failure.reason}; trying again for up to {self.generator.deadline:g} s per request")
                 wait = retries.next_wait(attempts, failure.after)
                 await self._pause(min(wait, max(self.generator.deadline - seconds, 0.0)))
@@ -334,9 +343,11 @@ class _Sender:
             self._warned.add(kind)
             logger.warning("%s: %s", self._endpoint.shown, message)
 
-    async def _attempt(self, request: Request, reservation: Reservation, seconds: float) -> Reply | _Retry:
+    async def _attempt(
+        self, request: Request, reservation: Reservation, seconds: float, changes: frozenset[str]
+    ) -> Reply | _Retry:
         """Send a request once. Raises ModelError for an error that every request would meet."""
-        generator, changes = self.generator, self.generator.changes
+        generator = self.generator
         body = request_body(generator.remote_name, request, generator.decoding, changes, generator.extra_body)
         self._first_attempt = min(self._first_attempt, time.monotonic())
         reply, billed = None, True  # also if this is cancelled: the server may bill what it was sent
@@ -387,10 +398,11 @@ class _Sender:
             return Reply(words, error=TOO_LONG if refusal == "too long" else FILTERED)
         if answer.status != 401 and refusal != "no quota":
             if needed := needed_changes(answer.text, request, changes):
-                self.generator.changes |= needed
                 for change in sorted(needed):
                     self._warn(CHANGES[change])
-                return _Retry(words, at_once=True)
+                if not self.generator.answered:  # else other requests do without the change
+                    self.generator.changes |= needed
+                return _Retry(words, changes=needed)
             if self.generator.answered:
                 return Reply(words, error=REJECTED)
         if error := self._global_error(refusal, words):

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Generator, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, islice
 from time import perf_counter
@@ -87,7 +87,6 @@ class LocalGenerator:
     rows: int = MAX_ROWS["cpu"]
     batching: str = "padded"
     probe: float = 0.0
-    answered: bool = field(default=False, init=False)
 
     @classmethod
     def load(cls, spec: ModelSpec, decoding: Decoding) -> LocalGenerator:
@@ -320,6 +319,9 @@ class LocalGenerator:
             self.batching = "single"
             return
         self.probe = difference
+
+    def continue_from(self, replies: Sequence[Reply]) -> None:
+        """Do nothing: replies do not depend on those before."""
 
     def describe(self) -> dict[str, Any]:
         """Return the settings replies depend on, see types.ReplySource."""

@@ -100,12 +100,14 @@ class JudgeScorer(Judge):
         """Book the replies that an unfinished run left for these completion sets, before anything more is spent."""
         if not self.transcript.earlier:
             return
+        replies = []
         for completion_set in completion_sets:
             for query in self.queries(completion_set):
                 request = self.request(query, completion_set)
                 if reply := self.transcript.take_earlier(self.name, request.sha256):
                     self.budget.add(reply, request)
-                    self.generator.answered = True
+                    replies.append(reply)
+        self.generator.continue_from(replies)
 
     def records(self, completion_set: CompletionSet) -> list[JudgeRecord]:
         records = []

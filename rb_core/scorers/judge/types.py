@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -114,9 +114,7 @@ class JudgeRecord:
 
 
 class ReplySource(Protocol):
-    """A generator of replies: a server or a loaded model. answered: one of its requests was answered before."""
-
-    answered: bool
+    """A generator of replies: a server or a loaded model."""
 
     def generate(self, requests: Iterable[Request]) -> Generator[tuple[int, Reply]]:
         """Yield (index of the request, reply) in the order in which replies arrive.
@@ -125,6 +123,10 @@ class ReplySource(Protocol):
         ModelError for an error that every request would meet (unknown model, rejected key), after all replies that
         have arrived were yielded.
         """
+        ...
+
+    def continue_from(self, replies: Sequence[Reply]) -> None:
+        """Take note of the replies of an unfinished run before anything is generated."""
         ...
 
     def describe(self) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Results are files that others wrote: the templates escape every text, and link o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 
 from markupsafe import Markup
@@ -82,6 +83,10 @@ def judge_setting_facts(judge: Plain) -> Facts:
     if generation := judge.get("generation"):
         pairs = ", ".join(f"{name} {value}" for name, value in generation.items())
         facts.append(("Generation settings of the model", pairs))
+    if extra_body := judge.get("extra_body"):
+        facts.append(("Further fields of every request", json.dumps(extra_body, ensure_ascii=False)))
+    if adapted := judge.get("adapted"):
+        facts.append(("Adapted to the server", "; ".join(adapted)))
     return facts + labelled(labels.JUDGE_SETTINGS, judge)
 
 

@@ -561,6 +561,27 @@ def test_a_request_is_adapted_once_to_what_the_server_takes(
     assert generator.budget.prompt_tokens == 2 * 2 * len(requests)  # two words each; refusals are free
 
 
+def test_after_an_answer_a_change_is_made_for_one_request_only() -> None:
+    """One odd refusal does not change what other prompts are asked."""
+
+    def answer(body: Body) -> str | Fault:
+        is_odd = body["messages"][0]["content"].endswith("5")
+        return Fault("status", status=400, said={"error": {"param": "seed"}}) if is_odd and "seed" in body else "ok"
+
+    with JudgeServer(answer) as server:
+        replies = dict(served(server, concurrency=1).generate(ask(place) for place in range(10)))
+    assert {place: reply.changes for place, reply in replies.items() if reply.changes} == {5: ("seed",)}
+
+
+def test_a_continued_run_begins_with_the_changes_that_all_replies_needed() -> None:
+    with JudgeServer(refusing(NO_MAX_TOKENS)) as server:
+        generator = served(server)
+        generator.continue_from([Reply("ok", changes=("max_tokens", "seed")), Reply("ok", changes=("max_tokens",))])
+        list(generator.generate([ask()]))
+    assert len(server.requests) == 1
+    assert "seed" in server.requests[0].body
+
+
 def test_a_field_that_is_refused_in_every_form_stops_the_run() -> None:
     condition = (lambda body: True, {"message": "Unsupported parameter", "param": "max_tokens"})
     with JudgeServer(refusing(condition)) as server, pytest.raises(NotScoredError, match="Unsupported parameter"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from rb_core.errors import ScoreTableError
-from rb_core.files import journal_line
+from rb_core.files import journal_line, write_table
 from rb_core.scorers.judge.transcript import (
     Transcript,
     is_transcript,
@@ -16,10 +17,10 @@ from rb_core.scorers.judge.transcript import (
     reply_from_json,
     write_transcript,
 )
-from rb_core.scorers.judge.types import CUT, SERVER_ERROR, JudgeRecord, Reply, Token
+from rb_core.scorers.judge.types import CUT, FAILED, JudgeRecord, Reply, Token
 
 TOKENS = (Token("A", -0.1, (("A", -0.1), ("B", -2.5))), Token("\u2028", -3.0, ()))
-REPLY = Reply("Verdict: A", "stop", "", "hm", TOKENS, 12, None, 0.5, 2)
+REPLY = Reply("Verdict: A", "stop", "", "hm", TOKENS, 12, None, 0.5, 2, ("seed",))
 
 
 def test_replies_survive_a_kill(tmp_path: Path) -> None:
@@ -45,12 +46,18 @@ def test_a_line_that_was_cut_short_is_dropped(tmp_path: Path) -> None:
         assert [sha for _, sha in once_more.replies] == ["aa", "cc"]
 
 
-def test_unanswered_requests_are_sent_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", sorted(FAILED))
+def test_failed_requests_are_sent_again(reason: str, tmp_path: Path) -> None:
     path = tmp_path / "model.replies"
+    finished = [
+        JudgeRecord("judge", "pairwise", (0, 1), REPLY, prompt_sha256="bb"),
+        JudgeRecord("judge", "pairwise", (1, 0), Reply(error=reason), prompt_sha256="cc"),
+    ]
     with Transcript(path, {}) as first:
-        first.add("judge", "aa", Reply(error=SERVER_ERROR, attempts=5))
-    with Transcript(path, {}) as again:
-        assert again.get("judge", "aa") is None
+        first.add("judge", "aa", Reply(error=reason, attempts=5))
+    with Transcript(path, {}, finished=finished) as again:
+        assert again.replies == {("judge", "bb"): REPLY}
+        assert again.take_earlier("judge", "bb") == REPLY
 
 
 def test_another_runs_replies_are_refused_and_kept(tmp_path: Path) -> None:
@@ -121,6 +128,16 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert read_transcript(path) == ([record, failed], {"model": "m"})
     assert is_transcript(path)
     assert reply_from_json([*REPLY]) == REPLY
+
+
+def test_transcripts_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    """They have no changes of requests."""
+    path = tmp_path / "t.parquet"
+    record = JudgeRecord("judge", "pairwise", (1, 0), REPLY, (1.0, 0.0), prompt_sha256="aa", example_id="e")
+    write_transcript(path, [record], {})
+    write_table(path, pq.read_table(path).drop_columns(["changes"]), {})
+    ((read,), _) = read_transcript(path)
+    assert read.reply == REPLY._replace(changes=())
 
 
 def test_a_file_that_is_not_a_transcript_is_named(tmp_path: Path) -> None:
