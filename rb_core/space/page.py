@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
-from starlette.types import Receive, Scope, Send
 
 from rb_core.space.about.tab import build_about
 from rb_core.space.api import mcp_installed, publish_endpoints
@@ -21,6 +19,7 @@ from rb_core.space.leaderboard.tab import build_leaderboard
 from rb_core.space.model.tab import build_model
 from rb_core.space.plot.tab import build_plot
 from rb_core.space.results_source import ResultsSource
+from rb_core.space.server import MAX_SESSIONS, Gate, Page, PageCompression
 from rb_core.space.theme import head, theme
 from rb_core.space.try_a_pair.service import GpuDecorator
 from rb_core.space.try_a_pair.tab import build_try_pair
@@ -50,7 +49,7 @@ def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
 
 def build(results: ResultsSource, on_gpu: GpuDecorator | None = None) -> gr.Blocks:
     """Return the page over these results; on_gpu wraps the function that scores visitors' text."""
-    page = gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True)
+    page = Page(title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(render("header.html", title=TITLE), apply_default_css=False)
         _lay_out_tabs(page, results, page_tabs(on_gpu))
@@ -71,16 +70,6 @@ def _lay_out_tabs(page: gr.Blocks, results: ResultsSource, tabs: tuple[PageTab, 
     page.load(None, None, bar, js=f"() => ({script})({json.dumps([spec.id for spec in tabs])})")
 
 
-class PageCompression(GZipMiddleware):
-    """Middleware that compresses the page itself, which carries the boards; gradio compresses only files."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/":
-            await super().__call__(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
-
-
 def launch_options() -> dict[str, Any]:
     """Return the arguments of `launch`. Gradio's environment variables set the server's name and port."""
     options: dict[str, Any] = {
@@ -88,7 +77,8 @@ def launch_options() -> dict[str, Any]:
         "head": head(),
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [Middleware(PageCompression)]},
+        "app_kwargs": {"middleware": [Middleware(Gate), Middleware(PageCompression)]},
+        "state_session_capacity": MAX_SESSIONS,
         "share": False,
         "mcp_server": mcp_installed(),
     }

@@ -224,13 +224,6 @@ def test_wrong_types_are_refused_with_a_message(url: str, name: str, tracebacks:
     assert tracebacks == []
 
 
-@pytest.mark.parametrize("data", [[], GOOD[:1], [*GOOD, 1, 2, 3]])
-def test_a_wrong_number_of_arguments_shows_no_traceback(url: str, data: list[Any]) -> None:
-    """Gradio counts the arguments before our function is called."""
-    kind, answer = call(url, data)
-    assert kind == "complete" or answer == {"error": None}
-
-
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"data": 5}', b'{"data": null}', b"\xff\xfe", b'{"data":' + b"[" * 5000]
 )

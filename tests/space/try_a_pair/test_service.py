@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -29,8 +26,8 @@ from rb_core.space.try_a_pair.scoring import PairScorer
 from rb_core.space.try_a_pair.service import PairService
 from tests.fakes.judge_server import JudgeServer
 from tests.fakes.judges import judge
-from tests.paths import ROOT
 from tests.space.conftest import Serve, launched
+from tests.space.page_process import page_process, resident_bytes
 from tests.space.try_a_pair.conftest import TINY
 
 REFUSALS = ("being served or waiting", "requests within a minute", "tokens; at most", "is empty")
@@ -50,37 +47,16 @@ class Crowd(NamedTuple):
 def running_page(crowd: Crowd, root: Path) -> Iterator[tuple[str, int]]:
     """Start a page that half of the crowd may wait for; yield its address and process."""
     limits = {"RB_LIVE_PER_MINUTE": "1000", "RB_LIVE_QUEUE": str(crowd.visitors // 2)}
-    if not crowd.own_process:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in limits.items():
-                patch.setenv(name, value)
-            page = build(ResultsFolder(root))
-        with launched(page) as address:
-            yield address, os.getpid()
+    if crowd.own_process:
+        with page_process(limits) as page:
+            yield page.url, page.process
         return
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    settings = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": port, "HF_HUB_OFFLINE": "1"}
-    app = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings | limits)
-    try:
-        end = time.monotonic() + 90
-        while socket.socket().connect_ex(("127.0.0.1", int(port))):
-            assert app.poll() is None, "the page ended at its start"
-            assert time.monotonic() < end, "the page did not start"
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}", app.pid
-    finally:
-        app.terminate()
-        app.wait(timeout=20)
-
-
-def resident_bytes(process: int) -> int:
-    status = Path(f"/proc/{process}/status")
-    if not status.exists():
-        pytest.skip("there is no /proc to read the memory of a process from")
-    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in limits.items():
+            patch.setenv(name, value)
+        page = build(ResultsFolder(root))
+    with launched(page) as address:
+        yield address, os.getpid()
 
 
 def visit(client: Client, seed: int, until: float, answers: list[tuple[str, float]], wrong: list[str]) -> None:
@@ -108,7 +84,7 @@ def visit(client: Client, seed: int, until: float, answers: list[tuple[str, floa
     "crowd",
     [
         pytest.param(Crowd(4, 0.9, own_process=False), id="a-second"),
-        pytest.param(Crowd(16, 120.0, own_process=True), id="two-minutes", marks=pytest.mark.soak),
+        pytest.param(Crowd(16, 600.0, own_process=True), id="ten-minutes", marks=pytest.mark.soak),
     ],
 )
 def test_a_crowd_is_answered_or_refused_and_memory_stays(crowd: Crowd, tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+"""The server behind the page: the routes that it answers, the size of requests, and a log without visitors' text.
+
+Gradio's server has more routes than this page uses, prints the traceback of every failed request, and quotes in it what
+the request held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import re
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import LRUCache
+from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 4 * 2**20  # bytes of a request; the longest text that a field takes is shorter
+MAX_SESSIONS = 300  # whose fields and undelivered answers the server remembers, about 150 kB each
+MAX_WAITING = 200  # calls; more are refused
+NO_ANSWER = "The page cannot answer this request; see /?view=api for the names and arguments of its endpoints."
+
+_API = "/gradio_api"
+_ROUTES = {
+    "GET": re.compile(
+        r"/|/(assets|static)/.+|/(config|theme\.css|robots\.txt|favicon\.ico|manifest\.json|pwa_icon(/\d+)?)/?|"
+        rf"{_API}/((info|openapi\.json|startup-events|theme\.css|queue/data|heartbeat/\w+)/?|call/(v2/)?\w+/\w+)"
+    ),
+    "POST": re.compile(rf"{_API}/(queue/join|component_server|cancel|reset|(call|call/v2|run|api)/\w+)/?"),
+}
+_MCP = re.compile(rf"{_API}/mcp(/.*)?")
+_ANSWER = re.compile(rf"{_API}/call/(?:v2/)?\w+/(\w+)")
+
+
+class RecentSessions(LRUCache[str, Any]):
+    """What gradio's queue keeps for each session, of the `MAX_SESSIONS` that were used last.
+
+    An older session gets an empty value, which is not kept: the queue would stop for good if it missed one.
+    """
+
+    def __init__(self, empty: Callable[[], Any]) -> None:
+        super().__init__(MAX_SESSIONS)
+        self._empty = empty
+
+    def __getitem__(self, session: str) -> Any:
+        if session not in self:
+            return self._empty()
+        self.move_to_end(session)
+        return super().__getitem__(session)
+
+
+class Page(gr.Blocks):
+    """Gradio's blocks, with the default for each missing argument of an endpoint, and without text in the log."""
+
+    def queue(self, *args: Any, **kwargs: Any) -> Page:
+        """Set up gradio's queue, with limits on the calls that wait and on the answers that nobody fetches."""
+        super().queue(*args, **{"max_size": MAX_WAITING, **kwargs})
+        self._queue.pending_messages_per_session = RecentSessions(asyncio.Queue)
+        self._queue.pending_event_ids_session = RecentSessions(set)
+        return self
+
+    async def process_api(self, block_fn: Any, inputs: list[Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Run a handler as gradio does; an error reaches the visitor as a message, and the log without its message."""
+        function = self.fns[block_fn] if isinstance(block_fn, int) else block_fn
+        try:
+            inputs = _with_defaults(function, inputs)
+            answer: dict[str, Any] = await super().process_api(function, inputs, *args, **kwargs)
+            return answer
+        except gr.Error as error:
+            error.print_exception = False
+            raise
+        except Exception as error:
+            _log_without_text(error)
+            raise gr.Error(NO_ANSWER, print_exception=False) from error
+
+
+def _with_defaults(function: Any, inputs: list[Any]) -> list[Any]:
+    """Return the arguments of an endpoint, None for those that are missing and have no default."""
+    if function.api_visibility != "public" or len(inputs) == len(function.inputs):
+        return inputs
+    if len(inputs) > len(function.inputs):
+        raise gr.Error(f"{function.api_name} has {len(function.inputs)} arguments, not {len(inputs)}.")
+    parameters = list(inspect.signature(function.fn).parameters.values())[-len(function.inputs) :]
+    defaults = [None if each.default is inspect.Parameter.empty else each.default for each in parameters]
+    return [*inputs, *defaults[len(inputs) :]]
+
+
+class Gate:
+    """Middleware that closes the routes which the page does not use, limits the size of requests, and forgets calls.
+
+    Gradio gives a call without a session one of its own, named as the event, and never ends it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if not is_open(scope["method"], scope["path"]):
+            await JSONResponse({"error": "There is no such address."}, 404)(scope, receive, send)
+            return
+        started = False
+
+        async def noting_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, _limited(receive), noting_send)
+        except Exception as error:  # noqa: BLE001 - of whatever kind, only its type may be logged
+            _log_without_text(error)
+            if started:
+                await send({"type": "http.response.body", "body": b""})
+            else:
+                await JSONResponse({"error": NO_ANSWER}, 500)(scope, receive, send)
+        finally:
+            if answered := _ANSWER.fullmatch(scope["path"]):
+                _forget(scope["app"], answered[1])
+
+
+def is_open(method: str, path: str) -> bool:
+    """Return True for the routes that the page, its endpoints and agents use."""
+    routes = _ROUTES.get("GET" if method == "HEAD" else method)
+    return bool((routes and routes.fullmatch(path)) or _MCP.fullmatch(path))
+
+
+def _forget(app: Any, session: str) -> None:
+    queue, states = app.get_blocks()._queue, app.state_holder
+    for sessions in (
+        queue.pending_messages_per_session,
+        queue.pending_event_ids_session,
+        states.session_data,
+        states.time_last_used,
+    ):
+        sessions.pop(session, None)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Return `receive` with an end: HTTPException 413 after more than `MAX_BODY` bytes."""
+    received = 0
+
+    async def limited() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > MAX_BODY:
+            raise HTTPException(413, f"A request has at most {MAX_BODY} bytes.")
+        return message
+
+    return limited
+
+
+def _log_without_text(error: BaseException) -> None:
+    """Log the type of an error and the line that raised it; its message may quote a visitor."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    log.error("a request failed: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno)
+
+
+class PageCompression(GZipMiddleware):
+    """Middleware that compresses the page itself, which carries the boards; gradio compresses only files."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/":
+            await super().__call__(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)

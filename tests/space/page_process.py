@@ -1,0 +1,59 @@
+"""The page in a process of its own, whose log and memory can be read."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.paths import ROOT
+
+
+class PageProcess(NamedTuple):
+    """Address and process id of a page, and the file that holds its output and errors."""
+
+    url: str
+    process: int
+    log: Path
+
+
+@contextmanager
+def page_process(environment: Mapping[str, str]) -> Iterator[PageProcess]:
+    """Run `python app.py` for the time of the block."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    settings = {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": port, "HF_HUB_OFFLINE": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as file:
+            app = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings | environment, stdout=file, stderr=file
+            )
+        try:
+            end = time.monotonic() + 90
+            while socket.socket().connect_ex(("127.0.0.1", int(port))):
+                assert app.poll() is None, "the page ended at its start"
+                assert time.monotonic() < end, "the page did not start"
+                time.sleep(0.1)
+            yield PageProcess(f"http://127.0.0.1:{port}", app.pid, log)
+        finally:
+            app.terminate()
+            app.wait(timeout=20)
+
+
+def resident_bytes(process: int) -> int:
+    status = Path(f"/proc/{process}/status")
+    if not status.exists():
+        pytest.skip("there is no /proc to read the memory of a process from")
+    line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
