@@ -337,7 +337,9 @@ def _read_csv(path: Path) -> NumberedValues:
             else:
                 yield line, {key: cell for key, cell in row.items() if cell or key not in _LABEL_COLUMNS}
     except csv.Error as error:
-        raise DataError(f"{name}:{rows.line_num}: cannot be read as {_suffix(path)[1:].upper()}: {error}") from error
+        raise DataError(
+            f"{name}:{rows.reader.line_num}: cannot be read as {_suffix(path)[1:].upper()}: {error}"
+        ) from error
 
 
 # ---- tables

@@ -97,8 +97,9 @@ def _load_custom(name: str, revision: str | None, columns: Mapping[str, str]) ->
         reasons = "; ".join(f"{count} rows: {reason}" for reason, count in reading.left_out.items())
         raise DataError(f"{source}: no row states a preference ({reasons})")
     examples = check_examples(reading.examples, name)
-    spec = custom_spec(custom_id(title, examples_digest(examples)), Counter(example.subset for example in examples))
-    return Benchmark(spec, examples, source, commit, layouts=reading.layouts, left_out=reading.left_out)
+    digest = examples_digest(examples)
+    spec = custom_spec(custom_id(title, digest), Counter(example.subset for example in examples))
+    return Benchmark(spec, examples, source, commit, sha256=digest, layouts=reading.layouts, left_out=reading.left_out)
 
 
 def _builtin_rows(spec: BenchmarkSpec) -> Rows:

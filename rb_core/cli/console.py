@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 DEFAULT_ROOT = Path("leaderboard_data")
 
 console = Console()
+
+
+def literal(text: str) -> Text:
+    """Return text for a table as it is: brackets are not markup, and control characters are shown as escapes."""
+    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in text))
 
 
 def print_line(text: str) -> None:

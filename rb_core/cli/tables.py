@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from rb_core.cli.console import console, print_line
+from rb_core.cli.console import console, literal, print_line
 from rb_core.leaderboard.board import Board, chance_of_results
 from rb_core.leaderboard.board_table import (
     Cell,
@@ -117,9 +117,9 @@ def _print_table(board: Board, columns: Sequence[TextColumn], notes: Sequence[st
         justify: Literal["left", "right"] = "left" if is_text else "right"
         has_words = column.role == "low" and any(row.headline.no_interval for row in board.rows)
         no_wrap = column.role != "model" and not has_words
-        table.add_column(column.label, justify=justify, no_wrap=no_wrap, overflow="fold")
+        table.add_column(literal(column.label), justify=justify, no_wrap=no_wrap, overflow="fold")
     for row in zip(*(column.cells for column in shown), strict=True):
-        table.add_row(*row)
+        table.add_row(*map(literal, row))
     Console(width=max(console.width, width) if wide else console.width).print(table)
     for note in notes:
         print_line(note)
@@ -176,7 +176,7 @@ def print_result(result: Result) -> None:
     for name, estimate in estimates.items():
         bounds = [_ends(estimate.floor, estimate.ceiling)] * has_bounds
         numbers = map(_percent, (expected.get(name), estimate.scored, estimate.unscored, estimate.ties))
-        table.add_row(name, _percent(estimate.value), _interval(estimate), *bounds, *numbers)
+        table.add_row(literal(name), _percent(estimate.value), _interval(estimate), *bounds, *numbers)
     console.print(table)
     for name, matrix in result.matrices.items():
         console.print(_matrix_table(name, matrix))

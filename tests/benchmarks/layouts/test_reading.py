@@ -1,0 +1,189 @@
+"""Recognised layouts, --columns, rows without a preference, and rows that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rb_core.benchmarks.example import Example
+from rb_core.benchmarks.layouts.reading import parse_columns
+from rb_core.benchmarks.layouts.registry import LAYOUTS
+from rb_core.benchmarks.load import load_benchmark
+from rb_core.benchmarks.spec import Benchmark
+from rb_core.errors import DataError
+from tests.benchmarks.preference_files import write_jsonl
+
+GOOD, BAD = "It is seven.", "It is nine."
+
+
+def load(tmp_path: Path, rows: list[Any], columns: str = "") -> Benchmark:
+    return load_benchmark(str(write_jsonl(tmp_path / "d.jsonl", rows)), columns=parse_columns(columns))
+
+
+def texts(example: Example) -> tuple[str, str, tuple[str, ...]]:
+    prompt = " / ".join(message["content"] for message in example.prompt)
+    return prompt, " / ".join(example.completions[: example.num_chosen]), example.completions[example.num_chosen :]
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ({"q": "Q", "a1": GOOD, "a2": BAD}, "prompt=q,chosen=a1,rejected=a2"),
+        ({"q": "Q", "a": [{"text": GOOD}, {"text": BAD}]}, "prompt=q,chosen=a.0.text,rejected=a.1.text"),
+        ({"q": "Q", "x": BAD, "y": GOOD, "best": 2}, "prompt=q,output_1=x,output_2=y,label=best"),
+        ({"q": "Q", "good.one": GOOD, "bad": BAD}, "prompt=q,chosen=good.one,rejected=bad"),
+        # a mapping decides, whatever other layout the row has
+        (
+            {"prompt": "Q", "response_0": GOOD, "response_1": BAD, "better_response_id": 1},
+            "chosen=response_0,rejected=response_1",
+        ),
+    ],
+)
+def test_columns_map_any_fields(tmp_path: Path, row: dict[str, Any], columns: str) -> None:
+    (example,) = load(tmp_path, [row], columns).examples
+    assert texts(example) == ("Q", GOOD, (BAD,))
+
+
+def test_joined_columns_are_a_list_of_answers_and_lines_of_a_prompt(tmp_path: Path) -> None:
+    row = {"context": "C", "question": "Q", "right": GOOD, "wrong1": BAD, "wrong2": "no"}
+    columns = "prompt=context+question,chosen=right,rejected=wrong1+wrong2"
+    (example,) = load(tmp_path, [row], columns).examples
+    assert texts(example) == ("C\nQ", GOOD, (BAD, "no"))
+
+
+@pytest.mark.parametrize("columns", ["prompt", "prompt=", "=q", "prompt=q,prompt=r"])
+def test_a_malformed_mapping_is_refused(columns: str) -> None:
+    with pytest.raises(DataError, match="expected FIELD=COLUMN"):
+        parse_columns(columns)
+
+
+def test_a_column_that_the_row_lacks_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"d\.jsonl:1: field 'question': is missing; the row has 'prompt'"):
+        load(tmp_path, [{"prompt": "Q"}], "prompt=question")
+    with pytest.raises(DataError, match=r"field 'a': has no 'a\.3'"):
+        load(tmp_path, [{"prompt": "Q", "a": [GOOD]}], "chosen=a.3")
+
+
+def test_an_unknown_layout_names_its_fields_the_mapping_and_all_layouts(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as error:
+        load(tmp_path, [{"frage": "Q", "gut": GOOD}])
+    for part in ("d.jsonl:1", "'frage', 'gut'", "--columns", *(layout.name for layout in LAYOUTS)):
+        assert part in str(error.value)
+
+
+def test_the_layout_of_each_row_is_counted(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "Q", "chosen": GOOD, "rejected": BAD},
+        {"instruction": "Q", "chosen_response": GOOD, "rejected_response": BAD},
+        {"instruction": "P", "chosen_response": GOOD, "rejected_response": BAD},
+    ]
+    layouts = load(tmp_path, rows).layouts
+    assert layouts == {"prompt, chosen and rejected": 1, "Argilla pairs (chosen_response, rejected_response)": 2}
+
+
+def test_rows_without_a_preference_are_left_out_and_counted(tmp_path: Path) -> None:
+    row = {"instruction": "Q", "output_1": GOOD, "output_2": BAD}
+    benchmark = load(tmp_path, [row | {"label": 1}, row | {"label": "tie"}, row | {"label": 0}])
+    assert len(benchmark.examples) == 1
+    assert benchmark.left_out == {"two answers and a label: a tie": 2}
+    with pytest.raises(DataError, match=r"d\.jsonl: no row states a preference \(1 rows: .*: a tie\)"):
+        load(tmp_path, [row | {"label": "tie"}])
+
+
+@pytest.mark.parametrize("label", [3, "C", "A>C", -1, "both?"])
+def test_a_label_that_names_no_answer_is_refused_with_its_value(tmp_path: Path, label: object) -> None:
+    with pytest.raises(DataError, match=f"field 'label': is '{str(label).replace('?', '.')}'; expected '1' for"):
+        load(tmp_path, [{"instruction": "Q", "output_1": GOOD, "output_2": BAD, "label": label}])
+
+
+def test_answers_of_a_prompt_in_several_rows_are_one_example(tmp_path: Path) -> None:
+    """As in HelpSteer, where the two rows of a prompt need not follow each other."""
+    rows = [{"prompt": q, "response": text, "helpfulness": h} for q, text, h in
+            (("P", BAD, 1), ("Q", BAD, 0), ("P", GOOD, 3), ("Q", GOOD, 4), ("Q", "no", 0), ("R", GOOD, 2))]  # fmt: skip
+    benchmark = load(tmp_path, rows)
+    assert [texts(example) for example in benchmark.examples] == [("P", GOOD, (BAD,)), ("Q", GOOD, (BAD, "no"))]
+    assert benchmark.left_out == {"HelpSteer: only one answer to the prompt": 1}
+
+
+def test_a_prompt_that_only_most_completions_repeat_is_refused(tmp_path: Path) -> None:
+    def row(number: int, prompt: str) -> dict[str, str]:
+        return {"prompt": f"What is {number}?", "chosen": f"{prompt}Odd.", "rejected": f"{prompt}Even."}
+
+    repeated = [row(number, f"What is {number}? ") for number in range(3)]
+    with pytest.raises(
+        DataError, match=r"d\.jsonl:4: the completions do not begin with the prompt, but those of 3 of 4"
+    ):
+        load(tmp_path, [*repeated, row(3, "")])
+    few = load(tmp_path, [repeated[0], *(row(number, "") for number in range(1, 9))])
+    assert few.examples[0].completions == ("What is 0? Odd.", "What is 0? Even.")
+
+
+def test_conversations_say_what_the_prompt_leaves_out(tmp_path: Path) -> None:
+    history = [{"role": "system", "content": "S"}, {"role": "user", "content": "Q"}]
+    answers = {
+        name: [*history, {"role": "assistant", "content": text}] for name, text in (("chosen", GOOD), ("rejected", BAD))
+    }
+    assert texts(load(tmp_path, [{"prompt": "Q", **answers}]).examples[0]) == ("S / Q", GOOD, (BAD,))
+    with pytest.raises(DataError, match="earlier messages differ from the prompt"):
+        load(tmp_path, [{"prompt": "other", **answers}])
+
+
+def test_conversations_that_differ_before_the_last_message_are_refused(tmp_path: Path) -> None:
+    def conversation(*contents: str) -> list[dict[str, str]]:
+        return [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(contents)]
+
+    row = {"chosen": conversation("Hi", "Yes?", "2+2", "4"), "rejected": conversation("Hi", "What?", "2+2", "5")}
+    for given in (row, {"prompt": "Hi", **row}):
+        with pytest.raises(
+            DataError, match=r"d\.jsonl:1: field 'chosen': and 'rejected' are conversations that differ"
+        ):
+            load(tmp_path, [given])
+
+
+def test_text_without_a_prompt_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="field 'chosen': is text, and the row has no prompt that it answers"):
+        load(tmp_path, [{"chosen": GOOD, "rejected": BAD}])
+
+
+def test_system_prompt_history_and_tools_reach_the_prompt(tmp_path: Path) -> None:
+    tool = {"type": "function", "function": {"name": "add"}}
+    row = {
+        "system": "S",
+        "history": [["E", "R"]],
+        "question": "Q",
+        "response_chosen": GOOD,
+        "response_rejected": BAD,
+        "tools": [tool],
+    }
+    (example,) = load(tmp_path, [row]).examples
+    assert texts(example)[0] == "S / E / R / Q"
+    assert example.prompt[1]["tools"] == [tool]
+
+
+@pytest.mark.parametrize("field", ["images", "videos"])
+def test_media_columns_are_refused_where_they_hold_something(tmp_path: Path, field: str) -> None:
+    row = {"prompt": "Q", "chosen": GOOD, "rejected": BAD}
+    assert load(tmp_path, [row | {field: []}]).examples
+    with pytest.raises(DataError, match=f"field '{field}': is not empty; only text can be scored"):
+        load(tmp_path, [row | {field: ["x.png"]}])
+
+
+def test_a_context_beside_a_question_is_not_dropped(tmp_path: Path) -> None:
+    row = {"question": "Q", "context": "C", "chosen": GOOD, "rejected": BAD}
+    with pytest.raises(DataError, match=r"use --columns prompt=context\+question"):
+        load(tmp_path, [row])
+
+
+def test_rows_with_the_same_problem_are_named_together_up_to_twenty(tmp_path: Path) -> None:
+    good = {"prompt": "Q", "chosen": GOOD, "rejected": BAD}
+    rows = [good, {"prompt": "Q", "chosen": GOOD}, good, {**good, "id": True}, {"prompt": "Q", "chosen": GOOD}]
+    with pytest.raises(DataError) as error:
+        load(tmp_path, rows)
+    assert str(error.value) == (
+        "d.jsonl:2, 5: field 'rejected': is missing; the row has 'prompt', 'chosen' | "
+        "d.jsonl:4: field 'id': is true or false; expected text or a whole number (3 rows cannot be read)"
+    )
+    with pytest.raises(DataError, match=r"19, 20: .*\(50 rows cannot be read; the first 20 are named\)"):
+        load(tmp_path, [{"prompt": "Q", "chosen": GOOD}] * 50)
