@@ -199,10 +199,10 @@ def print_result(result: Result) -> None:
         console.print(_judging_table(result.judging))
 
 
-def _interval(estimate: Estimate) -> str:
+def _interval(estimate: Estimate, as_text: Callable[[Cell], str] = _percent) -> str:
     if estimate.low is None:
         return f"none: {estimate.no_interval}" if estimate.no_interval else "-"
-    return f"{_percent(estimate.low)} to {_percent(estimate.high)}"
+    return f"{as_text(estimate.low)} to {as_text(estimate.high)}"
 
 
 def _ends(low: Cell, high: Cell) -> str:
@@ -235,25 +235,20 @@ def _judging_table(judging: Judging) -> Table:
     for name in _JUDGE_SHARES:
         estimates = [getattr(column, name) for column in columns.values()]
         if any(estimates):
-            table.add_row(name.replace("_", " "), *(_with_interval(estimate, _percent) for estimate in estimates))
+            table.add_row(name.replace("_", " "), *(_value_with_interval(estimate) for estimate in estimates))
     for name in ("requests", "prompt_tokens", "completion_tokens", "flips", "injections"):
         table.add_row(name.replace("_", " "), *(_percent(getattr(column, name)) for column in columns.values()))
     costs = [column.cost for column in columns.values()]
     if any(cost is not None for cost in costs):
         table.add_row("cost", *("-" if cost is None else f"${cost:.4f}" for cost in costs))
     if judging.agreement is not None:
-        raw = _with_interval(judging.agreement.raw, _percent)
-        kappa, alpha = (
-            _with_interval(estimate, "{:.2f}".format) for estimate in (judging.agreement.kappa, judging.agreement.alpha)
-        )
+        panel = judging.agreement
+        kappa, alpha = (_value_with_interval(estimate, "{:.2f}".format) for estimate in (panel.kappa, panel.alpha))
+        raw = _value_with_interval(panel.raw)
         table.caption = f"agreement {raw}, Fleiss' kappa {kappa}, Krippendorff's alpha {alpha}"
     return table
 
 
-def _with_interval(estimate: Estimate | None, as_text: Callable[[float], str]) -> str:
+def _value_with_interval(estimate: Estimate | None, as_text: Callable[[Cell], str] = _percent) -> str:
     """Return a value and its interval, such as "73.7 (51.2 to 88.2)"; a dash without a value."""
-    if estimate is None or estimate.value is None:
-        return "-"
-    if estimate.low is None or estimate.high is None:
-        return as_text(estimate.value)
-    return f"{as_text(estimate.value)} ({as_text(estimate.low)} to {as_text(estimate.high)})"
+    return "-" if estimate is None else f"{as_text(estimate.value)} ({_interval(estimate, as_text)})"

@@ -44,7 +44,7 @@ def krippendorff_alpha(counts: Floats) -> Coefficient | None:
     category.
     """
     ratings = counts.sum()
-    return _beyond_chance(counts, ratings / (ratings - 1)) if ratings else None
+    return _beyond_chance(counts, ratings / (ratings - 1))
 
 
 def _beyond_chance(counts: Floats, correction: float) -> Coefficient | None:
@@ -52,10 +52,12 @@ def _beyond_chance(counts: Floats, correction: float) -> Coefficient | None:
 
     correction: factor of the expected disagreement, which without it is that of ratings drawn with replacement.
     """
+    if not len(counts):
+        return None
     raters = counts.sum(axis=1)
-    shares = counts.sum(axis=0) / max(raters.sum(), 1)
+    shares = counts.sum(axis=0) / raters.sum()
     expected = correction * float(1 - shares @ shares)
-    if not len(counts) or expected <= 0:
+    if not expected:
         return None
     disagreement = 1 - agreement_of_items(counts)
     weights = raters / raters.mean()

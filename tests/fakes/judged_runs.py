@@ -11,7 +11,7 @@ from rb_core.models.options import JudgeOptions, ModelOptions
 from tests.fakes.judge_server import Fault, JudgeServer, Scripted
 from tests.fakes.judges import always_first, judge, read
 
-BENCHMARK = "custom-authored"
+BENCHMARK = "custom-authored-e909e9b9"
 
 
 JUDGE, RATER, PANEL = "test/judge", "test/rater", "panel/one+two+three"

@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from rb_core.hub.repository import ResultsRepo
 from rb_core.space.hub_results import HubResults
-from rb_core.space.model.labels import JUDGE_SHARES
+from rb_core.space.model.labels import JUDGE_SHARES, PANEL_AGREEMENT
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from tests.fakes import hub_server
@@ -142,7 +142,11 @@ def test_a_panel_has_its_members_and_their_agreement(open_page: OpenPage, judged
     part = benchmark(page, JUDGED)
     table = part.get_by_role("group", name="Judges of the panel")
     assert table.locator("tbody th").all_inner_texts() == ["org/one", "org/three", "org/two"]
-    expect(part).to_contain_text("Fleiss’ kappa")
+    rows = part.get_by_role("group", name="Agreement of the judges").locator("tbody tr")
+    assert rows.locator("th").all_inner_texts() == list(PANEL_AGREEMENT.values())
+    values = [value.partition(" ")[0] for value in rows.locator("td:nth-child(2)").all_inner_texts()]
+    assert values == ["100.0", "1", "1"]  # the same verdicts
+    assert rows.locator("td:nth-child(3)").all_inner_texts() == ["19"] * 3
     expect(part).to_contain_text("org/one, org/two, org/three")
     server = "http://SERVER/v1"
     expect(part).to_contain_text(f"--judges org/one@{server},org/two@{server},org/three@{server} --vote mean")
