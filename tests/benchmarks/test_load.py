@@ -152,3 +152,35 @@ def test_a_missing_repository_or_revision_is_one_line_and_exit_code_2(
     assert code == 2
     assert errors.splitlines()[-1].startswith(f"error: {message}")
     assert "Traceback" not in errors
+
+
+def test_any_dataset_of_the_hub_is_read_by_its_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tmp_path / "data"
+    (data / "data").mkdir(parents=True)
+    rows = [{"input": f"Q{i}", "output_1": "good", "output_2": "bad", "label": 1 + i % 2} for i in range(3)]
+    for split in ("train", "test"):
+        pd.DataFrame(rows).to_parquet(data / f"data/{split}-00000-of-00001.parquet")
+    with hub({"datasets/org/pairs": data}) as url:
+        use_hub(url, tmp_path / "cache", monkeypatch)
+        benchmark = load_benchmark("hf://org/pairs:test")
+        with pytest.raises(DataError, match=r"several splits: choose hf://org/pairs:SPLIT with one of .*train"):
+            load_benchmark("hf://org/pairs")
+        with pytest.raises(DataError, match="dataset org/pairs cannot be loaded from the hub"):
+            load_benchmark("hf://org/pairs:validation")
+        with pytest.raises(DataError, match="dataset org/other cannot be loaded from the hub"):
+            load_benchmark("hf://org/other:test")
+    assert benchmark.spec.id.startswith("custom-pairs-test-")
+    assert (benchmark.source, benchmark.revision) == ("org/pairs", COMMIT)
+    assert benchmark.layouts == {"two answers and a label": 3}
+    assert [example.completions for example in benchmark.examples] == [
+        ("good", "bad"),
+        ("bad", "good"),
+        ("good", "bad"),
+    ]
+    assert benchmark.examples[0].id == "test/1"
+
+
+@pytest.mark.parametrize("address", ["hf://pairs", "hf://org/pairs:", "hf://org/pairs:a/b/c", "hf://"])
+def test_a_malformed_address_is_refused(address: str) -> None:
+    with pytest.raises(DataError, match="expected hf://ORG/NAME:SPLIT"):
+        load_benchmark(address)
