@@ -178,10 +178,11 @@ def group_sums(measures: Mapping[str, Measure], combination: Combination) -> Gro
     for (measure, coefficient), rows in zip(parts, codes, strict=True):
         scored = ~np.isnan(measure.values)
         factor, groups = coefficient / max(1, measure.scored), rows[scored]
-        centre = measure.mean if measure.num_groups > 1 else overall
-        deviation = factor * measure.correction * (measure.values[scored] - centre)
+        sizes = np.bincount(groups, minlength=len(names))
+        centre = measure.mean if np.count_nonzero(sizes) > 1 else overall
+        deviation = factor * _correction(sizes) * (measure.values[scored] - centre)
         deviations += np.bincount(groups, weights=deviation, minlength=len(names))
-        shares += np.bincount(groups, minlength=len(names)) * factor / total
+        shares += sizes * factor / total
     return GroupSums(names, deviations, shares)
 
 
@@ -194,11 +195,17 @@ def unscored_error(measures: Mapping[str, Measure], combination: Combination) ->
     codes, names = group_codes([measure.groups for measure, _ in parts])
     added, means = np.zeros(len(names)), 0.0
     for (measure, coefficient), rows in zip(parts, codes, strict=True):
-        most = np.isnan(measure.values) * abs(coefficient) * (1.0 - measure.lowest) / len(measure.values)
-        added += np.bincount(rows, weights=measure.correction * most, minlength=len(names))
-        sizes = np.bincount(rows, minlength=len(names)) / len(rows)
-        means += (measure.correction * most.sum()) ** 2 * float((sizes**2).sum())
+        sizes = np.bincount(rows, minlength=len(names))
+        most = np.isnan(measure.values) * abs(coefficient) * (1.0 - measure.lowest) / len(rows) * _correction(sizes)
+        added += np.bincount(rows, weights=most, minlength=len(names))
+        means += (float(most.sum()) * float(np.linalg.norm(sizes)) / len(rows)) ** 2
     return float(np.linalg.norm(added)) + math.sqrt(means)
+
+
+def _correction(sizes: Codes) -> float:
+    """Return sqrt(G / (G - 1)) for G groups with values, which makes a variance unbiased; 1 for one group."""
+    groups = np.count_nonzero(sizes)
+    return math.sqrt(groups / (groups - 1)) if groups > 1 else 1.0
 
 
 def mean_estimate(values: Floats, groups: Strings, lowest: float = 0.0, **counts: Any) -> Estimate:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.perf import generation, scoring
+from tests.perf import coverage, generation, scoring
 from tests.perf.scoring import Lengths, Line
 
 SHAPE = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -138,3 +138,15 @@ def test_the_benchmark_of_replies_compares_the_same_texts(
     generation.main()
     assert "4 replies of at most 3 tokens, 4 alike" in (shown := capsys.readouterr().out)
     assert float(shown.split()[-1]) > 0
+
+
+def test_the_coverage_simulation_tells_right_from_wrong_rows() -> None:
+    """A few repetitions of each table run; a row counts as out of range only beyond the simulation's own error."""
+    rows = list(coverage.run(0.005))
+    assert {row.table for row in rows} >= {"interval of a score", "false positives", "rank excludes the truth"}
+    assert all(row.holds for row in rows if row.table == "gains by leaving out")
+    assert coverage.Row("t", "d", 0.955, 1000, (0.93, 0.98)).holds
+    assert not coverage.Row("t", "d", 0.90, 1000, (0.93, 0.98)).holds
+    assert not coverage.Row("t", "d", 0.995, 1000, (0.93, 0.98)).holds
+    assert coverage.Row("t", "d", 0.995, 1000, (0.93, 0.98), open_above=True).holds
+    assert not coverage.Row("t", "d", 0.01, 1000, (0.0, 0.0)).holds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -35,16 +34,6 @@ class Measure:
     @property
     def mean(self) -> float:
         return float(np.nanmean(self.values)) if self.scored else math.nan
-
-    @cached_property
-    def num_groups(self) -> int:
-        """Return the number of groups with a score."""
-        return len(np.unique(self.groups[~np.isnan(self.values)]))
-
-    @property
-    def correction(self) -> float:
-        """Return sqrt(G / (G - 1)) for G groups, which makes the variance between groups unbiased; 1 for one group."""
-        return math.sqrt(self.num_groups / (self.num_groups - 1)) if self.num_groups > 1 else 1.0
 
     def filled(self, value: float) -> Measure:
         """Return the measure with this value for every unscored example."""
