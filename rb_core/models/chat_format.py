@@ -31,6 +31,7 @@ COMPLETION_TOO_LONG = "completion alone exceeds the maximum length"
 MAX_TOKENIZED = 1024
 # Characters per second that a slow tokenizer reads: long inputs have more time.
 SLOW_TOKENIZER = 20_000
+MAX_ADDED = 1_000_000  # characters that a template may add to a conversation, beside ten times its length
 _NO_ROLES: frozenset[str] = frozenset()
 # Fields of messages, tool calls and tools that a template need not write out.
 _NOT_WRITTEN = ("role", "type", "id", "tool_call_id", "required")
@@ -91,6 +92,12 @@ class ChatFormat:
     sanitize: bool = False
 
     def __post_init__(self) -> None:
+        named = getattr(self.tokenizer, "chat_template", None)
+        if not self._source and isinstance(named, dict):
+            raise ModelError(
+                f"the tokenizer has the chat templates {', '.join(sorted(named))}, and none of the name default: save "
+                "the one that the model was trained with to a file (--chat-template FILE)"
+            )
         if not self._source:
             raise ModelError(
                 "the tokenizer has no chat template, and guessing one would change the scores: "
@@ -191,8 +198,11 @@ class ChatFormat:
                 f"the chat template drops {' and '.join(sorted(dropped))} messages in a conversation of "
                 f"({_roles(turns)}), so the model would not read them: {advice}"
             )
+        texts = _written_texts(turns)
+        if len(text) > MAX_ADDED + 10 * sum(len(written) for _, written in texts):
+            raise ModelError(f"the chat template makes {len(text):,} characters of a conversation of ({_roles(turns)})")
         without_space = ""
-        for role, written in _written_texts(turns):
+        for role, written in texts:
             if written.strip() in text:
                 continue
             without_space = without_space or "".join(text.split())
@@ -274,8 +284,9 @@ class ChatFormat:
                 return [self._apply([turns], tokenize=tokenize, **options)[0] for turns in conversations]
             roles = _roles(folded[0])
             hint = "; --fold-system moves system messages into the first user turn" if "system" in roles else ""
+            refusing = "tokenizer" if tokenize else "chat template"  # a text is rendered before it is tokenised
             raise ModelError(
-                f"the chat template refuses a conversation of ({roles}): {first_line(error)}{hint}"
+                f"the {refusing} refuses a conversation of ({roles}): {first_line(error)}{hint}"
             ) from error
 
     def _render(self, inputs: Sequence[TemplateInput], *, tokenize: bool, **options: Any) -> Any:

@@ -16,7 +16,6 @@ from rb_core.models.registry import RECORDS, ModelRecord
 ADAPTER_CONFIG = "adapter_config.json"
 _LOADED_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja")
 MAX_CONFIG_BYTES = 16 << 20
-MAX_LAYERS = 1000  # several times as many as any published model has
 # Fields of a config that decide how a checkpoint is loaded: their type, and a name for messages.
 _FIELD_TYPES: Mapping[str, tuple[type, str]] = {
     "architectures": (list, "a list of names"),
@@ -27,7 +26,13 @@ _FIELD_TYPES: Mapping[str, tuple[type, str]] = {
     "task_type": (str, "a name"),
     "revision": (str, "a commit"),
 }
-_LAYER_FIELDS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers", "decoder_layers")
+# Fields whose number is built one by one, with several times as many as any published model has.
+_LARGEST: Mapping[str, int] = {
+    **dict.fromkeys(
+        ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "encoder_layers", "decoder_layers"), 1_000
+    ),
+    "num_labels": 100_000,
+}
 
 
 @dataclass(frozen=True)
@@ -179,16 +184,16 @@ def _parse_object(place: str, content: bytes) -> dict[str, Any]:
 
 
 def _check_fields(place: str, config: Mapping[str, Any]) -> None:
-    """Raise ModelError for a field of the wrong type, and for more layers than any model has."""
+    """Raise ModelError for a field of the wrong type, and for sizes beyond any model's."""
     for name, (expected_type, expected) in _FIELD_TYPES.items():
         value = config.get(name)
         fits = value is None or isinstance(value, expected_type)
         if not fits or (name == "architectures" and not all(isinstance(each, str) for each in value or ())):
             raise ModelError(f"{place}: {name} is {quoted(str(value))}; expected {expected}")
-    for name in _LAYER_FIELDS:
-        layers = config.get(name)
-        if isinstance(layers, int | float) and layers > MAX_LAYERS:
-            raise ModelError(f"{place}: {name} is {layers}; models of more than {MAX_LAYERS:,} layers are not built")
+    for name, largest in _LARGEST.items():
+        number = config.get(name)
+        if isinstance(number, int | float) and number > largest:
+            raise ModelError(f"{place}: {name} is {number}; models with more than {largest:,} are not built")
     if config.get("text_config"):
         _check_fields(f"{place}: text_config", config["text_config"])
 

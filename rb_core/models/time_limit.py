@@ -17,7 +17,8 @@ Value = TypeVar("Value")
 def within_time_limit(compute: Callable[[], Value], what: str, seconds: float = SECONDS) -> Value:
     """Return `compute()`, computed in another thread.
 
-    what: the subject of the message. Raises ModelError when it takes longer, and RuntimeError for a panic of Rust code.
+    what: the subject of the message. Raises ModelError when it takes longer, and RuntimeError for errors
+    of Rust code, which have no class that could be caught.
     """
     values: list[Value] = []
     errors: list[BaseException] = []
@@ -37,6 +38,6 @@ def within_time_limit(compute: Callable[[], Value], what: str, seconds: float = 
         raise ModelError(f"{what} takes longer than {seconds:.0f} s and was given up: it may never end")
     if not errors:
         return values[0]
-    if isinstance(errors[0], Exception):
+    if isinstance(errors[0], Exception) and type(errors[0]) is not Exception:
         raise errors[0]
-    raise RuntimeError(str(errors[0])) from errors[0]  # pyo3_runtime.PanicException is no Exception
+    raise RuntimeError(str(errors[0])) from errors[0]  # Rust code raises Exception itself, and panics as BaseException

@@ -118,18 +118,25 @@ def load_own_tokenizer(spec: ModelSpec) -> Any:
 
     Raises ModelError when it cannot be loaded, or the hub cannot be reached.
     """
-    if spec.adapter is not None and _has_tokenizer(spec.adapter):
+    if spec.adapter is None:
+        return load_tokenizer(spec)
+    files = _files(spec.adapter)
+    if TOKENIZER in files:
         return load_tokenizer(spec, spec.adapter)
+    if own := sorted(files & {"tokenizer.json", "tokenizer.model", "chat_template.jinja"}):
+        raise ModelError(
+            f"{spec.name}: the adapter has {own[0]}, but no {TOKENIZER}: complete its tokenizer, or remove it"
+        )
     return load_tokenizer(spec)
 
 
-def _has_tokenizer(adapter: Checkpoint) -> bool:
+def _files(adapter: Checkpoint) -> set[str]:
     if adapter.hub_revision is None:
-        return (Path(adapter.location) / TOKENIZER).is_file()
+        return {path.name for path in Path(adapter.location).iterdir() if path.is_file()}
     from huggingface_hub import HfApi
 
     try:
-        return bool(HfApi().file_exists(adapter.location, TOKENIZER, revision=adapter.hub_revision))
+        return set(HfApi().list_repo_files(adapter.location, revision=adapter.hub_revision))
     except hub_errors() as error:
         raise ModelError(f"{adapter.name} cannot be reached on the hub ({first_line(error)})") from error
 

@@ -6,6 +6,7 @@ And read what scoring needs from their configs: limits of length, switches of ro
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +43,10 @@ LOADING_ERRORS = (
 _INTERNALS = re.compile(
     r"trust_remote_code|from_pretrained|AutoModel|ignore_mismatched|<class |--upgrade|https?://| object "
 )
+_INVALID_FIELD = re.compile(r"Validation error for field '(\w+)'")
 LOADING_SECONDS = 120.0  # for a config or tokenizer: converting a large vocabulary takes half a minute
+# Texts on which a regular expression that tries every division of a text does not end.
+_TRIAL_TEXTS = tuple(run * 40 + end for run in ("a", "1", " ", "a b ") for end in ("!", ""))
 # Weights that change no score of another head: the heads of language models, masked or not, and of ELECTRA and ALBERT
 # pretraining, and constants of attention.
 _UNUSED = re.compile(
@@ -111,7 +115,9 @@ def load_tokenizer(spec: ModelSpec, other: Checkpoint | None = None) -> Any:
         settings = get_tokenizer_config(checkpoint.location, revision=checkpoint.hub_revision)
         own_code = settings.get("auto_map")
         check_own_code(name, "tokenizer_config.json", own_code, ignored=spec.options.ignore_auto_map)
-        return AutoTokenizer.from_pretrained(checkpoint.location, **_source(checkpoint))
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.location, **_source(checkpoint))
+        tokenizer(list(_TRIAL_TEXTS))
+        return tokenizer
 
     return _load(load, name, "tokenizer")
 
@@ -158,6 +164,13 @@ def load_pretrained(
     if num_labels is not None:
         config.num_labels = num_labels
     try:
+        building = f"{name}: building the model that its config declares"
+        declared = within_time_limit(lambda: _declared_shapes(auto_class, config), building)
+    except LOADING_ERRORS as error:
+        raise ModelError(f"{name}: the model that its config declares cannot be built: {_reason(error)}") from error
+    if checkpoint.hub_revision is None:
+        _check_size(name, declared, Path(checkpoint.location))
+    try:
         model, loading = auto_class.from_pretrained(
             checkpoint.location,
             **_source(checkpoint),
@@ -168,7 +181,7 @@ def load_pretrained(
             output_loading_info=True,
         )
     except LOADING_ERRORS as error:
-        reason = _weights_reason(error, auto_class, config, checkpoint)
+        reason = _weights_reason(error, declared, checkpoint)
         raise ModelError(f"{name}: cannot be loaded as {what}: {reason}") from error
     config = model.config.get_text_config()
     # Older transformers run a soft-capped model (Gemma 2) with an attention that leaves the cap out.
@@ -177,33 +190,44 @@ def load_pretrained(
     return model, loading
 
 
-def _weights_reason(error: Exception, auto_class: Any, config: Any, checkpoint: Checkpoint) -> str:
+def _declared_shapes(auto_class: Any, config: Any) -> dict[str, list[int]]:
+    """Return the shape of every weight of the model that a config declares, without memory for them."""
+    with torch.device("meta"):
+        return {name: list(weight.shape) for name, weight in auto_class.from_config(config).state_dict().items()}
+
+
+def _check_size(name: str, declared: Mapping[str, Sequence[int]], folder: Path) -> None:
+    """Raise ModelError for weight files with less than a bit for each declared parameter: filling up takes forever."""
+    parameters = sum(math.prod(shape) for shape in declared.values())
+    num_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors") if file.is_file())
+    if 0 < 8 * num_bytes < parameters:
+        raise ModelError(
+            f"{name}: config.json declares a model of {parameters:,} parameters, and the weights have {num_bytes:,} "
+            "bytes: one of the two belongs to another model"
+        )
+
+
+def _weights_reason(error: Exception, declared: Mapping[str, Sequence[int]], checkpoint: Checkpoint) -> str:
     """Return in our own words why weights cannot be loaded."""
     if isinstance(error, OSError) and ".safetensors" in str(error):
         return "it has no weights in the safetensors format (pickle files are not read)"
     if "ignore_mismatched_sizes" in str(error):
-        differences = _differing_shapes(auto_class, config, checkpoint)
+        differences = _differing_shapes(declared, checkpoint)
         return "its weights do not have the shapes that its config declares: " + "; ".join(differences[:4])
     return _reason(error)
 
 
-def _differing_shapes(auto_class: Any, config: Any, checkpoint: Checkpoint) -> list[str]:
-    """Return the weights whose shape in the files is not the one by the config."""
+def _differing_shapes(declared: Mapping[str, Sequence[int]], checkpoint: Checkpoint) -> list[str]:
     folder = Path(checkpoint.location)
     if checkpoint.hub_revision is not None:
         folder = Path(snapshot_download(checkpoint.location, revision=checkpoint.hub_revision, local_files_only=True))
-    with torch.device("meta"):
-        declared = {name: list(weight.shape) for name, weight in auto_class.from_config(config).state_dict().items()}
     differences = []
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, framework="pt") as weights:
-            shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys() if name in declared}  # noqa: SIM118
-        differences += [
-            f"{name} is {shape}, by the config {declared[name]}"
-            for name, shape in shapes.items()
-            if shape != declared[name]
-        ]
-    return differences
+            for name in declared.keys() & set(weights.keys()):
+                if (shape := weights.get_slice(name).get_shape()) != declared[name]:
+                    differences.append(f"{name} is {shape}, by the config {declared[name]}")
+    return sorted(differences)
 
 
 def _reason(error: Exception) -> str:
@@ -213,6 +237,10 @@ def _reason(error: Exception) -> str:
         return f"transformers does not know the value {text}"
     if isinstance(error, ArithmeticError | AttributeError | TypeError) and "expected" not in text:
         return f"a field has a value of the wrong type or size ({text[:300]})"
+    if "backend tokenizer" in text:
+        return "it has none that can be read (tokenizer.json)"
+    if field := _INVALID_FIELD.search(text):
+        return f"its field {field[1]} has a value of the wrong type or size"
     if not text or _INTERNALS.search(text):
         return f"transformers {transformers_version} cannot read it ({type(error).__name__})"
     return text[:300]

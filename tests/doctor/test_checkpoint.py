@@ -102,6 +102,17 @@ def test_a_missing_template_is_the_fault_and_the_option_is_named(tiny_model: Tin
     assert report.conversation is None
 
 
+def test_code_of_its_own_fails_and_is_a_warning_where_it_is_ignored(tiny_copy: TinyModel) -> None:
+    folder = tiny_copy("llama")
+    edit_config(folder, auto_map={"AutoModel": "modeling_x.X"})
+    report = diagnose(folder)
+    assert failures(report) == ["kind"]
+    assert "--ignore-auto-map" in result_of(report, "kind").found
+    report = diagnose(folder, ignore_auto_map=True)
+    assert not report.failed
+    assert (result_of(report, "kind").status, "was not run" in result_of(report, "kind").found) == ("WARN", True)
+
+
 # ---- implicit rewards
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,8 @@ from rb_core.models.chat_format import ChatFormat
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from tests.doctor.reports import TinyModel, diagnose, result_of
-from tests.fakes.tiny_tokenizers import DATED_TEMPLATE, LLAMA_TEMPLATE
+from tests.fakes.tiny_models import classifier
+from tests.fakes.tiny_tokenizers import DATED_TEMPLATE, DECLARED, LLAMA_TEMPLATE
 
 WithTemplate = Callable[..., InspectedModel]
 SYSTEMLESS_TEMPLATE = LLAMA_TEMPLATE.replace(
@@ -94,6 +96,27 @@ def test_two_end_of_sequence_tokens_are_warned_about(with_template: WithTemplate
     status, found, _ = template.inspect_eos(with_template(LLAMA_TEMPLATE + "{{- eos_token }}"))
     assert status == "WARN"
     assert found.startswith("2 end-of-sequence tokens")
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "found"),
+    [
+        (lambda text: text, "PASS", "as in the tokenizer's own pair"),
+        (
+            lambda text: text.replace("{{ sep_token + ", "{{ "),
+            "WARN",
+            "no separator 2 ('[SEP]') stands before the answer",
+        ),
+        (lambda text: text.replace("cls_token", "'Q: '"), "WARN", "unlike in the tokenizer's own pair"),
+    ],
+)
+def test_the_segments_of_a_pair_encoder_are_compared_with_the_tokenizers(
+    tmp_path: Path, change: Callable[[str], str], status: str, found: str
+) -> None:
+    folder = classifier("bert", tmp_path / "bert")
+    result = result_of(diagnose(folder, chat_template=change(DECLARED["bert"])), "segments")
+    assert result.status == status
+    assert found in result.found
 
 
 def test_with_a_template_for_one_turn_the_other_conversations_are_still_scored(tiny_copy: TinyModel) -> None:

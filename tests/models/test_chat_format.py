@@ -14,7 +14,14 @@ from rb_core.benchmarks.example import AssistantTurn, Conversation, Message, Rol
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import COMPLETION_TOO_LONG, ChatFormat, fold_system
 from rb_core.models.registry import RECORDS
-from tests.fakes.tiny_tokenizers import DATED_TEMPLATE, DECLARED, GPT2_TEMPLATE, LLAMA_TEMPLATE, TOKENIZERS
+from tests.fakes.tiny_tokenizers import (
+    DATED_TEMPLATE,
+    DECLARED,
+    GPT2_TEMPLATE,
+    LLAMA_TEMPLATE,
+    TOKENIZERS,
+    llama_tokenizer,
+)
 
 LONG_ENOUGH = 10_000
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -266,6 +273,33 @@ def test_a_template_that_does_not_end_is_given_up(template: str, monkeypatch: py
     monkeypatch.setattr("rb_core.models.chat_format.SECONDS", 0.2)
     with pytest.raises(ModelError, match=r"chat template (refuses|with 1 conversations .* takes longer than)"):
         encode(chat_of("llama", template=template), ASK, "Paris.")
+
+
+def test_named_templates_without_a_default_are_named() -> None:
+    tokenizer = llama_tokenizer()
+    tokenizer.chat_template = {"rag": "x", "tool_use": "y"}
+    with pytest.raises(ModelError, match=r"the chat templates rag, tool_use, and none of the name default"):
+        ChatFormat(tokenizer, LONG_ENOUGH)
+
+
+def test_a_template_that_writes_without_measure_is_refused() -> None:
+    template = "{{ 'a' * 2000000 }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
+    with pytest.raises(ModelError, match=r"makes 2,000,0\d\d characters"):
+        encode(chat_of("llama", template=template), ASK, "Paris.")
+
+
+def test_a_tokenizer_that_fails_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    chat = chat_of("llama")
+    render = chat.tokenizer.apply_chat_template
+
+    def fail(messages: Any, tokenize: bool = True, **options: Any) -> Any:
+        if tokenize:
+            raise RuntimeError("retry-limit-in-match over")
+        return render(messages, tokenize=False, **options)
+
+    monkeypatch.setattr(chat.tokenizer, "apply_chat_template", fail)
+    with pytest.raises(ModelError, match=r"the tokenizer refuses a conversation of \(user\): retry-limit"):
+        encode(chat, ASK, "Paris.")
 
 
 # ---- where the completion starts

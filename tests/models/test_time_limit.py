@@ -17,15 +17,17 @@ def test_values_and_errors_pass_through() -> None:
         within_time_limit(lambda: 1 // 0, "dividing")
 
 
-def test_what_is_no_exception_becomes_an_error() -> None:
-    class Panic(BaseException):
-        """As Rust code raises it."""
+class Panic(BaseException):
+    """As Rust code panics."""
 
-    def panic() -> None:
-        raise Panic("index out of range")
+
+@pytest.mark.parametrize("error", [Panic("index out of range"), Exception("index out of range")])
+def test_errors_of_rust_code_get_a_class(error: BaseException) -> None:
+    def fail() -> None:
+        raise error
 
     with pytest.raises(RuntimeError, match="index out of range"):
-        within_time_limit(panic, "indexing")
+        within_time_limit(fail, "indexing")
 
 
 def test_what_does_not_end_is_given_up_and_stopped() -> None:

@@ -150,6 +150,18 @@ def test_an_adapter_that_does_not_fit_is_one_clear_error(
         load_copy(changed(edit, **settings))
 
 
+@pytest.mark.parametrize("file", ["tokenizer.json", "chat_template.jinja"])
+def test_a_part_of_a_tokenizer_beside_an_adapter_is_refused(changed: Callable[..., Path], file: str) -> None:
+    folder = changed()
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    (folder / "chat_template.jinja").unlink()
+    load_copy(folder)  # the base's own
+    (folder / file).write_text("{}")
+    with pytest.raises(ModelError, match=rf"the adapter has {file}, but no tokenizer_config.json"):
+        load_copy(folder)
+
+
 @pytest.mark.parametrize("task", [None, "CAUSAL_LM"])
 def test_a_reward_head_is_not_scored_as_an_implicit_reward(changed: Callable[..., Path], task: str | None) -> None:
     with pytest.raises(ModelError, match=r"unexpected .*score"):

@@ -730,6 +730,38 @@ def test_a_folder_without_a_tokenizer_is_one_clear_error(tiny_copy: TinyModel) -
         load(folder)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "novel"}, r"declares the model type 'novel', which transformers .* does not know"),
+        ({"model_type": "vit"}, r"has no class for a sequence classifier of the type vit"),
+        ({"hidden_size": "32"}, r"its field hidden_size has a value of the wrong type"),
+        ({"hidden_act": "novel"}, r"does not know the value 'novel'"),
+        ({"num_attention_heads": 0}, r"a field has a value of the wrong type or size"),
+        ({"quantization_config": {"bits": 4}}, r"quantization_config in config.json names no quant_method"),
+        ({"intermediate_size": 10**9}, r"declares a model of [\d,]+ parameters, and the weights have [\d,]+ bytes"),
+        ({"vocab_size": 300}, r"model.embed_tokens.weight is \[\d+, 32\], by the config \[300, 32\]"),
+    ],
+)
+def test_what_transformers_cannot_load_is_said_in_our_own_words(
+    tiny_copy: TinyModel, changes: dict[str, Any], message: str
+) -> None:
+    folder = tiny_copy("llama")
+    edit_config(folder, **changes)
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", "("])
+def test_a_tokenizer_whose_pattern_does_not_end_is_refused(tiny_copy: TinyModel, pattern: str) -> None:
+    folder = tiny_copy("llama")
+    path = folder / "tokenizer.json"
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pre_tokenizer": split}))
+    with pytest.raises(ModelError, match=r"its tokenizer cannot be loaded: Onig"):
+        load(folder)
+
+
 def test_a_pad_token_beyond_the_vocabulary_is_one_clear_error(tiny_copy: TinyModel) -> None:
     folder = tiny_copy("llama")
     edit_config(folder, pad_token_id=400)

@@ -584,6 +584,16 @@ def test_a_missing_or_unexpected_weight_is_fatal_in_either_model(
         load(policy, reference=reference)
 
 
+def test_tokens_that_the_policy_lacks_are_refused_before_scoring(tiny_copy: TinyModel) -> None:
+    folder = tiny_copy("llama-lm")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<extra>"])
+    tokenizer.save_pretrained(folder)
+    scorer = load(folder, reference_free="sum")
+    with pytest.raises(ModelError, match=r"for '<extra>', but the model has only \d+ embeddings"):
+        scorer.plan([CompletionSet(ASK, ("Paris <extra>",))])
+
+
 def test_a_classifier_is_no_language_model(tiny_model: TinyModel, references: TinyModel) -> None:
     with pytest.raises(ModelError, match=r"lm_head|score"):
         load(tiny_model("llama"), reference=references("llama-lm"))
