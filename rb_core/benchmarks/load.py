@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+from rb_core.benchmarks.card import Card, read_card, with_options
 from rb_core.benchmarks.custom import custom_id, custom_spec
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.files import Rows, file_name, read_rows
@@ -34,6 +35,8 @@ def load_benchmark(
     prior: bool = False,
     limit: int | None = None,
     columns: Mapping[str, str] | None = None,
+    metric: str | None = None,
+    ties: str | None = None,
 ) -> Benchmark:
     """Load a benchmark by its id, or any preference data by its path or its address `hf://ORG/NAME:SPLIT`.
 
@@ -44,6 +47,7 @@ def load_benchmark(
         limit: number of examples to keep. They are chosen by the hash of their ids, so that every subset keeps its
             share.
         columns: for fields of a layout, the columns of the user's own data that hold them.
+        metric, ties: how the user's own data are scored, see `Card`; default: as the card beside the file says.
 
     Raises DataError for an unknown benchmark, a malformed row, an unknown subset or a repeated id.
     """
@@ -51,13 +55,14 @@ def load_benchmark(
     if prior and (spec is None or spec.prior is None):
         raise DataError(f"benchmark {benchmark!r} has no prior sets")
     if spec is not None:
-        if columns:
-            raise DataError(f"--columns is for data of your own; {benchmark!r} has fixed fields")
+        for option, value in {"--columns": columns, "--metric": metric, "--ties": ties}.items():
+            if value:
+                raise DataError(f"{option} is for data of your own; {benchmark!r} has fields and rules of its own")
         loaded = _load_registered(spec, data, revision, prior)
     else:
         if data is not None:
             raise DataError(f"--data goes with a named benchmark; {benchmark!r} is a file already")
-        loaded = _load_custom(benchmark, revision, columns or {})
+        loaded = _load_custom(benchmark, revision, columns or {}, metric, ties)
     return loaded if limit is None else _limited(loaded, limit)
 
 
@@ -78,28 +83,39 @@ def _load_registered(spec: BenchmarkSpec, data: Path | None, revision: str | Non
     return Benchmark(spec, check_examples(located, spec.id), source, commit)
 
 
-def _load_custom(name: str, revision: str | None, columns: Mapping[str, str]) -> Benchmark:
+def _load_custom(
+    name: str, revision: str | None, columns: Mapping[str, str], metric: str | None, ties: str | None
+) -> Benchmark:
     """Load data that is no registered benchmark, in any known layout."""
-    commit, path = None, Path(name)
+    commit, path, card = None, Path(name), Card()
     if name.startswith(PREFIX):
         address = parse_address(name)
         rows, commit = hub_rows(address, revision, otherwise="")
         source, title = address.repo, "-".join([address.repo.rpartition("/")[2], *address.splits])
     elif path.suffix or path.exists():
-        rows, source, title = read_rows(path), path.name, file_name(path)
+        rows, source, title, card = read_rows(path), path.name, file_name(path), read_card(path)
     else:
         names = ", ".join(BENCHMARKS)
         raise DataError(
             f"unknown benchmark {name!r}: choose one of {names}, or give the path of a file or hf://ORG/NAME:SPLIT"
         )
+    card = with_options(card, metric, ties)
     reading = read_layouts(rows, columns)
     if not reading.examples and reading.left_out:
         reasons = "; ".join(f"{count} rows: {reason}" for reason, count in reading.left_out.items())
         raise DataError(f"{source}: no row states a preference ({reasons})")
     examples = check_examples(reading.examples, name)
     digest = examples_digest(examples)
-    spec = custom_spec(custom_id(title, digest), Counter(example.subset for example in examples))
-    return Benchmark(spec, examples, source, commit, sha256=digest, layouts=reading.layouts, left_out=reading.left_out)
+    return Benchmark(
+        custom_spec(custom_id(title, digest, card), Counter(example.subset for example in examples), card),
+        examples,
+        source,
+        commit,
+        sha256=digest,
+        layouts=reading.layouts,
+        left_out=reading.left_out,
+        card=None if card == Card() else card,
+    )
 
 
 def _builtin_rows(spec: BenchmarkSpec) -> Rows:

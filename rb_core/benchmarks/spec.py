@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.row_location import Row, RowLocation
 from rb_core.stats.metrics import ACCURACY
@@ -147,7 +148,8 @@ class Benchmark:
     limit: number of examples kept, None for all.
     sha256: digest of the examples, equal for two files with the same content.
     sizes: number of examples of each subset before a limit; default: of the examples.
-    layouts: of a user's own data, the number of rows in each layout; left_out: rows without a preference, by reason.
+    layouts: of a user's own data, the number of rows in each layout; left_out: rows without a preference, by reason;
+        card: their description and settings, if any.
     """
 
     spec: BenchmarkSpec
@@ -159,10 +161,10 @@ class Benchmark:
     sizes: Mapping[str, int] = field(default_factory=dict, compare=False)
     layouts: Mapping[str, int] = field(default_factory=dict, compare=False)
     left_out: Mapping[str, int] = field(default_factory=dict, compare=False)
+    card: Card | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", self.sha256 or examples_digest(self.examples))
-        object.__setattr__(self, "sizes", self.sizes or Counter(example.subset for example in self.examples))
         object.__setattr__(self, "sizes", self.sizes or Counter(example.subset for example in self.examples))
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rb_core.benchmarks.card import MetricName
 from rb_core.benchmarks.data_report import describe_data
 from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.benchmarks.spec import Benchmark
@@ -18,6 +19,7 @@ from rb_core.errors import NotScoredError
 from rb_core.evaluation import evaluate as evaluation
 from rb_core.evaluation.distributed import this_process
 from rb_core.models.options import ModelOptions
+from rb_core.stats.metrics.base import TieCredit
 
 app = typer.Typer()
 
@@ -37,6 +39,8 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
     data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
     columns: Columns = "",
+    metric: Annotated[MetricName | None, typer.Option(help="of your own data: what a right example is")] = None,
+    ties: Annotated[TieCredit | None, typer.Option(help="of your own data: credit of a tie, 0, 1/2 or 1/k")] = None,
     prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,
     options: ModelOptions,
 ) -> None:
@@ -53,6 +57,8 @@ def evaluate(
         data=data,
         data_revision=data_revision,
         columns=parse_columns(columns),
+        metric=metric,
+        ties=ties,
         prior=prior,
         limit=limit,
         seed=seed,

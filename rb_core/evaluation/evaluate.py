@@ -42,6 +42,8 @@ def evaluate(
     data: Path | None = None,
     data_revision: str | None = None,
     columns: Mapping[str, str] | None = None,
+    metric: str | None = None,
+    ties: str | None = None,
     prior: bool = False,
     limit: int | None = None,
     seed: int = 0,
@@ -52,7 +54,7 @@ def evaluate(
 ) -> WrittenResult:
     """Score a benchmark with a model and write the score table and the result below `out`.
 
-    columns: as for `load_benchmark`; on_loaded: called in the main process before the model is loaded.
+    columns, metric, ties: as for `load_benchmark`; on_loaded: called in the main process before the model is loaded.
     A killed run resumes when it is started again with the same arguments, by the same or another number of processes.
     Raises RewardBenchError for a user's mistakes, in all processes. Nothing in `out` is replaced without `overwrite`.
     """
@@ -61,7 +63,14 @@ def evaluate(
         model_spec = resolve(model, options or ModelOptions())
         storage.check_model_name(model_spec.name)
         loaded_benchmark = load_benchmark(
-            benchmark, data=data, revision=data_revision, prior=prior, limit=limit, columns=columns
+            benchmark,
+            data=data,
+            revision=data_revision,
+            prior=prior,
+            limit=limit,
+            columns=columns,
+            metric=metric,
+            ties=ties,
         )
     # before a large model is loaded
     process.on_main(lambda: _check_run(loaded_benchmark, model_spec.name, seed, out, overwrite=overwrite))

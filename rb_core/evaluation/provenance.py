@@ -51,6 +51,7 @@ def benchmark_ref(benchmark: Benchmark) -> BenchmarkRef:
         revision=benchmark.revision,
         sha256=benchmark.sha256,
         limit=benchmark.limit,
+        card=benchmark.card,
         unwinnable=describe_data(benchmark).unwinnable or None,
         subsets={s.name: benchmark.sizes[s.name] for s in benchmark.spec.subsets if s.name in benchmark.sizes},
     )

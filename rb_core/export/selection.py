@@ -6,10 +6,10 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import ResultError, first_line
+from rb_core.leaderboard.board import spec_of_results
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result, Segment
 
@@ -43,7 +43,7 @@ def hub_dataset(result: Result) -> str | None:
 
 def result_spec(result: Result) -> BenchmarkSpec:
     """Return the benchmark of a result; for a user's own file one with the subsets that the result lists."""
-    return BENCHMARKS.get(result.benchmark.id) or custom_spec(result.benchmark.id, result.benchmark.subsets)
+    return spec_of_results([result])
 
 
 def required_value(estimate: Estimate | None) -> float:

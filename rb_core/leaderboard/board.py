@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
+from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
@@ -181,7 +182,7 @@ def spec_of_results(results: Sequence[Result]) -> BenchmarkSpec:
     counts: dict[str, int] = {}
     for result in results:
         counts |= result.benchmark.subsets
-    return custom_spec(benchmark.id, counts)
+    return custom_spec(benchmark.id, counts, benchmark.card or Card())
 
 
 def _sections(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSection, ...]:

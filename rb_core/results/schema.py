@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import ResultError
 from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, Record, StyleControl
@@ -49,7 +50,7 @@ def from_json(record: type[RecordType], fields: Any) -> RecordType:
 class BenchmarkRef(Record):
     """The examples that were scored. revision: commit hash of the dataset; sha256: over the examples; subsets: the
     number of examples of each subset in the data before any limit; unwinnable: examples with the same chosen and
-    rejected text, or with none."""
+    rejected text, or with none; card: of a user's own data, if it says anything."""
 
     id: BenchmarkId
     title: str
@@ -59,6 +60,7 @@ class BenchmarkRef(Record):
     limit: int | None = None
     subsets: dict[str, int] = {}
     unwinnable: int | None = None
+    card: Card | None = None
 
 
 class ModelRef(Record):

@@ -16,6 +16,7 @@ class Pairs(Metric):
 
     name = "pairs"
     label = "pairs won"
+    needs_ratings = True
 
     def item_credits(self, scores: CompletionScores, tie_credit: TieCredit) -> tuple[Floats, Flags]:
         wins = [pair_credits(chosen, rejected, tie_credit).mean() for chosen, rejected in scores]

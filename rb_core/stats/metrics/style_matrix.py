@@ -19,6 +19,7 @@ class StyleMatrix(Pairs):
     name = "matrix"
     label = "style matrix"
     citation = "Liu et al. 2024, arXiv:2410.16184"
+    needs_ratings = False  # a judge that chooses the best is refused anyway: several completions are chosen
 
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         """Return the mean credit and, when scores are known, the mean wins of each cell as `style_cell` names it."""
