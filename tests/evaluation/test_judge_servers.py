@@ -201,7 +201,7 @@ def test_a_server_that_is_not_there_is_named(
     with JudgeServer(right) as server:
         pass
     assert rb(command(server, pairs(tmp_path, 3), tmp_path / "out"), monkeypatch) == 1
-    assert "cannot be reached" in capsys.readouterr().err
+    assert "answers no request" in capsys.readouterr().err
 
 
 def test_quota_that_ends_during_a_run_is_paid_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

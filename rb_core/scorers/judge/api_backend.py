@@ -51,7 +51,7 @@ from rb_core.scorers.judge.types import (
     Request,
 )
 
-FIRST_CONTACT = 10.0  # seconds in which a server has to be reached at the beginning
+FIRST_CONTACT = 10.0  # seconds after which a server that fails every attempt from the beginning is given up
 MAX_UNUSABLE = 3  # answers to a request that hold no reply but may be billed
 MAX_HELD = 3  # failed requests after which a run ends if none was answered
 _CONTINUE = "then run the same command again: answered requests are not sent again"
@@ -210,7 +210,7 @@ class _Sender:
         self._hold_until = 0.0
         self._warned: set[str] = set()
         self._first_attempt, self._last_answer = math.inf, -math.inf  # time.monotonic()
-        self._reached = False
+        self._open_attempts: dict[Reservation, float] = {}  # when they began
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -274,7 +274,7 @@ class _Sender:
             if isinstance(outcome, Reply):
                 return outcome._replace(seconds=seconds, attempts=attempts)
             failure = outcome
-            self._check_contact(failure)
+            self._check_start(failure)
             # what is not JSON may be half an answer, or a gateway's page while the server is away
             unusable += bool(failure.unusable) and not (failure.unusable == NOT_JSON and self.generator.answered)
             if unusable >= MAX_UNUSABLE:
@@ -285,13 +285,15 @@ class _Sender:
                 wait = retries.next_wait(attempts, failure.after)
                 await self._pause(min(wait, max(self.generator.deadline - seconds, 0.0)))
 
-    def _check_contact(self, failure: _Retry) -> None:
-        """Raise NotScoredError when the server has not been reached a while after the first attempt."""
-        limit = min(FIRST_CONTACT, self.generator.deadline)
-        if failure.is_away and not self._reached and time.monotonic() - self._first_attempt >= limit:
+    def _check_start(self, failure: _Retry) -> None:
+        """Raise NotScoredError if the server has failed every attempt since the start, and is working on none."""
+        now = time.monotonic()
+        is_new = self._last_answer == -math.inf and now - self._first_attempt >= FIRST_CONTACT
+        is_working = any(now - begun > FIRST_CONTACT / 10 for begun in self._open_attempts.values())
+        if is_new and not is_working and failure.after is None:
             raise NotScoredError(
-                f"{self._endpoint.shown} cannot be reached: {failure.reason}; start the server or correct the address, "
-                f"{_CONTINUE}"
+                f"{self._endpoint.shown} answers no request ({failure.words or failure.reason}); start the server or "
+                f"correct the address, {_CONTINUE}"
             )
 
     def _give_up(self, failure: _Retry, started: float) -> Reply:
@@ -349,12 +351,12 @@ class _Sender:
         """Send a request once. Raises ModelError for an error that every request would meet."""
         generator = self.generator
         body = request_body(generator.remote_name, request, generator.decoding, changes, generator.extra_body)
+        self._open_attempts[reservation] = time.monotonic()
         self._first_attempt = min(self._first_attempt, time.monotonic())
         reply, billed = None, True  # also if this is cancelled: the server may bill what it was sent
         try:
             async with asyncio.timeout(seconds):
                 answer = await self._session.post(body, max_answer_bytes(request))
-            self._reached = True
             billed = answer.status < 400
             if not billed:
                 return self._refused(answer, request, changes)
@@ -375,6 +377,7 @@ class _Sender:
             message = self._endpoint.hide_secrets(first_line(error))
             return _Retry(f"no answer ({type(error).__name__}: {message})", is_away=is_away)
         finally:
+            del self._open_attempts[reservation]
             self._settle(reservation, reply, billed=billed)
 
     def _unusable(self, answer: Answer, request: Request, changes: frozenset[str], reason: str) -> Reply | _Retry:
@@ -391,7 +394,9 @@ class _Sender:
         words = f"HTTP {answer.status}: {message}" if message else f"HTTP {answer.status}"
         if refusal == "transient":
             after = retries.retry_after(answer.retry_after)
-            if answer.status == 429 and after is not None:  # requests that wait would be refused as well
+            if answer.status == 429:
+                after = after or 0.0
+                # requests that wait would be refused as well
                 self._hold_until = max(self._hold_until, time.monotonic() + min(after, self.generator.deadline))
             return _Retry(f"HTTP {answer.status}", words, after, is_away=answer.status in retries.AWAY_STATUSES)
         if refusal in ("too long", "filtered"):

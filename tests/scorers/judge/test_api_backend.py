@@ -329,10 +329,35 @@ def test_a_server_that_is_not_there_stops_the_run(monkeypatch: pytest.MonkeyPatc
         url = server.url
     generator = ServedGenerator("m", Decoding(), base_url=url)
     started = time.monotonic()
-    with pytest.raises(NotScoredError, match=r"cannot be reached: no answer \(ConnectError: .* run the same command"):
+    with pytest.raises(NotScoredError, match=r"answers no request \(no answer \(ConnectError: .* run the same command"):
         list(generator.generate(ask(place) for place in range(100)))
     assert time.monotonic() - started < 10
     assert generator.budget.prompt_tokens == 0
+
+
+@pytest.mark.parametrize("fault", [Fault("status", status=503), Fault("status", status=500), Fault("cut-head")])
+def test_a_server_that_fails_from_the_beginning_stops_the_run(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_backend, "FIRST_CONTACT", 0.3)
+    started = time.monotonic()
+    with JudgeServer(lambda _: fault) as server, pytest.raises(NotScoredError, match="answers no request"):
+        list(served(server).generate(ask(place) for place in range(100)))
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_is_slow_or_limits_the_rate_is_waited_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It fails many attempts before its first answer: it works on another request, or asks to wait."""
+    monkeypatch.setattr(api_backend, "FIRST_CONTACT", 0.3)
+
+    def answer(body: Body) -> Scripted | Fault:
+        if status == 503 and body["messages"][0]["content"].endswith(" 0"):
+            return Scripted("ok", latency=0.8)
+        return Fault("status", status=status) if time.monotonic() - started < 0.7 else Scripted("ok")
+
+    started = time.monotonic()
+    with JudgeServer(answer) as server:
+        replies = dict(served(server).generate(ask(place) for place in range(4)))
+    assert {reply.text for reply in replies.values()} == {"ok"}
 
 
 @pytest.mark.parametrize("is_open", [True, False])
