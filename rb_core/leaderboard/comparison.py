@@ -375,8 +375,10 @@ def _row(
         if difference.p is None:
             tested.append(difference)
             continue
-        p, value = float(next(adjusted)), difference.difference.value
-        better = (pair.a if (value or 0.0) > 0 else pair.b).name if p < ALPHA and value else None
+        p = float(next(adjusted))
+        # With unscored examples counted against it, the model that is ahead has the whole range on its side.
+        ahead = pair.a if (difference.difference.floor or 0.0) > 0 else pair.b
+        better = ahead.name if p < ALPHA else None
         tested.append(replace(difference, p=p, better=better))
     return ComparisonRow(name, level, section, tuple(estimate.value for estimate in values), tuple(tested))
 
