@@ -19,12 +19,15 @@ from rb_core.space.leaderboard.tab import build_leaderboard
 from rb_core.space.model.tab import build_model
 from rb_core.space.plot.tab import build_plot
 from rb_core.space.results_source import ResultsSource
-from rb_core.space.server import MAX_SESSIONS, Gate, Page, PageCompression
+from rb_core.space.server import MAX_SESSIONS, Gate, LinkPreview, Page, PageCompression
 from rb_core.space.theme import head, theme
 from rb_core.space.try_a_pair.service import GpuDecorator
 from rb_core.space.try_a_pair.tab import build_try_pair
 
 TITLE = "RewardBench"
+DESCRIPTION = (
+    "An open leaderboard for reward models: which model picks the better answer, by how much, and what is noise."
+)
 
 
 class PageTab(NamedTuple):
@@ -72,12 +75,14 @@ def _lay_out_tabs(page: gr.Blocks, results: ResultsSource, tabs: tuple[PageTab, 
 
 def launch_options() -> dict[str, Any]:
     """Return the arguments of `launch`. Gradio's environment variables set the server's name and port."""
+    titles = {tab.id: f"{tab.label} · {TITLE}" for tab in page_tabs()}
+    preview = Middleware(LinkPreview, title=TITLE, titles=titles, description=DESCRIPTION)
     options: dict[str, Any] = {
         "theme": theme(),
         "head": head(),
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [Middleware(Gate), Middleware(PageCompression)]},
+        "app_kwargs": {"middleware": [Middleware(Gate), Middleware(PageCompression), preview]},
         "state_session_capacity": MAX_SESSIONS,
         "share": False,
         "mcp_server": mcp_installed(),

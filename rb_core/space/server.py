@@ -11,16 +11,20 @@ import inspect
 import logging
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import gradio as gr
 from gradio.utils import LRUCache
+from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rb_core.space.html import render
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +33,8 @@ MAX_SESSIONS = 300  # whose fields and undelivered answers the server remembers,
 MAX_WAITING = 200  # calls; more are refused
 NO_ANSWER = "The page cannot answer this request; see /?view=api for the names and arguments of its endpoints."
 
+_PREVIEW = re.compile(rb'\s*<meta\s+(property|name)="(og|twitter):[^>]*>')  # gradio's own
+_CHARSET = b'<meta charset="utf-8" />'
 _API = "/gradio_api"
 _ROUTES = {
     "GET": re.compile(
@@ -176,3 +182,42 @@ class PageCompression(GZipMiddleware):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)
+
+
+class LinkPreview:
+    """Middleware that puts the page's title and description in place of gradio's, for those who preview a link.
+
+    titles: by the tab in the address.
+    """
+
+    def __init__(self, app: ASGIApp, title: str, titles: Mapping[str, str], description: str) -> None:
+        self.app = app
+        self._title = title
+        self._titles = titles
+        self._description = description
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("GET", "/"):
+            await self.app(scope, receive, send)
+            return
+        start: Message = {}
+        body = b""
+
+        async def rewriting_send(message: Message) -> None:
+            nonlocal start, body
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                content = self._rewritten(body, parse_qs(scope["query_string"].decode("latin-1")).get("tab", [""])[0])
+                MutableHeaders(raw=start["headers"])["content-length"] = str(len(content))
+                await send(start)
+                await send({"type": "http.response.body", "body": content})
+
+        await self.app(scope, receive, rewriting_send)
+
+    def _rewritten(self, html: bytes, tab: str) -> bytes:
+        title = self._titles.get(tab, self._title)
+        preview = render("link_preview.html", title=title, description=self._description).encode()
+        return _PREVIEW.sub(b"", html).replace(_CHARSET, _CHARSET + b"\n" + preview, 1)

@@ -15,8 +15,37 @@ window.rb = {
     return `${v >= 9.95 ? Math.round(v) : Math.round(v * 10) / 10}${unit}`;
   },
 
+  // The address of the current view, without the token that the hub gives a visitor of a private Space.
+  address() {
+    const url = new URL(location);
+    url.searchParams.delete('__sign');
+    return url;
+  },
+
+  // Names the view in the window's title, which the browser's history and bookmarks show.
+  showTitle(url) {
+    const parameters = url.searchParams, tab = parameters.get('tab') ?? 'leaderboard';
+    const label = document.getElementById(`tab-${tab}-button`)?.textContent.trim();
+    const subject = parameters.get({ model: 'model', compare: 'models', plot: 'models' }[tab] ?? 'board');
+    document.title = [subject?.replaceAll(',', ', '), label, 'RewardBench'].filter(Boolean).join(' · ');
+  },
+
+  // Links of the page keep the theme that the address asks for.
+  keepTheme() {
+    const theme = new URLSearchParams(location.search).get('__theme');
+    if (!theme) return;
+    const keep = () => document.querySelectorAll('a[href^="?"]:not([href*="__theme="])').forEach((link) => {
+      const url = new URL(link.getAttribute('href'), location.href);
+      url.searchParams.set('__theme', theme);
+      link.setAttribute('href', url.search + url.hash);
+    });
+    keep();
+    new MutationObserver(keep).observe(document.body, { childList: true, subtree: true, attributeFilter: ['href'] });
+  },
+
   // Writes the current view to the address, without an entry in the browser's history.
   showAddress(url) {
+    window.rb.showTitle(url);
     history.replaceState(history.state, '', url);
     // On the hub the page is in a frame: people copy the parent's address.
     if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');

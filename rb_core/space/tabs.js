@@ -6,7 +6,7 @@
 
   window.rbTabSelected = (id) => {
     panel(id)?.setAttribute('aria-labelledby', `tab-${id}-button`);
-    const url = new URL(location);
+    const url = window.rb.address();
     // Gradio also calls this when it draws the first tab: an address without a tab stays as it is.
     if ((url.searchParams.get('tab') ?? ids[0]) === id) return;
     url.searchParams.set('tab', id);
@@ -31,6 +31,9 @@
     event.preventDefault();
     location.hash = link.hash;
   });
+
+  window.rb.keepTheme();
+  window.rb.showTitle(new URL(location));
 
   const requested = new URLSearchParams(location.search).get('tab');
   const selected = ids.includes(requested) ? requested : ids[0];

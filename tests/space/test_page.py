@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qs, urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 
@@ -119,3 +121,42 @@ def test_the_address_follows_the_tab_and_keeps_the_rest(open_page: OpenPage) -> 
 def test_ids_and_labels_of_tabs_are_unique() -> None:
     tabs = page_tabs()
     assert len({tab.id for tab in tabs}) == len({tab.label for tab in tabs}) == len(tabs)
+
+
+def test_a_preview_of_a_link_has_the_pages_own_title_and_description(url: str) -> None:
+    for query, title in (("", "RewardBench"), ("?tab=compare", "Compare · RewardBench"), ("?tab=<b>", "RewardBench")):
+        html = httpx.get(url + query).text
+        previews = re.findall(r'<meta (?:property|name)="(?:og|twitter):(\w+)" content="([^"]*)"', html)
+        assert dict(previews).keys() == {"type", "site_name", "title", "description", "card"}
+        assert ("title", title) in previews
+        assert f"<title>{title}</title>" in html
+        assert html.index("charset") < html.index("<title>")
+        assert "Gradio" not in html[: html.index("</title>")]
+
+
+def test_every_view_has_a_title(open_page: OpenPage) -> None:
+    page = open_page("?tab=model&model=builtin/tiny-rm")
+    expect(page).to_have_title("builtin/tiny-rm · Model · RewardBench")
+    for tab in page_tabs()[4:]:
+        page.get_by_role("tab", name=tab.label, exact=True).click()
+        expect(page).to_have_title(f"{tab.label} · RewardBench")
+    page.goto(f"{page.url.partition('?')[0]}?tab=compare&models=a/b,c/d")
+    expect(page).to_have_title("a/b, c/d · Compare · RewardBench")
+
+
+def test_links_keep_the_theme_and_never_the_hubs_token(open_page: OpenPage) -> None:
+    """The hub puts a visitor's token for a private Space into the address of the page."""
+    page = open_page(f"?__theme=dark&__sign=secret&{SEARCH[1:]}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download JSON").click()
+    assert "__sign" not in download.value.path().read_text(encoding="utf-8")
+    for tab in page_tabs()[1:]:
+        page.get_by_role("tab", name=tab.label, exact=True).click()
+        page.wait_for_url(f"**tab={tab.id}**")
+        expect(panel(page, tab)).to_be_visible()
+        assert "__sign" not in page.url
+        assert "__theme=dark" in page.url
+    links = page.locator('a[href^="?"]')
+    expect(links.and_(page.locator('[href*="tab=model"]')).first).to_be_attached()
+    expect(links.and_(page.locator(':not([href*="__theme=dark"])'))).to_have_count(0)
+    assert "secret" not in page.evaluate("[...document.links].map((link) => link.href).join(' ')")

@@ -136,7 +136,7 @@ function keepKnown(names) {
 }
 
 function changed() {
-  const url = new URL(location);
+  const url = window.rb.address();
   url.searchParams.set('tab', 'compare');
   url.searchParams.set('board', board.id);
   if (models.length) url.searchParams.set('models', models.join(','));

@@ -14,7 +14,7 @@ function recall() {
 
 // The address of the current view. A list is a repeated name, because a section's name may contain any separator.
 function address() {
-  const url = new URL(location), { searchParams } = url;
+  const url = window.rb.address(), { searchParams } = url;
   const set = (key, value) => (value ? searchParams.set(key, value) : searchParams.delete(key));
   set('board', board === props.value.boards[0] ? '' : board.id);
   set('q', query.value.trim());

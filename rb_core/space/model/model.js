@@ -22,7 +22,7 @@ async function show(model) {
 }
 
 function remember(model) {
-  const url = new URL(location);
+  const url = window.rb.address();
   url.searchParams.set('model', model);
   window.rb.showAddress(url);
 }

@@ -1,7 +1,7 @@
 // Draws the data of size_plot(). Gradio provides: element, server. Every text from the data goes through esc() or textContent.
 // Numbers are fractions; null: unknown. Points are requested when the tab is first opened, one board at a time.
 const find = (selector) => element.querySelector(selector);
-const { esc, percent, plural, size, showAddress } = window.rb;
+const { address, esc, percent, plural, size, showAddress } = window.rb;
 const MAX_MODELS = 4; // in the profile: more colours and shapes cannot be told apart
 const small = matchMedia('(max-width: 720px)');
 const NEAR = 24; // pixels: the largest distance of the pointer from its point
@@ -279,7 +279,7 @@ function recall() {
 }
 
 function remember() {
-  const url = new URL(location);
+  const url = address();
   url.searchParams.set('board', state.board);
   if (state.chosen === null) url.searchParams.delete('models');
   else url.searchParams.set('models', state.chosen.join(','));

@@ -18,7 +18,7 @@
   if (pair.length > maxLength) {
     return note(`This is too long for a link: ${pair.length} characters; at most ${maxLength} are read. Use the JSON.`);
   }
-  const address = new URL(location.href);
+  const address = window.rb.address();
   address.searchParams.set("tab", "try");
   address.searchParams.set("pair", pair);
   window.rb.showAddress(address);
