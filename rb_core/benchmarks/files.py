@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MAX_ROW_BYTES = 2**26
-_BATCH_ROWS = 4096
-MAX_DOCUMENT_BYTES = 2**29  # of a JSON file that is not JSON lines
+MAX_DOCUMENT_BYTES = 2**28  # of a JSON file that is not JSON lines
 MAX_ROWS = 5_000_000
 MAX_FILES = 10_000
 # A compressed file may expand to this many bytes, or to this many times its size.
 MAX_EXPANDED_BYTES, MAX_EXPANSION = 2**28, 100
+_BATCH_ROWS = 4096  # of a parquet file
 
 _COMPRESSIONS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
@@ -48,7 +48,6 @@ _ENCODING_MARKS = {
 _LABEL_COLUMNS = ("id", "subset", "group", "chosen_model", "rejected_model")
 _SHARD = re.compile(r"(.+?)[-_.]\d+[-_]of[-_]\d+")
 _METADATA_FILES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
-_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Rows = Iterator[tuple[Row | RowError, RowLocation]]
 NumberedValues = Iterator[tuple[int, Any]]  # line, and the row or the error in it
@@ -95,6 +94,8 @@ def _checked_row(value: Any, location: RowLocation) -> Row | RowError:
     if not isinstance(value, dict):
         return RowError(location, f"expected an object with fields, got {describe_value(value)}")
     for field, content in value.items():
+        if isinstance(content, str) and len(content) > MAX_ROW_BYTES:
+            return location.error(field, f"has {len(content):,} characters, which is too much")
         try:
             surrogate = _find_surrogate((field, content))
         except RecursionError:
@@ -113,12 +114,10 @@ def _checked_row(value: Any, location: RowLocation) -> Row | RowError:
 def _find_surrogate(value: Any) -> str:
     """Return the first lone surrogate in a value, as an escape; "" where there is none."""
     if isinstance(value, str):
-        # Encoding is faster than searching.
         try:
             value.encode()
-        except UnicodeEncodeError:
-            match = _LONE_SURROGATE.search(value)
-            return "" if match is None else rf"\u{ord(match[0]):04x}"
+        except UnicodeEncodeError as error:
+            return rf"\u{ord(value[error.start]):04x}"
         return ""
     parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return next((found for part in parts if (found := _find_surrogate(part))), "")
@@ -128,15 +127,18 @@ def _find_surrogate(value: Any) -> str:
 
 
 def _open_all(path: Path) -> Iterator[tuple[str, str, NumberedValues]]:
-    """Yield source, name and values of each file."""
+    """Yield source, name and values of each file; the name of one in a subfolder, other than `data`, includes that."""
     if not path.exists():
         raise DataError(f"{_as_text(str(path))}: no such file")
     if path.is_dir() and any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
         yield from _open_saved(path)
         return
     for file in _list_files(path):
+        place = file.relative_to(path) if path.is_dir() else Path(file.name)
         shard = _SHARD.fullmatch(file_name(file))
-        yield _as_text(file.name), shard[1] if shard else file_name(file), _open_file(file)
+        folders = [_as_text(folder) for folder in place.parts[:-1] if folder != "data"]
+        name = "/".join([*folders, shard[1] if shard else file_name(file)])
+        yield _as_text(place.as_posix()), name, _open_file(file)
 
 
 def _list_files(path: Path) -> list[Path]:
@@ -202,18 +204,22 @@ def _open_file(path: Path) -> NumberedValues:
 # ---- text files
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) of a UTF-8 file, which may begin with a byte order mark and be compressed."""
+def _lines(path: Path, longest: int = 0) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) of a UTF-8 file, which may begin with a byte order mark and be compressed.
+
+    longest: limit of a line in bytes, 0 for that of a row.
+    """
+    longest = longest or MAX_ROW_BYTES
     name, opener = _as_text(path.name), _COMPRESSIONS.get(_compression(path), open)
     limit = _expansion_limit(path)
     with opener(path, "rb") as stream:
         number = total = 0
-        while line := stream.readline(MAX_ROW_BYTES + 1):
+        while line := stream.readline(longest + 1):
             number, total = number + 1, total + len(line)
             if number == 1:
                 line = _without_mark(line, name)
-            if len(line) > MAX_ROW_BYTES:
-                raise DataError(f"{name}:{number}: the line is longer than {MAX_ROW_BYTES:,} bytes")
+            if len(line) > longest:
+                raise DataError(f"{name}:{number}: the line is longer than {longest:,} bytes")
             if total > limit:
                 raise DataError(f"{name}: expands to more than {limit:,} bytes; decompress it first")
             yield number, _decoded(line, name, number)
@@ -251,22 +257,20 @@ def _read_jsonl(path: Path) -> NumberedValues:
 
 def _read_json(path: Path) -> NumberedValues:
     """Yield the rows of JSON lines, of a list of rows, or of an object that holds a list or columns."""
-    lines = ((number, line) for number, line in _lines(path) if line.strip())
-    first, second = next(lines, None), next(lines, None)
-    if first is None:
-        return
-    if second is not None and isinstance(_parsed(first[1], ""), dict):
+    lines = (line for _, line in _lines(path, MAX_DOCUMENT_BYTES) if line.strip())
+    first, second = next(lines, ""), next(lines, "")
+    if second and isinstance(_parsed(first, ""), dict):
         yield from _read_jsonl(path)
         return
     size, texts = 0, []
-    for _, line in _lines(path):
+    for _, line in _lines(path, MAX_DOCUMENT_BYTES):
         size += len(line)
         if size > MAX_DOCUMENT_BYTES:
             raise DataError(
                 f"{_as_text(path.name)}: one JSON value of more than {MAX_DOCUMENT_BYTES:,} bytes; use JSON lines"
             )
         texts.append(line)
-    content = _parsed("".join(texts), "cannot be read as JSON")
+    content = _parsed("".join(texts), "cannot be read as JSON") if first else []
     if isinstance(content, Exception):
         raise DataError(f"{_as_text(path.name)}: {content}") from content
     yield from enumerate(_rows_of_document(content, _as_text(path.name)), start=1)

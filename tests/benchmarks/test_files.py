@@ -92,6 +92,20 @@ def test_shards_of_a_split_are_one_subset_with_ids_of_their_own(tmp_path: Path) 
     assert [(example.id, example.subset) for example in examples] == [(f"train/{n}", "train") for n in range(1, 5)]
 
 
+def test_files_of_one_name_in_several_folders_are_several_subsets(tmp_path: Path) -> None:
+    for folder in ("chat", "code/easy"):
+        (tmp_path / folder).mkdir(parents=True)
+        write_jsonl(tmp_path / folder / "test.jsonl", [{"prompt": "Q", "chosen": folder, "rejected": "bad"}])
+    examples = load_benchmark(str(tmp_path)).examples
+    assert [(example.id, example.subset) for example in examples] == [
+        ("chat/test/1", "chat/test"),
+        ("code/easy/test/1", "code/easy/test"),
+    ]
+    write_jsonl(tmp_path / "code/easy/test.jsonl", [{"prompt": "Q"}])
+    with pytest.raises(DataError, match=r"^code/easy/test\.jsonl:1: "):
+        load_benchmark(str(tmp_path))
+
+
 def test_a_repeated_id_names_both_places(tmp_path: Path) -> None:
     for name in "ab":
         write_jsonl(tmp_path / f"{name}.jsonl", [PAIR])
