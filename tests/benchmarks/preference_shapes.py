@@ -221,6 +221,17 @@ def _arena(pair: Pair, rng: random.Random) -> list[Row]:
     return [{"conversation_a": two, "conversation_b": one, "winner": "model_b", "model_a": "x", "model_b": "y"}]
 
 
+def _unpaired(pair: Pair, rng: random.Random) -> list[Row]:
+    rows = [{"completion": pair.chosen, "label": True}, {"completion": [_answer(pair.rejected)], "label": False}]
+    rng.shuffle(rows)
+    return [{"prompt": pair.messages, **row} for row in rows]
+
+
+def _openai(pair: Pair, rng: random.Random) -> list[Row]:
+    answers = {"preferred_output": [_answer(pair.chosen)], "non_preferred_output": [_answer(pair.rejected)]}
+    return [{"input": {"messages": pair.messages, "tools": []}, **answers}]
+
+
 def _webgpt(pair: Pair, rng: random.Random) -> list[Row]:
     answers = {"answer_0": pair.rejected, "answer_1": pair.chosen}
     return [{"question": {"full_text": pair.question}, **answers, "score_0": -1.0, "score_1": 1.0}]
@@ -259,6 +270,8 @@ SHAPES: dict[str, tuple[Shape, bool]] = {
     "judgebench": (_two_answers("response_A", "response_B", "label", ("A>B", "B>A"), "question"), False),
     "helpsteer3": (_two_answers("response1", "response2", "overall_preference", (-2, 1), "context"), False),
     "webgpt": (_webgpt, False),
+    "unpaired": (_unpaired, True),
+    "openai": (_openai, True),
 }  # fmt: skip
 
 
@@ -307,7 +320,7 @@ FLAT = (
 
 
 # Shapes whose rows differ in fields and types, which only rows of JSON can.
-MIXED = ("standard", "rated", "rmb")
+MIXED = ("standard", "rated", "rmb", "unpaired")
 
 
 def formats_of(shape: str) -> list[str]:

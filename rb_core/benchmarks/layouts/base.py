@@ -81,21 +81,23 @@ def read_context(row: Row, location: RowLocation, prompt: Conversation) -> Conve
     messages = [*_read_history(row, location), *prompt]
     if system.strip() and Message(role="system", content=system) not in messages:
         messages.insert(0, Message(role="system", content=system))
-    if row.get("tools"):
+    if tools := read_tools(row.get("tools") or [], location, "tools"):
         # Not with a system message, which may be folded into the first turn.
         first = next((index for index, message in enumerate(messages) if message["role"] != "system"), 0)
-        messages[first] = Message(**messages[first], tools=read_tools(row["tools"], location, "tools"))
+        messages[first] = Message(**messages[first], tools=tools)
     return tuple(messages)
 
 
 def _read_history(row: Row, location: RowLocation) -> list[Message]:
     """Read `history`: pairs of what a user said and what the assistant answered."""
     history = parsed_text(row.get("history") or [])
-    if not isinstance(history, list) or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in history):
-        raise location.error("history", "is not a list of pairs of a question and its answer")
     turns: list[Message] = []
-    for question, answer in history:
-        turns += [Message(role="user", content=str(question)), Message(role="assistant", content=str(answer))]
+    for pair in history if isinstance(history, list) else [history]:
+        match pair:
+            case [str(question), str(answer)]:
+                turns += [Message(role="user", content=question), Message(role="assistant", content=answer)]
+            case _:
+                raise location.error("history", "is not a list of pairs of a question and its answer")
     return turns
 
 

@@ -19,6 +19,14 @@ def _read_helpsteer(row: Row, location: RowLocation) -> Example:
     )
 
 
+def _read_unpaired(row: Row, location: RowLocation) -> Example:
+    """Read completions with a label, true for a good one."""
+    responses: list[Row] = row[ROWS]
+    answers = [read_answer(each, "completion", location) for each in responses]
+    prompt = read_conversation(responses[0], "prompt", location)
+    return read_ranked(responses[0], location, prompt, answers, [int(each["label"]) for each in responses], "label")
+
+
 def _read_xstest(row: Row, location: RowLocation) -> Example:
     """Read XSTest's completions of several models: safe prompts should be answered, unsafe ones refused.
 
@@ -39,5 +47,12 @@ def _read_xstest(row: Row, location: RowLocation) -> Example:
 
 LAYOUTS = (
     Layout("HelpSteer", ("prompt", "response", "helpfulness"), _read_helpsteer, group_by="prompt"),
+    Layout(
+        "unpaired completions with labels",
+        ("prompt", "completion", "label"),
+        _read_unpaired,
+        also=lambda row: isinstance(row["label"], bool),
+        group_by="prompt",
+    ),
     Layout("XSTest completions", ("prompt", "type", "completion", "final_label"), _read_xstest, group_by="prompt"),
 )

@@ -141,6 +141,14 @@ def _read_sharegpt(row: Row, location: RowLocation) -> Example:
     return _read_pair(row, location, read_conversation(row, "conversations", location))
 
 
+def _read_openai(row: Row, location: RowLocation) -> Example:
+    request = row["input"]
+    if not isinstance(request, dict) or "messages" not in request:
+        raise location.error("input", "has no 'messages'")
+    prompt = read_conversation(request, "messages", location)
+    return _read_pair(row, location, prompt, ("preferred_output", "non_preferred_output"))
+
+
 def _read_rmb_pair(row: Row, location: RowLocation) -> Example:
     chosen, rejected = (_rmb_answer(row[field], location, field) for field in ("chosen", "reject"))
     prompt = read_conversation(row, "conversation_input", location)
@@ -174,6 +182,7 @@ LAYOUTS = (
         also=lambda row: any(_continues_transcript(row, row[field]) for field in ("chosen", "rejected")),
     ),
     STANDARD,
+    Layout("OpenAI preferences", ("input", "preferred_output", "non_preferred_output"), _read_openai),
     Layout("RMB pairs", ("conversation_input", "chosen", "reject"), _read_rmb_pair),
     Layout("RMB best of N", ("conversation_input", "bon_best", "loser_list"), _read_rmb_list),
     Layout("ShareGPT pairs (LLaMA-Factory)", ("conversations", "chosen", "rejected"), _read_sharegpt),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rb_core.benchmarks.example import Example
+from rb_core.benchmarks.example import AssistantTurn, Example
 from rb_core.benchmarks.layouts.base import ROWS, Layout
 from rb_core.benchmarks.layouts.pairs import STANDARD
 from rb_core.benchmarks.layouts.registry import LAYOUTS
@@ -25,6 +26,7 @@ from rb_core.errors import DataError
 
 REPEATED_PROMPT = "completions that repeat the prompt, which is taken off"
 _STANDARD_FIELDS = ("prompt", "chosen", "rejected")
+_LONG_PROMPT = 10  # characters
 
 
 @dataclass
@@ -68,7 +70,7 @@ def read_layouts(
             layout = _layout_of(fields, location)
             reading.layouts[layout.name] += 1
             if layout.group_by:
-                key = (layout.name, repr(fields[layout.group_by]))
+                key = (layout.name, repr((fields[layout.group_by], fields.get("system"))))
                 groups.setdefault(key, (layout, [], location))[1].append(fields)
             else:
                 _read(layout, fields, location, reading)
@@ -129,24 +131,23 @@ def _layout_of(row: Row, location: RowLocation) -> Layout:
 
 
 def _strip_repeated_prompts(reading: Reading) -> None:
-    """Take the prompt off the completions where all of them begin with it.
+    """Take the prompt off the completions where those of all rows begin with it.
 
-    Raises DataError when that is so for most rows, but not for all.
+    A short prompt decides nothing: an answer to "Hi" may begin with "Hi". Raises DataError when most rows repeat their
+    prompt, but not all.
     """
-    examples = [example for example, _ in reading.examples if _prompt_text(example)]
-    repeated = [
-        example for example in examples if all(_repeats(_prompt_text(example), text) for text in example.completions)
-    ]
-    if not repeated or set(reading.layouts) != {STANDARD.name}:
+    if set(reading.layouts) != {STANDARD.name}:
         return
-    if len(repeated) == len(examples):
+    long_prompts = [entry for entry in reading.examples if len(_prompt_text(entry[0])) >= _LONG_PROMPT]
+    others = [location for example, location in long_prompts if not _repeats_prompt(example)]
+    num_repeated = len(long_prompts) - len(others)
+    if num_repeated and not others:
         reading.examples = [(_without_prompt(example), location) for example, location in reading.examples]
         reading.layouts = Counter({f"{STANDARD.name}; {REPEATED_PROMPT}": reading.layouts.total()})
-    elif 2 * len(repeated) >= len(examples):
-        other = next(location for example, location in reading.examples if example not in repeated)
+    elif num_repeated > len(others):
         raise DataError(
-            f"{other}: the completions do not begin with the prompt, but those of {len(repeated)} of {len(examples)} "
-            "rows do: take the prompt off the completions, or put it in front of all"
+            f"{others[0]}: the completions do not begin with the prompt, but those of {num_repeated} of "
+            f"{len(long_prompts)} rows do: take the prompt off the completions, or put it in front of all"
         )
 
 
@@ -156,14 +157,16 @@ def _prompt_text(example: Example) -> str:
     return users[0]["content"].strip() if len(users) == 1 else ""
 
 
-def _repeats(prompt: str, text: str) -> bool:
-    rest = text.lstrip().removeprefix(prompt)
-    return text.lstrip().startswith(prompt) and not (prompt[-1].isalnum() and rest[:1].isalnum())
+def _repeats_prompt(example: Example) -> bool:
+    """Return True if all completions begin with the words of the prompt."""
+    prompt = _prompt_text(example)
+    starts = re.compile(re.escape(prompt) + (r"\b" if prompt[-1:].isalnum() else ""))
+    return all(starts.match(text.lstrip()) and not isinstance(text, AssistantTurn) for text in example.completions)
 
 
 def _without_prompt(example: Example) -> Example:
     prompt = _prompt_text(example)
-    if not prompt:
+    if not prompt or not _repeats_prompt(example):
         return example
     return replace(
         example, completions=tuple(text.lstrip().removeprefix(prompt).lstrip() for text in example.completions)

@@ -116,6 +116,14 @@ def test_a_prompt_that_only_most_completions_repeat_is_refused(tmp_path: Path) -
         DataError, match=r"d\.jsonl:4: the completions do not begin with the prompt, but those of 3 of 4"
     ):
         load(tmp_path, [*repeated, row(3, "")])
+    short = {"prompt": "Hi", "chosen": "Hi there", "rejected": "Hi!"}
+    assert load(tmp_path, [short]).examples[0].completions == ("Hi there", "Hi!")
+    all_repeat = load(tmp_path, [*repeated, short, {"prompt": "Ho", "chosen": "a", "rejected": "b"}])
+    assert [example.completions for example in all_repeat.examples[2:]] == [
+        ("Odd.", "Even."),
+        ("there", "!"),
+        ("a", "b"),
+    ]
     few = load(tmp_path, [repeated[0], *(row(number, "") for number in range(1, 9))])
     assert few.examples[0].completions == ("What is 0? Odd.", "What is 0? Even.")
 
