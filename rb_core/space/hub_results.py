@@ -196,6 +196,13 @@ class HubResults:
         sections = {name: estimate.value for name, estimate in result.sections.items()}
         return self._bundled.store.published_outcomes(benchmark, model, sections)
 
+    def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
+        snapshot = self._snapshot
+        if snapshot.boards is None:
+            return self._bundled.ranking_outcomes(benchmark)
+        board = snapshot.boards.get(benchmark)
+        return {} if board is None else bundled_outcomes(self._bundled.store, board)
+
     def on_hub(self) -> HubPlace | None:
         snapshot = self._snapshot
         if snapshot.boards is None:

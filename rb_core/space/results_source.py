@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
-from rb_core.leaderboard.board_table import board_to_json
+from rb_core.leaderboard.board_table import board_to_json, detectable_text
 from rb_core.leaderboard.hub_links import HubPlace, hub_page
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import Result
@@ -35,6 +35,9 @@ class ResultsSource(Protocol):
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
         """Return the outcome of every example; None if it is unknown or the hub does not answer."""
+
+    def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
+        """Return the outcomes by model that a board's rank intervals were computed from; nothing is downloaded."""
 
     def on_hub(self) -> HubPlace | None:
         """Return the place of the shown results on the hub; None for those of a folder."""
@@ -69,6 +72,9 @@ class ResultsFolder:
         self.boards()
         return self.store.outcomes(benchmark, model)
 
+    def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
+        return {model: self.store.outcomes(benchmark, model) for model in self.results(benchmark)}
+
     def on_hub(self) -> HubPlace | None:
         return None
 
@@ -79,8 +85,12 @@ def page_json(boards: Mapping[str, Board], num_refused: int) -> dict[str, Any]:
 
 
 def page_board_json(board: Board) -> dict[str, Any]:
-    """Return a board as JSON with two more lists: for each row its model's page on the hub and its rank interval."""
+    """Return a board as JSON with the sentence on detectable differences and two more lists.
+
+    links, ranges: for each row its model's page on the hub and its rank interval.
+    """
     return board_to_json(board) | {
+        "detectable_text": detectable_text(board),
         "links": [hub_page(row.model, row.kind) for row in board.rows],
         "ranges": [list(row.rank_interval) if row.rank_interval else None for row in board.rows],
     }

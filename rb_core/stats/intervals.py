@@ -191,6 +191,8 @@ def unscored_error(measures: Mapping[str, Measure], combination: Combination) ->
 
     By the triangle inequality it is the norm of what these examples can add to the groups and to the means.
     """
+    if all(measures[name].scored == len(measures[name].values) for name in combination):
+        return 0.0
     parts = [(measures[name], coefficient) for name, coefficient in combination.items()]
     codes, names = group_codes([measure.groups for measure, _ in parts])
     added, means = np.zeros(len(names)), 0.0

@@ -11,15 +11,18 @@ function drawNotes() {
     <em>≤ baseline</em>: the model does not beat it. <em>≈ baseline</em>: the model's interval reaches down to it.</p>` : '';
   const judges = place.consistency ? `<p>Choose only the kind <em>Generative</em> to see how often each judge gives the same verdict when the
     completions change places. A judge with a low value prefers a position.</p>` : '';
+  const detectable = isCustom() ? ranking?.detectable_text : board.detectable_text;
+  const unscored = hasUnscored() ? `<p>Unscored examples count as failed in the <em>rank</em>, so that a model gains nothing by leaving
+    them out; the score is the mean of the others. <em>Bounds</em>: the score if all of them had failed, and if all had passed.</p>` : '';
   find('.rb-notes').innerHTML = `<div class="rb-reading"><h3>How to read this</h3>
     <p>Scores are percentages. The bar beside a score is its 95% interval: how far the score could move with other prompts of the
-    same kind. <strong>Close ranks may be noise.</strong> The <em>rank interval</em> gives the ranks that the data allow: “2–9”
-    means that one model is significantly better, and that the true rank may be as low as ninth. <em>≈ 7</em>: the model
-    is not significantly better than the next 7. All rank intervals of a table hold together with 95% confidence. They compare models on
-    the examples that both scored. <em>~</em>: outcomes of single examples are unknown, so the rank interval comes from the models’ intervals
-    alone, which finds fewer differences.</p>${against}${judges}
+    same kind. <strong>Close ranks may be noise.</strong> The <em>rank interval</em> “2–9” means that this model may stand anywhere
+    from second to ninth. Models of one <em>tier</em> cannot be told apart from its first; those of tier 1, from the best. All rank
+    intervals of a table hold together with 95% confidence. They compare models on the examples that both scored. <em>~</em>: outcomes
+    of single examples are unknown, so the rank interval comes from the models’ intervals alone, which finds fewer differences.
+    ${esc(detectable ?? '')}</p>${unscored}${against}${judges}
     <p>Darker cells are higher within their column; the best is bold; – means not evaluated. Pinned rows stay on top in any order
-    and with any filter. A custom score <em>from</em> fewer sections has no interval and no rank interval.</p></div>
+    and with any filter.</p></div>
     <div><h3>About this table</h3><dl>${facts.filter(([, v]) => v).map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join('')}</dl>${refused}</div>`;
 }
 
@@ -38,6 +41,13 @@ function start() {
   element.querySelectorAll(PARTS).forEach((part) => { part.hidden = false; });
   if (!board) { drawEmpty(); return; }
   drawControls();
+  redraw();
+  requestRanking();
+}
+
+// Draws everything that depends on the score.
+function redraw() {
+  rescore();
   drawCustom();
   build();
   drawNotes();
@@ -79,11 +89,9 @@ find('table').addEventListener('click', (event) => {
 const redrawMenu = (name) => drawChoices(find(`[data-menu="${name}"]`));
 
 function setSections() {
-  rescore();
+  redraw();
   ['sections', 'columns'].forEach(redrawMenu);
-  drawCustom();
-  build();
-  drawNotes();
+  requestRanking();
 }
 
 const redrawKinds = () => (place.consistency ? build() : draw());
@@ -159,10 +167,10 @@ function save(text, type, name, message) {
   say(message);
 }
 
-// The shown rows in their order, and all columns except hidden ones.
+// The shown rows in their order, and all columns except hidden ones; the bounds are those named floor and ceiling.
 function downloadContent() {
   const { pinned, rest } = chosenRows();
-  return { rows: [...pinned, ...rest], columns: columns.filter((c) => !state.hide.has(c.key)) };
+  return { rows: [...pinned, ...rest], columns: columns.filter((c) => !state.hide.has(c.key) && c.role !== 'bounds') };
 }
 
 find('.rb-csv').addEventListener('click', () => {
@@ -238,4 +246,4 @@ narrow.addEventListener('change', () => { if (board) build(); });
 
 recall();
 start();
-watch('value', start);
+watch('value', () => { ranking = null; start(); });

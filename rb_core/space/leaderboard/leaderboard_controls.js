@@ -16,7 +16,7 @@ const items = (name, options) => options.map(([value, text, n]) => ({ value, tex
 
 function columnItems() {
   const subsets = state.view === 'subsets' ? grouped().filter((c) => c.role === 'subset') : [];
-  const heads = ['range', 'kind', 'parameters', 'headline', 'section', 'status', 'coverage', 'consistency'];
+  const heads = ['tier', 'range', 'kind', 'parameters', 'headline', 'bounds', 'coverage', 'section', 'status', 'consistency'];
   const fixed = heads.flatMap((role) => columns.filter((c) => c.role === role && canHide(c)));
   return [...fixed, ...subsets].map((c) => ({ value: c.key, text: label(c), checked: !state.hide.has(c.key),
     group: c.group ? `Subsets: ${c.group}` : '' }));
@@ -99,12 +99,18 @@ function openMenu(menu, open) {
 
 const closeMenus = (except) => element.querySelectorAll('.rb-menu:has([aria-expanded="true"])').forEach((menu) => { if (menu !== except) openMenu(menu, false); });
 
+function rankingState() {
+  if (ranking?.rows) return 'Its intervals, rank intervals and tiers are computed as those of the benchmark’s score.';
+  return ranking?.message ? `Its intervals and rank intervals are not available: ${ranking.message}.`
+    : 'Its intervals and rank intervals are being computed …';
+}
+
 function drawCustom() {
   const note = find('.rb-custom');
   note.hidden = !isCustom();
   if (!isCustom()) { note.textContent = ''; return; }
   const off = sections().filter((c) => state.off.has(c.key)).map((c) => c.label);
   note.innerHTML = `<span><strong>Custom score.</strong> Without ${esc(list(off))}: the mean of ${esc(list(counted().map((c) => c.label)))} by the benchmark’s weights. `
-    + 'Models are re-ranked. This is not the benchmark’s score; its intervals and rank intervals are unknown.</span> '
+    + `Models are re-ranked. This is not the benchmark’s score. ${esc(rankingState())}</span> `
     + '<button type="button" class="rb-official rb-button">Back to the benchmark’s score</button>';
 }

@@ -16,8 +16,10 @@ const query = find('.rb-query');
 // Filters: the chosen values, empty for all. `off`: the keys of sections that the custom score leaves out.
 const state = { board: null, sort: 'rank', down: false, view: 'sections', kinds: new Set(), orgs: new Set(),
   sizes: new Set(), origins: new Set(), hide: new Set(), off: new Set(), pins: new Set() };
+const RANKED = ['rank', 'tier', 'headline', 'stderr', 'low', 'high', 'floor', 'ceiling']; // what a custom score changes
 const FILTERS = { kinds: 'kind', orgs: 'org', sizes: 'size', origins: 'origin' }; // name in `state` -> name in a row
 let board, columns, place, shownColumns, rows, scale, baseline;
+let ranking = null; // the server's answer for a custom score, with the key of that score
 
 function prepare() {
   const value = props.value || { boards: [], refused: 0 };
@@ -26,19 +28,21 @@ function prepare() {
   state.board = board.id;
   place = {};
   columns = board.columns.map((c, i) => ({ ...c, i, score: ['headline', 'section', 'subset'].includes(c.role) }));
+  columns = columns.filter((c) => !['best', 'worst'].includes(c.role)); // the rank interval has both
   columns.forEach((c) => { place[c.role] ??= c; });
-  place.range = { key: 'range', label: 'Rank interval', role: 'range', i: columns.length, score: false,
-    description: 'Ranks that the data allow. ≈ 7: not significantly better than the next 7 models' };
-  columns.splice(columns.indexOf(place.headline) + 1, 0, place.range);
+  place.range = { key: 'range', label: 'Rank interval', role: 'range', i: board.columns.length, score: false,
+    description: 'The ranks that this model may have by the data' };
+  place.bounds = { key: 'bounds', label: 'Bounds', role: 'bounds', i: board.columns.length + 1, score: false,
+    description: 'The score if all unscored examples had failed, and if all had passed. The rank counts them as failed' };
+  columns.splice(columns.indexOf(place.headline) + 1, 0, place.range, place.bounds);
   rows = board.rows.map(row);
   dropUnknownChoices();
-  rescore();
 }
 
 function row(cells, n) {
   const model = cells[place.model.i], kind = cells[place.kind.i], status = cells[place.status.i];
   return {
-    official: [...cells, board.ranges[n]?.[0] ?? null], officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
+    official: [...cells, board.ranges[n]?.[0] ?? null, cells[place.floor.i]], officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
     org: model.includes('/') ? model.slice(0, model.indexOf('/')) : NO_ORGANISATION,
     size: sizeOf(place.parameters ? cells[place.parameters.i] : null),
     origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status),
@@ -62,9 +66,11 @@ function dropUnknownChoices() {
 const sections = () => columns.filter((c) => c.role === 'section');
 const hasSubsets = () => columns.some((c) => c.role === 'subset');
 const canHide = (c) => !['rank', 'model', 'low', 'high'].includes(c.role) && isInformative(c);
+const hasUnscored = () => rows.some((r) => r.official[place.floor.i] !== r.official[place.ceiling.i]);
 
-// A coverage that no row has and an origin that all rows share are not shown, but are in the downloads.
+// A coverage that no row has, an origin that all rows share and bounds that equal the scores are not shown.
 function isInformative(column) {
+  if (column.role === 'bounds') return hasUnscored();
   const values = new Set(rows.map((r) => r.official[column.i]));
   if (column.role === 'coverage') return values.size > 1 || !values.has(null);
   return column.role !== 'status' || values.size > 1;
@@ -84,24 +90,50 @@ function customScore(r, used) {
   return total > 0 ? Math.round((sum / total) * 1e5) / 1e5 : null; // the digits of the benchmark's scores
 }
 
-// Replaces the benchmark's score and rank by the custom ones, which have no interval and no rank interval.
+// Replaces the benchmark's score and rank by the custom ones: those of the server, or until it has answered the scores alone.
 function rescore() {
   rows.forEach((r) => { r.cells = r.official; r.range = r.officialRange; });
   if (isCustom()) {
-    const used = counted();
-    rows.forEach((r) => {
-      r.cells = [...r.official];
-      r.cells[place.headline.i] = customScore(r, used);
-      [place.low, place.high, place.range, place.rank].forEach((c) => { r.cells[c.i] = null; });
-      r.range = null;
-    });
-    const ranked = rows.filter((r) => r.comparable && score(r) !== null);
-    const sorted = ranked.map(score).sort((a, b) => b - a);
-    ranked.forEach((r) => { r.cells[place.rank.i] = sorted.indexOf(score(r)) + 1; });
+    if (ranking?.key === customKey() && ranking.rows) rows.forEach(takeRanking); else scoreWithoutErrors();
   }
   columns.forEach(heat);
   baseline = bestBaseline();
   scale = axis();
+}
+
+function takeRanking(r) {
+  const cells = ranking.rows[r.model] ?? {}; // a model may be newer than the server's results
+  r.cells = [...r.official];
+  RANKED.forEach((role) => { if (place[role]) r.cells[place[role].i] = cells[role] ?? null; });
+  r.range = ranking.ranges[r.model] ?? null;
+  r.cells[place.range.i] = r.range?.[0] ?? null;
+  r.cells[place.bounds.i] = r.cells[place.floor.i];
+}
+
+function scoreWithoutErrors() {
+  const used = counted();
+  rows.forEach((r) => {
+    r.cells = [...r.official];
+    [...RANKED, 'range', 'bounds'].forEach((role) => { if (place[role]) r.cells[place[role].i] = null; });
+    r.cells[place.headline.i] = customScore(r, used);
+    r.range = null;
+  });
+  const ranked = rows.filter((r) => r.comparable && score(r) !== null);
+  const sorted = ranked.map(score).sort((a, b) => b - a);
+  ranked.forEach((r) => { r.cells[place.rank.i] = sorted.indexOf(score(r)) + 1; });
+}
+
+const customKey = () => JSON.stringify([board.id, counted().map((c) => [c.label, c.weight])]);
+
+// Asks the server for the errors and ranks of the custom score, and draws them when they arrive.
+async function requestRanking() {
+  if (!isCustom() || ranking?.key === customKey()) return;
+  const key = customKey(), request = { board: board.id, weights: Object.fromEntries(JSON.parse(key)[1]) };
+  ranking = { key };
+  const answer = await Promise.resolve(server.custom_ranking?.(request)).catch(() => null);
+  if (!isCustom() || key !== customKey()) return; // the visitor has changed the score meanwhile
+  ranking = { key, ...(answer ?? { message: 'the server did not answer' }) };
+  if (ranking.rows) redraw(); else drawCustom();
 }
 
 const score = (r) => r.cells[place.headline.i];
@@ -152,9 +184,11 @@ const onlyJudges = () => place.consistency && [...(state.kinds.size ? state.kind
 function visibleColumns() {
   const withRole = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && isInformative(c)));
   const kind = onlyJudges() ? 'consistency' : 'kind';
-  const front = narrow.matches ? withRole('rank', 'model', 'headline', 'range')
-    : withRole('rank', 'range', 'model', kind, 'parameters', 'headline');
-  const back = narrow.matches ? withRole(kind, 'parameters', 'status', 'coverage') : withRole('status', 'coverage');
+  const beside = hasUnscored() ? ['bounds', 'coverage'] : []; // score, bounds and coverage stand together
+  const front = narrow.matches ? withRole('rank', 'model', 'headline', ...beside, 'tier', 'range')
+    : withRole('rank', 'tier', 'range', 'model', kind, 'parameters', 'headline', ...beside);
+  const back = (narrow.matches ? withRole(kind, 'parameters', 'status', 'coverage') : withRole('status', 'coverage'))
+    .filter((c) => !front.includes(c));
   const middle = state.view === 'subsets' ? grouped() : sections();
   return [...front, ...middle, ...back].filter((c) => !state.hide.has(c.key));
 }

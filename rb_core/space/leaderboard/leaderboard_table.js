@@ -22,7 +22,7 @@ function tooltip(column) {
   return parts.filter(Boolean).join(' · ');
 }
 
-const SHARES = ['coverage', 'consistency'], NUMBERS = [...SHARES, 'parameters'];
+const SHARES = ['coverage', 'consistency'], NUMBERS = [...SHARES, 'parameters', 'bounds', 'tier'];
 const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS.includes(c.role) ? 'rb-num' : 'rb-text');
 
 function headerCell(column, rowspan) {
@@ -97,12 +97,34 @@ const indistinct = (r) => r.range[1] - r.cells[place.rank.i]; // number of lower
 // range: [best, worst, method]. The method is 'items' (examples that both models scored) or 'intervals' (fewer differences).
 function rangeCell(r) {
   if (!r.range) return missing('rb-text rb-range', 'unknown');
-  const rough = r.range[2] !== 'items', next = indistinct(r);
+  const [best, worst, method] = r.range, rough = method !== 'items', next = indistinct(r);
+  const place = best === worst ? `this model is number ${best}` : `this model may stand anywhere from number ${best} to ${worst}`;
   const lead = next > 0 ? `not significantly better than ${next === 1 ? 'the next model' : `the next ${next}`}`
     : 'significantly better than every model below';
-  const from = rough ? 'rank interval from the scores’ intervals alone' : 'rank interval from the examples that both models scored';
-  return `<td class="rb-text rb-range" title="${esc(`${lead}; ${from}`)}">${rough ? `<span class="rb-rough" aria-hidden="true">~</span>${hidden('about ')}` : ''}`
-    + `${span(r.range)}${next > 0 ? `<span class="rb-noise" aria-hidden="true">≈ ${next}</span>` : ''}${hidden(`, ${lead}`)}</td>`;
+  const from = rough ? 'from the scores’ intervals alone' : 'from the examples that both models scored';
+  return `<td class="rb-text rb-range" title="${esc(`${place}; ${lead} (${from})`)}">${rough ? `<span class="rb-rough" aria-hidden="true">~</span>${hidden('about ')}` : ''}`
+    + `${span(r.range)}${hidden(`, ${lead}`)}</td>`;
+}
+
+// The score if all unscored examples had failed, and if all had passed; the score where nothing is unscored.
+function boundsCell(r) {
+  const [floor, ceiling] = boundsOf(r);
+  if (floor === null) return missing('rb-num', 'unknown');
+  return `<td class="rb-num"${floor === ceiling ? '' : ` title="${percent(floor)} if all unscored examples had failed, ${percent(ceiling)} if all had passed"`}>`
+    + `${esc(boundsText(r))}</td>`;
+}
+
+const boundsOf = (r) => [place.floor, place.ceiling].map((c) => r.cells[c.i]);
+function boundsText(r) {
+  const [floor, ceiling] = boundsOf(r);
+  return floor === null ? '' : floor === ceiling ? percent(floor) : `${percent(floor)}–${percent(ceiling)}`;
+}
+
+const TIER_ONE = 'cannot be told apart from the best';
+function tierCell(r) {
+  const tier = r.cells[place.tier.i];
+  if (tier === null) return missing('rb-num', 'unknown');
+  return `<td class="rb-num rb-tier" title="Tier ${tier}: ${tier === 1 ? TIER_ONE : 'cannot be told apart from the first model of this tier'}">${tier}</td>`;
 }
 
 function cell(r, column) {
@@ -110,6 +132,8 @@ function cell(r, column) {
   if (column.role === 'model') return modelCell(r);
   if (column.role === 'headline') return headlineCell(r, column);
   if (column.role === 'range') return rangeCell(r);
+  if (column.role === 'bounds') return boundsCell(r);
+  if (column.role === 'tier') return tierCell(r);
   const v = r.cells[column.i], kind = kindOf(column);
   if (v === null) return missing(kind, { parameters: 'unknown', consistency: 'unknown' }[column.role]);
   if (SHARES.includes(column.role)) return `<td class="${kind}">${percent(v)}</td>`;
@@ -132,7 +156,8 @@ function widest(texts, font) {
 function cellTexts(column) {
   if (column.score) return [percent(column.best ?? 0)];
   if (SHARES.includes(column.role)) return [percent(1)];
-  if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}  ≈ ${indistinct(r)}` : ''));
+  if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}` : ''));
+  if (column.role === 'bounds') return rows.map(boundsText);
   if (column.role === 'status') return rows.map((r) => STATUS_WORDS[r.cells[column.i]] ?? '');
   return rows.map((r) => r.cells[column.i] ?? '').map((v) => (typeof v === 'number' ? size(v) : v));
 }
@@ -183,6 +208,7 @@ function draw() {
   const { pinned, rest } = chosenRows();
   arrange(pinnedBody, pinned.map((r) => r.element));
   arrange(restBody, rest.map((r) => r.element));
+  markTiers(rest);
   const count = pinned.length + rest.length;
   find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`;
   const none = find('.rb-none');
@@ -192,6 +218,15 @@ function draw() {
   find('.rb-clear').hidden = !query.value.trim() && Object.keys(FILTERS).every((name) => !state[name].size);
   holdPins();
   remember();
+}
+
+// A line above the first row of each tier, while the rows are in the order of their ranks.
+function markTiers(rest) {
+  const inOrder = place.tier && state.sort === 'rank' && !state.down;
+  const tier = (r) => r.cells[place.tier.i];
+  rest.forEach((r, n) => {
+    r.element.classList.toggle('rb-next-tier', Boolean(inOrder && n > 0 && tier(r) !== null && tier(r) !== tier(rest[n - 1])));
+  });
 }
 
 // Pinned rows stay below the header while the others scroll, unless they would take more than half of the height.

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from rb_core.space.component import component
+from rb_core.space.leaderboard.custom_ranking import CustomRankings
 from rb_core.space.results_source import ResultsSource, page_json
 
 # They share one scope, in this order.
@@ -19,15 +20,20 @@ SCRIPTS = (
 )
 
 
-def leaderboard_table(value: dict[str, Any]) -> gr.HTML:
+def leaderboard_table(value: dict[str, Any], **options: Any) -> gr.HTML:
     """Return the component that draws these boards."""
-    return component(__package__, *SCRIPTS, value=value)
+    return component(__package__, *SCRIPTS, value=value, **options)
 
 
 def build_leaderboard(page: gr.Blocks, results: ResultsSource) -> None:
     """Lay out the tab in the tab's context of `page`; a page that is opened later gets newer results."""
     initial = results.boards()
-    table = leaderboard_table(page_json(initial, results.num_refused()))
+    rankings = CustomRankings(results)
+
+    def custom_ranking(request: object) -> dict[str, Any]:
+        return rankings.ranking(request)  # anybody can call this with any JSON
+
+    table = leaderboard_table(page_json(initial, results.num_refused()), server_functions=[custom_ranking])
     status = gr.HTML("", apply_default_css=False, elem_id="results-line", elem_classes="rb-results-line")
 
     def refresh() -> tuple[Any, str]:

@@ -1,0 +1,119 @@
+"""Rank the models of a board by other weights of its sections than the benchmark's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from rb_core.benchmarks.spec import BenchmarkSpec
+from rb_core.errors import RewardBenchError, quoted
+from rb_core.leaderboard.board import Board, BoardRow, spec_of_results
+from rb_core.leaderboard.board_table import board_columns, detectable_text
+from rb_core.leaderboard.store import with_rank_intervals
+from rb_core.leaderboard.weak_spots import rank_of
+from rb_core.results.estimate import Estimate
+from rb_core.results.schema import Result
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.published import headline_estimate, normalized
+
+_ROLES = frozenset({"rank", "tier", "headline", "stderr", "low", "high", "floor", "ceiling"})
+
+
+class WeightsError(RewardBenchError):
+    """Weights that give no score; the message says what is allowed."""
+
+
+def custom_board(
+    board: Board,
+    results: Mapping[str, Result],
+    outcomes: Mapping[str, ItemOutcomes | None],
+    weights: Mapping[str, float],
+) -> Board:
+    """Return the board by the mean of its sections with these weights, with rank intervals and tiers, best first.
+
+    The rules are those of the benchmark's own score: no score without a required section, unscored examples count as
+    failed in the rank. Errors of the scores come from the sections' estimates, those of differences from the outcomes
+    where known. A section without a weight is left out.
+
+    Args:
+        results: the results behind the board, by model; a model without one gets no score.
+        outcomes: see `with_rank_intervals`.
+
+    Raises WeightsError for a section that the board does not have, a weight that is not a number from 0, and when no
+    weight is above 0.
+    """
+    _check_weights(board, weights)
+    spec = weighted_spec(spec_of_results(list(results.values())), weights)
+    names = [section.name for section in spec.sections]
+    scored = [
+        replace(
+            row,
+            headline=custom_headline(results[row.model], spec) if row.model in results else Estimate(),
+            sections={name: row.sections[name] for name in names if name in row.sections},
+        )
+        for row in board.rows
+    ]
+    values = [value for row in scored if (value := _rank_value(row)) is not None]
+    ranked = [
+        replace(row, rank=None if (value := _rank_value(row)) is None else rank_of(value, values)) for row in scored
+    ]
+    ranked.sort(key=lambda row: (row.rank is None, row.rank or 0, row.model.lower()))
+    sections = tuple(section for section in board.sections if section.name in names)
+    return with_rank_intervals(replace(board, rows=tuple(ranked), sections=sections), outcomes, spec)
+
+
+def _check_weights(board: Board, weights: Mapping[str, float]) -> None:
+    names = [section.name for section in board.sections]
+    if unknown := [name for name in weights if name not in names]:
+        raise WeightsError(f"{board.id} has no section {quoted(unknown[0])}; it has {', '.join(names)}")
+    for name, weight in weights.items():
+        if not math.isfinite(weight) or weight < 0:
+            raise WeightsError(f"the weight of {name} is {weight}; give a number from 0")
+    if not any(weights.values()):
+        raise WeightsError("no section has a weight above 0")
+
+
+def weighted_spec(spec: BenchmarkSpec, weights: Mapping[str, float]) -> BenchmarkSpec:
+    """Return the spec with only the sections that have a weight, and their subsets."""
+    sections = tuple(replace(s, headline_weight=weights[s.name]) for s in spec.sections if weights.get(s.name))
+    kept = {name for section in sections for name in section.weights}
+    subsets = tuple(subset for subset in spec.subsets if subset.name in kept)
+    return replace(spec, sections=sections, subsets=subsets, pooled=False)
+
+
+def custom_headline(result: Result, spec: BenchmarkSpec) -> Estimate:
+    """Return the headline of a result by this spec, with its bounds; without a value when a section is missing."""
+    sections = {s.name: e for s in spec.sections if (e := result.sections.get(s.name)) and e.value is not None}
+    if not sections or any(section.required and section.name not in sections for section in spec.sections):
+        return Estimate()
+    shares = normalized({s.name: s.headline_weight for s in spec.sections if s.name in sections})
+
+    def mean(field: str) -> float | None:
+        values = [getattr(estimate, field) for estimate in sections.values()]
+        return None if None in values else math.fsum(map(math.prod, zip(shares.values(), values, strict=True)))
+
+    headline = headline_estimate(spec, mean("value") or 0.0, sections)
+    return headline.model_copy(update={"floor": mean("floor"), "ceiling": mean("ceiling")})
+
+
+def _rank_value(row: BoardRow) -> float | None:
+    """Return the score with every unscored example failed; None for a run in part or on other data."""
+    if row.status not in ("run", "published"):
+        return None
+    return row.headline.value if row.headline.floor is None else row.headline.floor
+
+
+def custom_board_json(board: Board) -> dict[str, Any]:
+    """Return what differs from the benchmark's own board.
+
+    rows: by model, its cells by their columns' role; ranges: by model, its rank interval.
+    """
+    columns = [column for column in board_columns(board) if column.role in _ROLES]
+    rows = board.rounded().rows
+    return {
+        "rows": {row.model: {column.role: column.cell(row) for column in columns} for row in rows},
+        "ranges": {row.model: list(row.rank_interval) for row in rows if row.rank_interval},
+        "detectable_text": detectable_text(board),
+    }
