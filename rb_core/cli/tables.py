@@ -39,7 +39,7 @@ class Format(StrEnum):
 
 # Boards
 
-_ALWAYS_SHOWN: tuple[ColumnRole, ...] = ("rank", "tier", "model", "headline", "low", "coverage", "floor")
+_ALWAYS_SHOWN: tuple[ColumnRole, ...] = ("rank", "model", "tier", "headline", "low", "coverage", "floor")
 _TIER_TEXT = "Models of one tier cannot be told apart from its first; tier 1: from the best."
 _BOUNDS_TEXT = "Bounds: every unscored example failed, or passed. Ranks count them as failed."
 

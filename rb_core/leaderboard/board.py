@@ -222,7 +222,7 @@ def _row(
         kind=KIND_LABELS[result.model.kind],
         status=_status(result),
         headline=Estimate.model_validate(headline.model_dump(include={*HEADLINE_FIELDS, "no_interval"})),
-        coverage=result.counts.scored / result.counts.examples if result.counts else None,
+        coverage=result.coverage,
         consistency=consistency.value if consistency else None,
         parameters=num_parameters(result),
         sections=_values(sections, result.sections),
@@ -250,9 +250,8 @@ def _sort_value(result: Result) -> float:
 
     Minus infinity for a model without a headline, for a partial run, and for one on other data.
     """
-    if result.headline is None or result.headline.value is None or _status(result) not in RANKED_STATUSES:
-        return -math.inf
-    return result.headline.value if result.headline.floor is None else result.headline.floor
+    value = result.headline.ranked_by if result.headline else None
+    return -math.inf if value is None or _status(result) not in RANKED_STATUSES else value
 
 
 def _date(result: Result) -> str | None:

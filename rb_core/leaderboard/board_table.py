@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from rb_core.leaderboard.board import DIGITS, HEADLINE_FIELDS, Board, BoardRow, BoardSection, BoardSubset
 
 ColumnRole = Literal[
-    "rank", "tier", "best", "worst", "model", "kind", "status", "headline", "stderr", "low", "high", "coverage",
+    "rank", "model", "tier", "best", "worst", "kind", "status", "headline", "stderr", "low", "high", "coverage",
     "floor", "ceiling", "consistency", "parameters", "section", "subset",
 ]  # fmt: skip
 Cell = str | float | int | None
@@ -65,8 +65,8 @@ FIXED_COLUMNS = (
     Column(
         "rank", "Rank", "rank", description="Place by score, unscored examples counted as failed; equal scores share it"
     ),
-    *RANKING,
     Column("model", "Model", "model"),
+    *RANKING,
     Column("kind", "Kind", "kind", description="How the model turns a conversation into a score"),
     Column("status", "Origin", "status", description="Scored with this package, or published elsewhere"),
     Column("score", "Score", "headline", description="The benchmark's headline: the weighted mean of its sections"),

@@ -16,7 +16,7 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import RewardBenchError, quoted
 from rb_core.leaderboard.board import spec_of_results
 from rb_core.leaderboard.score_views import score_view
-from rb_core.leaderboard.verdict import verdict
+from rb_core.leaderboard.verdict import power_text, verdict
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.stats.intervals import mean_estimate
@@ -118,7 +118,7 @@ class ComparisonRow:
     name: str
     level: str  # "score", "section" or "subset"
     section: str | None
-    values: tuple[float | None, ...]
+    values: tuple[Estimate, ...]
     differences: tuple[TestedDifference, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -126,7 +126,8 @@ class ComparisonRow:
             "name": self.name,
             "level": self.level,
             "section": self.section,
-            "values": list(self.values),
+            "values": [estimate.value for estimate in self.values],
+            "bounds": [[e.floor, e.ceiling] if e.has_bounds else None for e in self.values],
             "pairs": [difference.to_json() for difference in self.differences],
         }
 
@@ -180,6 +181,7 @@ class ComparedModel:
             "status": self.result.status,
             "items": self.outcomes is not None,
             "source": self.outcomes.source if self.outcomes else "",
+            "coverage": self.result.coverage,
         }
 
 
@@ -200,6 +202,13 @@ class ModelPair:
         if self.paired:
             return name in self.paired.sections
         return self.a.section(name).value is not None and self.b.section(name).value is not None
+
+    def unscored(self) -> int | None:
+        """Return the number of examples that at least one of the two did not score; None where not known."""
+        if self.a.outcomes is None or self.b.outcomes is None:
+            return None
+        unscored = [outcomes.example_ids[~outcomes.scored] for outcomes in (self.a.outcomes, self.b.outcomes)]
+        return len(np.union1d(*unscored))
 
     def score_difference(self) -> TestedDifference:
         if self.paired is None:
@@ -234,7 +243,16 @@ class ModelPair:
             "better": score.better,
             "detectable": score.detectable,
             "further": score.further,
-            "verdict": verdict(self.a.name, self.b.name, score.difference, score.p, score.better, adjusted=adjusted),
+            "power_words": "" if score.better else power_text(score.detectable, score.further),
+            "verdict": verdict(
+                self.a.name,
+                self.b.name,
+                score.difference,
+                score.p,
+                score.better,
+                adjusted=adjusted,
+                unscored=self.unscored(),
+            ),
             "agreement": counts._asdict() if counts else None,
         }
 
@@ -357,7 +375,7 @@ def _rows(
         values = [model.subset(subset.name) for model in models]
         differences = [pair.subset_difference(subset.name) for pair in pairs]
         rows.append(_row(subset.name, "subset", parent.name if parent else None, values, pairs, differences))
-    return tuple(row for row in rows if row.level == "score" or any(value is not None for value in row.values))
+    return tuple(row for row in rows if row.level == "score" or any(e.value is not None for e in row.values))
 
 
 def _row(
@@ -380,7 +398,7 @@ def _row(
         ahead = pair.a if (difference.difference.floor or 0.0) > 0 else pair.b
         better = ahead.name if p < ALPHA else None
         tested.append(replace(difference, p=p, better=better))
-    return ComparisonRow(name, level, section, tuple(estimate.value for estimate in values), tuple(tested))
+    return ComparisonRow(name, level, section, tuple(values), tuple(tested))
 
 
 def _unpaired_difference(a: Estimate, b: Estimate) -> TestedDifference:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import RewardBenchError, quoted
-from rb_core.leaderboard.board import Board, BoardRow, spec_of_results
+from rb_core.leaderboard.board import RANKED_STATUSES, Board, BoardRow, spec_of_results
 from rb_core.leaderboard.board_table import board_columns, detectable_text
 from rb_core.leaderboard.store import with_rank_intervals
 from rb_core.leaderboard.weak_spots import rank_of
@@ -55,9 +55,10 @@ def custom_board(
         )
         for row in board.rows
     ]
-    values = [value for row in scored if (value := _rank_value(row)) is not None]
+    values = {row.model: value for row in scored if (value := _rank_value(row)) is not None}
     ranked = [
-        replace(row, rank=None if (value := _rank_value(row)) is None else rank_of(value, values)) for row in scored
+        replace(row, rank=rank_of(values[row.model], values.values()) if row.model in values else None)
+        for row in scored
     ]
     ranked.sort(key=lambda row: (row.rank is None, row.rank or 0, row.model.lower()))
     sections = tuple(section for section in board.sections if section.name in names)
@@ -99,10 +100,8 @@ def custom_headline(result: Result, spec: BenchmarkSpec) -> Estimate:
 
 
 def _rank_value(row: BoardRow) -> float | None:
-    """Return the score with every unscored example failed; None for a run in part or on other data."""
-    if row.status not in ("run", "published"):
-        return None
-    return row.headline.value if row.headline.floor is None else row.headline.floor
+    """Return the value to rank by; None for a run in part or on other data."""
+    return row.headline.ranked_by if row.status in RANKED_STATUSES else None
 
 
 def custom_board_json(board: Board) -> dict[str, Any]:

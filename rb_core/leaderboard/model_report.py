@@ -58,7 +58,7 @@ class BenchmarkReport:
         scores = {s.name: self._scores("sections", s.name) for s in self.board.sections if s.name not in with_subsets}
         scores |= {s.name: self._scores("subsets", s.name) for s in self.board.subsets}
         ranked = self.board.ranked()
-        headlines = {row.model: row.headline.value for row in ranked if row.headline.value is not None}
+        headlines = {row.model: value for row in ranked if (value := row.headline.ranked_by) is not None}
         estimates = self.result.sections | self.result.subsets if self.result else {}
         worst_rank = self.row.rank_interval.worst if self.row.rank_interval else None
         return find_weak_spots(self.row.model, headlines, scores, estimates, worst_rank)
@@ -82,7 +82,9 @@ class BenchmarkReport:
             "rank": row.rank,
             "of": len(board.ranked()),
             "range": list(row.rank_interval) if row.rank_interval else None,
-            "score": {"value": row.headline.value, "low": row.headline.low, "high": row.headline.high},
+            "tier": row.tier,
+            "coverage": row.coverage,
+            "score": _json(row.headline, include={"value", "low", "high", "floor", "ceiling", "no_interval"}),
             "parts": parts,
             "weak_spots": [spot.to_json() for spot in self.weak_spots()],
         } | (_result_json(self.result, self.hub) | self._style_json(self.result) if self.result else {})

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from rb_core.results.estimate import Estimate
 
+MAX_FURTHER = 1_000_000  # examples that somebody may collect
 
-def verdict(a: str, b: str, difference: Estimate, p: float | None, better: str | None, *, adjusted: bool) -> str:
+
+def verdict(
+    a: str,
+    b: str,
+    difference: Estimate,
+    p: float | None,
+    better: str | None,
+    *,
+    adjusted: bool,
+    unscored: int | None = None,
+) -> str:
     """Return the result of a comparison as a sentence.
 
     Args:
         difference: score of model `a` minus that of `b`.
         better: name of the significantly better model, None without one.
         adjusted: `p` is adjusted for other comparisons.
+        unscored: number of examples that one of the models did not score, None where not known.
     """
     value, low, high = difference.value, difference.low, difference.high
     if value is None:
@@ -27,9 +39,34 @@ def verdict(a: str, b: str, difference: Estimate, p: float | None, better: str |
     evidence = f"({interval}{p_text(p)}{' by Holm' if adjusted else ''})"
     if better:
         return f"{ahead} is better than {behind} by {amount} {evidence}."
+    number = "unscored examples" if unscored is None else f"{unscored:,} unscored example{'s' * (unscored != 1)}"
+    reasons = ["within noise"] if low is None or high is None or low <= 0 <= high else []
+    reasons += [f"the {number} could change it"] if can_turn(difference) else []
     if amount == "0.0 points":
-        return f"No clear difference: {a} and {b} score the same to a tenth of a point {evidence}."
-    return f"No clear difference: {ahead} leads {behind} by {amount}, within noise {evidence}."
+        reasons[:1] = ["to a tenth of a point"]
+        return f"No clear difference: {a} and {b} score the same {' and '.join(reasons)} {evidence}."
+    return f"No clear difference: {ahead} leads {behind} by {amount}, {' and '.join(reasons)} {evidence}."
+
+
+def can_turn(difference: Estimate) -> bool:
+    """Return True if unscored examples could give the other model the lead, by the bounds of the difference."""
+    value, floor, ceiling = difference.value or 0.0, difference.floor, difference.ceiling
+    return (floor is not None and floor < 0 <= value) or (ceiling is not None and value <= 0 < ceiling)
+
+
+def power_text(detectable: float | None, further: int | None) -> str:
+    """Return which difference as many examples find, and how many more would settle this one; empty if not known.
+
+    further: see `PairedDifference`.
+    """
+    if detectable is None:
+        return ""
+    sentence = f"As many examples find a difference of {abs(100 * detectable):.1f} points with 80% power"
+    if not further:
+        return f"{sentence}."
+    if further > MAX_FURTHER:
+        return f"{sentence}; this one is too small to be settled."
+    return f"{sentence}; about {round(further, min(2 - len(str(further)), 0)):,} more would settle this one."
 
 
 def points(value: float) -> str:

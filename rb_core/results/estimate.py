@@ -41,6 +41,11 @@ class Estimate(Record):
     ceiling: float | None = None
 
     @property
+    def ranked_by(self) -> float | None:
+        """The value that ranks are by: with every unscored example failed."""
+        return self.value if self.floor is None else self.floor
+
+    @property
     def has_bounds(self) -> bool:
         """True if unscored examples leave the value open: floor or ceiling differ from it by more than rounding."""
         return any(

@@ -172,6 +172,11 @@ class Result(Record):
             raise ValueError("a result of a run needs 'run', 'scores' and 'counts'")
         return self
 
+    @property
+    def coverage(self) -> float | None:
+        """Share of the examples that were scored; None for a published result."""
+        return self.counts.scored / self.counts.examples if self.counts else None
+
     def path(self) -> Path:
         """Return the path of the result file below the results root."""
         return result_path(self.benchmark.id, self.model.name)

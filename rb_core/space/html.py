@@ -13,6 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from rb_core.results.estimate import Estimate
+
 Plain = Mapping[str, Any]
 
 
@@ -28,7 +30,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"number": number_text, "percent": percent_text, "significant": significant_text}
-    environment.tests["web_address"] = is_web_address
+    environment.tests |= {"web_address": is_web_address, "with_bounds": has_bounds}
     return environment
 
 
@@ -51,6 +53,12 @@ def number_text(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def has_bounds(estimate: Plain) -> bool:
+    """Return True if unscored examples leave the value of an estimate, as JSON, open."""
+    fields = {name: estimate.get(name) for name in ("value", "floor", "ceiling")}
+    return Estimate.model_validate(fields).has_bounds
 
 
 def is_web_address(address: str | None) -> bool:

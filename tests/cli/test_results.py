@@ -39,9 +39,9 @@ def test_show_fits_80_columns(root: Path, monkeypatch: pytest.MonkeyPatch, capsy
     printed = show([str(root)], monkeypatch, capsys)
     assert max(map(len, printed.splitlines())) <= 80
     header = next(line for line in printed.splitlines() if "Model" in line)
-    assert header.replace("┃", " ").split() == ["Rank", "Tier", "Model", "Score", "95%", "interval", "Coverage"]
+    assert header.replace("┃", " ").split() == ["Rank", "Model", "Tier", "Score", "95%", "interval", "Coverage"]
     row = next(line for line in printed.splitlines() if "builtin/tiny-rm" in line)
-    assert row.replace("│", " ").split() == ["5", "1", "builtin/tiny-rm", "31.9", "25.3", "to", "39.3", "100.0"]
+    assert row.replace("│", " ").split() == ["5", "builtin/tiny-rm", "1", "31.9", "25.3", "to", "39.3", "100.0"]
     assert "Models of one tier cannot be told apart" in printed
     assert "can tell models 12." in printed
     assert printed.splitlines()[-1] == "10 more columns with --wide"
@@ -171,7 +171,7 @@ def test_other_formats_have_all_columns_however_wide_the_terminal_is(
     assert [column["label"] for column in board["columns"] if column["role"] != "subset"] == labels
     printed = show([str(root), "--format", "md"], monkeypatch, capsys)
     assert f"| {' | '.join(labels)} |" in printed
-    assert "| 1 | 1 | 1 | 5 | baseline/longest | Baseline |" in printed
+    assert "| 1 | baseline/longest | 1 | 1 | 5 | Baseline |" in printed
     assert float(rows[0]["Worst rank"]) == 5
 
 

@@ -82,7 +82,7 @@ def test_models_with_outcomes_are_compared_example_by_example(comparison: ModelC
     assert len(subsets) == 23
     for subset in subsets:
         assert num_examples(subset.differences[0].counts) == sizes[subset.name]
-        a, b = subset.values
+        a, b = (estimate.value for estimate in subset.values)
         assert a is not None
         assert b is not None
         assert subset.differences[0].difference.value == pytest.approx(a - b, abs=1e-4)
@@ -143,7 +143,7 @@ def test_the_score_is_made_of_the_sections_that_all_models_have(
     score = comparison.rows[0]
     sections = bundled_store.results("rewardbench")[other].sections
     four = [sections[name].value or 0 for name in ("Chat", "Chat Hard", "Safety", "Reasoning")]
-    first, second = score.values
+    first, second = (estimate.value for estimate in score.values)
     assert first is not None
     assert second == pytest.approx(sum(four) / 4)
     assert score.differences[0].difference.value == pytest.approx(first - second, abs=1e-3)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from rb_core.leaderboard.verdict import p_text, points, verdict
+from rb_core.leaderboard.verdict import p_text, points, power_text, verdict
 from rb_core.results.estimate import Estimate
 
 
@@ -22,6 +22,34 @@ def test_a_difference_within_noise_names_the_leading_model() -> None:
 
 def test_equal_scores_have_no_leading_model() -> None:
     assert "score the same to a tenth of a point" in verdict("a", "b", difference(0.0), 1.0, None, adjusted=False)
+
+
+def test_unscored_examples_that_could_give_the_other_model_the_lead_are_named() -> None:
+    lead = Estimate(value=0.139, low=0.05, high=0.22, floor=-0.1, ceiling=0.3)
+    assert verdict("a", "b", lead, 1.0, None, adjusted=False, unscored=35) == (
+        "No clear difference: a leads b by 13.9 points, the 35 unscored examples could change it "
+        "(95% interval 5.0 to 22.0, p = 1.00)."
+    )
+    noisy = Estimate(value=-0.02, low=-0.05, high=0.01, floor=-0.03, ceiling=0.001)
+    assert "within noise and the 1 unscored example could change it" in verdict(
+        "a", "b", noisy, 0.9, None, adjusted=False, unscored=1
+    )
+    same = Estimate(value=0.0, low=-0.05, high=0.05, floor=-0.03, ceiling=0.03)
+    assert "to a tenth of a point and the unscored examples could change it" in verdict(
+        "a", "b", same, 1.0, None, adjusted=False
+    )
+    certain = lead.model_copy(update={"floor": 0.01, "low": -0.01})
+    assert "unscored" not in verdict("a", "b", certain, 0.06, None, adjusted=False, unscored=2)
+
+
+def test_the_power_of_a_comparison_in_words() -> None:
+    assert power_text(0.0213, 1873) == (
+        "As many examples find a difference of 2.1 points with 80% power; about 1,900 more would settle this one."
+    )
+    assert power_text(0.0213, 7).endswith("about 7 more would settle this one.")
+    assert power_text(0.0213, 10**12).endswith("this one is too small to be settled.")
+    assert power_text(0.0213, None) == "As many examples find a difference of 2.1 points with 80% power."
+    assert power_text(None, None) == ""
 
 
 def test_unknown_differences_are_named() -> None:

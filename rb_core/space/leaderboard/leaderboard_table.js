@@ -178,7 +178,7 @@ function build() {
   shownColumns = visibleColumns();
   const table = find('.rb-scroll');
   table.classList.toggle('rb-lined', baseline !== null);
-  table.classList.toggle('rb-own-score', isCustom());
+  table.classList.toggle('rb-own-score', isCustom() && !ranking?.rows);
   const widths = shownColumns.map(columnWidth);
   table.style.setProperty('--rb-width', `calc(${widths.join(' + ')})`);
   const tracks = widths.map((w) => (w === 'var(--rb-name)' ? `minmax(${w}, 1fr)` : w)); // names take the remaining width

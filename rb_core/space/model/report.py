@@ -10,12 +10,16 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
+from rb_core.leaderboard.verdict import p_text
 from rb_core.leaderboard.weak_spots import RULE
 from rb_core.space.html import Plain, labelled, number_text, render
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model import labels
 
 MAX_WEAK_SPOTS = 8
+BOUNDS_RULE = (
+    "Bounds: the score if all unscored examples had failed, and if all had passed. The rank counts them as failed."
+)
 NO_ESTIMATE: Plain = {"value": None, "low": None, "high": None}
 
 Facts = list[tuple[str, str]]
@@ -30,7 +34,9 @@ def report_html(report: Plain) -> Markup:
         max_weak_spots=MAX_WEAK_SPOTS,
         weak_spot_rule=RULE,
         origins=labels.ORIGINS,
-        significance={True: "significant", False: "may be noise", None: "no interval"},
+        bounds_rule=BOUNDS_RULE,
+        p_text=p_text,
+        significance={True: "significant", False: "a hint", None: "a hint, error not known"},
         count_facts=count_facts,
         setting_facts=setting_facts,
         judge_cost_facts=judge_cost_facts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import gradio as gr
 import pytest
@@ -24,9 +25,12 @@ ROWS = [
 ]
 
 
-def table_page(*rows: BoardRow, text: str = "text", section: str = "Section") -> gr.Blocks:
+def table_page(
+    *rows: BoardRow, text: str = "text", section: str = "Section", detectable: float | None = None
+) -> gr.Blocks:
+    board = replace(small_board(rows, text, section), detectable=detectable)
     with gr.Blocks() as demo:
-        leaderboard_table(page_json({"small": small_board(rows, text, section)}, 0))
+        leaderboard_table(page_json({"small": board}, 0))
     return demo
 
 

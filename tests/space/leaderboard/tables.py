@@ -84,6 +84,11 @@ def menu(page: Page, name: str) -> Locator:
     return page.locator(f"#{button.get_attribute('aria-controls')}")
 
 
+def wait_for_ranking(page: Page) -> None:
+    """Wait until the server has ranked the models by the custom score."""
+    expect(page.locator(".rb-custom")).to_contain_text("computed as those of the benchmark’s score")
+
+
 def wait_for_parameter(page: Page, name: str, *values: str) -> None:
     """Wait until the address has these values of a parameter, in any order; it is written with a delay."""
     page.wait_for_url(lambda url: sorted(parse_qs(urlsplit(url).query).get(name, [])) == sorted(values))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import gradio as gr
 import pytest
 from playwright.sync_api import Page, expect
 
+from rb_core.space.leaderboard.tab import leaderboard_table
 from rb_core.space.results_source import ResultsFolder, page_json
-from tests.space.conftest import OpenPage
+from rb_core.stats.rank_intervals import RankInterval
+from tests.space.conftest import Looks, OpenPage, Serve, assert_accessible, in_each_look
+from tests.space.leaderboard.conftest import table_page
 from tests.space.leaderboard.tables import (
     MISSING,
     NUM_MODELS,
@@ -17,7 +22,9 @@ from tests.space.leaderboard.tables import (
     menu,
     numbers,
     shown,
+    small_row,
     wait_for_parameter,
+    wait_for_ranking,
 )
 
 
@@ -199,6 +206,7 @@ def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -
         sections.locator(f"[value='section:{name}']").uncheck()
     page.keyboard.press("Escape")
     expect(page.get_by_role("columnheader", name="Score", exact=True)).to_have_count(0)
+    wait_for_ranking(page)
     names, scores, ranks = (shown(page, column) for column in ("Model", "Custom score", "Rank"))
     assert len(names) == len(board["rows"])
     for name, text in zip(names, scores, strict=True):
@@ -210,16 +218,20 @@ def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -
     assert numbers(ranks) == sorted(numbers(ranks))
     assert numbers(ranks)[0] == 1
     assert names != [row[1] for row in board["rows"]]
-    assert set(shown(page, "Rank interval")) == {MISSING}
-    expect(page.locator("td.rb-headline").first).to_contain_text("unknown interval")
+    assert len(numbers(shown(page, "Tier"))) == len(numbers(ranks))
+    assert MISSING not in shown(page, "Rank interval")[: len(numbers(ranks))]
+    expect(page.locator("td.rb-headline").first).to_contain_text("95% interval")
     note = page.get_by_role("status").filter(has_text="Custom score")
-    for text in (*left_out, "not the benchmark’s score", "unknown"):
+    for text in (*left_out, "not the benchmark’s score"):
         expect(note).to_contain_text(text)
     wait_for_parameter(page, "off", *(f"section:{name}" for name in left_out))
 
 
 def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, results: ResultsFolder) -> None:
-    """It survives a reload and can be undone. The last section cannot be switched off; another board has its own."""
+    """It has intervals, rank intervals and tiers, survives a reload and can be undone.
+
+    The last section cannot be switched off; another board has its own.
+    """
     rewardbench, rewardbench_2, *_ = boards_json(results)
     page = open_page("?board=rewardbench-2")
     assert_custom_score(page, rewardbench_2, {"Ties"})
@@ -240,3 +252,50 @@ def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, results
     expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_disabled()
     expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_checked()
     assert shown(page, "Custom score")[:30] == shown(page, "Prior Sets")[:30]
+
+
+def test_a_custom_score_without_an_answer_of_the_server_has_no_intervals(
+    open_page: OpenPage, serve: Serve, results: ResultsFolder
+) -> None:
+    """The browser computes scores and ranks by itself, and says what is missing."""
+    with gr.Blocks() as without_server:
+        leaderboard_table(page_json({"rewardbench-2": results.boards()["rewardbench-2"]}, 0))
+    page = open_page("?off=section:Ties", at=serve(without_server))
+    expect(page.locator(".rb-custom")).to_contain_text("not available: the server did not answer")
+    assert set(shown(page, "Rank interval")) == {MISSING}
+    expect(page.locator("td.rb-headline").first).to_contain_text("unknown interval")
+    assert numbers(shown(page, "Rank"))[:2] == [1, 2]
+
+
+@in_each_look
+def test_bounds_and_coverage_stand_beside_the_score_where_examples_are_unscored(
+    open_page: OpenPage, serve: Serve, looks: Looks
+) -> None:
+    """A line begins each tier, in the order of the ranks."""
+    whole = small_row(1, "mine/whole", "run", (0.6, 0.5, 0.7), interval=RankInterval(1, 1, "items"))
+    part = small_row(2, "mine/part", "run", (0.65, 0.55, 0.75), interval=RankInterval(2, 2, "items"))
+    bounded = part.headline.model_copy(update={"floor": 0.5, "ceiling": 0.7})
+    rows = [
+        replace(whole, tier=1, headline=whole.headline.model_copy(update={"floor": 0.6, "ceiling": 0.6})),
+        replace(part, tier=2, headline=bounded, coverage=0.9),
+    ]
+    page = open_page(at=serve(table_page(*rows, detectable=0.029)))
+    heads = page.get_by_role("columnheader").all_inner_texts()
+    labels = [text.split("\n")[0].strip() for text in heads]
+    assert labels.index("Bounds") == labels.index("Score") + 1
+    assert labels.index("Coverage") == labels.index("Score") + 2
+    assert shown(page, "Bounds") == ["60.0", "50.0–70.0"]
+    assert shown(page, "Tier") == ["1", "2"]
+    for text in ("count as failed in the rank", "can tell models 2.9 points apart"):
+        expect(page.locator(".rb-notes")).to_contain_text(text)
+    expect(page.locator(".rb-next-tier")).to_have_count(1)
+    header(page, "Score").click()
+    expect(page.locator(".rb-next-tier")).to_have_count(0)
+    assert_accessible(page, looks, context=".rb-board")
+
+
+def test_bounds_have_no_column_where_everything_is_scored(open_page: OpenPage) -> None:
+    page = open_page("?board=starter")
+    expect(page.get_by_role("columnheader", name="Tier")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Bounds")).to_have_count(0)
+    expect(page.locator(".rb-notes")).not_to_contain_text("Bounds")

@@ -1,0 +1,48 @@
+"""Rankings by custom scores, as the browser asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from rb_core.results.schema import Result
+from rb_core.space.leaderboard.custom_ranking import NOT_AVAILABLE, CustomRankings
+from rb_core.space.results_source import ResultsFolder
+
+REQUEST = {"board": "starter", "weights": {"Chat": 1, "Ties": 2.0}}
+
+
+def test_a_ranking_has_errors_and_ranks_and_is_computed_once(results: ResultsFolder) -> None:
+    rankings = CustomRankings(results)
+    answer = rankings.ranking(REQUEST)
+    assert answer["rows"]["baseline/random"]["rank"] == 1
+    assert answer["rows"]["baseline/random"]["low"] < answer["rows"]["baseline/random"]["headline"]
+    assert answer["ranges"]["baseline/random"][2] == "items"
+    assert rankings.ranking(REQUEST) is answer
+
+
+@pytest.mark.parametrize(
+    ("request_json", "message"),
+    [
+        (None, "weights are numbers by section"),
+        ({"board": "starter", "weights": {"Chat": "1"}}, "weights are numbers by section"),
+        ({"board": "starter", "weights": {"Chat": True}}, "weights are numbers by section"),
+        ({"board": "starter", "weights": {"Chat": float("nan")}}, "weight of Chat is nan"),
+        ({"board": "starter", "weights": {"<b>": 1}}, "has no section"),
+        ({"board": "nothing", "weights": {"Chat": 1}}, "There is no benchmark"),
+        ({"weights": {"Chat": 1}}, "benchmark is missing"),
+    ],
+)
+def test_any_json_is_answered_with_a_message(results: ResultsFolder, request_json: object, message: str) -> None:
+    assert message in CustomRankings(results).ranking(request_json)["message"]
+
+
+def test_results_that_cannot_be_read_are_named(results: ResultsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the hub does not answer; the next request tries again."""
+    rankings = CustomRankings(results)
+    with monkeypatch.context() as patch:
+        none: Mapping[str, Result] = {}
+        patch.setattr(results, "results", lambda benchmark: none)
+        assert rankings.ranking(REQUEST) == {"message": NOT_AVAILABLE}
+    assert "rows" in rankings.ranking(REQUEST)
