@@ -269,28 +269,37 @@ class _Sender:
                 return self._give_up(failure, started)._replace(seconds=seconds, attempts=attempts)
             attempts += 1
             changes = self.generator.changes | own_changes
+            began = time.monotonic()
             outcome = await self._attempt(request, reservation, left, changes)
             seconds = time.monotonic() - started
             if isinstance(outcome, Reply):
                 return outcome._replace(seconds=seconds, attempts=attempts)
-            failure = outcome
-            self._check_start(failure)
+            if seconds < self.generator.deadline or attempts == 1:  # else the deadline has cut the attempt
+                failure = outcome
+            self._check_start(failure, began)
             # what is not JSON may be half an answer, or a gateway's page while the server is away
             unusable += bool(failure.unusable) and not (failure.unusable == NOT_JSON and self.generator.answered)
             if unusable >= MAX_UNUSABLE:
                 return Reply(failure.words, error=failure.unusable, seconds=seconds, attempts=attempts)
             own_changes |= failure.changes
             if not failure.changes:
-                self._warn(f"{failure.reason}; trying again for up to {self.generator.deadline:g} s per request")
+                deadline = f"trying again for up to {self.generator.deadline:g} s per request"
+                self._warn("attempt", f"{failure.reason}; {deadline}")
                 wait = retries.next_wait(attempts, failure.after)
                 await self._pause(min(wait, max(self.generator.deadline - seconds, 0.0)))
 
-    def _check_start(self, failure: _Retry) -> None:
-        """Raise NotScoredError if the server has failed every attempt since the start, and is working on none."""
+    def _check_start(self, failure: _Retry, began: float) -> None:
+        """Raise NotScoredError if all attempts since the start have failed at once, and the server is working on none.
+
+        began: of the attempt that failed.
+        """
         now = time.monotonic()
-        is_new = self._last_answer == -math.inf and now - self._first_attempt >= FIRST_CONTACT
-        is_working = any(now - begun > FIRST_CONTACT / 10 for begun in self._open_attempts.values())
-        if is_new and not is_working and failure.after is None:
+        if self._last_answer > -math.inf or now - self._first_attempt < FIRST_CONTACT:
+            return
+        starts = [*self._open_attempts.values(), *([] if failure.is_away else [began])]
+        is_working = any(now - start > FIRST_CONTACT / 10 for start in starts)
+        is_particular = failure.after is not None or failure.unusable or failure.changes
+        if not is_working and not is_particular:
             raise NotScoredError(
                 f"{self._endpoint.shown} answers no request ({failure.words or failure.reason}); start the server or "
                 f"correct the address, {_CONTINUE}"
@@ -338,9 +347,8 @@ class _Sender:
         if await _happens_within(seconds, self._stop.wait()):
             raise _NotSentError
 
-    def _warn(self, message: str) -> None:
-        """Log the first failed attempt, since nothing else is visible until the deadline, and every change of form."""
-        kind = message if message in CHANGES.values() else "attempt"
+    def _warn(self, kind: str, message: str) -> None:
+        """Log the first message of a kind: nothing else is visible until the deadline."""
         if kind not in self._warned:
             self._warned.add(kind)
             logger.warning("%s: %s", self._endpoint.shown, message)
@@ -404,7 +412,7 @@ class _Sender:
         if answer.status != 401 and refusal != "no quota":
             if needed := needed_changes(answer.text, request, changes):
                 for change in sorted(needed):
-                    self._warn(CHANGES[change])
+                    self._warn(change, CHANGES[change])
                 if not self.generator.answered:  # else other requests do without the change
                     self.generator.changes |= needed
                 return _Retry(words, changes=needed)
