@@ -60,6 +60,11 @@ LOADED_AS: dict[Kind, tuple[Any, str]] = {
     "implicit": (AutoModelForCausalLM, "a language model"),
     "generative": (AutoModelForCausalLM, "a language model"),
 }
+# Types of models that count positions from the one after their pad token's id (RoBERTa and its relatives).
+_COUNT_FROM_PAD = (
+    "camembert", "data2vec-text", "esm", "ibert", "layoutlmv3", "lilt", "longformer", "luke", "markuplm", "mpnet",
+    "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+)  # fmt: skip
 NO_LIMIT = 10**9  # transformers writes a larger number for a tokenizer without a limit
 MAX_BATCH_TOKENS = {"cpu": 4096, "cuda": 65536, "mps": 8192}  # larger batches keep the device no busier
 MIN_BATCH_TOKENS = 1024
@@ -328,7 +333,10 @@ def pair_separator(name: str, model: Any, tokenizer: Any) -> int | None:
 
 def max_length_of(spec: ModelSpec, config: Any, tokenizer: Any) -> int:
     """Return the limit in tokens: --max-length, or the model's own. Raises ModelError beyond the model's own."""
-    limits = (getattr(config.get_text_config(), "max_position_embeddings", None), tokenizer.model_max_length)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if positions and config.model_type in _COUNT_FROM_PAD:
+        positions -= (pad_token_of(config) or 0) + 1
+    limits = (positions, tokenizer.model_max_length)
     own = [int(limit) for limit in limits if limit and 0 < limit < NO_LIMIT]
     if spec.max_length is None and not own:
         raise ModelError(f"{spec.name}: neither config nor tokenizer has a limit of length: give --max-length")

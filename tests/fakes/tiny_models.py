@@ -36,6 +36,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen3Config,
+    RobertaConfig,
 )
 
 from tests.fakes.tiny_tokenizers import (
@@ -169,7 +170,12 @@ PAIR_ENCODERS: Mapping[str, Family] = {
     "electra": Family(ElectraConfig, pair_tokenizer, _PAIR),
     "albert": Family(AlbertConfig, pair_tokenizer, _PAIR),
 }
-_ALL_FAMILIES = {**FAMILIES, **PAIR_ENCODERS}
+_ALL_FAMILIES = {
+    **FAMILIES,
+    **PAIR_ENCODERS,
+    # An encoder of one text, whose positions are counted from the one after its pad token's id.
+    "roberta": Family(RobertaConfig, pair_tokenizer, _SIZE | {"type_vocab_size": 1, "max_position_embeddings": 258}),
+}
 
 
 def classifier(family: str, folder: Path, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any) -> Path:

@@ -907,6 +907,21 @@ def test_a_config_with_a_value_of_the_wrong_kind_is_one_clear_error(tiny_copy: T
         load(folder)
 
 
+def test_a_model_that_counts_positions_from_its_pad_token_has_as_many_fewer(tmp_path: Path) -> None:
+    """RoBERTa: 64 positions, of which those up to the pad token's id, here 0, are not used."""
+    tokenizer = pair_tokenizer(model_max_length=VERY_LARGE_INTEGER)
+    folder = classifier("roberta", tmp_path / "roberta", tokenizer, max_position_embeddings=64)
+    scorer = load(folder, "deberta")
+    assert scorer.chat.max_length == 63
+    asked = CompletionSet((turn("user", "What is the capital? " * 20),), ("Paris.", "Lyon"))
+    (encoded,) = scorer.encode_all([asked])
+    assert [len(each.ids) for each in encoded] == [63, 63]
+    model = Own(folder)
+    assert_close(values(score_completion_sets(scorer, [asked])), [[model.logits(each.ids)[0] for each in encoded]])
+    with pytest.raises(ModelError, match="the model's own limit is 63"):
+        load(folder, "deberta", max_length=64)
+
+
 def test_a_model_with_few_positions_loads(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizers.gpt2_tokenizer(model_max_length=48)
     folder = tiny_models.gpt2(tmp_path / "short", tokenizer, n_positions=48)
