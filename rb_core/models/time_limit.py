@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from rb_core.errors import ModelError
 
-SECONDS = 15.0
+SECONDS = 8.0
 
 Value = TypeVar("Value")
 

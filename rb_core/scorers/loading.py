@@ -242,6 +242,8 @@ def _reason(error: Exception) -> str:
         return f"transformers does not know the value {text}"
     if isinstance(error, ArithmeticError | AttributeError | TypeError) and "expected" not in text:
         return f"a field has a value of the wrong type or size ({text[:300]})"
+    if "retry-limit" in text:
+        return "a pattern in it tries every division of a text, which may never end"
     if "backend tokenizer" in text:
         return "it has none that can be read (tokenizer.json)"
     if field := _INVALID_FIELD.search(text):

@@ -752,13 +752,15 @@ def test_what_transformers_cannot_load_is_said_in_our_own_words(
         load(folder)
 
 
-@pytest.mark.parametrize("pattern", [r"(a+)+$", r"(a|aa)+$", "("])
-def test_a_tokenizer_whose_pattern_does_not_end_is_refused(tiny_copy: TinyModel, pattern: str) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "message"), [(r"(a+)+$", "may never end"), (r"(a|aa)+$", "may never end"), ("(", "Oniguruma error")]
+)
+def test_a_tokenizer_whose_pattern_does_not_end_is_refused(tiny_copy: TinyModel, pattern: str, message: str) -> None:
     folder = tiny_copy("llama")
     path = folder / "tokenizer.json"
     split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     path.write_text(json.dumps(json.loads(path.read_text()) | {"pre_tokenizer": split}))
-    with pytest.raises(ModelError, match=r"its tokenizer cannot be loaded: Onig"):
+    with pytest.raises(ModelError, match=rf"its tokenizer cannot be loaded: .*{message}"):
         load(folder)
 
 
