@@ -5,6 +5,7 @@ A message says what is wrong, where, and what to do. Any other exception is a bu
 
 from __future__ import annotations
 
+import os
 import re
 from typing import ClassVar
 
@@ -71,6 +72,16 @@ def first_line(error: BaseException, secret: str = "") -> str:
 def quoted(text: str) -> str:
     """Return a user's text for a message: in quotes, cut if it is long, unprintable characters escaped."""
     return repr(text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]}…")
+
+
+def as_text(name: str) -> str:
+    """Return the name of a file or an argument, which can be any bytes, as one line of text that UTF-8 can hold."""
+    return printable(os.fsencode(name).decode("utf-8", "replace"))
+
+
+def printable(text: str) -> str:
+    """Return a text with control characters, and others that a terminal does not show, as escapes."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def redacted(line: str, secret: str = "") -> str:

@@ -12,7 +12,6 @@ import gzip
 import json
 import lzma
 import math
-import os
 import re
 import zlib
 from collections import Counter
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, describe_value
-from rb_core.errors import DataError, first_line
+from rb_core.errors import DataError, as_text, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,12 +78,7 @@ def file_name(path: Path) -> str:
     if not path.is_dir():
         stem = stem.removesuffix(_compression(path))
         stem = Path(stem).stem
-    return _as_text(stem)
-
-
-def _as_text(name: str) -> str:
-    """Return a file's name, which can be any bytes, as text."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    return as_text(stem)
 
 
 def _checked_row(value: Any, location: RowLocation) -> Row | RowError:
@@ -129,34 +123,34 @@ def _find_surrogate(value: Any) -> str:
 def _open_all(path: Path) -> Iterator[tuple[str, str, NumberedValues]]:
     """Yield source, name and values of each file; the name of one in a subfolder, other than `data`, includes that."""
     if not path.exists():
-        raise DataError(f"{_as_text(str(path))}: no such file")
+        raise DataError(f"{as_text(str(path))}: no such file")
     if path.is_dir() and any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
         yield from _open_saved(path)
         return
     for file in _list_files(path):
         place = file.relative_to(path) if path.is_dir() else Path(file.name)
         shard = _SHARD.fullmatch(file_name(file))
-        folders = [_as_text(folder) for folder in place.parts[:-1] if folder != "data"]
+        folders = [as_text(folder) for folder in place.parts[:-1] if folder != "data"]
         name = "/".join([*folders, shard[1] if shard else file_name(file)])
-        yield _as_text(place.as_posix()), name, _open_file(file)
+        yield as_text(place.as_posix()), name, _open_file(file)
 
 
 def _list_files(path: Path) -> list[Path]:
     if path.is_file():
         if _suffix(path) not in _SUFFIXES or (_compression(path) and _suffix(path) not in _TEXT_SUFFIXES):
-            raise DataError(f"{_as_text(path.name)}: unknown file type; expected {_expected()}")
+            raise DataError(f"{as_text(path.name)}: unknown file type; expected {_expected()}")
         return [path]
     if not path.is_dir():
-        raise DataError(f"{_as_text(str(path))}: is not a regular file")
+        raise DataError(f"{as_text(str(path))}: is not a regular file")
     files = []
     for file in path.rglob("*"):
         hidden = any(part.startswith(".") for part in file.relative_to(path).parts)
         if not hidden and file.is_file() and _suffix(file) in _SUFFIXES and file.name not in _METADATA_FILES:
             files.append(file)
             if len(files) > MAX_FILES:
-                raise DataError(f"{_as_text(str(path))}: more than {MAX_FILES} files; give a folder of preference data")
+                raise DataError(f"{as_text(str(path))}: more than {MAX_FILES} files; give a folder of preference data")
     if not files:
-        raise DataError(f"{_as_text(str(path))}: no preference file in this folder; expected {_expected()}")
+        raise DataError(f"{as_text(str(path))}: no preference file in this folder; expected {_expected()}")
     return sorted(files)
 
 
@@ -181,17 +175,17 @@ def _open_saved(path: Path) -> Iterator[tuple[str, str, NumberedValues]]:
         splits = dict(saved) if isinstance(saved, DatasetDict) else {path.name: saved}
         for name, dataset in splits.items():
             table = dataset.with_format("arrow")
-            yield f"{_as_text(path.name)}/{name}", _as_text(name), _numbered_rows(table.iter(256), _as_text(path.name))
+            yield f"{as_text(path.name)}/{name}", as_text(name), _numbered_rows(table.iter(256), as_text(path.name))
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{_as_text(path.name)}: cannot be read as a saved dataset: {first_line(error)}") from error
+        raise DataError(f"{as_text(path.name)}: cannot be read as a saved dataset: {first_line(error)}") from error
 
 
 def _open_file(path: Path) -> NumberedValues:
     """Yield (line, row) of a file. Raises DataError when it cannot be read."""
     read = {".json": _read_json, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
-    name = _as_text(path.name)
+    name = as_text(path.name)
     try:
         for count, (line, value) in enumerate(read.get(_suffix(path), _read_jsonl)(path), start=1):
             if count > MAX_ROWS:
@@ -210,7 +204,7 @@ def _lines(path: Path, longest: int = 0) -> Iterator[tuple[int, str]]:
     longest: limit of a line in bytes, 0 for that of a row.
     """
     longest = longest or MAX_ROW_BYTES
-    name, opener = _as_text(path.name), _COMPRESSIONS.get(_compression(path), open)
+    name, opener = as_text(path.name), _COMPRESSIONS.get(_compression(path), open)
     limit = _expansion_limit(path)
     with opener(path, "rb") as stream:
         number = total = 0
@@ -267,13 +261,13 @@ def _read_json(path: Path) -> NumberedValues:
         size += len(line)
         if size > MAX_DOCUMENT_BYTES:
             raise DataError(
-                f"{_as_text(path.name)}: one JSON value of more than {MAX_DOCUMENT_BYTES:,} bytes; use JSON lines"
+                f"{as_text(path.name)}: one JSON value of more than {MAX_DOCUMENT_BYTES:,} bytes; use JSON lines"
             )
         texts.append(line)
     content = _parsed("".join(texts), "cannot be read as JSON") if first else []
     if isinstance(content, Exception):
-        raise DataError(f"{_as_text(path.name)}: {content}") from content
-    yield from enumerate(_rows_of_document(content, _as_text(path.name)), start=1)
+        raise DataError(f"{as_text(path.name)}: {content}") from content
+    yield from enumerate(_rows_of_document(content, as_text(path.name)), start=1)
 
 
 def _parsed(text: str, problem: str) -> Any:
@@ -319,7 +313,7 @@ def _is_message(value: Any) -> bool:
 
 def _read_csv(path: Path) -> NumberedValues:
     """Yield (line, row) of comma, semicolon, tab or bar separated values, whichever the header has most of."""
-    name = _as_text(path.name)
+    name = as_text(path.name)
     header = next((line for _, line in _lines(path) if line.strip()), "")
     delimiter = max(_DELIMITERS[_suffix(path)], key=lambda each: len(next(csv.reader([header], delimiter=each), [])))
     csv.field_size_limit(MAX_ROW_BYTES)
@@ -354,7 +348,7 @@ def _read_parquet(path: Path) -> NumberedValues:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = _as_text(path.name)
+    name = as_text(path.name)
     limit = _expansion_limit(path)
     try:
         metadata = pq.read_metadata(path)

@@ -18,7 +18,7 @@ from rb_core.benchmarks.layouts.reading import read_layouts
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.row_location import RowError, RowLocation, RowProblems
 from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, RowReader, examples_digest
-from rb_core.errors import DataError
+from rb_core.errors import DataError, as_text
 
 # A result has an estimate for each subset, and must not grow beyond what its readers accept.
 MAX_SUBSETS = 1000
@@ -71,7 +71,7 @@ def _load_registered(spec: BenchmarkSpec, data: Path | None, revision: str | Non
         raise DataError("--prior reads the prior sets from the hub; with --data, put their rows into the data instead")
     commit, otherwise = None, ", or give a local copy with --data PATH"
     if data is not None:
-        rows, source = read_rows(data), data.name
+        rows, source = read_rows(data), as_text(data.absolute().name)
     elif spec.source is None:
         rows, source = _builtin_rows(spec), f"{spec.id} (built in)"
     else:
@@ -87,13 +87,13 @@ def _load_custom(
     name: str, revision: str | None, columns: Mapping[str, str], metric: str | None, ties: str | None
 ) -> Benchmark:
     """Load data that is no registered benchmark, in any known layout."""
-    commit, path, card = None, Path(name), Card()
+    commit, path, card = None, Path(name).absolute(), Card()
     if name.startswith(PREFIX):
         address = parse_address(name)
         rows, commit = hub_rows(address, revision, otherwise="")
         source, title = address.repo, "-".join([address.repo.rpartition("/")[2], *address.splits])
-    elif path.suffix or path.exists():
-        rows, source, title, card = read_rows(path), path.name, file_name(path), read_card(path)
+    elif name and (path.suffix or path.exists()):
+        rows, source, title, card = read_rows(path), as_text(path.name), file_name(path), read_card(path)
     else:
         names = ", ".join(BENCHMARKS)
         raise DataError(

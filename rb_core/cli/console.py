@@ -7,6 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from rb_core.errors import printable
+
 DEFAULT_ROOT = Path("leaderboard_data")
 
 console = Console()
@@ -14,7 +16,7 @@ console = Console()
 
 def literal(text: str) -> Text:
     """Return text for a table as it is: brackets are not markup, and control characters are shown as escapes."""
-    return Text("".join(each if each.isprintable() else repr(each)[1:-1] for each in text))
+    return Text(printable(text))
 
 
 def print_line(text: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rb_core.benchmarks.data_report import describe_data
 from rb_core.benchmarks.spec import Benchmark
+from rb_core.errors import as_text
 from rb_core.results.schema import BenchmarkRef, Run
 from rb_core.version import __version__
 
@@ -94,7 +95,9 @@ def command_line() -> str:
     addresses: user and password before the host, and the query."""
     name = Path(sys.argv[0]).name
     program = "python -m rb_core" if name == "__main__.py" else name
-    public = (re.sub(r"(https?://)(?:[^/@,]*@)?([^,?#]*)[^,]*", r"\1\2", argument) for argument in sys.argv[1:])
+    public = (
+        re.sub(r"(https?://)(?:[^/@,]*@)?([^,?#]*)[^,]*", r"\1\2", as_text(argument)) for argument in sys.argv[1:]
+    )
     return " ".join([program, *map(shlex.quote, public)])
 
 

@@ -436,3 +436,16 @@ def test_an_impossible_trace_is_a_clear_error() -> None:
     short = load_scorer(resolve("builtin/tiny-rm", ModelOptions(max_length=16)))
     with pytest.raises(ModelError, match="cannot be scored: completion alone exceeds"):
         short.trace((Message(role="user", content="Hi"),), "Hello. " * 20)
+
+
+@pytest.mark.parametrize(
+    "name", [b"caf\xc3\xa9", b"not utf-8 \xff", b"x" * 240, b"two\nlines", b"[red]a", b".", b"$(a) 'b'", "😀".encode()]
+)  # fmt: skip
+def test_any_file_name_gives_a_result_that_can_be_read_again(
+    tmp_path: Path, name: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / os.fsdecode(name + b".jsonl")
+    path.write_text('{"prompt": "Q", "chosen": "aa", "rejected": "b"}\n', encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["rb", "evaluate", "--benchmark", str(path)])
+    written = evaluate.evaluate("baseline/longest", str(path), out=tmp_path / "out")
+    assert read_result(written.path) == written.result
