@@ -22,6 +22,7 @@ from rb_core.errors import ModelError, first_line, quoted
 from rb_core.models.time_limit import SECONDS, within_time_limit
 
 SystemRole = Literal["native", "fold"]
+Written = str | int | float  # what a message says; numbers are arguments of tool calls
 # A chat template is a foreign program: it raises errors of its own, and a faulty one makes the renderer raise.
 TEMPLATE_ERRORS = (
     TemplateError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError, TypeError, ValueError,
@@ -217,11 +218,12 @@ class ChatFormat:
         """Return how the template treats conversations of this form: equal but for the words of their texts."""
         markers: list[tuple[str, str]] = []
 
-        def mark(role: str, text: str) -> str:
-            if not text.strip():
-                return text
-            markers.append((role, f"ZXQ{len(markers)}Z"))
-            return markers[-1][1]
+        def mark(role: str, written: Written) -> Written:
+            if not str(written).strip():
+                return written
+            marker = f"ZXQ{len(markers)}Z" if isinstance(written, str) else 8_190_000 + len(markers)
+            markers.append((role, str(marker)))
+            return marker
 
         probe = tuple(_with_texts(turn, mark) for turn in turns)
         key = json.dumps(probe, sort_keys=True)
@@ -250,11 +252,10 @@ class ChatFormat:
             text = str(self._render([_template_input(probe, with_parts)], tokenize=False)[0])
         except TEMPLATE_ERRORS:
             return None
-        printed = (str(_part(marker)) in text for _, marker in markers)  # a list of parts, not its text
         return frozenset(
             role
-            for (role, marker), is_printed in zip(markers, printed, strict=True)
-            if is_printed or marker not in text
+            for role, marker in markers
+            if marker not in text or str(_part(marker)) in text  # a list, printed
         )
 
     # ---- render and tokenise
@@ -385,28 +386,29 @@ def _template_input(turns: Sequence[Mapping[str, Any]], with_parts: frozenset[st
     return TemplateInput(messages, tools)
 
 
-def _with_texts(turn: Mapping[str, Any], replace: Callable[[str, str], str]) -> Any:
+def _with_texts(turn: Mapping[str, Any], replace: Callable[[str, Written], Written]) -> Any:
     """Return a message with `replace(role, text)` in place of each text that a template has to write out: content,
-    reasoning, names and arguments of tool calls, tools. The name in a tool's answer is that of its call."""
+    reasoning, tools, names of tool calls and their arguments, numbers included. A tool's answer names a call again."""
     role = str(turn["role"])
 
-    def replaced(value: Any) -> Any:
-        if isinstance(value, str):
+    def replaced(value: Any, kinds: tuple[type, ...]) -> Any:
+        if type(value) in kinds:
             return replace(role, value)
         if isinstance(value, Mapping):
-            return {k: v if k in _NOT_WRITTEN else replaced(v) for k, v in value.items()}
-        return [replaced(each) for each in value] if isinstance(value, list | tuple) else value
+            return {k: v if k in _NOT_WRITTEN else replaced(v, kinds) for k, v in value.items()}
+        return [replaced(each, kinds) for each in value] if isinstance(value, list | tuple) else value
 
-    return {k: v if k in _NOT_WRITTEN or (role, k) == ("tool", "name") else replaced(v) for k, v in turn.items()}
+    written = {k: v for k, v in turn.items() if k not in _NOT_WRITTEN and (role, k) != ("tool", "name")}
+    return {**turn, **{k: replaced(v, (str, int, float) if k == "tool_calls" else (str,)) for k, v in written.items()}}
 
 
 def _written_texts(turns: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return (role, text) of each text that a template has to write out."""
     texts: list[tuple[str, str]] = []
 
-    def collect(role: str, text: str) -> str:
-        texts.append((role, text))
-        return text
+    def collect(role: str, written: Written) -> Written:
+        texts.append((role, str(written)))
+        return written
 
     for turn in turns:
         _with_texts(turn, collect)

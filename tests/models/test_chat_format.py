@@ -234,7 +234,7 @@ def test_changed_white_space_and_json_are_not_dropped_text() -> None:
 def test_tool_calls_tools_and_reasoning_reach_the_model() -> None:
     chat = chat_of("llama", template=TOOL_TEMPLATE)
     prompt: Any = ({"role": "user", "content": "2+2?", "tools": TOOLS},)
-    other = {**CALL, "function": {**CALL["function"], "name": "mul"}}
+    other = {**CALL, "function": {**CALL["function"], "arguments": {"a": "first\nline", "b": 3}}}
     first, second = chat.encode(prompt, (answer(tool_calls=[CALL]), answer(tool_calls=[other])))
     assert first.ids != second.ids
     text = chat.tokenizer.decode(chat.encode(prompt, (answer("4", reasoning_content="2 and 2"),))[0].ids)
@@ -249,6 +249,11 @@ def test_tool_calls_tools_and_reasoning_reach_the_model() -> None:
     [
         ({"role": "user", "content": "2+2?"}, answer(tool_calls=[CALL]), "assistant"),
         ({"role": "user", "content": "2+2?"}, answer("4", reasoning_content="Hm."), "assistant"),
+        (
+            {"role": "user", "content": "2+2?"},
+            answer("4", tool_calls=[{"function": {"name": "4", "arguments": 4}}]),
+            "assistant",
+        ),
         ({"role": "user", "content": "2+2?", "tools": TOOLS}, "4", "user"),
     ],
 )
