@@ -69,7 +69,8 @@ def load_adapted_classifier(spec: ModelSpec, adapter: Checkpoint) -> tuple[Any, 
             f"{spec.name}: an adapter of a sequence classifier without its reward head: {', '.join(missing[:4])} is "
             f"neither in {WEIGHTS} nor in its base {spec.checkpoint.name}"
         )
-    config.modules_to_save = [each for each in config.modules_to_save or () if f"{each}." not in _HEADS] or None
+    saved = getattr(config, "modules_to_save", None) or ()
+    config.modules_to_save = [each for each in saved if f"{each}." not in _HEADS] or None
     _, loading = _wrap(spec.name, model, config, weights)
     unexpected = [*loading["unexpected_keys"], *base_loading["unexpected_keys"]]
     parameters = dict(model.named_parameters())
