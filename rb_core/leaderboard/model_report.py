@@ -109,6 +109,7 @@ class BenchmarkReport:
             "description": description,
             "rank": rank,
             "of": len(scores),
+            "chance": getattr(self.board.chance, f"{level}s").get(name),
             "estimate": _json(estimate or Estimate(value=getattr(self.row, f"{level}s").get(name))),
         }
 

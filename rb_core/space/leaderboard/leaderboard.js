@@ -26,6 +26,13 @@ function drawNotes() {
     <div><h3>About this table</h3><dl>${facts.filter(([, v]) => v).map(([k, v]) => `<dt>${k}</dt><dd>${v}</dd>`).join('')}</dl>${refused}</div>`;
 }
 
+function drawChance() {
+  const known = [place.headline, ...sections()].filter((c) => chance(c) !== null);
+  const line = find('.rb-chance');
+  line.hidden = !known.length;
+  line.textContent = `Expected of random choice: ${known.map((c) => `${fileLabel(c)} ${percent(chance(c))}`).join(', ')}.`;
+}
+
 const PARTS = '.rb-boards, .rb-bar, .rb-scroll';
 
 function drawEmpty() {
@@ -51,6 +58,7 @@ function redraw() {
   drawCustom();
   build();
   drawNotes();
+  drawChance();
 }
 
 // ---- sorting, pinning, filtering
@@ -187,7 +195,7 @@ find('.rb-json').addEventListener('click', () => {
   const content = {
     board: board.id, title: board.title, url: board.url, licence: board.licence, citation: board.citation, sources: board.sources,
     newest: board.newest, address: address().href, score: isCustom() ? { custom: true, sections: counted().map((c) => c.label) } : { custom: false },
-    columns: kept.map((c) => ({ key: c.key, label: fileLabel(c), role: c.role, parent: c.parent ?? null, count: c.count ?? null, weight: c.weight ?? null })),
+    columns: kept.map((c) => ({ key: c.key, label: fileLabel(c), role: c.role, parent: c.parent ?? null, count: c.count ?? null, weight: c.weight ?? null, random_choice: chance(c) })),
     rows: shown.map((r) => Object.fromEntries(kept.map((c) => [c.key, c.role === 'range' ? range(r) : r.cells[c.i]]))),
   };
   save(JSON.stringify(content, null, 1) + '\n', 'application/json', `${board.id}.json`, `${plural(shown.length, 'row')} saved as JSON`);

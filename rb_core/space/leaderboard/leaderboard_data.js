@@ -138,6 +138,13 @@ async function requestRanking() {
 
 const score = (r) => r.cells[place.headline.i];
 
+// Expected score of random choice in a column; null if it is not known.
+function chance(column) {
+  if (column.role !== 'headline' || !isCustom()) return column.chance ?? null;
+  const used = counted(), total = used.reduce((sum, c) => sum + c.weight, 0);
+  return used.some((c) => typeof c.chance !== 'number') ? null : used.reduce((sum, c) => sum + c.weight * c.chance, 0) / total;
+}
+
 function bestBaseline() {
   const ranked = rows.filter((r) => r.kind === 'Baseline' && r.cells[place.rank.i] !== null);
   return ranked.reduce((best, r) => (best === null || score(r) > score(best) ? r : best), null);

@@ -19,6 +19,7 @@ function tooltip(column) {
     if (isCustom()) parts[0] = `Custom score: the weighted mean of ${list(counted().map((c) => c.label))}`;
     if (baseline) parts.push(`Dashed line: the best baseline, ${baseline.model}, ${percent(score(baseline))}`);
   }
+  if (chance(column) !== null) parts.push(`Random choice: ${percent(chance(column))}`);
   return parts.filter(Boolean).join(' · ');
 }
 

@@ -103,7 +103,9 @@ def test_subsets_are_grouped_by_section(open_page: OpenPage) -> None:
     for text in ("A correct Go function", "164 examples", "Licence: ODC-BY"):
         expect(page.get_by_role("tooltip")).to_contain_text(text)
     header(page, "Prior Sets: Section").focus()
-    expect(page.get_by_role("tooltip")).to_contain_text("Weight in the score: 0.5")
+    for text in ("Weight in the score: 0.5", "Random choice: 50.0"):
+        expect(page.get_by_role("tooltip")).to_contain_text(text)
+    expect(page.locator(".rb-chance")).to_contain_text("Expected of random choice: Score 50.0, Chat 50.0")
     groups = page.evaluate(
         "[...document.querySelectorAll('.rb-groups th[colspan]')].map(t => [t.innerText, t.colSpan])"
     )
