@@ -193,7 +193,7 @@ function visibleColumns() {
   const kind = onlyJudges() ? 'consistency' : 'kind';
   const beside = hasUnscored() ? ['bounds', 'coverage'] : []; // score, bounds and coverage stand together
   const front = narrow.matches ? withRole('rank', 'model', 'headline', ...beside, 'tier', 'range')
-    : withRole('rank', 'tier', 'range', 'model', kind, 'parameters', 'headline', ...beside);
+    : withRole('rank', 'tier', 'range', 'model', 'headline', ...beside, kind, 'parameters');
   const back = (narrow.matches ? withRole(kind, 'parameters', 'status', 'coverage') : withRole('status', 'coverage'))
     .filter((c) => !front.includes(c));
   const middle = state.view === 'subsets' ? grouped() : sections();
