@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.paths import BUNDLED
+
 # The hub's client reads these when it is imported: the tests' local hub takes large files the LFS way, and is not to be
 # asked anything for telemetry.
 os.environ |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
@@ -51,6 +53,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return folder if folder.exists() else builders[name](folder)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def silent_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results and scores of the baselines and of SILENT, a run with unscored examples. Shared: do not change it."""
+    from tests.fakes.unscored_runs import silent_run
+
+    root = tmp_path_factory.mktemp("silent")
+    for name in ("results/starter", "scores/starter"):
+        shutil.copytree(BUNDLED / name, root / name)
+    silent_run(root)
+    return root
 
 
 @pytest.fixture(scope="session")

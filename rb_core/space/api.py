@@ -52,6 +52,10 @@ def publish_endpoints(source: ResultsSource) -> None:
     def leaderboard(benchmark: str) -> dict[str, Any]:
         """Return a benchmark's board as JSON: columns with their roles, and rows of cells in the same order.
 
+        Columns with the role `tier`, `best` and `worst` say where a model may stand: models of one tier cannot be told
+        apart from its first. `floor` and `ceiling` are the score with every unscored example failed, and passed.
+        `detectable` is the difference of two scores that the benchmark can tell.
+
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
         """
@@ -83,8 +87,8 @@ def publish_endpoints(source: ResultsSource) -> None:
         """Return one reward model's results on all benchmarks: scores, weak spots, settings, commands to repeat them.
 
         Returns an object with the model's `organisation`, `kind`, number of `parameters`, page on the `hub`, and
-        `results`, one a benchmark: `score` with its 95% interval, `rank` and `range` (best and worst rank that the
-        data allow), `parts` (sections and subsets with the model's rank in each), `weak_spots` (parts in which it
+        `results`, one a benchmark: `score` with its 95% interval, `rank`, `tier` and `range` (best and worst rank that
+        the data allow), `parts` (sections and subsets with the model's rank in each), `weak_spots` (parts in which it
         ranks lower than overall), `settings`, `counts` and `commands`. Values are fractions from 0 to 1; null is
         unknown.
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
 from rb_core.stats.item_outcomes import ItemOutcomes
+from tests.fakes.unscored_runs import SILENT
 
 TINY, LONGEST = "builtin/tiny-rm", "baseline/longest"
 GPT = "openai/gpt-4o-2024-08-06"  # without outcomes of single examples
@@ -105,6 +107,23 @@ def test_a_difference_says_what_such_a_comparison_finds(comparison: ModelCompari
         assert 0.005 < difference.detectable < 0.05
         assert difference.further is not None
         assert (difference.further > 0) == (abs(difference.difference.value or 0) < difference.detectable)
+
+
+def test_unscored_examples_are_bounded_and_named(silent_root: Path) -> None:
+    store = ResultsStore(silent_root)
+    store.refresh()
+    compared = compare_models(store, "starter", [LONGEST, SILENT]).to_json()
+    (pair,), score = compared["pairs"], compared["rows"][0]
+    assert "18 unscored examples could change it" in pair["verdict"]
+    assert pair["difference"]["floor"] < 0 < pair["difference"]["ceiling"]
+    assert [model["coverage"] for model in compared["models"]] == [1, pytest.approx(144 / 162)]
+    whole, (floor, ceiling) = score["bounds"]
+    assert whole is None
+    assert floor < score["values"][1] < ceiling
+    assert pair["power_words"].startswith("As many examples find a difference of ")
+    certain = compare_models(store, "starter", [LONGEST, "baseline/prompt-overlap"]).to_json()["pairs"][0]
+    assert certain["better"] == LONGEST
+    assert certain["power_words"] == ""
 
 
 def test_p_values_of_several_pairs_are_adjusted_by_holm(bundled_store: ResultsStore) -> None:

@@ -10,8 +10,7 @@ from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.custom_scores import WeightsError, custom_board, custom_board_json
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.stats.item_outcomes import ItemOutcomes
-from tests.fakes.unscored_runs import SILENT, silent_run
-from tests.paths import BUNDLED
+from tests.fakes.unscored_runs import SILENT
 
 
 def own_weights(board: Board) -> dict[str, float]:
@@ -62,12 +61,8 @@ def test_a_section_without_weight_is_left_out(bundled_store: ResultsStore, bundl
     assert "points apart" in content["detectable_text"]
 
 
-def test_unscored_examples_are_bounded_and_count_as_failed(tmp_path: Path) -> None:
-    for name in ("results/starter/baseline", "scores/starter/baseline"):
-        (tmp_path / name).parent.mkdir(parents=True)
-        (tmp_path / name).symlink_to(BUNDLED / name)
-    silent_run(tmp_path)
-    store = ResultsStore(tmp_path)
+def test_unscored_examples_are_bounded_and_count_as_failed(silent_root: Path) -> None:
+    store = ResultsStore(silent_root)
     store.refresh()
     board = store.boards()["starter"]
     weights = {"Chat": 1.0, "Safety": 1.0}

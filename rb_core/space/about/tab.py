@@ -6,24 +6,30 @@ what is computed.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 from markupsafe import Markup
 
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
+from rb_core.leaderboard.verdict import p_text, power_text
 from rb_core.space.api import ENDPOINTS, mcp_installed
 from rb_core.space.html import render
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.labels import JUDGE_SHARES
 from rb_core.space.results_source import ResultsSource
+from rb_core.stats.intervals import proportion_estimate, weighted_mean
+from rb_core.stats.metrics.base import Measure
 from rb_core.stats.metrics.ties import TIES_WEIGHTS
-from rb_core.stats.significance import ALPHA
+from rb_core.stats.paired import further_examples
+from rb_core.stats.significance import ALPHA, DETECTABLE_ERRORS, difference_p
 
 CITATION = re.compile(r"(?P<author>.+?) et al\. (?P<year>\d{4}), (?P<title>.+), arXiv:(?P<number>\d{4}\.\d{5})")
 
@@ -40,11 +46,36 @@ def about_html(specs: Iterable[BenchmarkSpec]) -> Markup:
         benchmarks=[describe(spec) for spec in specs],
         ties_weights=TIES_WEIGHTS,
         alpha=ALPHA,
+        example=worked_example(),
+        p_text=p_text,
         judge_modes=MODE_DESCRIPTIONS,
         judge_shares=JUDGE_SHARES.values(),
         endpoints=ENDPOINTS,
         mcp=mcp_installed(),
     )
+
+
+def worked_example(
+    examples: int = 210, scored: int = 200, only_a: int = 24, only_b: int = 16, both: int = 136
+) -> dict[str, Any]:
+    """Return the numbers of two models of which A leaves examples unscored. only_a: examples that only A gets right."""
+    right_a, right_b = both + only_a, both + only_b
+    values = np.repeat([1.0, -1.0, 0.0], [only_a, only_b, scored - only_a - only_b])
+    lead = weighted_mean({"lead": Measure(values, np.arange(scored).astype(np.str_), lowest=-1.0)}, {"lead": 1.0})
+    stderr = math.sqrt(lead.variance)
+    return {
+        "examples": examples,
+        "scored": scored,
+        "right_a": right_a,
+        "right_b": right_b,
+        "only_a": only_a,
+        "only_b": only_b,
+        "a": proportion_estimate(right_a / scored, scored),
+        "b": proportion_estimate(right_b / scored, scored),
+        "difference": lead.value,
+        "p": difference_p(lead.value, lead.variance, lead.num_groups),
+        "power": power_text(DETECTABLE_ERRORS * stderr, further_examples(lead.value, stderr, scored)),
+    }
 
 
 class SubsetRow(NamedTuple):

@@ -126,7 +126,8 @@ def _endpoint(source: ResultsSource, service: ComparisonService) -> Callable[...
         The first model is compared with each of the others: on the same examples if their outcomes are known, otherwise
         by their published scores and standard errors. Returns an object with `models` (facts about each), `pairs` (for
         each model but the first: the verdict in words, the difference of the scores with its 95% interval and p
-        value), `rows` (the score, then each section and subset: every model's value, and every pair's difference),
+        value, and how many more examples would settle it), `rows` (the score, then each section and subset: every
+        model's value, with bounds where examples are unscored, and every pair's difference),
         `scores` (margins, calibration and accuracy by length) and `notes` (read them before you quote a number).
         Benchmark scores and accuracies are fractions (0.5 is 50%), differences can be negative, margins are in the
         model's own units; null is unknown. Use `leaderboard` to find names of models.

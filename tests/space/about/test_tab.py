@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from markupsafe import Markup, escape
 from playwright.sync_api import expect
+from scipy.stats import chi2
 
 from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.leaderboard.verdict import p_text
 from rb_core.space.about.tab import about_html
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model.labels import JUDGE_SHARES
@@ -51,6 +53,14 @@ def test_numbers_come_from_the_code_that_uses_them(html: str) -> None:
     assert html.count("earns 1/k") == sum(spec.tie_credit == "split" for spec in BENCHMARKS.values())
 
 
+def test_the_worked_example_is_computed(html: str) -> None:
+    text = re.sub(r"\s+", " ", html)
+    for part in ("scores 200 of 210 examples", "Its score is 80.0", "76.2 and 81.0", "24 and B alone on 16"):
+        assert part in text
+    assert p_text(chi2.sf((24 - 16) ** 2 / (24 + 16), 1)) in text  # McNemar's test
+    assert "more would settle this one" in text
+
+
 def test_modes_and_shares_of_judges_are_explained(html: str) -> None:
     for name, mode in MODE_DESCRIPTIONS.items():
         assert f"<code>{name}</code></th><td>{escape(mode.asks)}</td><td>{escape(mode.score)}</td>" in html
@@ -81,7 +91,7 @@ def test_texts_of_a_record_are_escaped() -> None:
 def test_headings_can_be_linked_to(open_page: OpenPage) -> None:
     """An address with an anchor opens the tab at that place, and every link leads to one place. Lines are short."""
     page = open_page("?tab=about&board=starter#about-ranks")
-    expect(page.get_by_role("heading", name="Ranks and rank intervals")).to_be_in_viewport()
+    expect(page.get_by_role("heading", name="Ranks, rank intervals and tiers")).to_be_in_viewport()
     about = page.get_by_role("tabpanel", name="About")
     box = about.locator("p").nth(1).bounding_box()
     assert box

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from rb_core.leaderboard.comparison import compare_models
 from rb_core.space.compare.report import comparison_html, short_names
 from rb_core.space.results_source import ResultsFolder
+from tests.fakes.unscored_runs import SILENT
 
 TINY, LONGEST = "builtin/tiny-rm", "baseline/longest"
 
@@ -21,6 +23,17 @@ def test_texts_are_escaped(results: ResultsFolder) -> None:
     compared["notes"].append(evil)
     assert "&lt;img" in comparison_html(compared)
     assert "<img" not in comparison_html(compared)
+
+
+def test_bounds_and_coverage_stand_where_examples_are_unscored(results: ResultsFolder, silent_root: Path) -> None:
+    whole = comparison_html(compare_models(results, "starter", [LONGEST, TINY]).to_json())
+    assert "more would settle this one" in whole
+    assert "bounds" not in whole.lower()
+    source = ResultsFolder(silent_root)
+    source.boards()
+    html = comparison_html(compare_models(source, "starter", [LONGEST, SILENT]).to_json())
+    for text in ("88.9% scored", "Bounds: with every unscored example failed", "<small>bounds −"):
+        assert text in html
 
 
 def test_short_names_are_distinct() -> None:

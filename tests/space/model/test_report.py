@@ -17,10 +17,12 @@ from rb_core.results.storage import read_result, write_result
 from rb_core.space.model.labels import JUDGE_COST
 from rb_core.space.model.report import report_html, size_text
 from rb_core.space.results_source import ResultsFolder
+from rb_core.stats.intervals import TOO_FEW_GROUPS
 from tests.fakes.judged_runs import BENCHMARK as JUDGED
 from tests.fakes.judged_runs import PANEL, RATER
 from tests.fakes.result_sets import write_set
 from tests.fakes.results import published
+from tests.fakes.unscored_runs import SILENT
 from tests.space.conftest import compact
 
 
@@ -94,3 +96,19 @@ def test_texts_of_a_judges_record_are_escaped(judged_root: Path, tmp_path: Path)
     html = html_of(tmp_path, PANEL)
     assert html.count("&lt;img src=x") > 5
     assert "<img" not in html
+
+
+def test_bounds_and_coverage_stand_where_examples_are_unscored(silent_root: Path) -> None:
+    html = html_of(silent_root, SILENT)
+    overview = html.split("All results", maxsplit=1)[1].split("</table>", maxsplit=1)[0]
+    for text in ("Bounds", "Coverage", "Tier", ">88.9<"):
+        assert text in overview
+    assert re.search(r">34\.\d to 48\.\d<", overview)
+    assert "The rank counts them as failed" in html
+    assert "ounds" not in html_of(silent_root, "baseline/longest")
+
+
+def test_the_reason_stands_in_place_of_an_interval(tmp_path: Path) -> None:
+    score = Estimate(value=0.5, no_interval=TOO_FEW_GROUPS)
+    root = write_set(tmp_path, published("a/b", headline=score, sections={"Chat": score}))
+    assert html_of(root).count(f"(no interval: {TOO_FEW_GROUPS})") == 2
