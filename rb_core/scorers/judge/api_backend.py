@@ -51,7 +51,7 @@ from rb_core.scorers.judge.types import (
     Request,
 )
 
-FIRST_CONTACT = 10.0  # seconds after which a server that fails every attempt from the beginning is given up
+FIRST_CONTACT = 5.0  # seconds after which a server that fails every attempt from the beginning is given up
 MAX_UNUSABLE = 3  # answers to a request that hold no reply but may be billed
 MAX_HELD = 3  # failed requests after which a run ends if none was answered
 _CONTINUE = "then run the same command again: answered requests are not sent again"
@@ -297,7 +297,7 @@ class _Sender:
         if self._last_answer > -math.inf or now - self._first_attempt < FIRST_CONTACT:
             return
         starts = [*self._open_attempts.values(), *([] if failure.is_away else [began])]
-        is_working = any(now - start > FIRST_CONTACT / 10 for start in starts)
+        is_working = any(now - start > FIRST_CONTACT / 5 for start in starts)
         is_particular = failure.after is not None or failure.unusable or failure.changes
         if not is_working and not is_particular:
             raise NotScoredError(
