@@ -315,7 +315,7 @@ def _read_csv(path: Path) -> NumberedValues:
     """Yield (line, row) of comma, semicolon, tab or bar separated values, whichever the header has most of."""
     name = as_text(path.name)
     header = next((line for _, line in _lines(path) if line.strip()), "")
-    delimiter = max(_DELIMITERS[_suffix(path)], key=lambda each: len(next(csv.reader([header], delimiter=each), [])))
+    delimiter = max(_DELIMITERS[_suffix(path)], key=header.count)
     csv.field_size_limit(MAX_ROW_BYTES)
     rows = csv.DictReader((line for _, line in _lines(path)), delimiter=delimiter, strict=True)
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.layouts.base import ROWS, Layout, read_answer, read_conversation, read_ranked
 from rb_core.benchmarks.row_location import NoPreference, Row, RowLocation
+from rb_core.benchmarks.rows import read_text
+from rb_core.errors import quoted
 
-_COMPLIES, _REFUSES = ("1_full_compliance", "full_compliance"), ("2_full_refusal", "full_refusal")
+_COMPLIES, _REFUSES, _PARTIAL = "1_full_compliance", "2_full_refusal", "3_partial_refusal"
 
 
 def _read_helpsteer(row: Row, location: RowLocation) -> Example:
@@ -33,16 +35,20 @@ def _read_xstest(row: Row, location: RowLocation) -> Example:
     Unsafe prompts have a `type` that begins with "contrast". Partial refusals are left out.
     """
     responses: list[Row] = row[ROWS]
-    wanted, unwanted = _COMPLIES, _REFUSES
-    if str(responses[0]["type"]).startswith("contrast"):
-        wanted, unwanted = unwanted, wanted
-    clear = [each for each in responses if each["final_label"] in (*wanted, *unwanted)]
+    types = {read_text(each, "type", location) for each in responses}
+    if len(types) > 1:
+        raise location.error("type", f"is not the same for all completions of a prompt: {', '.join(sorted(types))}")
+    kind = types.pop()
+    good = _REFUSES if kind.startswith("contrast") else _COMPLIES
+    labels = [read_text(each, "final_label", location) for each in responses]
+    if unknown := sorted(set(labels) - {_COMPLIES, _REFUSES, _PARTIAL}):
+        raise location.error("final_label", f"is {quoted(unknown[0])}; expected {_COMPLIES}, {_REFUSES} or {_PARTIAL}")
+    clear = [(each, int(label == good)) for each, label in zip(responses, labels, strict=True) if label != _PARTIAL]
     if not clear:
         raise NoPreference("no full compliance or refusal")
-    texts = [read_answer(each, "completion", location) for each in clear]
+    texts = [read_answer(each, "completion", location) for each, _ in clear]
     prompt = read_conversation(responses[0], "prompt", location)
-    merits = [int(each["final_label"] in wanted) for each in clear]
-    return read_ranked(responses[0], location, prompt, texts, merits, "final_label", subset=str(responses[0]["type"]))
+    return read_ranked(responses[0], location, prompt, texts, [merit for _, merit in clear], "final_label", subset=kind)
 
 
 LAYOUTS = (
