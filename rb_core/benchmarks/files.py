@@ -276,7 +276,7 @@ def _parsed(text: str, problem: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         place = f"character {error.colno}" if error.lineno == 1 else f"line {error.lineno}"
-        return ValueError(f"{problem}: {error.msg} at {place}")
+        return ValueError(f"{problem}: {error.msg} ({place})")
     except ValueError:
         return ValueError(f"{problem}: a number has more than 4,300 digits")
     except RecursionError:

@@ -47,7 +47,7 @@ def describe(
 def print_layouts(benchmark: Benchmark) -> None:
     """Print the layouts in which a user's own data were read."""
     if benchmark.layouts:
-        layouts = "; ".join(f"{name} ({count:,} rows)" for name, count in benchmark.layouts.items())
+        layouts = "; ".join(f"{name} ({count:,} row{'s' * (count > 1)})" for name, count in benchmark.layouts.items())
         print_line(f"read as: {layouts}")
 
 
