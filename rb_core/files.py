@@ -64,6 +64,11 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
+def checksum(content: bytes) -> bytes:
+    """Return the CRC-32 in eight hexadecimal digits: content with one changed bit has another."""
+    return b"%08x" % zlib.crc32(content)
+
+
 # Parquet tables
 
 
@@ -112,7 +117,7 @@ def read_table(
         raise error(f"{path}: not a {kind}: it lacks the columns {', '.join(missing)}")
     try:
         text = (table.schema.metadata or {})[METADATA]
-        if table.schema.metadata.get(METADATA_CHECKSUM, checksum := _table_checksum(table, text)) != checksum:
+        if table.schema.metadata.get(METADATA_CHECKSUM, actual := _table_checksum(table, text)) != actual:
             raise ValueError("damaged, its checksum differs")
         metadata = json.loads(text)
         if not isinstance(metadata, dict):
@@ -132,7 +137,7 @@ def read_table(
 
 def _table_checksum(table: pa.Table, metadata: bytes) -> bytes:
     """Return the checksum of a file's metadata and number of rows, which the checksums of its pages do not cover."""
-    return _checksum(b"%d %s" % (table.num_rows, metadata))
+    return checksum(b"%d %s" % (table.num_rows, metadata))
 
 
 # Journals: a line that describes the run, then a line per entry. A line is a checksum and JSON.
@@ -144,7 +149,7 @@ def journal_line(content: Any) -> bytes:
     The checksum of any line with one changed bit is another.
     """
     text = json.dumps(content).encode()
-    return _checksum(text) + b" " + text + b"\n"
+    return checksum(text) + b" " + text + b"\n"
 
 
 def read_journal(path: Path, run: dict[str, Any]) -> list[Any]:
@@ -228,9 +233,5 @@ def _whole_lines(path: Path) -> bytes:
 
 def _content(line: bytes) -> Any:
     """Return the content of a journal's line; None if its checksum is another."""
-    checksum, _, text = line.partition(b" ")
-    return json.loads(text) if checksum == _checksum(text) else None
-
-
-def _checksum(text: bytes) -> bytes:
-    return b"%08x" % zlib.crc32(text)
+    written, _, text = line.partition(b" ")
+    return json.loads(text) if written == checksum(text) else None

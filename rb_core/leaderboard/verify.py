@@ -26,7 +26,7 @@ from rb_core.errors import ResultError, RewardBenchError, first_line
 from rb_core.evaluation.aggregate import aggregate_scores
 from rb_core.leaderboard import derived_files
 from rb_core.results.estimate import Estimate
-from rb_core.results.schema import Result, ScoreFile, to_json
+from rb_core.results.schema import Result, ScoreFile, is_unchanged
 from rb_core.results.storage import read_result
 from rb_core.stats.published import headline_estimate, section_estimate, subset_estimate
 
@@ -136,6 +136,8 @@ def verify(root: Path, *, whole: bool = False, refused: Sequence[str] = ()) -> V
             with_scores += 1
             score_paths.add(result.scores.path)
             _check_scores(check, root, result, result.scores)
+        if not check.mismatches and not is_unchanged(file.read_bytes()):
+            check.add_problem("checksum", "differs: the file was changed after it was written")
         numbers += check.numbers
         mismatches += check.mismatches
     mismatches += _scores_without_result(root, score_paths)
@@ -163,7 +165,7 @@ def _check_scores(check: _ResultCheck, root: Path, result: Result, scores: Score
         # One table that fits no benchmark must not end the check of all others.
         problem = f"{type(error).__name__}: {first_line(error)}"
     else:
-        says, gives = (json.loads(to_json(version)) for version in (result, computed))
+        says, gives = (version.model_dump(mode="json", exclude_none=True) for version in (result, computed))
         check.numbers += sum(_count_numbers(gives.get(key)) for key in COMPUTED_FIELDS)
         for difference in differing_values(says, gives):
             check.add_value(*difference)

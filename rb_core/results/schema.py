@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import ResultError
+from rb_core.files import checksum
 from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, Record, StyleControl
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.results.paths import result_path, scores_path
@@ -142,7 +143,7 @@ class Published(Record):
 
 class Result(Record):
     """One model on one benchmark. Values are fractions from 0 to 1; `absent` gives the reason for each section, or
-    headline, without a score."""
+    headline, without a score. checksum: CRC-32 of the file's other content as JSON with sorted keys; only in files."""
 
     schema_version: Literal[1] = 1
     status: Literal["run", "published"]
@@ -163,6 +164,7 @@ class Result(Record):
     run: Run | None = None
     scores: ScoreFile | None = None
     published: Published | None = None
+    checksum: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = None
 
     @model_validator(mode="after")
     def _check_source(self) -> Result:
@@ -194,9 +196,21 @@ class Result(Record):
 
 
 def to_json(result: Result) -> bytes:
-    """Return a result file's content, indented; the same result gives the same bytes."""
+    """Return a result file's content, indented, with its checksum; the same result gives the same bytes."""
     content = result.model_dump(mode="json", exclude_none=True)
+    content["checksum"] = _checksum(content)
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def is_unchanged(content: bytes) -> bool:
+    """Return False if a result file's checksum is not that of its other content; a file may have none."""
+    fields = json.loads(content)
+    return "checksum" not in fields or fields["checksum"] == _checksum(fields)
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    others = {name: value for name, value in fields.items() if name != "checksum"}
+    return checksum(json.dumps(others, sort_keys=True).encode()).decode()
 
 
 def parse_result(content: bytes, name: str) -> Result:
@@ -211,7 +225,7 @@ def parse_result(content: bytes, name: str) -> Result:
     if version != SCHEMA_VERSION:
         raise ResultError(f"{name}: schema version {version!r}; this package reads version {SCHEMA_VERSION}")
     try:
-        return from_json(Result, fields)
+        return from_json(Result, fields).model_copy(update={"checksum": None})
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "the file"
