@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.leaderboard.verify import Mismatch, verify
 from rb_core.results.score_table import read_scores, write_scores
+from rb_core.results.storage import read_result, write_result
 from rb_core.scorers.function import FunctionScorer
 from tests.cli.command_line import rb
 from tests.fakes.hub_server import serve
@@ -270,6 +272,31 @@ def wrong_ties(frame: pd.DataFrame, about: dict[str, Any]) -> pd.DataFrame:
     return frame.assign(example_id=frame["example_id"].where(~ties, "other-" + frame["example_id"]))
 
 
+@pytest.mark.parametrize("count", [40, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("name", [RUN, V1])
+def test_a_changed_bit_of_a_result_is_named_or_changes_no_value(
+    board: Path, published: Path, name: str, count: int
+) -> None:
+    root = board if name == RUN else published
+    path, chance = root / name, random.Random(14)
+    whole = path.read_bytes()
+    for bit in chance.sample(range(8 * len(whole)), count):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        if name not in {mismatch.path for mismatch in verify(root).differences}:
+            assert json.loads(damaged) == json.loads(whole)
+
+
+def test_a_changed_text_is_named_by_the_checksum_and_a_file_without_one_is_accepted(published: Path) -> None:
+    change(published, V1, ("published", "note"), "As it was not.")
+    assert mismatches(published) == of(V1, "checksum")
+    fields = json.loads((published / V1).read_text(encoding="utf-8"))
+    del fields["checksum"]
+    (published / V1).write_text(json.dumps(fields), encoding="utf-8")
+    assert mismatches(published) == set()
+
+
 @pytest.mark.parametrize(
     ("edit", "fields"),
     [
@@ -378,7 +405,9 @@ def test_derived_files_are_compared_by_their_values(with_derived: Path) -> None:
 
 def test_derived_files_of_other_results_are_wrong_only_in_a_whole_repository(with_derived: Path) -> None:
     """A user may add results to a pulled folder, whose boards are then older."""
-    change(with_derived, V2, ("model", "kind_detail"), lambda _: "other")
+    result = read_result(with_derived / V2)
+    other = result.model.model_copy(update={"kind_detail": "other"})
+    write_result(with_derived, result.model_copy(update={"model": other}), overwrite=True)
     assert verify(with_derived).differences == ()
     (mismatch,) = verify(with_derived, whole=True).differences
     assert (mismatch.path, mismatch.field) == ("leaderboard.json", "results")
