@@ -25,6 +25,7 @@ from rb_core.leaderboard import derived_files
 from rb_core.results.schema import to_json
 from rb_core.results.storage import read_result
 from rb_core.space.hub_results import HubResults, results_source
+from rb_core.space.leaderboard.custom_ranking import NOT_AVAILABLE, CustomRankings
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from tests.fakes import hub_server
@@ -185,6 +186,18 @@ def test_outcomes_of_published_models_are_bundled(server: Server, with_files: Hu
     server.commit(KEY, as_files(published(MODEL, 0.3)))
     with_files.check()
     assert with_files.outcomes("rewardbench", MODEL) is None
+
+
+def test_a_custom_score_has_rank_intervals_from_bundled_outcomes(server: Server, with_files: HubResults) -> None:
+    """Only the table of results is fetched, once; without the hub the answer says so."""
+    rankings, request = CustomRankings(with_files), {"board": "rewardbench", "weights": {"Chat": 1.0, "Safety": 1.0}}
+    answer = rankings.ranking(request)
+    assert answer["rows"][MODEL]["low"] < answer["rows"][MODEL]["headline"] < answer["rows"][MODEL]["high"]
+    assert answer["ranges"][MODEL] == [1, 1, "items"]
+    server.fail(Fault("503", times=30))
+    other = {"board": BENCHMARK, "weights": {"Chat": 1.0}}
+    assert rankings.ranking(request) == answer
+    assert rankings.ranking(other) == {"message": NOT_AVAILABLE}
 
 
 def test_bundled_files_serve_until_a_commit_is_read(repo: ResultsRepo, tmp_path: Path) -> None:
