@@ -136,8 +136,8 @@ def read_table(
 
 
 def _table_checksum(table: pa.Table, metadata: bytes) -> bytes:
-    """Return the checksum of a file's metadata and number of rows, which the checksums of its pages do not cover."""
-    return checksum(b"%d %s" % (table.num_rows, metadata))
+    """Return the checksum of metadata, number of rows and names of columns, which those of the pages do not cover."""
+    return checksum(b"%d %s %s" % (table.num_rows, json.dumps(table.column_names).encode(), metadata))
 
 
 # Journals: a line that describes the run, then a line per entry. A line is a checksum and JSON.

@@ -94,7 +94,7 @@ def _with_defaults(function: Any, inputs: list[Any]) -> list[Any]:
     if function.api_visibility != "public" or len(inputs) == len(function.inputs):
         return inputs
     if len(inputs) > len(function.inputs):
-        raise gr.Error(f"{function.api_name} has {len(function.inputs)} arguments, not {len(inputs)}.")
+        raise gr.Error(f"{len(inputs)} arguments are too many: {function.api_name} takes {len(function.inputs)}.")
     parameters = list(inspect.signature(function.fn).parameters.values())[-len(function.inputs) :]
     defaults = [None if each.default is inspect.Parameter.empty else each.default for each in parameters]
     return [*inputs, *defaults[len(inputs) :]]
@@ -116,21 +116,21 @@ class Gate:
         if not is_open(scope["method"], scope["path"]):
             await JSONResponse({"error": "There is no such address."}, 404)(scope, receive, send)
             return
-        started = False
+        sent: Message = {"type": ""}
 
         async def noting_send(message: Message) -> None:
-            nonlocal started
-            started = True
+            nonlocal sent
+            sent = message
             await send(message)
 
         try:
             await self.app(scope, _limited(receive), noting_send)
         except Exception as error:  # noqa: BLE001 - of whatever kind, only its type may be logged
             _log_without_text(error)
-            if started:
-                await send({"type": "http.response.body", "body": b""})
-            else:
+            if not sent["type"]:
                 await JSONResponse({"error": NO_ANSWER}, 500)(scope, receive, send)
+            elif sent["type"] == "http.response.start" or sent.get("more_body"):
+                await send({"type": "http.response.body", "body": b""})
         finally:
             if answered := _ANSWER.fullmatch(scope["path"]):
                 _forget(scope["app"], answered[1])

@@ -122,7 +122,7 @@ MISSING = [
     ("score", [], "Give the model by its name."),
     ("score", [LONGEST], "prompt"),
     ("score", [LONGEST, "Hi"], "Completions must be a list of texts."),
-    ("model", [TINY, TINY], "model has 1 arguments, not 2."),
+    ("model", [TINY, TINY], "2 arguments are too many: model takes 1."),
 ]
 
 
