@@ -18,6 +18,7 @@ from rb_core.results.schema import Result
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.published import headline_estimate, normalized
 
+MAX_WEIGHT = 1_000_000
 _ROLES = frozenset({"rank", "tier", "headline", "stderr", "low", "high", "floor", "ceiling"})
 
 
@@ -41,8 +42,8 @@ def custom_board(
         results: the results behind the board, by model; a model without one gets no score.
         outcomes: see `with_rank_intervals`.
 
-    Raises WeightsError for a section that the board does not have, a weight that is not a number from 0, and when no
-    weight is above 0.
+    Raises WeightsError for a section that the board does not have, a weight that is not a number from 0 to
+    MAX_WEIGHT, and when no weight is above 0.
     """
     _check_weights(board, weights)
     spec = weighted_spec(spec_of_results(list(results.values())), weights)
@@ -70,8 +71,8 @@ def _check_weights(board: Board, weights: Mapping[str, float]) -> None:
     if unknown := [name for name in weights if name not in names]:
         raise WeightsError(f"{board.id} has no section {quoted(unknown[0])}; it has {', '.join(names)}")
     for name, weight in weights.items():
-        if not math.isfinite(weight) or weight < 0:
-            raise WeightsError(f"the weight of {name} is {weight}; give a number from 0")
+        if not 0 <= weight <= MAX_WEIGHT:
+            raise WeightsError(f"the weight of {name} is not a number from 0 to {MAX_WEIGHT:,}")
     if not any(weights.values()):
         raise WeightsError("no section has a weight above 0")
 

@@ -82,8 +82,9 @@ def test_unscored_examples_are_bounded_and_count_as_failed(silent_root: Path) ->
     ("weights", "message"),
     [
         ({"Nonsense": 1.0}, "has no section"),
-        ({"Chat": -1.0}, "weight of Chat is -1.0"),
-        ({"Chat": math.inf}, "weight of Chat is inf"),
+        ({"Chat": -1.0}, "weight of Chat is not a number from 0"),
+        ({"Chat": math.inf}, "weight of Chat is not a number from 0"),
+        ({"Chat": 10**400}, "weight of Chat is not a number from 0"),
         ({"Chat": 0.0}, "no section has a weight"),
         ({}, "no section has a weight"),
     ],

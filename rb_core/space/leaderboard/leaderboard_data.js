@@ -153,7 +153,7 @@ function bestBaseline() {
 // Relation to the best baseline: 'below', 'near' (the interval reaches down to it), or '' (clearly above, or unknown).
 function baselineRelation(r) {
   if (!baseline || r.kind === 'Baseline' || score(r) === null) return '';
-  if (score(r) <= score(baseline)) return 'below';
+  if ((r.cells[place.floor.i] ?? score(r)) <= score(baseline)) return 'below'; // unscored examples count as failed
   const low = r.cells[place.low.i];
   return low !== null && low <= score(baseline) ? 'near' : '';
 }

@@ -28,7 +28,7 @@ def test_a_ranking_has_errors_and_ranks_and_is_computed_once(results: ResultsFol
         (None, "weights are numbers by section"),
         ({"board": "starter", "weights": {"Chat": "1"}}, "weights are numbers by section"),
         ({"board": "starter", "weights": {"Chat": True}}, "weights are numbers by section"),
-        ({"board": "starter", "weights": {"Chat": float("nan")}}, "weight of Chat is nan"),
+        ({"board": "starter", "weights": {"Chat": float("nan")}}, "weight of Chat is not a number"),
         ({"board": "starter", "weights": {"<b>": 1}}, "has no section"),
         ({"board": "nothing", "weights": {"Chat": 1}}, "There is no benchmark"),
         ({"weights": {"Chat": 1}}, "benchmark is missing"),
