@@ -134,6 +134,9 @@ def _notes(result: Result) -> str:
         parts += [] if source_link(result.published.source) else [f"from {result.published.source}"]
     if result.counts and result.counts.unscored:
         parts.append(f"{result.counts.unscored} of {result.counts.examples} examples unscored")
+    if headline and headline.has_bounds and headline.floor is not None and headline.ceiling is not None:
+        floor, ceiling = to_percent(headline.floor), to_percent(headline.ceiling)
+        parts.append(f"{floor:.2f} if all of them had failed, {ceiling:.2f} if all had passed")
     return "; ".join(parts)
 
 
