@@ -62,7 +62,7 @@ class Encoded(NamedTuple):
 
 
 class Treatment(NamedTuple):
-    """What a template does with conversations of one form.
+    """The effect of a template on conversations of one form.
 
     with_parts: roles whose content it reads as a list of parts, not as a string; dropped: roles whose text it drops.
     """

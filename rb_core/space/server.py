@@ -48,7 +48,7 @@ _ANSWER = re.compile(rf"{_API}/call/(?:v2/)?\w+/(\w+)")
 
 
 class RecentSessions(LRUCache[str, Any]):
-    """What gradio's queue keeps for each session, of the `MAX_SESSIONS` that were used last.
+    """Records that gradio's queue keeps for each session, of the `MAX_SESSIONS` that were used last.
 
     An older session gets an empty value, which is not kept: the queue would stop for good if it missed one.
     """

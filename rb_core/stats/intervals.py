@@ -153,7 +153,7 @@ def weighted_mean(measures: Mapping[str, Measure], combination: Combination) -> 
 
 
 class GroupSums(NamedTuple):
-    """What each group adds to a weighted sum of means; arrays with an entry per group.
+    """The contributions of each group to a weighted sum of means; arrays with an entry per group.
 
     deviations: to the difference from its expected value; their sum of squares is the variance; shares: to the weights,
     which add up to 1.

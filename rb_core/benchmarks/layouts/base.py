@@ -1,4 +1,4 @@
-"""What a layout is, and the parts that readers of layouts are made of."""
+"""The definition of a layout, and the parts that readers of layouts are made of."""
 
 from __future__ import annotations
 

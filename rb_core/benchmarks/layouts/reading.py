@@ -31,7 +31,7 @@ _LONG_PROMPT = 10  # characters
 
 @dataclass
 class Reading:
-    """What was read: examples with their locations, and counts of rows by layout and of rows left out by reason."""
+    """Examples with their locations, and counts: of rows by layout, and of rows left out by reason."""
 
     examples: list[tuple[Example, RowLocation]] = field(default_factory=list)
     layouts: Counter[str] = field(default_factory=Counter)
