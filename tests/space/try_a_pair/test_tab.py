@@ -301,7 +301,7 @@ def test_a_link_restores_everything(open_page: OpenPage) -> None:
     page.get_by_role("button", name="All five").click()
     expect(page.locator(".rb-moved")).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
-    assert page.title() == "RewardBench"
+    assert page.title() == "Try a pair · RewardBench"
     page.get_by_label("Prompt", exact=True).fill("long " * MAX_LINK)
     page.get_by_role("button", name="Copy a link to this").click()
     expect(page.get_by_role("status").filter(has_text="too long for a link")).to_be_visible()
@@ -431,7 +431,7 @@ def test_hostile_and_contradictory_replies_are_readable_text(
     expect(texts.last).to_contain_text("</pre></details><img src=x")
     assert len(texts.first.inner_text()) < 7_000
     assert page.locator("img[src=x]").count() == 0
-    assert page.title() == "RewardBench"
+    assert page.title() == "Try a pair · RewardBench"
     check_accessibility(page, width)
 
 
