@@ -80,7 +80,10 @@ def _load_registered(spec: BenchmarkSpec, data: Path | None, revision: str | Non
     if prior and spec.prior is not None:
         prior_rows, _ = hub_rows(spec.prior, None, otherwise=otherwise)
         located += _read_examples(prior_rows, spec, spec.read_prior or spec.read)
-    return Benchmark(spec, check_examples(located, spec.id), source, commit)
+    loaded = Benchmark(spec, check_examples(located, spec.id), source, commit)
+    if spec.differing_subsets(loaded.sizes):
+        return replace(loaded, spec=spec.for_other_data(loaded.sha256, loaded.sizes))
+    return loaded
 
 
 def _load_custom(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from rb_core.benchmarks.judgebench import JUDGEBENCH
@@ -14,3 +15,14 @@ from rb_core.benchmarks.starter import STARTER
 BENCHMARKS: Mapping[str, BenchmarkSpec] = {
     spec.id: spec for spec in (REWARDBENCH, REWARDBENCH_2, RM_BENCH, JUDGEBENCH, STARTER)
 }
+
+
+def registered_spec(benchmark_id: str, sizes: Mapping[str, int]) -> BenchmarkSpec | None:
+    """Return the spec of a registered benchmark, or of one on other data, as `judgebench-1a2b3c4d`; None for other ids.
+
+    sizes: number of examples of each subset in the other data.
+    """
+    name, _, digest = benchmark_id.rpartition("-")
+    if name in BENCHMARKS and re.fullmatch("[0-9a-f]{8}", digest):
+        return BENCHMARKS[name].for_other_data(digest, sizes)
+    return BENCHMARKS.get(benchmark_id)

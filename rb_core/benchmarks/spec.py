@@ -122,6 +122,31 @@ class BenchmarkSpec:
             and (subset.name in sizes or subset.name not in optional)
         ]
 
+    def for_other_data(self, sha256: str, sizes: Mapping[str, int]) -> BenchmarkSpec:
+        """Return the spec of a board of its own for data that are not the published ones.
+
+        It has the sections, metrics, weights and tie rule of this one, without the parts of which the data have none.
+        The licence of the data is not known.
+
+        Args:
+            sha256: digest of the examples; its first eight digits are enough.
+            sizes: number of examples of each subset.
+        """
+        subsets = tuple(replace(s, count=sizes[s.name]) for s in self.subsets if sizes.get(s.name, 0) > 0)
+        names = {subset.name for subset in subsets}
+        weights = {s.name: {n: w for n, w in s.weights.items() if n in names} for s in self.sections}
+        return replace(
+            self,
+            id=f"{self.id}-{sha256[:8]}",
+            title=f"{self.title}, other data ({sha256[:8]})",
+            description=f"Other data than the published, in the form of {self.title} and scored by its rules.",
+            sections=tuple(replace(s, weights=weights[s.name]) for s in self.sections if weights[s.name]),
+            subsets=subsets,
+            source=None,
+            prior=None,
+            licence="",
+        ).weighted_for(sizes)
+
     def weighted_for(self, sizes: Mapping[str, int]) -> BenchmarkSpec:
         """Return the spec with the weights that pooling gives for data of these sizes.
 

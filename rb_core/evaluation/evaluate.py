@@ -14,7 +14,7 @@ from typing import Any
 
 from rb_core.benchmarks.example import CompletionSet, blind
 from rb_core.benchmarks.load import load_benchmark
-from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.benchmarks.registry import registered_spec
 from rb_core.benchmarks.spec import Benchmark, spec_to_json
 from rb_core.errors import ResultError
 from rb_core.evaluation import provenance
@@ -192,7 +192,7 @@ def _metadata(benchmark: Benchmark, model: ModelRef, plan: Plan, run: Run) -> di
     """
     return {
         "benchmark": provenance.benchmark_ref(benchmark).model_dump(mode="json"),
-        "record": None if benchmark.spec.id in BENCHMARKS else spec_to_json(benchmark.spec),
+        "record": None if registered_spec(benchmark.spec.id, {}) else spec_to_json(benchmark.spec),
         "model": model.model_dump(mode="json"),
         "notes": Notes(**plan.notes).model_dump(mode="json"),
         "run": run.model_dump(mode="json"),

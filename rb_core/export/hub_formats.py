@@ -64,7 +64,7 @@ def for_the_hub(root: Path, model: str, *, source_url: str | None = None) -> Exp
     for result in (r for r in results if r.model.name == model):
         reason = why_incomplete(result)
         if reason is None and hub_dataset(result) is None:
-            reason = f"its rows came from {result.benchmark.source}, not from a dataset on the hub"
+            reason = f"its data, {result.benchmark.source}, are not those that a benchmark has on the hub"
         if reason is None:
             kept.append(result)
         else:

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.custom import custom_spec
-from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.benchmarks.registry import BENCHMARKS, registered_spec
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.leaderboard.sizes import num_parameters
 from rb_core.results.estimate import Chance, Estimate
@@ -177,12 +177,10 @@ def _shown_chance(chance: Chance, sections: Sequence[BoardSection], subsets: Seq
 def spec_of_results(results: Sequence[Result]) -> BenchmarkSpec:
     """Return the spec of the results' benchmark; for a user's own file one section with the subsets they have."""
     benchmark = results[0].benchmark
-    if benchmark.id in BENCHMARKS:
-        return BENCHMARKS[benchmark.id]
     counts: dict[str, int] = {}
     for result in results:
         counts |= result.benchmark.subsets
-    return custom_spec(benchmark.id, counts, benchmark.card or Card())
+    return registered_spec(benchmark.id, counts) or custom_spec(benchmark.id, counts, benchmark.card or Card())
 
 
 def _sections(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSection, ...]:

@@ -59,7 +59,7 @@ class BenchmarkRef(Record):
     revision: str | None = None
     sha256: str | None = None
     limit: int | None = None
-    subsets: dict[str, int] = {}
+    subsets: dict[str, Annotated[int, Field(ge=0, lt=2**53)]] = {}
     unwinnable: int | None = None
     card: Card | None = None
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rb_core.benchmarks.custom import spec_from_json
-from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.benchmarks.registry import registered_spec
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.files import read_table, write_table
@@ -117,8 +117,10 @@ def load_score_table(path: Path) -> ScoreTable:
     frame, metadata = read_scores(path)
     _check_rows(frame, path)
     try:
-        spec = BENCHMARKS.get(metadata["benchmark"]["id"]) or spec_from_json(metadata.get("record") or {})
-    except (KeyError, TypeError) as error:
+        benchmark = metadata["benchmark"]
+        spec = registered_spec(benchmark["id"], benchmark.get("subsets") or {})
+        spec = spec or spec_from_json(metadata.get("record") or {})
+    except (AttributeError, KeyError, OverflowError, TypeError) as error:
         raise ScoreTableError(f"{path}: the metadata of the run is incomplete: {error}") from error
     except DataError as error:
         raise ScoreTableError(f"{path}: benchmark {metadata['benchmark']['id']} is unknown, and {error}") from error

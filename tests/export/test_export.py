@@ -234,7 +234,7 @@ def test_a_run_becomes_an_entry_with_the_revisions_it_is_about(tmp_path: Path) -
     [
         (run(limit=10), "only 10 examples"),
         (published(headline=None), "no headline"),
-        (run(source="rows.jsonl"), "rows came from rows.jsonl"),
+        (run(source="rows.jsonl"), "its data, rows.jsonl, are not those"),
     ],
 )
 def test_what_is_not_complete_is_left_out_and_named(tmp_path: Path, result: Result, why: str) -> None:

@@ -11,8 +11,10 @@ from rb_core.errors import DataError, ResultError
 from rb_core.evaluation import evaluate
 from rb_core.importers import published_tables
 from rb_core.results.storage import read_result
+from rb_core.scorers.baseline import BaselineScorer
 from rb_core.stats.outcome_files import read_items
 from tests.cli.command_line import rb
+from tests.fakes.benchmarks import few_examples
 
 V1 = """model,model_type,score,chat,chat_hard,safety,reasoning,prior_sets,retrieved_timestamp,source
 a/full,Seq. Classifier,0.6333,0.9,0.5,0.7,0.6,0.3,1766412838.1,src1
@@ -76,8 +78,8 @@ def test_results_are_not_replaced_unasked_and_runs_never(tables: Path, tmp_path:
     published_tables.import_tables(tables, tmp_path, overwrite=True)
     data = tmp_path / "d.jsonl"
     data.write_text('{"id":1,"subset":"shp","prompt":"q","chosen":"aa","rejected":"b"}\n', encoding="utf-8")
-    options = evaluate.ModelOptions(name="a/full")
-    evaluate.evaluate("baseline/longest", "rewardbench", options=options, data=data, out=tmp_path, overwrite=True)
+    benchmark = few_examples("rewardbench", data)
+    evaluate.evaluate_scorer(BaselineScorer("longest"), "a/full", benchmark, out=tmp_path, overwrite=True)
     with pytest.raises(ResultError, match="is the result of a run"):
         published_tables.import_tables(tables, tmp_path, overwrite=True)
 

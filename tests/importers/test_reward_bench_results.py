@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import DataError
 from rb_core.evaluation import aggregate, evaluate
@@ -21,6 +20,7 @@ from rb_core.results.storage import read_result
 from rb_core.scorers.function import FunctionScorer
 from rb_core.stats.metrics.ties import TIES_WEIGHTS
 from tests.cli.command_line import rb
+from tests.fakes.benchmarks import few_examples
 from tests.fakes.commands import run_command
 from tests.fakes.hub_server import COMMIT, hub
 
@@ -119,7 +119,7 @@ def a_run(benchmark: str, rows: list[dict[str, Any]], name: str, out: Path) -> R
     """A run of ours on the same rows with the same scores."""
     data = put(out, "rows.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     scorer = FunctionScorer(lambda prompt, completion: float(len(completion)))
-    return evaluate.evaluate_scorer(scorer, name, load_benchmark(benchmark, data=data), out=out).result
+    return evaluate.evaluate_scorer(scorer, name, few_examples(benchmark, data), out=out).result
 
 
 def note(result: Result) -> str:

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+
+import pytest
 
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.evaluation import evaluate
 from rb_core.leaderboard.board import Board, build_board, load_boards
+from rb_core.leaderboard.derived_files import derive_from_folder, read_leaderboard
+from rb_core.leaderboard.verify import verify
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
 from rb_core.results.storage import read_result, reason_not_to_replace, write_result
 from rb_core.scorers.baseline import BaselineScorer
+from tests.benchmarks.preference_files import write_jsonl
 from tests.fakes.results import published
 
 
@@ -69,8 +75,8 @@ def test_consistency_is_that_of_a_single_judge() -> None:
     assert [row.consistency for row in build_board(results).rows] == [0.75, None, None]
 
 
-def test_a_run_on_other_data_than_published_is_marked_and_not_ranked(tmp_path: Path) -> None:
-    """JudgeBench's own second half, for example. With the published numbers of examples a run is ranked."""
+def test_a_result_on_other_data_under_the_registered_id_is_marked_and_not_ranked(tmp_path: Path) -> None:
+    """As results of earlier versions have it. With the published numbers of examples a run is ranked."""
     starter = load_benchmark("starter")
     shorter = Benchmark(starter.spec, starter.examples[1:], "other.jsonl", None)
     evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", shorter, out=tmp_path)
@@ -83,3 +89,50 @@ def test_a_run_on_other_data_than_published_is_marked_and_not_ranked(tmp_path: P
     other, same = (read_result(tmp_path / f"results/starter/{row.model}.json") for row in reversed(rows))
     assert other.differing_subsets() == [starter.examples[0].subset]
     assert "other data" in (reason_not_to_replace(other, same) or "")
+
+
+def judgebench_rows(sizes: Mapping[str, int], longer: int) -> list[dict[str, str]]:
+    """Return pairs of these sources; in the first `longer` of each, the better answer is the longer one."""
+    return [
+        {"pair_id": f"{source}/{number}", "source": source, "question": f"q{number} of {source}"}
+        | {"response_A": "long" if number < longer else "l", "response_B": "mid", "label": "A>B"}
+        for source, size in sizes.items()
+        for number in range(size)
+    ]
+
+
+def test_other_data_are_a_board_of_their_own_that_pools_the_pairs_there(tmp_path: Path) -> None:
+    """The other half of JudgeBench, for example; here it has no mathematics."""
+    published_sizes = {"mmlu-pro-law": 154, "livebench-reasoning": 98, "livebench-math": 56, "livecodebench": 42}
+    other_sizes = {"mmlu-pro-law": 4, "livebench-reasoning": 1, "livecodebench": 2}
+    full = write_jsonl(tmp_path / "full.jsonl", judgebench_rows(published_sizes, 50))
+    other = write_jsonl(tmp_path / "other.jsonl", judgebench_rows(other_sizes, 3))
+    evaluate.evaluate("baseline/longest", "judgebench", data=full, out=tmp_path)
+    published_result = (tmp_path / "results/judgebench/baseline/longest.json").read_bytes()
+    for model in ("baseline/shortest", "baseline/longest", "baseline/longest"):
+        written = evaluate.evaluate(model, "judgebench", data=other, out=tmp_path, overwrite=True).result
+    assert (tmp_path / "results/judgebench/baseline/longest.json").read_bytes() == published_result
+    benchmark = written.benchmark
+    assert benchmark.id == f"judgebench-{benchmark.sha256[:8] if benchmark.sha256 else None}"
+    assert benchmark.title == f"JudgeBench, other data ({benchmark.id[-8:]})"
+    assert load_benchmark("judgebench", data=full, limit=5).spec.id == "judgebench"
+    assert load_benchmark("judgebench", data=other, limit=5).spec.id == benchmark.id
+
+    boards, _ = load_boards(tmp_path)
+    assert list(boards) == ["judgebench", benchmark.id]
+    assert [(row.rank, row.status) for row in boards["judgebench"].rows] == [(1, "run")]
+    rows = boards[benchmark.id].rows
+    assert [(row.rank, row.model, row.status) for row in rows] == [
+        (1, "baseline/longest", "run"),
+        (2, "baseline/shortest", "run"),
+    ]
+    assert [row.headline.value for row in rows] == [pytest.approx((3 + 1 + 2) / 7), pytest.approx(1 / 7)]
+    assert {s.name: (s.num_examples, s.weight) for s in boards[benchmark.id].sections} == {
+        "Knowledge": (4, 4.0),
+        "Reasoning": (1, 1.0),
+        "Coding": (2, 2.0),
+    }
+    derived = derive_from_folder(tmp_path)
+    assert f"tables/{benchmark.id}.parquet" in derived
+    assert read_leaderboard(derived["leaderboard.json"])[0][benchmark.id].rows[0].rank == 1
+    assert verify(tmp_path).differences == ()

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from rb_core.evaluation.evaluate import evaluate
+from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
 from rb_core.results.storage import read_result, write_result
+from rb_core.scorers.baseline import BaselineScorer
+from tests.fakes.benchmarks import few_examples
 from tests.paths import BUNDLED
 
 PUBLISHED = "Skywork/Skywork-Reward-Gemma-2-27B"
@@ -66,7 +68,7 @@ def test_published_outcomes_that_do_not_give_the_results_sections_are_left_out(r
 def test_published_outcomes_do_not_stand_in_for_the_missing_scores_of_a_run(root: Path) -> None:
     data = root / "d.jsonl"
     data.write_text('{"id":1,"subset":"math-prm","prompt":"q","chosen":"aa","rejected":"b"}\n', encoding="utf-8")
-    done = evaluate("baseline/longest", "rewardbench", data=data, out=root)
+    done = evaluate_scorer(BaselineScorer("longest"), "baseline/longest", few_examples("rewardbench", data), out=root)
     model = done.result.model.model_copy(update={"name": PUBLISHED})
     write_result(root, done.result.model_copy(update={"model": model}), overwrite=True)
     assert opened(root).outcomes("rewardbench", PUBLISHED) is None

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 
-from rb_core.benchmarks.load import load_benchmark
 from rb_core.errors import ResultError
 from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.hub.push import push
@@ -25,6 +24,7 @@ from rb_core.results.score_table import read_scores, write_scores
 from rb_core.results.storage import read_result, write_result
 from rb_core.scorers.function import FunctionScorer
 from tests.cli.command_line import rb
+from tests.fakes.benchmarks import few_examples
 from tests.fakes.hub_server import serve
 from tests.paths import BUNDLED
 
@@ -52,7 +52,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = root / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     scorer = FunctionScorer(lambda prompt, completion: float(len(completion) - 2 * completion.count("!")))
-    evaluate_scorer(scorer, "me/calm", load_benchmark("rm-bench", data=data), out=root)
+    evaluate_scorer(scorer, "me/calm", few_examples("rm-bench", data), out=root)
     return root
 
 

@@ -61,6 +61,8 @@ def test_a_broken_file_is_refused_by_name(content: bytes, message: str) -> None:
         ("model.name", "/abs/path", "model.name"),
         ("model.name", "a/b/c", "model.name"),
         ("benchmark.id", "..", "benchmark.id"),
+        ("benchmark.subsets", {"a": 10**400}, "benchmark.subsets.a"),
+        ("benchmark.subsets", {"a": -1}, "benchmark.subsets.a"),
         ("model.kind", "magic", "model.kind"),
         ("status", "run", "needs 'run'"),
         ("published", None, "needs 'published'"),
