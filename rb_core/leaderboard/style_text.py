@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rb_core.results.estimate import StyleControl
+from rb_core.results.estimate import StyleControl, StyleEffect
 
 
 def style_sentences(style: StyleControl) -> list[str]:
@@ -13,15 +13,17 @@ def style_sentences(style: StyleControl) -> list[str]:
     if style.value is None or style.low is None or style.high is None:
         return [f"The accuracy at equal style is not known: {style.reason}."]
     controlled, low, high, plain = (f"{100 * value:.1f}" for value in (style.value, style.low, style.high, style.plain))
-    effects = (
-        f"{name}: {odds_text(effect.value)} times ({odds_text(effect.low)} to {odds_text(effect.high)})"
-        for name, effect in style.effects.items()
-    )
+    effects = (f"{name}: {_effect_text(effect)}" for name, effect in style.effects.items())
     return [
         f"Accuracy at equal {' and '.join(style.effects)}: {controlled} ({low} to {high}); plain {plain}, both on "
         f"{style.examples:,} examples.",
         f"Odds of being preferred with twice the {'; with twice the '.join(effects)}.",
     ]
+
+
+def _effect_text(effect: StyleEffect) -> str:
+    ends = odds_text(effect.low), odds_text(effect.high)
+    return f"{odds_text(effect.value)} times" + (f" ({' to '.join(ends)})" if len(set(ends)) > 1 else "")
 
 
 def style_json(style: StyleControl | None) -> dict[str, Any] | None:

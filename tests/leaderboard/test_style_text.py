@@ -34,3 +34,9 @@ def test_without_a_value_there_is_the_reason() -> None:
 )
 def test_odds_that_cannot_be_measured_are_limits(log_odds: float, text: str) -> None:
     assert odds_text(log_odds) == text
+
+
+def test_an_effect_beyond_all_limits_has_no_interval() -> None:
+    effects = {"length": StyleEffect(value=40.0, low=9.0, high=80.0)}
+    style = StyleControl(value=0.3, low=0.1, high=0.6, plain=0.5, examples=142, effects=effects)
+    assert style_sentences(style)[1] == "Odds of being preferred with twice the length: >100 times."
