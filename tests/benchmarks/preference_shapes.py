@@ -269,6 +269,9 @@ SHAPES: dict[str, tuple[Shape, bool]] = {
     "pandalm": (_PANDALM, False),
     "judgebench": (_two_answers("response_A", "response_B", "label", ("A>B", "B>A"), "question"), False),
     "helpsteer3": (_two_answers("response1", "response2", "overall_preference", (-2, 1), "context"), False),
+    "helpsteer2 preference": (
+        _two_answers("response_1", "response_2", "preference_strength", (-2, 1), "prompt"), False
+    ),
     "webgpt": (_webgpt, False),
     "unpaired": (_unpaired, True),
     "openai": (_openai, True),

@@ -14,6 +14,7 @@ from rb_core.benchmarks.rows import read_answers, read_name
 
 _SYSTEM_FIELDS = ("system", "system_prompt")
 _MEDIA_FIELDS = ("images", "image", "videos", "video", "audios", "audio")
+CONTEXT_FIELDS = ("context", "input")  # may hold a part of the question; a prompt in --columns replaces them
 ROWS = "rows"  # the field in which a grouped layout finds the rows that it joins
 
 

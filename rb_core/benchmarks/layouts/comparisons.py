@@ -17,7 +17,7 @@ from rb_core.benchmarks.layouts.base import (
     read_ranked,
 )
 from rb_core.benchmarks.layouts.pairs import PROMPT_FIELDS, read_question, read_without_prompt
-from rb_core.benchmarks.messages import parse_written_messages
+from rb_core.benchmarks.messages import parse_written_messages, parsed_text, read_messages, shared_beginning
 from rb_core.benchmarks.row_location import NoPreference, Row, RowLocation
 from rb_core.errors import quoted
 
@@ -74,9 +74,9 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
     """
     names = (fields.first_name, fields.second_name)
     word = str(label).strip().lower()
-    if re.fullmatch(
-        r"\d+\.\d+", word
-    ):  # a number from a column with gaps, or AlpacaEval's 1.2: a weak preference for 1
+    if re.fullmatch(r"\d+\.0+", word):  # from a column with gaps
+        word = word.partition(".")[0]
+    elif names == ("1", "2") and re.fullmatch(r"1\.\d+", word):  # AlpacaEval's 1.2 is a weak preference for 1
         if float(word) == 1.5:
             raise NoPreference("a tie")
         word = f"{float(word):.0f}"
@@ -85,8 +85,14 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
         is_called = word == answer.lower() or word in [stem + name for stem in _LABEL_STEMS]
         if is_called or re.fullmatch(rf"{name}\s*>+\s*{other}|{other}\s*<+\s*{name}", word):
             return index
-    if word in _TIES or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word) or (word == "0" and names == ("1", "2")):
+    if word in _TIES or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word):
         raise NoPreference("a tie")
+    if word == "0" and names == ("1", "2"):
+        raise location.error(
+            field,
+            f"is 0, in some data a tie, in others the first answer: write 'tie', or number the answers from 0 with "
+            f"--columns answer_0={fields.first},answer_1={fields.second}",
+        )
     raise location.error(
         field,
         f"is {quoted(str(label))}; expected {names[0]!r} for {fields.first!r}, {names[1]!r} for {fields.second!r}, "
@@ -100,6 +106,8 @@ def _read_pandalm(row: Row, location: RowLocation) -> Example:
     label, count = votes.most_common(1)[0]
     if count < 2:
         raise NoPreference("the annotators disagree")
+    if label == 0:
+        raise NoPreference("a tie")
     fields = AnswerFields("response1", "response2", "1", "2")
     return _read_pair(
         row, location, read_question(row, location), fields, read_winner(label, fields, location, "annotator1")
@@ -118,14 +126,22 @@ def _read_shp(row: Row, location: RowLocation) -> Example:
     )
 
 
+def _read_helpsteer2_preference(row: Row, location: RowLocation) -> Example:
+    return _read_strength(row, location, "prompt", ("response_1", "response_2"), "preference_strength")
+
+
 def _read_helpsteer3(row: Row, location: RowLocation) -> Example:
-    """Read HelpSteer3: `overall_preference` from -3 (response1 is much better) to 3 (response2)."""
-    preference = read_number(row["overall_preference"], "overall_preference", location)
-    prompt = read_conversation(row, "context", location)
-    answers = [read_answer(row, field, location) for field in ("response1", "response2")]
-    return read_ranked(
-        row, location, prompt, answers, [-preference, preference], "overall_preference", subset=row.get("domain")
-    )
+    return _read_strength(row, location, "context", ("response1", "response2"), "overall_preference")
+
+
+def _read_strength(
+    row: Row, location: RowLocation, prompt_field: str, answer_fields: tuple[str, str], field: str
+) -> Example:
+    """Read a preference from -3 (the first answer is much better) to 3 (the second one is)."""
+    preference = read_number(row[field], field, location)
+    prompt = read_conversation(row, prompt_field, location)
+    answers = [read_answer(row, each, location) for each in answer_fields]
+    return read_ranked(row, location, prompt, answers, [-preference, preference], field, subset=row.get("domain"))
 
 
 def _read_webgpt(row: Row, location: RowLocation) -> Example:
@@ -143,21 +159,72 @@ def _read_webgpt(row: Row, location: RowLocation) -> Example:
 
 
 def _read_arena(row: Row, location: RowLocation) -> Example:
-    """Read two conversations with a winner, as Chatbot Arena and MT-Bench publish them."""
+    """Read two conversations with a winner, as Chatbot Arena and MT-Bench publish them.
+
+    MT-Bench's `turn` 1 judges the first answers of conversations that go on.
+    """
     fields = AnswerFields("conversation_a", "conversation_b", "a", "b")
     winner = read_winner(row["winner"], fields, location, "winner")
-    conversations = [parse_written_messages(row[field], location, field) for field in (fields.first, fields.second)]
-    pair = {"chosen": conversations[winner], "rejected": conversations[1 - winner]}
-    return read_without_prompt({**row, **pair}, location)
+    conversations = [
+        read_messages(parse_written_messages(row[field], location, field), location, field)
+        for field in (fields.first, fields.second)
+    ]
+    if row.get("turn") == 1:
+        conversations = [_first_turn(conversation) for conversation in conversations]
+    shared = len(shared_beginning(conversations))
+    if any(len(conversation) > shared + 1 for conversation in conversations):
+        raise NoPreference("the conversations differ before their last messages")
+    answers = [list(conversation) for conversation in conversations]
+    return read_without_prompt({**row, "chosen": answers[winner], "rejected": answers[1 - winner]}, location)
+
+
+def _first_turn(conversation: Conversation) -> Conversation:
+    """Return the messages up to the first answer."""
+    roles = [message["role"] for message in conversation]
+    return conversation[: roles.index("assistant") + 1] if "assistant" in roles else conversation
+
+
+def _read_arena_texts(row: Row, location: RowLocation) -> Example:
+    """Read Chatbot Arena's conversations as lists of the users' and of the models' messages, written as JSON."""
+    questions, *answers = (parsed_text(row[field]) for field in ("prompt", "response_a", "response_b"))
+    conversations = []
+    for field, texts in zip(("response_a", "response_b"), answers, strict=True):
+        if not isinstance(questions, list) or not isinstance(texts, list) or len(texts) != len(questions):
+            raise location.error(field, "is not a list with an answer to each message in 'prompt'")
+        turns = zip(questions, texts, strict=True)
+        conversations.append(
+            [
+                {"role": role, "content": text}
+                for pair in turns
+                for role, text in zip(("user", "assistant"), pair, strict=True)
+            ]
+        )
+    votes = [row[f"winner_{name}"] for name in ("model_a", "model_b", "tie")]
+    if sorted(votes) != [0, 0, 1]:
+        raise location.error("winner_model_a", "and 'winner_model_b', 'winner_tie' are not one 1 and two 0")
+    winner = ("model_a", "model_b", "tie")[votes.index(1)]
+    return _read_arena(
+        {**row, "winner": winner, "conversation_a": conversations[0], "conversation_b": conversations[1]}, location
+    )
 
 
 LAYOUTS = (
     Layout("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), _read_shp),
     Layout("HelpSteer3", ("context", "response1", "response2", "overall_preference"), _read_helpsteer3),
     Layout(
+        "HelpSteer2 preferences",
+        ("prompt", "response_1", "response_2", "preference_strength"),
+        _read_helpsteer2_preference,
+    ),
+    Layout(
         "PandaLM", ("instruction", "response1", "response2", "annotator1", "annotator2", "annotator3"), _read_pandalm
     ),
     Layout("WebGPT comparisons", ("question", "answer_0", "answer_1", "score_0", "score_1"), _read_webgpt),
+    Layout(
+        "Chatbot Arena texts",
+        ("prompt", "response_a", "response_b", "winner_model_a", "winner_model_b", "winner_tie"),
+        _read_arena_texts,
+    ),
     Layout("Chatbot Arena conversations", ("conversation_a", "conversation_b", "winner"), _read_arena),
     Layout(
         "PKU-SafeRLHF (better_response_id)",

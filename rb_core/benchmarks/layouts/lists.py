@@ -21,7 +21,8 @@ from rb_core.benchmarks.rows import read_answers, read_text
 
 _ANSWERS = ("responses", "completions", "answers", "candidates", "generations", "outputs")
 _MERITS = ("scores", "ratings", "rewards", "rating", "labels", "correct")
-_RANKS = ("ranks", "ranking", "rank")
+# A "ranking" may be ranks or an order of indices, and is no name of either.
+_RANKS = ("ranks", "rank")
 
 
 def _objects(row: Row, field: str, location: RowLocation) -> list[Mapping[str, Any]]:
@@ -68,6 +69,12 @@ def _read_rated_list(row: Row, location: RowLocation) -> Example:
     answers_field, merits_field = first_field(row, _ANSWERS), first_field(row, (*_MERITS, *_RANKS))
     if answers_field is None or merits_field is None:
         raise location.error("answers", "are missing, or their ratings are")
+    if (answers_field, merits_field) == ("completions", "labels"):
+        raise location.error(
+            "completions",
+            "and 'labels' may be the steps of one answer (TRL's stepwise supervision), which state no preference; for "
+            "answers and whether they are good use --columns answers=completions,scores=labels",
+        )
     answers = read_answers(row[answers_field], location, answers_field)
     if any(answer.history for answer in answers):
         raise location.error(answers_field, "are conversations; expected a list of texts")

@@ -7,6 +7,7 @@ from typing import Any
 
 from rb_core.benchmarks.example import Conversation, Example, Message
 from rb_core.benchmarks.layouts.base import (
+    CONTEXT_FIELDS,
     Layout,
     first_field,
     make_example,
@@ -24,6 +25,7 @@ PROMPT_FIELDS = ("prompt", *_QUESTION_FIELDS, *_CONVERSATION_FIELDS)
 
 def read_standard(row: Row, location: RowLocation) -> Example:
     """Read `prompt`, `chosen` and `rejected`."""
+    _refuse_more_context(row, "prompt", location)
     return _read_pair(row, location, read_conversation(row, "prompt", location))
 
 
@@ -118,14 +120,25 @@ def read_question(row: Row, location: RowLocation) -> Conversation:
     """Read the first field that holds a question or a conversation; `input` continues an `instruction`."""
     field = first_field(row, PROMPT_FIELDS) or "prompt"
     prompt = read_conversation(row, field, location)
-    if field in _QUESTION_FIELDS and row.get("context"):
-        raise location.error("context", f"is not read beside {field!r}: use --columns prompt=context+{field}")
+    if field in ("prompt", *_QUESTION_FIELDS):
+        _refuse_more_context(row, field, location)
     added = row.get("input") if field == "instruction" else None
     if added:
         if not isinstance(added, str):
             raise location.error("input", f"is {describe_value(added)}; expected text")
         prompt = (*prompt[:-1], Message(role="user", content=f"{prompt[-1]['content']}\n{added}"))
     return prompt
+
+
+def _refuse_more_context(row: Row, field: str, location: RowLocation) -> None:
+    """Raise DataError for text beside the question that may be a part of it; `input` belongs to an `instruction`."""
+    for other in CONTEXT_FIELDS if field != "instruction" else ("context",):
+        if row.get(other) and row[other] != row[field]:
+            raise location.error(
+                other,
+                f"is not read beside {field!r}: use --columns prompt={other}+{field}, or prompt={field} to leave it "
+                "out",
+            )
 
 
 def _read_medical(row: Row, location: RowLocation) -> Example:

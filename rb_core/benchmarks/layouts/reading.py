@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rb_core.benchmarks.example import AssistantTurn, Example
-from rb_core.benchmarks.layouts.base import ROWS, Layout
+from rb_core.benchmarks.layouts.base import CONTEXT_FIELDS, ROWS, Layout
 from rb_core.benchmarks.layouts.pairs import STANDARD
 from rb_core.benchmarks.layouts.registry import LAYOUTS
 from rb_core.benchmarks.messages import parse_written_messages
@@ -95,6 +95,8 @@ def _prepared(row: Row, location: RowLocation, columns: Mapping[str, str]) -> Ro
     if "+" in columns.get("prompt", ""):
         named["prompt"] = "\n".join(map(str, named["prompt"]))
     used = {column for path in columns.values() for column in (path, *path.split("+"))}
+    if "prompt" in columns:
+        used.update(CONTEXT_FIELDS)
     row = {**{column: value for column, value in row.items() if column not in used}, **named}
     return {name: parse_written_messages(value, location, name) for name, value in row.items()}
 

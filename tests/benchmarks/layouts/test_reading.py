@@ -85,14 +85,14 @@ def test_the_layout_of_each_row_is_counted(tmp_path: Path) -> None:
 
 def test_rows_without_a_preference_are_left_out_and_counted(tmp_path: Path) -> None:
     row = {"instruction": "Q", "output_1": GOOD, "output_2": BAD}
-    benchmark = load(tmp_path, [row | {"label": 1}, row | {"label": "tie"}, row | {"label": 0}])
+    benchmark = load(tmp_path, [row | {"label": 1}, row | {"label": "tie"}, row | {"label": 1.5}])
     assert len(benchmark.examples) == 1
     assert benchmark.left_out == {"two answers and a label: a tie": 2}
     with pytest.raises(DataError, match=r"d\.jsonl: no row states a preference \(1 rows: .*: a tie\)"):
         load(tmp_path, [row | {"label": "tie"}])
 
 
-@pytest.mark.parametrize("label", [3, "C", "A>C", -1, "both?"])
+@pytest.mark.parametrize("label", [3, "C", "A>C", -1, "both?", 0.7, 2.4])
 def test_a_label_that_names_no_answer_is_refused_with_its_value(tmp_path: Path, label: object) -> None:
     with pytest.raises(DataError, match=f"field 'label': is '{str(label).replace('?', '.')}'; expected '1' for"):
         load(tmp_path, [{"instruction": "Q", "output_1": GOOD, "output_2": BAD, "label": label}])
@@ -178,10 +178,56 @@ def test_media_columns_are_refused_where_they_hold_something(tmp_path: Path, fie
         load(tmp_path, [row | {field: ["x.png"]}])
 
 
-def test_a_context_beside_a_question_is_not_dropped(tmp_path: Path) -> None:
-    row = {"question": "Q", "context": "C", "chosen": GOOD, "rejected": BAD}
-    with pytest.raises(DataError, match=r"use --columns prompt=context\+question"):
+@pytest.mark.parametrize(("question", "context"), [("question", "context"), ("prompt", "context"), ("prompt", "input")])
+def test_text_beside_a_question_is_not_dropped(tmp_path: Path, question: str, context: str) -> None:
+    row = {question: "Q", context: "C", "chosen": GOOD, "rejected": BAD}
+    with pytest.raises(DataError, match=rf"'{context}'.*use --columns prompt={context}\+{question}, or"):
         load(tmp_path, [row])
+    for columns, prompt in ((f"prompt={context}+{question}", "C\nQ"), (f"prompt={question}", "Q")):
+        assert texts(load(tmp_path, [row], columns).examples[0])[0] == prompt
+
+
+def test_a_label_of_zero_is_not_guessed_where_answers_are_numbered_from_one(tmp_path: Path) -> None:
+    """0 is a tie in PandaLM and LLMBar's code, and the first answer in Auto-J."""
+    rows = [
+        {"instruction": "Q", "output_1": GOOD, "output_2": BAD, "label": 0},
+        {"instruction": "P", "output_1": BAD, "output_2": GOOD, "label": 1},
+    ]
+    with pytest.raises(DataError, match=r"d\.jsonl:1: field 'label': is 0.*answer_0=output_1,answer_1=output_2"):
+        load(tmp_path, rows)
+    examples = load(tmp_path, rows, "answer_0=output_1,answer_1=output_2").examples
+    assert [texts(example)[1] for example in examples] == [GOOD, GOOD]
+
+
+@pytest.mark.parametrize("answers", [("completions", "labels"), ("responses", "ranking")])
+def test_lists_that_may_be_no_ratings_are_refused_unless_mapped(tmp_path: Path, answers: tuple[str, str]) -> None:
+    """TRL's stepwise supervision has completions and labels; a ranking may be ranks or an order."""
+    row = {"prompt": "Q", answers[0]: [BAD, GOOD], answers[1]: [0, 1]}
+    with pytest.raises(DataError, match=r"--columns"):
+        load(tmp_path, [row])
+    (example,) = load(tmp_path, [row], f"answers={answers[0]},scores={answers[1]}").examples
+    assert texts(example) == ("Q", GOOD, (BAD,))
+
+
+def test_arena_conversations_that_part_early_are_left_out_and_first_turns_are_read(tmp_path: Path) -> None:
+    def conversation(*turns: str) -> list[dict[str, str]]:
+        return [{"role": role, "content": text} for role, text in zip(("user", "assistant") * 2, turns, strict=False)]
+
+    good, bad = conversation("Q", GOOD, "More", "x"), conversation("Q", BAD, "More", "y")
+    row = {"winner": "model_b", "conversation_a": bad, "conversation_b": good}
+    benchmark = load(tmp_path, [row | {"turn": 1}, row | {"turn": 2}])
+    assert [texts(example) for example in benchmark.examples] == [("Q", GOOD, (BAD,))]
+    assert sum(benchmark.left_out.values()) == 1
+
+
+def test_arena_texts_are_lists_in_json_with_one_vote(tmp_path: Path) -> None:
+    votes = {"winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}
+    row = {"prompt": '["Q"]', "response_a": f'["{BAD}"]', "response_b": f'["{GOOD}"]', **votes}
+    (example,) = load(tmp_path, [row]).examples
+    assert texts(example) == ("Q", GOOD, (BAD,))
+    for damage in ({"winner_tie": 1}, {"response_a": "[]"}, {"response_b": "text"}):
+        with pytest.raises(DataError, match=r"d\.jsonl:1: field '(winner_model_a|response_.)'"):
+            load(tmp_path, [row | damage])
 
 
 def test_rows_with_the_same_problem_are_named_together_up_to_twenty(tmp_path: Path) -> None:
