@@ -22,7 +22,7 @@ from rb_core.stats.rank_intervals import RankInterval
 
 RANKED_STATUSES = ("run", "published")
 DIGITS = 5  # of a fraction in leaderboard.json and on the page
-HEADLINE_FIELDS = frozenset({"value", "stderr", "low", "high", "floor", "ceiling"})
+HEADLINE_FIELDS = frozenset({"value", "stderr", "low", "high", "floor", "ceiling", "unscored_error"})
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)  # for boards that others wrote
 
 
@@ -62,7 +62,7 @@ class BoardRow:
     model: str
     kind: str  # one of KIND_LABELS
     status: str  # "run", "partial run", "other data" (than published) or "published"
-    headline: Estimate  # value, stderr, low, high, floor, ceiling and no_interval
+    headline: Estimate  # HEADLINE_FIELDS and no_interval
     coverage: float | None  # share of the examples that have a score
     consistency: float | None  # of a judge: share of pairs with the same verdict in both orders
     parameters: int | None

@@ -6,7 +6,7 @@ Values are fractions from 0 to 1, differences from -1 to 1; None means unknown.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -22,7 +22,7 @@ from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.stats.intervals import mean_estimate
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.paired import PairedComparison, PairedDifference, compare_outcomes
-from rb_core.stats.published import normalized
+from rb_core.stats.published import composed_bounds, normalized
 from rb_core.stats.significance import ALPHA, DETECTABLE_ERRORS, Z95, difference_p, holm
 
 MIN_MODELS, MAX_MODELS = 2, 4
@@ -163,15 +163,12 @@ class ComparedModel:
         if not shares or any(estimate.value is None for estimate in estimates):
             return Estimate()
 
-        def mean_of(values: Iterable[float]) -> float:
-            return sum(share * value for share, value in zip(shares.values(), values, strict=True))
-
-        errors = [share * (e.stderr or math.nan) for share, e in zip(shares.values(), estimates, strict=True)]
+        parts = list(zip(shares.values(), estimates, strict=True))
+        stderr = math.hypot(*(share * (estimate.stderr or math.nan) for share, estimate in parts))
         return Estimate(
-            value=mean_of(e.value or 0.0 for e in estimates),
-            stderr=None if math.isnan(stderr := math.hypot(*errors)) else stderr,
-            floor=mean_of(_bounds(e)[0] for e in estimates),
-            ceiling=mean_of(_bounds(e)[1] for e in estimates),
+            value=sum(share * (estimate.value or 0.0) for share, estimate in parts),
+            stderr=None if math.isnan(stderr) else stderr,
+            **composed_bounds(parts),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -409,18 +406,13 @@ def _unpaired_difference(a: Estimate, b: Estimate) -> TestedDifference:
     if a.value is None or b.value is None:
         return UNKNOWN
     value = a.value - b.value
-    (floor_a, ceiling_a), (floor_b, ceiling_b) = _bounds(a), _bounds(b)
+    (floor_a, ceiling_a), (floor_b, ceiling_b) = a.bounds, b.bounds
     floor, ceiling = floor_a - ceiling_b, ceiling_a - floor_b
     if a.stderr is None or b.stderr is None or not (a.stderr or b.stderr):
         return TestedDifference(Estimate(value=value, floor=floor, ceiling=ceiling))
     stderr = math.hypot(a.stderr, b.stderr)
     low, high = value - Z95 * stderr, value + Z95 * stderr
     difference = Estimate(value=value, stderr=stderr, low=low, high=high, floor=floor, ceiling=ceiling)
-    p = difference_p(max(floor, min(0.0, ceiling)), stderr**2, math.inf)
+    largest = math.hypot(a.stderr + a.largest_unscored_error, b.stderr + b.largest_unscored_error)
+    p = difference_p(max(floor, min(0.0, ceiling)), largest**2, math.inf)
     return TestedDifference(difference, p, detectable=DETECTABLE_ERRORS * stderr)
-
-
-def _bounds(estimate: Estimate) -> tuple[float, float]:
-    """Return floor and ceiling of an estimate with a value; the value twice when nothing is unscored."""
-    value, floor, ceiling = estimate.value or 0.0, estimate.floor, estimate.ceiling
-    return value if floor is None else floor, value if ceiling is None else ceiling

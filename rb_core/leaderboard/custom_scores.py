@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -91,13 +90,8 @@ def custom_headline(result: Result, spec: BenchmarkSpec) -> Estimate:
     if not sections or any(section.required and section.name not in sections for section in spec.sections):
         return Estimate()
     shares = normalized({s.name: s.headline_weight for s in spec.sections if s.name in sections})
-
-    def mean(field: str) -> float | None:
-        values = [getattr(estimate, field) for estimate in sections.values()]
-        return None if None in values else math.fsum(map(math.prod, zip(shares.values(), values, strict=True)))
-
-    headline = headline_estimate(spec, mean("value") or 0.0, sections)
-    return headline.model_copy(update={"floor": mean("floor"), "ceiling": mean("ceiling")})
+    value = sum(share * (sections[name].value or 0.0) for name, share in shares.items())
+    return headline_estimate(spec, value, sections)
 
 
 def _rank_value(row: BoardRow) -> float | None:

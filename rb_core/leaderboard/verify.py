@@ -38,7 +38,7 @@ ABSOLUTE_TOLERANCE = 1e-12
 MAX_PUBLISHED_DIGITS = 4
 MAX_SUBSET_DIGITS = 6
 COMPUTED_FIELDS = ("headline", "sections", "subsets", "length", "style", "matrices", "margins", "chance", "counts")
-INTERVAL_FIELDS = ("method", "stderr", "low", "high", "no_interval")
+INTERVAL_FIELDS = ("method", "stderr", "low", "high", "no_interval", "floor", "ceiling", "unscored_error")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Estimate(Record):
     values of groups of examples; binomial: from numbers of examples alone, as if each were an independent trial, for
     published scores; score: of a difference, the values that its test does not reject; none: not known); no_interval:
     reason for a value without an interval; scored, unscored, ties: numbers of examples; floor, ceiling: the value if
-    all unscored examples had failed or passed.
+    all unscored examples had failed or passed; unscored_error: by how much stderr may change with their scores.
     """
 
     value: float | None = None
@@ -39,6 +39,19 @@ class Estimate(Record):
     ties: int | None = None
     floor: float | None = None
     ceiling: float | None = None
+    unscored_error: float | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Floor and ceiling; the value twice when nothing is unscored, 0 without a value."""
+        value = self.value or 0.0
+        return value if self.floor is None else self.floor, value if self.ceiling is None else self.ceiling
+
+    @property
+    def largest_unscored_error(self) -> float:
+        """The unscored error; where it is not known, the most that it can be: unscored examples of one group."""
+        floor, ceiling = self.bounds
+        return 2 * (ceiling - floor) if self.unscored_error is None else self.unscored_error
 
     @property
     def ranked_by(self) -> float | None:
@@ -48,9 +61,7 @@ class Estimate(Record):
     @property
     def has_bounds(self) -> bool:
         """True if unscored examples leave the value open: floor or ceiling differ from it by more than rounding."""
-        return any(
-            bound is not None and abs(bound - (self.value or 0.0)) > 1e-9 for bound in (self.floor, self.ceiling)
-        )
+        return any(abs(bound - (self.value or 0.0)) > 1e-9 for bound in self.bounds)
 
 
 class Matrix(Record):

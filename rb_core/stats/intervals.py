@@ -186,6 +186,13 @@ def group_sums(measures: Mapping[str, Measure], combination: Combination) -> Gro
     return GroupSums(names, deviations, shares)
 
 
+def stderr_change(measures: Mapping[str, Measure], combination: Combination) -> float:
+    """Return an upper bound of the difference of the standard errors with and without the unscored examples."""
+    filled = {name: measure.filled(measure.lowest) for name, measure in measures.items() if name in combination}
+    with_failures, scored = (math.sqrt(weighted_mean(m, combination).variance) for m in (filled, measures))
+    return abs(with_failures - scored) + unscored_error(measures, combination)
+
+
 def unscored_error(measures: Mapping[str, Measure], combination: Combination) -> float:
     """Return an upper bound of the change of a standard error when unscored examples get any possible value.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.results.estimate import Estimate
@@ -47,13 +47,17 @@ def section_estimate(spec: BenchmarkSpec, section: Section, value: float, subset
 
 
 def headline_estimate(spec: BenchmarkSpec, value: float, sections: Mapping[str, Estimate]) -> Estimate:
-    """Return a published headline with its interval; its variance is the sections', taken as independent."""
+    """Return a published headline with its interval; its variance is the sections', taken as independent.
+
+    It has bounds where a section has them.
+    """
     present = [section for section in spec.sections if section.name in sections]
     trials = [_num_trials(spec, section) for section in present]
     errors = [sections[section.name].stderr for section in present]
-    if not present or None in trials or None in errors:
-        return Estimate(value=value, no_interval=UNKNOWN_SIZE)
     shares = normalized({section.name: section.headline_weight for section in present})
+    bounds = composed_bounds([(shares[s.name], sections[s.name]) for s in present])
+    if not present or None in trials or None in errors:
+        return Estimate(value=value, no_interval=UNKNOWN_SIZE, **bounds)
     variance = sum((shares[s.name] * (error or 0.0)) ** 2 for s, error in zip(present, errors, strict=True))
     inverse = 0.0
     for section, sizes in zip(present, trials, strict=True):
@@ -62,7 +66,18 @@ def headline_estimate(spec: BenchmarkSpec, value: float, sections: Mapping[str, 
     lowest, highest = (
         sum(shares[section.name] * section.metric.value_range[end] for section in present) for end in (0, 1)
     )
-    return estimate_of(value, variance, 1 / inverse, (lowest, highest), method="binomial")
+    return estimate_of(value, variance, 1 / inverse, (lowest, highest), method="binomial", **bounds)
+
+
+def composed_bounds(parts: Sequence[tuple[float, Estimate]]) -> dict[str, Any]:
+    """Return the bounds and the unscored error of a weighted sum of estimates; nothing where none has bounds."""
+    if all(estimate.floor is None for _, estimate in parts):
+        return {}
+    return {
+        "floor": sum(weight * estimate.bounds[0] for weight, estimate in parts),
+        "ceiling": sum(weight * estimate.bounds[1] for weight, estimate in parts),
+        "unscored_error": sum(weight * estimate.largest_unscored_error for weight, estimate in parts),
+    }
 
 
 def normalized(weights: Mapping[str, float]) -> dict[str, float]:

@@ -57,13 +57,13 @@ def rank_models(standings: Sequence[Standing], spec: BenchmarkSpec, alpha: float
 
     An unscored example is no advantage. A model's best rank counts the models that are better when its unscored
     examples failed; its worst rank counts a model as worse only if that holds when the own unscored examples failed and
-    the other model's passed. Standard errors are moved by `unscored_error` in the same direction, so that a model with
-    unscored examples never has a better best rank than it has with their scores. A model without a standard error gets
-    None, and narrows no other interval.
+    the other model's passed. Standard errors are moved in the same direction, by what unscored examples may change in
+    them, so that a model with unscored examples never has a better best rank than it has with their scores. A model
+    without a standard error gets None, and narrows no other interval.
     """
     errors = pair_errors(standings, spec)
     values = np.array([np.nan if s.headline.value is None else s.headline.value for s in standings])
-    floor, ceiling = _bounds(standings, values)
+    floor, ceiling = np.array([s.headline.bounds for s in standings]).reshape(-1, 2).T
     has_error = ~np.isnan(errors.variances.diagonal()) & ~np.isnan(values)
     first, second = np.nonzero(has_error[:, None] & has_error[None, :] & ~np.eye(len(standings), dtype=bool))
     stderr = np.sqrt(errors.variances)[first, second]
@@ -107,13 +107,6 @@ def tiers(ranks: Sequence[int], intervals: Sequence[RankInterval | None]) -> lis
     return assigned
 
 
-def _bounds(standings: Sequence[Standing], values: Floats) -> tuple[Floats, Floats]:
-    """Return the headlines with every unscored example failed, and passed."""
-    floors = np.array([np.nan if s.headline.floor is None else s.headline.floor for s in standings])
-    ceilings = np.array([np.nan if s.headline.ceiling is None else s.headline.ceiling for s in standings])
-    return np.where(np.isnan(floors), values, floors), np.where(np.isnan(ceilings), values, ceilings)
-
-
 def _cutoff(p_values: Floats, first: Codes, second: Codes, alpha: float) -> float:
     """Return Holm's cutoff over pairs of models, from the p of each ordered pair: each pair counts its smaller p."""
     order = np.lexsort((np.maximum(first, second), np.minimum(first, second)))
@@ -123,9 +116,10 @@ def _cutoff(p_values: Floats, first: Codes, second: Codes, alpha: float) -> floa
 class PairErrors(NamedTuple):
     """Errors of the differences of headlines.
 
-    by_items: (models,), True with item outcomes; variances: (models, models), with unscored examples as failures; the
-    diagonal holds each model's own variance, NaN where not known; shares: (models, models), 1 / effective number of
-    groups, 0 for unpaired models; unscored: (models,), the bound of `unscored_error`.
+    by_items: (models,), True with item outcomes; variances: (models, models), with unscored examples as failures where
+    outcomes are known; the diagonal holds each model's own variance, NaN where not known; shares: (models, models),
+    1 / effective number of groups, 0 for unpaired models; unscored: (models,), by how much the scores of unscored
+    examples may change a model's standard error.
     """
 
     by_items: Flags
@@ -138,7 +132,8 @@ def pair_errors(standings: Sequence[Standing], spec: BenchmarkSpec) -> PairError
     """Return the errors of the differences of all pairs of headlines."""
     n = len(standings)
     groups_of = _known_groups([s.outcomes for s in standings if s.outcomes is not None])
-    covered, complete, unscored = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool), np.zeros(n)
+    covered, complete = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    unscored = np.array([s.headline.largest_unscored_error for s in standings])
     sums: dict[int, GroupSums] = {}
     for number, standing in enumerate(standings):
         if standing.outcomes is None:
@@ -153,7 +148,9 @@ def pair_errors(standings: Sequence[Standing], spec: BenchmarkSpec) -> PairError
             measures = {name: composition.measures[name] for name in coefficients}
             filled = {name: measure.filled(measure.lowest) for name, measure in measures.items()}
             sums[number] = group_sums(filled, coefficients)
-            covered[number], unscored[number] = True, unscored_error(measures, coefficients)
+            covered[number] = True
+            if complete[number]:
+                unscored[number] = unscored_error(measures, coefficients)
     deviations, shares = _aligned(sums, n)
     explained = (deviations**2).sum(axis=1)
     stated = np.array([np.nan if s.headline.stderr is None else s.headline.stderr**2 for s in standings])

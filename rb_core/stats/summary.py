@@ -12,7 +12,7 @@ from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, StyleControl
 from rb_core.stats.chance import chance_of_outcomes
 from rb_core.stats.composition import Composition, compose, mean_combination, measure_name
-from rb_core.stats.intervals import weighted_mean
+from rb_core.stats.intervals import stderr_change, weighted_mean
 from rb_core.stats.item_outcomes import Flags, ItemOutcomes
 from rb_core.stats.length import accuracy_by_length
 from rb_core.stats.metrics.base import Combination
@@ -72,8 +72,12 @@ def _estimate(outcomes: ItemOutcomes, composition: Composition, combination: Com
     """Return the estimate of a combination, with counts over the examples in `rows` (a mask)."""
     scored = int(outcomes.scored[rows].sum())
     ties = 0 if outcomes.tied is None else int(outcomes.tied[rows].sum())
-    mean = weighted_mean(composition.measures, combination)
-    return mean.estimate(scored=scored, unscored=int(rows.sum()) - scored, ties=ties)
+    estimate = weighted_mean(composition.measures, combination).estimate(
+        scored=scored, unscored=int(rows.sum()) - scored, ties=ties
+    )
+    if estimate.stderr is None or not estimate.has_bounds:
+        return estimate
+    return estimate.model_copy(update={"unscored_error": stderr_change(composition.measures, combination)})
 
 
 def subset_scores(scores: pd.DataFrame, spec: BenchmarkSpec) -> dict[str, float]:

@@ -19,8 +19,11 @@ from rb_core.leaderboard.comparison import (
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result
+from rb_core.results.score_table import load_score_table
 from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.summary import summarize
 from tests.fakes.unscored_runs import SILENT
+from tests.paths import BUNDLED
 
 TINY, LONGEST = "builtin/tiny-rm", "baseline/longest"
 GPT = "openai/gpt-4o-2024-08-06"  # without outcomes of single examples
@@ -124,6 +127,37 @@ def test_unscored_examples_are_bounded_and_named(silent_root: Path) -> None:
     certain = compare_models(store, "starter", [LONGEST, "baseline/prompt-overlap"]).to_json()["pairs"][0]
     assert certain["better"] == LONGEST
     assert certain["power_words"] == ""
+
+
+class WithoutOutcomes:
+    """Results whose score files are missing."""
+
+    def __init__(self, results: Mapping[str, Result]) -> None:
+        self._results = results
+
+    def results(self, benchmark: str) -> Mapping[str, Result]:
+        return self._results
+
+    def outcomes(self, benchmark: str, model: str) -> None:
+        return None
+
+
+def test_leaving_errors_unscored_makes_no_model_better_where_outcomes_are_missing(bundled_store: ResultsStore) -> None:
+    results = dict(bundled_store.results("starter"))
+    name, others = LONGEST, results.keys() - {LONGEST}
+    frame, _, spec = load_score_table(BUNDLED / results[name].scores_path())
+    outcomes = bundled_store.outcomes("starter", name)
+    assert outcomes is not None
+    errors = outcomes.example_ids[outcomes.credits < 1]
+    frame.loc[frame["example_id"].isin(errors), "score"] = math.nan
+    without_errors = results[name].model_copy(update=summarize(frame, spec)._asdict())
+
+    def better(results: Mapping[str, Result], other: str) -> set[str]:
+        rows = compare_models(WithoutOutcomes(results), "starter", [name, other]).rows
+        return {row.name for row in rows if row.differences[0].better == name}
+
+    for other in others:
+        assert better(results | {name: without_errors}, other) <= better(results, other)
 
 
 def test_p_values_of_several_pairs_are_adjusted_by_holm(bundled_store: ResultsStore) -> None:

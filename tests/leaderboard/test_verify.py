@@ -210,6 +210,7 @@ PUBLISHED_CHANGES: dict[str, tuple[str, tuple[str, ...], Any, set[str]]] = {
         of(V1, "sections.Safety.method", *(f"sections.Safety.{i}" for i in INTERVAL))
         | of(V1, "headline.method", *(f"headline.{i}" for i in (*INTERVAL, "no_interval"))),
     ),
+    "invented floor": (V2, ("headline", "floor"), 0.99, of(V2, "headline.floor")),
     "unknown section": (V2, ("sections", "Poetry"), {"value": 0.5}, of(V2, "sections.Poetry")),
     "missing headline": (V2, ("headline",), None, of(V2, "absent.headline")),
 }

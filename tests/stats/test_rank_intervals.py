@@ -171,22 +171,30 @@ def board_of(outcomes: Sequence[ItemOutcomes], spec: BenchmarkSpec) -> list[Stan
     return standings
 
 
-def test_no_set_of_unscored_examples_improves_a_best_rank(runs: dict[str, ItemOutcomes]) -> None:
-    """Beside the original and in its place: random sets, all errors, and the examples that most models miss."""
+@pytest.mark.parametrize("model", ["baseline/longest", "baseline/prompt-overlap"])
+@pytest.mark.parametrize("by_items", [True, False])
+def test_no_set_of_unscored_examples_improves_a_best_rank(
+    runs: dict[str, ItemOutcomes], model: str, by_items: bool
+) -> None:
+    """Beside the original and in its place: random sets, and errors. Without items as on a board from the hub."""
     rng = np.random.default_rng(11)
-    longest = runs["baseline/longest"]
-    position = list(runs).index("baseline/longest")
-    best = rank_models(board_of(list(runs.values()), STARTER), STARTER).intervals[position]
+    original_run = runs[model]
+    position = list(runs).index(model)
+
+    def intervals(outcomes: Sequence[ItemOutcomes]) -> list[RankInterval | None]:
+        standings = board_of(outcomes, STARTER)
+        return rank_models([s if by_items else s._replace(outcomes=None) for s in standings], STARTER).intervals
+
+    best = intervals(list(runs.values()))[position]
     assert best is not None
-    errors = np.flatnonzero(longest.credits < 1)
-    sets = [rng.choice(len(longest), int(rng.integers(1, 80)), replace=False) for _ in range(40)]
+    errors = np.flatnonzero(original_run.credits < 1)
+    sets = [rng.choice(len(original_run), int(rng.integers(1, 80)), replace=False) for _ in range(40)]
     ranked = 0
     sets += [errors[rng.random(len(errors)) < share] for share in (0.1, 0.3, 0.5, 0.7, 1.0)]
     for rows in sets:
-        copy = replace(without_scores(longest, rows), model="copy")
-        board = board_of([copy if model is longest else model for model in runs.values()], STARTER)
-        replaced = rank_models(board, STARTER).intervals[position]
-        beside = rank_models(board_of([*runs.values(), copy], STARTER), STARTER).intervals
+        copy = replace(without_scores(original_run, rows), model="copy")
+        replaced = intervals([copy if run is original_run else run for run in runs.values()])[position]
+        beside = intervals([*runs.values(), copy])
         original, added = beside[position], beside[-1]
         assert original is not None
         if replaced is None or added is None:  # a subset without any score: no headline, no rank
