@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from rb_core.benchmarks.example import Example, message_text
+from rb_core.benchmarks.example import Conversation, Example, message_text
 from rb_core.benchmarks.spec import Benchmark
+
+_LONG_PROMPT = 20  # characters
+_TEMPLATE_MARKS = re.compile(
+    r"<\|im_(?:start|end)\|>|<\|start_header_id\|>|<\|eot_id\|>|<(?:start|end)_of_turn>|\[/?INST\]"
+)
+_WRITTEN_LIST = re.compile(r"""\s*\[\s*(['"]).*\1\s*\]\s*""", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ class DataReport:
     """Counts of a benchmark's examples.
 
     groups: examples of each group; lengths: of prompts, chosen and rejected completions; duplicates: examples that
-    repeat an earlier one; same_text, blank: see `cannot_be_won`.
+    repeat an earlier one; same_text, blank: see `cannot_be_won`; repeated_prompts: completions that begin with their
+    prompt; template_marks, written_lists: completions with marks of a chat template, and that are lists in JSON.
     """
 
     examples: int
@@ -39,6 +47,9 @@ class DataReport:
     blank: int
     assistant_prompts: int
     empty_completions: int
+    repeated_prompts: int
+    template_marks: int
+    written_lists: int
     left_out: Mapping[str, int]
 
     @property
@@ -54,14 +65,22 @@ class DataReport:
             "repeat an earlier example": self.duplicates,
         }
         lines = [f"{count:,} of {self.examples:,} examples {oddity}" for oddity, count in counts.items() if count]
-        if self.empty_completions:
-            lines.append(f"{self.empty_completions:,} of {self.completions:,} completions are empty or white space")
+        counts = {
+            "are empty or white space": self.empty_completions,
+            "begin with their prompt, which the model reads before them": self.repeated_prompts,
+            "have marks of a chat template, to which the model's own are added": self.template_marks,
+            "are lists written as text, each scored as one completion": self.written_lists,
+        }
+        lines += [
+            f"{count:,} of {self.completions:,} completions {oddity}" for oddity, count in counts.items() if count
+        ]
         return lines + [f"{count:,} rows left out: {reason}" for reason, count in self.left_out.items()]
 
 
 def describe_data(benchmark: Benchmark) -> DataReport:
     """Count what a benchmark's examples are like."""
     examples = benchmark.examples
+    texts = [text for example in examples for text in example.completions]
     same_text = sum(cannot_be_won(example) == "same text" for example in examples)
     return DataReport(
         examples=len(examples),
@@ -77,9 +96,20 @@ def describe_data(benchmark: Benchmark) -> DataReport:
         same_text=same_text,
         blank=sum(cannot_be_won(example) == "blank" for example in examples),
         assistant_prompts=sum(example.prompt[-1]["role"] == "assistant" for example in examples),
-        empty_completions=sum(not text.strip() for example in examples for text in example.completions),
+        empty_completions=sum(not text.strip() for text in texts),
+        repeated_prompts=sum(
+            begins_with_prompt(text, example.prompt) for example in examples for text in example.completions
+        ),
+        template_marks=sum(_TEMPLATE_MARKS.search(text) is not None for text in texts),
+        written_lists=sum(_WRITTEN_LIST.fullmatch(text) is not None for text in texts),
         left_out=benchmark.left_out,
     )
+
+
+def begins_with_prompt(completion: str, prompt: Conversation) -> bool:
+    """Return True if a completion begins with the prompt's last message, unless that is short."""
+    last = prompt[-1]["content"].strip()
+    return len(last) >= _LONG_PROMPT and completion.lstrip().startswith(last)
 
 
 def cannot_be_won(example: Example) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rb_core.benchmarks.example import ROLES, Conversation, Message, Role
+from rb_core.benchmarks.example import ROLES, Conversation, Message, Role, message_text
 from rb_core.benchmarks.row_location import RowLocation, describe_value
 from rb_core.errors import quoted
 
@@ -32,7 +32,8 @@ _ROLE_ALIASES: Mapping[str, Role] = {
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 # Fields of a message that are part of what was said, and that no chat template here gets.
 _UNSUPPORTED_FIELDS = ("function_call", "images", "image", "audio", "video", "videos", "refusal")
-# The beginning of messages in JSON, or as Python writes them.
+# The beginning of objects in JSON, or as Python writes them, and of objects that can only be messages.
+_WRITTEN_OBJECTS = re.compile(r"""\s*(?:\[\s*){0,2}\{\s*['"]""")
 _WRITTEN_MESSAGES = re.compile(r"""\s*(?:\[\s*){0,2}\{\s*['"](?:role|content|from|value)['"]\s*:""")
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
@@ -146,12 +147,17 @@ def parse_written_messages(value: Any, location: RowLocation, field: str) -> Any
 
     Raises DataError for a list of messages that is cut off or otherwise damaged.
     """
-    if not isinstance(value, str) or not _WRITTEN_MESSAGES.match(value):
+    if not isinstance(value, str) or not _WRITTEN_OBJECTS.match(value):
         return value
     parsed = parsed_text(value.strip())
     if _are_messages(parsed):
         return parsed
-    if isinstance(parsed, str) and re.match(r"\s*\[", value) and re.search(r"['\"](?:role|from)['\"]\s*:", value):
+    if (
+        isinstance(parsed, str)
+        and _WRITTEN_MESSAGES.match(value)
+        and re.match(r"\s*\[", value)
+        and re.search(r"['\"](?:role|from)['\"]\s*:", value)
+    ):
         raise location.error(field, "looks like a list of messages written as text, but is neither JSON nor Python")
     return value
 
@@ -182,7 +188,10 @@ def read_prompt_text(value: Any, location: RowLocation, field: str) -> Conversat
     turns = read_turns(value) if isinstance(value, str) else None
     if turns and turns[-1]["role"] == "assistant" and not turns[-1]["content"].strip():
         return turns[:-1]
-    return read_messages(value, location, field)
+    messages = read_messages(value, location, field)
+    if not any(message_text(message).strip() for message in messages):
+        raise location.error(field, "has no text in any message")
+    return messages
 
 
 def shared_beginning(conversations: Sequence[Conversation]) -> Conversation:

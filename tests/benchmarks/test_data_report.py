@@ -19,6 +19,10 @@ def row(chosen: Any, rejected: Any, prompt: Any = "Q", **more: Any) -> dict[str,
 SAME = "cannot be won: a chosen text is also a rejected one"
 BLANK = "cannot be won: a chosen and a rejected completion are empty or white space"
 EMPTY = "completions are empty or white space"
+REPEATED = "completions begin with their prompt, which the model reads before them"
+MARKS = "completions have marks of a chat template, to which the model's own are added"
+LISTS = "completions are lists written as text, each scored as one completion"
+LONG = "What is a prime, then?"
 ASSISTANT = [{"role": "assistant", "content": "Sure:"}]
 
 
@@ -31,6 +35,9 @@ ASSISTANT = [{"role": "assistant", "content": "Sure:"}]
         ([row("", " \n")], [f"1 of 1 examples {BLANK}", f"2 of 2 {EMPTY}"]),
         ([row("a", "")], [f"1 of 2 {EMPTY}"]),
         ([row("a", "b"), row("a", "b", id="x")], ["1 of 2 examples repeat an earlier example"]),
+        ([row("a", "b", "What is the sum?"), row("What is a prime, then? 7", "8", LONG)], [f"1 of 4 {REPEATED}"]),
+        ([row("a<|im_end|>", "b<|im_end|>")], [f"2 of 2 {MARKS}"]),
+        ([row("['a']", '["b", "c"]')], [f"2 of 2 {LISTS}"]),
         ([row("a", "b", ASSISTANT)], ["1 of 1 examples have a prompt that ends with an assistant's turn"]),
     ],
 )

@@ -101,6 +101,7 @@ def test_different_tool_calls_are_different_completions() -> None:
     [
         [{"role": "user", "content": 'it\'s "it"'}, {"role": "assistant", "content": "x\ny"}],
         [{"content": "x", "role": "user"}],
+        [{"weight": 0, "role": "user", "content": "x"}],
         {"from": "gpt", "value": "x"},
         [[{"role": "user", "content": "x"}], [{"role": "user", "content": "y"}]],
     ],

@@ -50,14 +50,21 @@ def _answer_fields(row: Row) -> AnswerFields | None:
 
 
 def _is_labelled_pair(row: Row) -> bool:
-    return None not in (first_field(row, PROMPT_FIELDS), _answer_fields(row), first_field(row, _LABEL_FIELDS))
+    return None not in (first_field(row, PROMPT_FIELDS), _answer_fields(row), _label_field(row))
+
+
+def _label_field(row: Row) -> str | None:
+    """Return the field of the label, which may be missing in this row."""
+    return first_field(row, _LABEL_FIELDS) or next((field for field in _LABEL_FIELDS if field in row), None)
 
 
 def _read_labelled_pair(row: Row, location: RowLocation) -> Example:
     """Read a pair whose label is the end of the better answer's field: 2 for `output_2`, "A>B" for `answer_A`."""
-    fields, label_field = _answer_fields(row), first_field(row, _LABEL_FIELDS)
+    fields, label_field = _answer_fields(row), _label_field(row)
     if fields is None or label_field is None:
         raise location.error("label", "is missing, or an answer is")
+    if row[label_field] in (None, ""):
+        raise NoPreference("no label")
     winner = read_winner(row[label_field], fields, location, label_field)
     return _read_pair(row, location, read_question(row, location), fields, winner)
 

@@ -10,6 +10,9 @@ from rb_core.errors import quoted
 
 _COMPLIES, _REFUSES, _PARTIAL = "1_full_compliance", "2_full_refusal", "3_partial_refusal"
 
+# As a CSV file or a column of numbers has them, too.
+_LABELS = {"true": 1, "1": 1, "1.0": 1, "false": 0, "0": 0, "0.0": 0}
+
 
 def _read_helpsteer(row: Row, location: RowLocation) -> Example:
     """Read HelpSteer and HelpSteer2: the most helpful response to a prompt is chosen."""
@@ -26,7 +29,9 @@ def _read_unpaired(row: Row, location: RowLocation) -> Example:
     responses: list[Row] = row[ROWS]
     answers = [read_answer(each, "completion", location) for each in responses]
     prompt = read_conversation(responses[0], "prompt", location)
-    return read_ranked(responses[0], location, prompt, answers, [int(each["label"]) for each in responses], "label")
+    return read_ranked(
+        responses[0], location, prompt, answers, [_LABELS[str(each["label"]).lower()] for each in responses], "label"
+    )
 
 
 def _read_xstest(row: Row, location: RowLocation) -> Example:
@@ -57,7 +62,7 @@ LAYOUTS = (
         "unpaired completions with labels",
         ("prompt", "completion", "label"),
         _read_unpaired,
-        also=lambda row: isinstance(row["label"], bool),
+        also=lambda row: str(row["label"]).lower() in _LABELS,
         group_by="prompt",
     ),
     Layout("XSTest completions", ("prompt", "type", "completion", "final_label"), _read_xstest, group_by="prompt"),

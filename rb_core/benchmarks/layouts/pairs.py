@@ -47,16 +47,21 @@ def _read_pair(
 def _read_answers(row: Row, field: str, location: RowLocation) -> list[AnswerInContext]:
     """Read the answers in a field; in a transcript that repeats the prompt, the answer is what follows it."""
     value = required_field(row, field, location)
-    if _continues_transcript(row, value):
-        value = value.removeprefix(row["prompt"].rstrip()).removeprefix(" ")
-    return read_answers(value, location, field)
+    after_prompt = _after_prompt(row, value)
+    return read_answers(value if after_prompt is None else after_prompt, location, field)
 
 
-def _continues_transcript(row: Row, answer: Any) -> bool:
+def _after_prompt(row: Row, answer: Any) -> str | None:
+    """Return what follows the prompt in a transcript that begins with it, None for any other answer."""
     prompt = row.get("prompt")
-    if not isinstance(prompt, str) or not isinstance(answer, str) or read_turns(prompt) is None:
-        return False
-    return answer.startswith(prompt.rstrip())
+    if not isinstance(prompt, str) or not isinstance(answer, str):
+        return None
+    if read_turns(prompt) is not None and answer.startswith(prompt.rstrip()):
+        return answer.removeprefix(prompt.rstrip()).removeprefix(" ")
+    match read_turns(answer):
+        case ({"role": "user", "content": question}, {"role": "assistant", "content": text}):
+            return text if question.strip() == prompt.strip() else None
+    return None
 
 
 def _merge_histories(
@@ -192,7 +197,7 @@ LAYOUTS = (
         "transcripts beside the prompt that they begin with",
         STANDARD.fields,
         read_standard,
-        also=lambda row: any(_continues_transcript(row, row[field]) for field in ("chosen", "rejected")),
+        also=lambda row: any(_after_prompt(row, row[field]) is not None for field in ("chosen", "rejected")),
     ),
     STANDARD,
     Layout("OpenAI preferences", ("input", "preferred_output", "non_preferred_output"), _read_openai),

@@ -138,14 +138,12 @@ def _strip_repeated_prompts(reading: Reading) -> None:
     A short prompt decides nothing: an answer to "Hi" may begin with "Hi". Raises DataError when most rows repeat their
     prompt, but not all.
     """
-    if set(reading.layouts) != {STANDARD.name}:
-        return
     long_prompts = [entry for entry in reading.examples if len(_prompt_text(entry[0])) >= _LONG_PROMPT]
     others = [location for example, location in long_prompts if not _repeats_prompt(example)]
     num_repeated = len(long_prompts) - len(others)
     if num_repeated and not others:
         reading.examples = [(_without_prompt(example), location) for example, location in reading.examples]
-        reading.layouts = Counter({f"{STANDARD.name}; {REPEATED_PROMPT}": reading.layouts.total()})
+        reading.layouts = Counter({f"{name}; {REPEATED_PROMPT}": count for name, count in reading.layouts.items()})
     elif num_repeated > len(others):
         raise DataError(
             f"{others[0]}: the completions do not begin with the prompt, but those of {num_repeated} of "

@@ -187,6 +187,40 @@ def test_text_beside_a_question_is_not_dropped(tmp_path: Path, question: str, co
         assert texts(load(tmp_path, [row], columns).examples[0])[0] == prompt
 
 
+def test_rows_without_a_label_are_left_out(tmp_path: Path) -> None:
+    row = {"instruction": "Q", "output_1": GOOD, "output_2": BAD}
+    benchmark = load(tmp_path, [row | {"preference": label} for label in (1, None, float("nan"), "")])
+    assert (len(benchmark.examples), benchmark.left_out) == (1, {"two answers and a label: no label": 3})
+
+
+@pytest.mark.parametrize(("good", "bad"), [(True, False), (1, 0), ("True", "False"), (1.0, 0.0)])
+def test_labels_of_unpaired_completions_are_read_as_files_have_them(tmp_path: Path, good: Any, bad: Any) -> None:
+    rows = [{"prompt": "Q", "completion": text, "label": label} for text, label in ((BAD, bad), (GOOD, good))]
+    assert texts(load(tmp_path, rows).examples[0]) == ("Q", GOOD, (BAD,))
+
+
+@pytest.mark.parametrize("prompt", ["Name an odd number.", "\n\nHuman: Name an odd number.\n\nAssistant:"])
+def test_a_prompt_is_taken_off_transcripts_that_repeat_it(tmp_path: Path, prompt: str) -> None:
+    answers = {
+        field: f"\n\nHuman: Name an odd number.\n\nAssistant: {text}"
+        for field, text in (("chosen", GOOD), ("rejected", BAD))
+    }
+    (example,) = load(tmp_path, [{"prompt": prompt, **answers}]).examples
+    assert texts(example) == ("Name an odd number.", GOOD, (BAD,))
+
+
+def test_a_prompt_is_taken_off_all_completions_in_any_layout(tmp_path: Path) -> None:
+    question = "Which number is odd?"
+    row = {"question": question, "chosen": f"{question}\n{GOOD}", "rejected": f"{question}\n{BAD}"}
+    assert texts(load(tmp_path, [row]).examples[0]) == (question, GOOD, (BAD,))
+
+
+def test_a_prompt_of_messages_without_text_is_refused(tmp_path: Path) -> None:
+    row = {"prompt": [{"role": "user", "content": " "}], "chosen": GOOD, "rejected": BAD}
+    with pytest.raises(DataError, match=r"d\.jsonl:1: field 'prompt': has no text in any message"):
+        load(tmp_path, [row])
+
+
 def test_a_label_of_zero_is_not_guessed_where_answers_are_numbered_from_one(tmp_path: Path) -> None:
     """0 is a tie in PandaLM and LLMBar's code, and the first answer in Auto-J."""
     rows = [
