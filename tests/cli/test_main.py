@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,12 @@ def test_a_full_disk_under_the_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(JSON, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (run.returncode, run.stderr) == (2, "error: output: No space left on device\n")
+
+
+def test_output_that_the_caller_closed_is_left_out() -> None:
+    command = f"exec {shlex.join(JSON)} >&-"
+    run = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
 
 
 def test_a_closed_pipe_is_at_most_one_line() -> None:

@@ -66,6 +66,28 @@ def _read_labelled_pair(row: Row, location: RowLocation) -> Example:
     if row[label_field] in (None, ""):
         raise NoPreference("no label")
     winner = read_winner(row[label_field], fields, location, label_field)
+    for other in _LABEL_FIELDS:
+        if _named_answer(row.get(other), fields) == 1 - winner:
+            raise location.error(
+                other,
+                f"and {label_field!r} name different answers: choose with --columns {label_field}={other} or "
+                f"{other}={label_field}",
+            )
+    return _read_pair(row, location, read_question(row, location), fields, winner)
+
+
+def _is_named_choice(row: Row) -> bool:
+    fields = _answer_fields(row)
+    named = fields is not None and _named_answer(row["chosen"], fields) is not None
+    return named and first_field(row, PROMPT_FIELDS) is not None
+
+
+def _read_named_choice(row: Row, location: RowLocation) -> Example:
+    """Read two answers of which `chosen` names one, as in "response_2" or "B"."""
+    fields = _answer_fields(row)
+    if fields is None:
+        raise location.error("chosen", "names an answer that the row lacks")
+    winner = read_winner(row["chosen"], fields, location, "chosen")
     return _read_pair(row, location, read_question(row, location), fields, winner)
 
 
@@ -79,20 +101,11 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
 
     Raises NoPreference for a tie, DataError for a label that names neither answer.
     """
-    names = (fields.first_name, fields.second_name)
-    word = str(label).strip().lower()
-    if re.fullmatch(r"\d+\.0+", word):  # from a column with gaps
-        word = word.partition(".")[0]
-    elif names == ("1", "2") and re.fullmatch(r"1\.\d+", word):  # AlpacaEval's 1.2 is a weak preference for 1
-        if float(word) == 1.5:
-            raise NoPreference("a tie")
-        word = f"{float(word):.0f}"
-    for index, (name, answer) in enumerate(zip(names, (fields.first, fields.second), strict=True)):
-        other = names[1 - index]
-        is_called = word == answer.lower() or word in [stem + name for stem in _LABEL_STEMS]
-        if is_called or re.fullmatch(rf"{name}\s*>+\s*{other}|{other}\s*<+\s*{name}", word):
-            return index
-    if word in _TIES or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word):
+    if (winner := _named_answer(label, fields)) is not None:
+        return winner
+    names, word = (fields.first_name, fields.second_name), _label_word(label)
+    is_half = names == ("1", "2") and word in ("1.5", "1.50")
+    if word in _TIES or is_half or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word):
         raise NoPreference("a tie")
     if word == "0" and names == ("1", "2"):
         raise location.error(
@@ -105,6 +118,25 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
         f"is {quoted(str(label))}; expected {names[0]!r} for {fields.first!r}, {names[1]!r} for {fields.second!r}, "
         "or 'tie'",
     )
+
+
+def _named_answer(label: Any, fields: AnswerFields) -> int | None:
+    """Return 0 or 1 where a label names the first or the second answer, None for any other label."""
+    names, word = (fields.first_name, fields.second_name), _label_word(label)
+    if names == ("1", "2") and re.fullmatch(r"1\.\d+", word) and float(word) != 1.5:
+        word = f"{float(word):.0f}"  # AlpacaEval's 1.2 is a weak preference for 1
+    for index, (name, answer) in enumerate(zip(names, (fields.first, fields.second), strict=True)):
+        other = names[1 - index]
+        is_called = word == answer.lower() or word.replace(" ", "_") in [stem + name for stem in _LABEL_STEMS]
+        if is_called or re.fullmatch(rf"{name}\s*>+\s*{other}|{other}\s*<+\s*{name}", word):
+            return index
+    return None
+
+
+def _label_word(label: Any) -> str:
+    """Return a label in lower case, "[[B]]" as "b", and 2.0, from a column with gaps, as "2"."""
+    word = str(label).strip("[] \n").lower()
+    return word.partition(".")[0] if re.fullmatch(r"\d+\.0+", word) else word
 
 
 def _read_pandalm(row: Row, location: RowLocation) -> Example:
@@ -214,6 +246,9 @@ def _read_arena_texts(row: Row, location: RowLocation) -> Example:
         {**row, "winner": winner, "conversation_a": conversations[0], "conversation_b": conversations[1]}, location
     )
 
+
+# Before the layouts whose `chosen` is the answer itself.
+NAMED_CHOICE = Layout("two answers of which 'chosen' names one", ("chosen",), _read_named_choice, also=_is_named_choice)
 
 LAYOUTS = (
     Layout("SHP", ("history", "human_ref_A", "human_ref_B", "labels"), _read_shp),

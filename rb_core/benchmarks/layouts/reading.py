@@ -122,7 +122,7 @@ def _layout_of(row: Row, location: RowLocation) -> Layout:
     if layout is None:
         if sum(row.get(field) is not None for field in _STANDARD_FIELDS) == 2:
             return STANDARD  # whose reader names the missing field
-        fields = ", ".join(map(repr, row)) or "no fields"
+        fields = ", ".join(f"{name!r}{' (null)' * (value is None)}" for name, value in row.items()) or "no fields"
         names = "; ".join(layout.name for layout in LAYOUTS)
         raise RowError(
             location,

@@ -187,6 +187,20 @@ def test_text_beside_a_question_is_not_dropped(tmp_path: Path, question: str, co
         assert texts(load(tmp_path, [row], columns).examples[0])[0] == prompt
 
 
+@pytest.mark.parametrize("chosen", ["response_2", "2", 2, 2.0, "Response 2", "[[2]]", "2 > 1", "model_2"])
+def test_a_chosen_field_may_name_one_of_two_answers(tmp_path: Path, chosen: Any) -> None:
+    row = {"prompt": "Q", "response_1": BAD, "response_2": GOOD, "chosen": chosen, "rejected": "response_1"}
+    assert texts(load(tmp_path, [row]).examples[0]) == ("Q", GOOD, (BAD,))
+
+
+def test_labels_that_name_different_answers_are_refused_unless_one_is_chosen(tmp_path: Path) -> None:
+    row = {"prompt": "Q", "answer_a": BAD, "answer_b": GOOD, "label": "A", "winner": "B"}
+    with pytest.raises(DataError, match="field 'winner': and 'label' name different answers"):
+        load(tmp_path, [row])
+    assert texts(load(tmp_path, [row], "label=winner").examples[0]) == ("Q", GOOD, (BAD,))
+    assert texts(load(tmp_path, [row | {"winner": "unknown"}]).examples[0]) == ("Q", BAD, (GOOD,))
+
+
 def test_rows_without_a_label_are_left_out(tmp_path: Path) -> None:
     row = {"instruction": "Q", "output_1": GOOD, "output_2": BAD}
     benchmark = load(tmp_path, [row | {"preference": label} for label in (1, None, float("nan"), "")])
