@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.benchmarks.registry import registered_spec
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.errors import ResultError, RewardBenchError, first_line
 from rb_core.evaluation.aggregate import aggregate_scores
@@ -37,8 +37,9 @@ ABSOLUTE_TOLERANCE = 1e-12
 # Published headlines and sections are rounded to four digits, in some files to fewer; subsets to six at most.
 MAX_PUBLISHED_DIGITS = 4
 MAX_SUBSET_DIGITS = 6
-COMPUTED_FIELDS = ("headline", "sections", "subsets", "length", "style", "matrices", "margins", "chance", "counts")
-INTERVAL_FIELDS = ("method", "stderr", "low", "high", "no_interval", "floor", "ceiling", "unscored_error")
+SCORED_FIELDS = ("length", "style", "matrices", "margins", "chance", "counts")  # only in results with scores
+COMPUTED_FIELDS = ("headline", "sections", "subsets", *SCORED_FIELDS)
+ESTIMATE_FIELDS = [name for name in Estimate.model_fields if name != "value"]
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,17 @@ def _scores_without_result(root: Path, score_paths: set[str]) -> Iterator[Mismat
 def _check_published(check: _ResultCheck, result: Result) -> None:
     """Check the numbers of a published result against each other.
 
-    Nothing can be checked for a benchmark that is not registered: its weights and numbers of examples are unknown.
+    Of a benchmark that is not registered only values are admitted: its weights and numbers of examples are unknown.
     """
-    spec = BENCHMARKS.get(result.benchmark.id)
+    for name in (*SCORED_FIELDS, "judging"):
+        if getattr(result, name):
+            check.add_problem(name, "cannot be recomputed: the result has no score file")
+    spec = registered_spec(result.benchmark.id, result.benchmark.subsets)
+    for place, stated in _estimates(result):
+        if stated.value is None:
+            check.add_problem(f"{place}.value", "is missing")
+        elif spec is None:
+            _check_estimate(check, place, stated, Estimate(no_interval=stated.no_interval), "values alone")
     if spec is None:
         return
     _check_names(check, spec, result)
@@ -208,11 +217,19 @@ def _check_published(check: _ResultCheck, result: Result) -> None:
         if estimate is not None and estimate.value is not None:
             _check_section_value(check, result, section, estimate.value, subset_values)
             recomputed = section_estimate(spec, section, estimate.value, subset_values)
-            _check_interval(check, f"sections.{section.name}", estimate, recomputed)
+            _check_estimate(check, f"sections.{section.name}", estimate, recomputed)
     for name, value in subset_values.items():
         recomputed = subset_estimate(spec, name, value)
-        _check_interval(check, f"subsets.{name}", result.subsets[name], recomputed)
+        _check_estimate(check, f"subsets.{name}", result.subsets[name], recomputed)
     _check_headline(check, spec, result)
+
+
+def _estimates(result: Result) -> Iterator[tuple[str, Estimate]]:
+    """Yield the estimates of a published result with their places."""
+    if result.headline is not None:
+        yield "headline", result.headline
+    for level, estimates in (("sections", result.sections), ("subsets", result.subsets)):
+        yield from ((f"{level}.{name}", estimate) for name, estimate in estimates.items())
 
 
 def _check_names(check: _ResultCheck, spec: BenchmarkSpec, result: Result) -> None:
@@ -255,18 +272,18 @@ def _check_headline(check: _ResultCheck, spec: BenchmarkSpec, result: Result) ->
     if abs(headline.value - mean) > 2 * _rounding_error(result):
         check.add_value("headline.value", headline.value, mean, "its sections")
     recomputed = headline_estimate(spec, headline.value, result.sections)
-    _check_interval(check, "headline", headline, recomputed, "its value and its sections")
+    _check_estimate(check, "headline", headline, recomputed, "its value and its sections")
 
 
-def _check_interval(
+def _check_estimate(
     check: _ResultCheck,
     place: str,
     stated: Estimate,
     recomputed: Estimate,
     source: str = "its value and the numbers of examples",
 ) -> None:
-    """Compare an interval with the only one that the numbers of a published result give."""
-    says, gives = ({name: getattr(e, name) for name in INTERVAL_FIELDS} for e in (stated, recomputed))
+    """Compare an estimate with the only one that the numbers of a published result give for its value."""
+    says, gives = ({name: getattr(e, name) for name in ESTIMATE_FIELDS} for e in (stated, recomputed))
     check.numbers += _count_numbers(gives)
     for name, stated_value, computed_value in differing_values(says, gives):
         check.add_value(f"{place}.{name}", stated_value, computed_value, source)

@@ -211,6 +211,19 @@ PUBLISHED_CHANGES: dict[str, tuple[str, tuple[str, ...], Any, set[str]]] = {
         | of(V1, "headline.method", *(f"headline.{i}" for i in (*INTERVAL, "no_interval"))),
     ),
     "invented floor": (V2, ("headline", "floor"), 0.99, of(V2, "headline.floor")),
+    "invented number of examples": (V1, ("headline", "scored"), 2985, of(V1, "headline.scored")),
+    "interval without a value": (
+        V2,
+        ("headline",),
+        lambda headline: {key: value for key, value in headline.items() if key != "value"},
+        of(V2, "headline.value"),
+    ),
+    "numbers that only scores give": (
+        V2,
+        ("length",),
+        {"chosen longer": {"value": 0.9, "low": 0.8, "high": 0.95}},
+        of(V2, "length"),
+    ),
     "unknown section": (V2, ("sections", "Poetry"), {"value": 0.5}, of(V2, "sections.Poetry")),
     "missing headline": (V2, ("headline",), None, of(V2, "absent.headline")),
 }
@@ -221,6 +234,11 @@ def test_a_changed_field_of_a_published_result_is_reported_and_no_other(publishe
     name, place, value, expected = PUBLISHED_CHANGES[fault]
     change(published, name, place, value)
     assert mismatches(published) == expected
+
+
+def test_intervals_on_an_unknown_benchmark_are_reported(published: Path) -> None:
+    change(published, V2, ("benchmark", "id"), "mine")
+    assert of(V2, "headline.method", *(f"headline.{i}" for i in INTERVAL)) <= mismatches(published)
 
 
 def test_the_scores_of_another_model_are_reported(board: Path) -> None:
