@@ -45,7 +45,8 @@ _ENCODING_MARKS = {
 }
 # An empty cell of a CSV file in these columns is a missing value; in any other column it is an empty text.
 _LABEL_COLUMNS = ("id", "subset", "group", "chosen_model", "rejected_model")
-_SHARD = re.compile(r"(.+?)[-_.]\d+[-_]of[-_]\d+")
+# As datasets writes them; older versions add a hash.
+_SHARD = re.compile(r"(?P<name>.+?)[-_.]\d+[-_]of[-_](?P<count>\d+)(?:-[0-9a-f]{16})?")
 _METADATA_FILES = ("dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json")
 
 Rows = Iterator[tuple[Row | RowError, RowLocation]]
@@ -127,12 +128,27 @@ def _open_all(path: Path) -> Iterator[tuple[str, str, NumberedValues]]:
     if path.is_dir() and any((path / name).is_file() for name in ("state.json", "dataset_dict.json")):
         yield from _open_saved(path)
         return
-    for file in _list_files(path):
+    files = _list_files(path)
+    if path.is_dir():
+        _check_shards(files)
+    for file in files:
         place = file.relative_to(path) if path.is_dir() else Path(file.name)
-        shard = _SHARD.fullmatch(file_name(file))
+        shard = _shard(file)
         folders = [as_text(folder) for folder in place.parts[:-1] if folder != "data"]
-        name = "/".join([*folders, shard[1] if shard else file_name(file)])
+        name = "/".join([*folders, shard["name"] if shard else file_name(file)])
         yield as_text(place.as_posix()), name, _open_file(file)
+
+
+def _check_shards(files: Iterable[Path]) -> None:
+    """Raise DataError when shards of a split are missing, as after an incomplete download."""
+    found = Counter((file.parent, shard["name"], int(shard["count"])) for file in files if (shard := _shard(file)))
+    for (_, name, expected), number in found.items():
+        if number < expected:
+            raise DataError(f"{name}: {number} of {expected} shards are in the folder; complete it, or give one file")
+
+
+def _shard(file: Path) -> re.Match[str] | None:
+    return _SHARD.fullmatch(file_name(file))
 
 
 def _list_files(path: Path) -> list[Path]:

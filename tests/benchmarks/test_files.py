@@ -92,6 +92,16 @@ def test_shards_of_a_split_are_one_subset_with_ids_of_their_own(tmp_path: Path) 
     assert [(example.id, example.subset) for example in examples] == [(f"train/{n}", "train") for n in range(1, 5)]
 
 
+@pytest.mark.parametrize("suffix", ["", "-0a1b2c3d4e5f6071"])
+def test_missing_shards_are_refused(tmp_path: Path, suffix: str) -> None:
+    first = write_jsonl(tmp_path / f"train-00000-of-00002{suffix}.jsonl", [PAIR])
+    with pytest.raises(DataError, match="train: 1 of 2 shards are in the folder"):
+        load_benchmark(str(tmp_path))
+    assert load_benchmark(str(first)).sizes == {"train": 1}
+    write_jsonl(tmp_path / f"train-00001-of-00002{suffix}.jsonl", [PAIR])
+    assert load_benchmark(str(tmp_path)).sizes == {"train": 2}
+
+
 def test_files_of_one_name_in_several_folders_are_several_subsets(tmp_path: Path) -> None:
     for folder in ("chat", "code/easy"):
         (tmp_path / folder).mkdir(parents=True)
