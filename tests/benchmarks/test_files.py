@@ -94,11 +94,12 @@ def test_shards_of_a_split_are_one_subset_with_ids_of_their_own(tmp_path: Path) 
 
 @pytest.mark.parametrize("suffix", ["", "-0a1b2c3d4e5f6071"])
 def test_missing_shards_are_refused(tmp_path: Path, suffix: str) -> None:
-    first = write_jsonl(tmp_path / f"train-00000-of-00002{suffix}.jsonl", [PAIR])
+    row = {"prompt": "Q", "chosen": "good", "rejected": "bad"}
+    first = write_jsonl(tmp_path / f"train-00000-of-00002{suffix}.jsonl", [row])
     with pytest.raises(DataError, match="train: 1 of 2 shards are in the folder"):
         load_benchmark(str(tmp_path))
     assert load_benchmark(str(first)).sizes == {"train": 1}
-    write_jsonl(tmp_path / f"train-00001-of-00002{suffix}.jsonl", [PAIR])
+    write_jsonl(tmp_path / f"train-00001-of-00002{suffix}.jsonl", [row])
     assert load_benchmark(str(tmp_path)).sizes == {"train": 2}
 
 
