@@ -232,6 +232,17 @@ def _openai(pair: Pair, rng: random.Random) -> list[Row]:
     return [{"input": {"messages": pair.messages, "tools": []}, **answers}]
 
 
+def _arena_texts(pair: Pair, rng: random.Random) -> list[Row]:
+    votes = {"winner_model_a": 0, "winner_model_b": 1, "winner_tie": 0}
+    texts = {"prompt": pair.question, "response_a": pair.rejected, "response_b": pair.chosen}
+    return [{name: json.dumps([text]) for name, text in texts.items()} | votes]
+
+
+def _named_choice(pair: Pair, rng: random.Random) -> list[Row]:
+    answers = {"response_1": pair.rejected, "response_2": pair.chosen}
+    return [{"prompt": pair.question, **answers, "chosen": "response_2", "rejected": "response_1"}]
+
+
 def _webgpt(pair: Pair, rng: random.Random) -> list[Row]:
     answers = {"answer_0": pair.rejected, "answer_1": pair.chosen}
     return [{"question": {"full_text": pair.question}, **answers, "score_0": -1.0, "score_1": 1.0}]
@@ -272,6 +283,8 @@ SHAPES: dict[str, tuple[Shape, bool]] = {
     "helpsteer2 preference": (
         _two_answers("response_1", "response_2", "preference_strength", (-2, 1), "prompt"), False
     ),
+    "arena texts": (_arena_texts, False),
+    "named choice": (_named_choice, False),
     "webgpt": (_webgpt, False),
     "unpaired": (_unpaired, True),
     "openai": (_openai, True),

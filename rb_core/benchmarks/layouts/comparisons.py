@@ -238,7 +238,7 @@ def _read_arena_texts(row: Row, location: RowLocation) -> Example:
                 for role, text in zip(("user", "assistant"), pair, strict=True)
             ]
         )
-    votes = [row[f"winner_{name}"] for name in ("model_a", "model_b", "tie")]
+    votes = [read_number(row[field], field, location) for field in ("winner_model_a", "winner_model_b", "winner_tie")]
     if sorted(votes) != [0, 0, 1]:
         raise location.error("winner_model_a", "and 'winner_model_b', 'winner_tie' are not one 1 and two 0")
     winner = ("model_a", "model_b", "tie")[votes.index(1)]

@@ -273,7 +273,7 @@ def test_arena_texts_are_lists_in_json_with_one_vote(tmp_path: Path) -> None:
     row = {"prompt": '["Q"]', "response_a": f'["{BAD}"]', "response_b": f'["{GOOD}"]', **votes}
     (example,) = load(tmp_path, [row]).examples
     assert texts(example) == ("Q", GOOD, (BAD,))
-    for damage in ({"winner_tie": 1}, {"response_a": "[]"}, {"response_b": "text"}):
+    for damage in ({"winner_tie": 1}, {"winner_model_a": {}}, {"response_a": "[]"}, {"response_b": "text"}):
         with pytest.raises(DataError, match=r"d\.jsonl:1: field '(winner_model_a|response_.)'"):
             load(tmp_path, [row | damage])
 
