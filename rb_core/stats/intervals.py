@@ -49,10 +49,9 @@ def interval(
     lowest, highest = value_range
     below = _posterior(value, variance, num_groups, value_range, at_low=strong, at_high=weak)
     above = _posterior(value, variance, num_groups, value_range, at_low=weak, at_high=strong)
-    return (
-        lowest if value <= lowest else lowest + below.quantile(0.025) * (highest - lowest),
-        highest if value >= highest else lowest + above.quantile(0.975) * (highest - lowest),
-    )
+    nearest = min(max(value, lowest), highest)  # next to an end of the range the quantiles may leave it out
+    low, high = (lowest + quantile * (highest - lowest) for quantile in (below.quantile(0.025), above.quantile(0.975)))
+    return min(low, nearest), max(high, nearest)
 
 
 def standard_error(

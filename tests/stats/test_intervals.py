@@ -60,6 +60,13 @@ def test_no_interval_is_empty() -> None:
     assert estimate.stderr > 0.1
 
 
+@pytest.mark.parametrize("value", [1e-12, 1e-6, 1 - 1e-6, 1 - 1e-12])
+def test_an_interval_holds_a_value_next_to_the_end_of_its_range(value: float) -> None:
+    low, high = interval(value, value * (1 - value) / 30, 30)
+    assert 0 <= low <= value <= high <= 1
+    assert high - low > 0.05
+
+
 def test_one_prompt_has_no_interval_but_a_reason() -> None:
     estimate = mean_estimate(np.array([1.0, 0.0, 1.0]), np.array(["p", "p", "p"]))
     assert (estimate.value, estimate.low, estimate.method) == (2 / 3, None, "none")
