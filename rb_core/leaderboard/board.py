@@ -229,11 +229,9 @@ def _row(
 
 
 def _status(result: Result) -> str:
-    if result.status == "published":
-        return "published"
-    if result.benchmark.limit is not None:
+    if result.status == "run" and result.benchmark.limit is not None:
         return "partial run"
-    return "other data" if result.differing_subsets() else "run"
+    return "other data" if result.differing_subsets() else result.status
 
 
 def _values(

@@ -188,9 +188,9 @@ class Result(Record):
         return scores_path(self.benchmark.id, self.model.name)
 
     def differing_subsets(self) -> list[str]:
-        """Return the subsets of which a run has another number of examples than the benchmark's published data."""
+        """Return the subsets with another number of examples than published, by the score file; empty without one."""
         spec = BENCHMARKS.get(self.benchmark.id)
-        if spec is None or self.run is None:
+        if spec is None or self.scores is None:
             return []
         return spec.differing_subsets({name: (e.scored or 0) + (e.unscored or 0) for name, e in self.subsets.items()})
 

@@ -131,12 +131,13 @@ def _compare_measures(
     full_a, full_b = credits_a[common] >= 1.0, credits_b[common] >= 1.0
     # Between the bounds of the difference, the one that is nearest to none.
     nearest = max(lowest.value, min(0.0, highest.value))
-    variance = (math.sqrt(lowest.variance) + error) ** 2
+    bound = lowest if lowest.value > 0 else highest
+    variance = (math.sqrt(bound.variance) + error) ** 2
     stderr = math.sqrt(max(scored.variance, scored.num_groups**-2))  # at least that of one example that only one got
     size = int(common.sum())
     return PairedDifference(
         difference=_estimate(scored, size, lowest.value, highest.value),
-        p=difference_p(nearest, variance, lowest.num_groups),
+        p=difference_p(nearest, variance, bound.num_groups),
         both=int((full_a & full_b).sum()),
         only_a=int((full_a & ~full_b).sum()),
         only_b=int((~full_a & full_b).sum()),

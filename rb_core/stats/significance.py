@@ -34,19 +34,21 @@ def difference_interval(difference: float, variance: float, num_groups: float) -
 
     Its variance is at least |value| / num_groups, because models that differ by that much disagree on that many groups
     (Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B). So the interval is never empty.
-    None with fewer than four groups, on which no difference can be significant.
+    An end between the value and none is at least as far away as Wilson's limit of a share. None with fewer than four
+    groups, on which no difference can be significant.
     """
     z2 = Z95**2
     if num_groups <= z2:
         return None
     half = Z95 * math.sqrt(variance * (1 - 1 / num_groups) / (1 - z2 / num_groups))
     low, high = difference - half, difference + half
+    c = z2 / num_groups
     if difference >= 0:
-        high = max(high, _farthest(difference, z2 / num_groups))
-        low = min(low, -_farthest(-difference, z2 / num_groups)) if low <= 0 else low
+        high = max(high, _farthest(difference, c))
+        low = min(low, -_farthest(-difference, c) if low <= 0 else _nearest(difference, c))
     else:
-        low = min(low, -_farthest(-difference, z2 / num_groups))
-        high = max(high, _farthest(difference, z2 / num_groups)) if high >= 0 else high
+        low = min(low, -_farthest(-difference, c))
+        high = max(high, _farthest(difference, c) if high >= 0 else -_nearest(-difference, c))
     return low, high
 
 
@@ -54,6 +56,12 @@ def _farthest(difference: float, c: float) -> float:
     """Return the largest value x >= 0 with (difference - x)^2 <= c x; 0 where there is none."""
     discriminant = c * (4 * difference + c)
     return 0.0 if discriminant < 0 else max(0.0, difference + (c + math.sqrt(discriminant)) / 2)
+
+
+def _nearest(difference: float, c: float) -> float:
+    """Return the smallest value x > 0 with (difference - x)^2 <= c (x - x^2), as Wilson's limit; difference > 0."""
+    discriminant = max(0.0, c * (c + 4 * difference * (1 - difference)))
+    return (2 * difference + c - math.sqrt(discriminant)) / (2 * (1 + c))
 
 
 def holm(p_values: Sequence[float] | Floats) -> Floats:

@@ -13,6 +13,7 @@ from rb_core.leaderboard.derived_files import derive_from_folder, read_leaderboa
 from rb_core.leaderboard.verify import verify
 from rb_core.results.estimate import Estimate
 from rb_core.results.judge_records import Judging
+from rb_core.results.schema import Published
 from rb_core.results.storage import read_result, reason_not_to_replace, write_result
 from rb_core.scorers.baseline import BaselineScorer
 from tests.benchmarks.preference_files import write_jsonl
@@ -89,6 +90,9 @@ def test_a_result_on_other_data_under_the_registered_id_is_marked_and_not_ranked
     other, same = (read_result(tmp_path / f"results/starter/{row.model}.json") for row in reversed(rows))
     assert other.differing_subsets() == [starter.examples[0].subset]
     assert "other data" in (reason_not_to_replace(other, same) or "")
+    found = Published(source="elsewhere")
+    imported = other.model_copy(update={"status": "published", "published": found, "run": None})
+    assert [(row.rank, row.status) for row in build_board([imported]).rows] == [(None, "other data")]
 
 
 def judgebench_rows(sizes: Mapping[str, int], longer: int) -> list[dict[str, str]]:

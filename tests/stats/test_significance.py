@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2
 
@@ -29,13 +29,15 @@ def test_for_right_and_wrong_answers_it_is_mcnemars(only_a: int, only_b: int) ->
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 60), st.integers(0, 60))
-def test_an_interval_holds_zero_exactly_if_the_test_finds_nothing(only_a: int, only_b: int) -> None:
-    difference, variance, n = discordant(only_a, only_b, 200)
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 200))
+@example(8, 0, 0)
+@example(0, 8, 0)
+def test_an_interval_holds_zero_exactly_if_the_test_finds_nothing(only_a: int, only_b: int, same: int) -> None:
+    difference, variance, n = discordant(only_a, only_b, max(4, only_a + only_b + same))
     ends = difference_interval(difference, variance, n)
     assert ends is not None
-    low, high = ends
-    assert low < high
+    low, high = max(ends[0], -1.0), min(ends[1], 1.0)
+    assert high - low > 0.005
     assert low <= difference <= high
     assert (low <= 0 <= high) == (difference_p(difference, variance, n) >= 0.05)
 
@@ -44,6 +46,13 @@ def test_models_that_never_disagree_may_still_differ() -> None:
     """As many examples as the rule of three allows: z^2 / n."""
     assert difference_interval(0.0, 0.0, 100) == pytest.approx((-(Z95**2) / 100, Z95**2 / 100))
     assert difference_p(0.0, 0.0, 100) == 1.0
+
+
+def test_models_that_always_disagree_may_still_differ_by_less() -> None:
+    """Wilson's limit of eight of eight."""
+    ends = difference_interval(1.0, 0.0, 8)
+    assert ends is not None
+    assert ends[0] == pytest.approx(8 / (8 + Z95**2))
 
 
 def test_less_than_four_groups_show_nothing() -> None:
