@@ -411,8 +411,9 @@ def _unpaired_difference(a: Estimate, b: Estimate) -> TestedDifference:
     if a.stderr is None or b.stderr is None or not (a.stderr or b.stderr):
         return TestedDifference(Estimate(value=value, floor=floor, ceiling=ceiling))
     stderr = math.hypot(a.stderr, b.stderr)
-    low, high = value - Z95 * stderr, value + Z95 * stderr
-    difference = Estimate(value=value, stderr=stderr, low=low, high=high, floor=floor, ceiling=ceiling)
-    largest = math.hypot(a.stderr + a.largest_unscored_error, b.stderr + b.largest_unscored_error)
-    p = difference_p(max(floor, min(0.0, ceiling)), largest**2, math.inf)
+    largest = max(1.0, abs(value))
+    low, high = max(value - Z95 * stderr, -largest), min(value + Z95 * stderr, largest)
+    difference = Estimate(value=value, stderr=stderr, low=low, high=high, method="score", floor=floor, ceiling=ceiling)
+    with_unscored = math.hypot(a.stderr + a.largest_unscored_error, b.stderr + b.largest_unscored_error)
+    p = difference_p(max(floor, min(0.0, ceiling)), with_unscored**2, math.inf)
     return TestedDifference(difference, p, detectable=DETECTABLE_ERRORS * stderr)

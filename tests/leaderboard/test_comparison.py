@@ -203,6 +203,12 @@ def test_the_score_is_made_of_the_sections_that_all_models_have(
     assert any("without Prior Sets" in note for note in comparison.notes())
 
 
+def test_an_interval_without_outcomes_ends_at_the_largest_difference() -> None:
+    comparison = compare_models(PublishedScores(a=(0.98, 0.1), b=(0.02, 0.1)), "judgebench", ["a", "b"])
+    difference = comparison.rows[0].differences[0].difference
+    assert (difference.high, difference.method) == (1.0, "score")
+
+
 def test_a_difference_without_errors_has_no_p() -> None:
     comparison = compare_models(PublishedScores(a=(0.5, None), b=(0.6, 0.1)), "judgebench", ["a", "b"])
     (pair,) = comparison.to_json()["pairs"]
