@@ -21,7 +21,7 @@ _WRITTEN_LIST = re.compile(r"""\s*\[\s*(['"]).*\1\s*\]\s*""", re.DOTALL)
 
 @dataclass(frozen=True)
 class LengthRange:
-    """LengthRange of texts in characters."""
+    """Median and extremes of the lengths of texts, in characters."""
 
     median: float
     shortest: int
