@@ -46,7 +46,7 @@ class Card(BaseModel):
 
 
 def read_card(data: Path) -> Card:
-    """Return the card of a file or folder: `NAME.card.yaml` beside it; the defaults where there is none.
+    """Return the card of a file or folder, `NAME.card.yaml` beside it; the default card without such a file.
 
     Raises DataError, naming file and field, for a card that cannot be read.
     """

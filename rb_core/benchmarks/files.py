@@ -83,7 +83,7 @@ def file_name(path: Path) -> str:
 
 
 def _checked_row(value: Any, location: RowLocation) -> Row | RowError:
-    """Return the row, NaN as None, or an error for what is not a row of text that UTF-8 can hold."""
+    """Return the row with None for NaN, or an error if it is not a row of valid Unicode text."""
     if isinstance(value, Exception):
         return RowError(location, str(value))
     if not isinstance(value, dict):
@@ -107,7 +107,7 @@ def _checked_row(value: Any, location: RowLocation) -> Row | RowError:
 
 
 def _find_surrogate(value: Any) -> str:
-    """Return the first lone surrogate in a value, as an escape; "" where there is none."""
+    """Return the first lone surrogate in a value, as an escape; "" without one."""
     if isinstance(value, str):
         try:
             value.encode()

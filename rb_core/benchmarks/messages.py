@@ -30,7 +30,7 @@ _ROLE_ALIASES: Mapping[str, Role] = {
     "observation": "tool",
 }
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-# Fields of a message that are part of what was said, and that no chat template here gets.
+# Fields of a message with content that is not passed to any chat template.
 _UNSUPPORTED_FIELDS = ("function_call", "images", "image", "audio", "video", "videos", "refusal")
 # The beginning of objects in JSON, or as Python writes them, and of objects that can only be messages.
 _WRITTEN_OBJECTS = re.compile(r"""\s*(?:\[\s*){0,2}\{\s*['"]""")

@@ -4,5 +4,5 @@ import os
 
 # Before gradio is imported: the page makes no request off its machine.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# Statistics over the last events, computed anew after each one: nobody can read them, see server.py.
+# Statistics over the last events, recomputed after each event. Their route is closed, see server.py.
 os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "1")

@@ -195,7 +195,7 @@ def stderr_change(measures: Mapping[str, Measure], combination: Combination) -> 
 def unscored_error(measures: Mapping[str, Measure], combination: Combination) -> float:
     """Return an upper bound of the change of a standard error when unscored examples get any possible value.
 
-    By the triangle inequality it is the norm of what these examples can add to the groups and to the means.
+    By the triangle inequality it is the norm of the largest contributions of these examples to groups and means.
     """
     if all(measures[name].scored == len(measures[name].values) for name in combination):
         return 0.0

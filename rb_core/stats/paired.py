@@ -163,7 +163,7 @@ def _estimate(mean: WeightedMean, scored: int, floor: float, ceiling: float) -> 
 
 
 def further_examples(difference: float, stderr: float, examples: int) -> int | None:
-    """Return how many more such examples would show a difference with 80% power; None when there is none."""
+    """Return the number of further examples that would show a difference with 80% power; None for no difference."""
     if difference == 0:
         return None
     return max(0, math.ceil(examples * ((DETECTABLE_ERRORS * stderr / difference) ** 2 - 1)))

@@ -53,7 +53,7 @@ def difference_interval(difference: float, variance: float, num_groups: float) -
 
 
 def _farthest(difference: float, c: float) -> float:
-    """Return the largest value x >= 0 with (difference - x)^2 <= c x; 0 where there is none."""
+    """Return the largest x >= 0 with (difference - x)^2 <= c x; 0 without such an x."""
     discriminant = c * (4 * difference + c)
     return 0.0 if discriminant < 0 else max(0.0, difference + (c + math.sqrt(discriminant)) / 2)
 

@@ -17,7 +17,7 @@ Row = dict[str, Any]
 
 
 class Pair(NamedTuple):
-    """What is true of an example: a prompt of one or several turns, and its answers."""
+    """The content of an example: a prompt of one or several turns, and its answers."""
 
     turns: tuple[tuple[str, str], ...]
     chosen: str

@@ -1,4 +1,4 @@
-"""Counts of what is odd about preference data."""
+"""Counts of oddities in preference data."""
 
 from __future__ import annotations
 

@@ -390,7 +390,7 @@ def test_a_disk_that_fills_up_during_a_run_loses_nothing(many: Benchmark, tmp_pa
 def test_a_score_file_that_its_result_was_not_computed_from_is_refused(
     starter: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also with --overwrite: the digest in the result is the only trace of what the scores were."""
+    """Also with --overwrite: only the digest in the result identifies the original scores."""
     finished = evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", starter, out=tmp_path)
     scores, before = tmp_path / "scores/starter/baseline/longest.parquet", finished.path.read_bytes()
     frame, metadata = read_scores(scores)

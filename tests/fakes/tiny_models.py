@@ -304,3 +304,16 @@ def often_ending(folder: Path) -> Path:
 def change_generation_config(folder: Path, **settings: Any) -> None:
     path = folder / "generation_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+def changed_adapter(
+    published: Path, out: Path, edit: Callable[[dict[str, torch.Tensor]], Any] = len, **settings: Any
+) -> Path:
+    """Write a copy of an adapter with its weights edited in place and its settings changed."""
+    folder = Path(shutil.copytree(published, out))
+    weights = load_file(folder / "adapter_model.safetensors")
+    edit(weights)
+    save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = folder / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | settings))
+    return folder

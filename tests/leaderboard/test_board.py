@@ -77,7 +77,7 @@ def test_consistency_is_that_of_a_single_judge() -> None:
 
 
 def test_a_result_on_other_data_under_the_registered_id_is_marked_and_not_ranked(tmp_path: Path) -> None:
-    """As results of earlier versions have it. With the published numbers of examples a run is ranked."""
+    """Results of earlier versions have the registered id. A run on the published numbers of examples is ranked."""
     starter = load_benchmark("starter")
     shorter = Benchmark(starter.spec, starter.examples[1:], "other.jsonl", None)
     evaluate.evaluate_scorer(BaselineScorer("longest"), "baseline/longest", shorter, out=tmp_path)

@@ -18,7 +18,7 @@ def test_values_and_errors_pass_through() -> None:
 
 
 class Panic(BaseException):
-    """As Rust code panics."""
+    """An error of the kind that panics of Rust code raise."""
 
 
 @pytest.mark.parametrize("error", [Panic("index out of range"), Exception("index out of range")])

@@ -1,4 +1,4 @@
-"""Whether intervals, tests and ranks hold what they promise, by simulation: python -m tests.perf.coverage [--soak]
+"""Simulate the coverage of intervals and the error rates of tests: python -m tests.perf.coverage [--soak]
 
 Every row is a design whose truth is known. Its number must be in the range beside it, up to two standard errors of the
 simulation; a row that is not is marked, and the exit code is 1.

@@ -1,10 +1,9 @@
-"""Adapters with a reward head: scored like PEFT's own model, or refused by the name of what is missing."""
+"""Adapters with a reward head: scored like PEFT's own model, or refused, naming the missing part."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from rb_core.evaluation.score import score_completion_sets
 from rb_core.scorers.classifier import ClassifierScorer
 from tests.fakes.prompts import CANDIDATES, turn, values
 from tests.fakes.scorers import load_copy
-from tests.fakes.tiny_models import adapter, causal, classifier
+from tests.fakes.tiny_models import adapter, causal, changed_adapter, classifier
 
 HEAD = "base_model.model.score.weight"
 
@@ -36,18 +35,7 @@ def published(language_model: Path) -> Path:
 
 @pytest.fixture
 def changed(published: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A copy of the adapter with its weights and settings changed."""
-
-    def copy(edit: Callable[[dict[str, torch.Tensor]], Any] = len, **settings: Any) -> Path:
-        folder = Path(shutil.copytree(published, tmp_path / "changed"))
-        weights = load_file(folder / "adapter_model.safetensors")
-        edit(weights)
-        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        config = folder / "adapter_config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | settings))
-        return folder
-
-    return copy
+    return partial(changed_adapter, published, tmp_path / "changed")
 
 
 def own_scores(base: Path, folder: Path, num_labels: int = 1) -> list[list[float]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rb_core.benchmarks.example import CompletionSet, Conversation, Message
@@ -33,7 +33,7 @@ from rb_core.scorers.implicit import UNKNOWN_TO_REFERENCE, ImplicitScorer
 from rb_core.scorers.load import load_scorer
 from tests.fakes.prompts import ASK, CANDIDATES, ask, turn, values
 from tests.fakes.scorers import load_copy
-from tests.fakes.tiny_models import CAUSAL_BUILDERS, adapter, causal, edit_weights
+from tests.fakes.tiny_models import CAUSAL_BUILDERS, adapter, causal, changed_adapter, edit_weights
 from tests.fakes.tiny_tokenizers import DECLARED
 
 TinyModel = Callable[[str], Path]
@@ -309,18 +309,7 @@ def published(base: Path) -> Path:
 
 @pytest.fixture
 def adapted(published: Path, tmp_path: Path) -> Callable[..., Path]:
-    """A copy of the adapter with its weights and settings changed."""
-
-    def copy(edit: Callable[[dict[str, torch.Tensor]], Any] = len, **settings: Any) -> Path:
-        folder = Path(shutil.copytree(published, tmp_path / "changed"))
-        weights = load_file(folder / "adapter_model.safetensors")
-        edit(weights)
-        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-        config = folder / "adapter_config.json"
-        config.write_text(json.dumps(json.loads(config.read_text()) | settings))
-        return folder
-
-    return copy
+    return functools.partial(changed_adapter, published, tmp_path / "changed")
 
 
 def merged(base: Path, folder: Path, out: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What a clone needs to become a Space."""
+"""Requirements of a clone that is deployed as a Space."""
 
 from __future__ import annotations
 

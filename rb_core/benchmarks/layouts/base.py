@@ -90,7 +90,7 @@ def read_context(row: Row, location: RowLocation, prompt: Conversation) -> Conve
 
 
 def _read_history(row: Row, location: RowLocation) -> list[Message]:
-    """Read `history`: pairs of what a user said and what the assistant answered."""
+    """Read `history`: pairs of a user message and the assistant's answer."""
     history = parsed_text(row.get("history") or [])
     turns: list[Message] = []
     for pair in history if isinstance(history, list) else [history]:

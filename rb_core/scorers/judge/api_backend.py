@@ -277,7 +277,7 @@ class _Sender:
             if seconds < self.generator.deadline or attempts == 1:  # else the deadline has cut the attempt
                 failure = outcome
             self._check_start(failure, began)
-            # what is not JSON may be half an answer, or a gateway's page while the server is away
+            # a body that is not JSON may be a cut answer, or a gateway's page while the server is down
             unusable += bool(failure.unusable) and not (failure.unusable == NOT_JSON and self.generator.answered)
             if unusable >= MAX_UNUSABLE:
                 return Reply(failure.words, error=failure.unusable, seconds=seconds, attempts=attempts)

@@ -96,7 +96,7 @@ def max_answer_bytes(request: Request) -> int:
 
 
 def parse_reply(content: bytes, request: Request) -> Reply:
-    """Return the reply in the body of an answer. Raises UnusableAnswerError if there is none, or only a part."""
+    """Return the reply in a response body. Raises UnusableAnswerError if the reply is missing or cut."""
     if content.lstrip().startswith((b"data:", b"event:", b": ")):
         raise UnusableAnswerError(EVENT_STREAM)
     try:

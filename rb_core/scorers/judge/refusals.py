@@ -154,7 +154,7 @@ def status_of_error(text: str) -> int | None:
 
 
 def refusal_message(text: str) -> str:
-    """Return the first line of the message in a refusal, bounded and printable; "" if there is none."""
+    """Return the first line of a refusal's message, bounded and printable; "" without a message."""
     message = _find_message(_parse(text)).strip()
     line = message.splitlines()[0] if message else ""
     return "".join(c if c.isprintable() else "?" for c in line)[:MAX_MESSAGE]

@@ -99,7 +99,7 @@ def test_a_label_that_names_no_answer_is_refused_with_its_value(tmp_path: Path, 
 
 
 def test_answers_of_a_prompt_in_several_rows_are_one_example(tmp_path: Path) -> None:
-    """As in HelpSteer, where the two rows of a prompt need not follow each other."""
+    """The two rows of a prompt need not be adjacent, as in HelpSteer."""
     rows = [{"prompt": q, "response": text, "helpfulness": h} for q, text, h in
             (("P", BAD, 1), ("Q", BAD, 0), ("P", GOOD, 3), ("Q", GOOD, 4), ("Q", "no", 0), ("R", GOOD, 2))]  # fmt: skip
     benchmark = load(tmp_path, rows)

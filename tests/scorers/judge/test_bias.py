@@ -81,7 +81,7 @@ def test_length_preference_counts_verdicts_between_unequal_lengths() -> None:
 
 
 def test_a_judge_that_follows_the_labels_prefers_the_longer_as_deserved() -> None:
-    """Of two rejected completions neither deserves it: a half, which such a judge meets by a verdict for each."""
+    """A pair of two rejected completions counts a half."""
     rows = [row("a", (0, 1), (1, 0)), row("a", (0, 2), (1, 0)), row("a", (1, 2), (1, 0)), row("a", (2, 1), (1, 0))]
     lengths = {("a", 0): 5, ("a", 1): 9, ("a", 2): 3}
     result = bias.preferences(rows, GROUPS, lengths, CHOSEN, {})

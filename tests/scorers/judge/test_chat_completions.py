@@ -1,4 +1,4 @@
-"""What bodies mean, without a network."""
+"""Parsing of response bodies, without a network."""
 
 from __future__ import annotations
 

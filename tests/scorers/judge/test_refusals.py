@@ -1,4 +1,4 @@
-"""What refusals mean, without a network. The messages have the form of those of real servers."""
+"""Classification of refusals, without a network. The messages have the form of those of real servers."""
 
 from __future__ import annotations
 

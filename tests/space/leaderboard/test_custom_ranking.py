@@ -39,7 +39,7 @@ def test_any_json_is_answered_with_a_message(results: ResultsFolder, request_jso
 
 
 def test_results_that_cannot_be_read_are_named(results: ResultsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when the hub does not answer; the next request tries again."""
+    """The hub does not answer; the next request tries again."""
     rankings = CustomRankings(results)
     with monkeypatch.context() as patch:
         none: Mapping[str, Result] = {}
