@@ -21,7 +21,7 @@ from rb_core.doctor.measurements import single_scores
 from rb_core.doctor.report import TokenizedConversation
 from rb_core.errors import ModelError, first_line
 from rb_core.models.chat_format import ChatFormat, Encoded
-from rb_core.models.options import SINGLE_OUTPUT, Output
+from rb_core.models.options import CONVERSATION_KINDS, SINGLE_OUTPUT, Kind, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_own_tokenizer
 from rb_core.scorers.classifier import ClassifierScorer, check_output, head_in_float32, load_classifier
@@ -304,7 +304,7 @@ class Step(NamedTuple):
     name: str
     needs: tuple[str, ...]
     run: Callable[[InspectedModel], None]
-    kinds: tuple[str, ...] = ("classifier", "implicit")
+    kinds: tuple[Kind, ...] = CONVERSATION_KINDS
 
 
 _STEPS = (

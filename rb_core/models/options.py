@@ -21,6 +21,8 @@ from rb_core.errors import ModelError
 
 Kind = Literal["classifier", "implicit", "generative", "baseline"]
 KINDS: tuple[Kind, ...] = ("classifier", "implicit", "generative", "baseline")
+# Kinds that read a whole conversation with a checkpoint, which `doctor` can examine.
+CONVERSATION_KINDS: tuple[Kind, ...] = ("classifier", "implicit")
 # A judge is asked about each completion alone; about two, in both orders; about all, in rotation; or about two, for the
 # probabilities of its one-letter answer.
 Mode = Literal["ratings", "pairwise", "listwise", "logprob"]

@@ -51,7 +51,7 @@ class ModelSpec:
     # Reference of an implicit reward, None without one. Equal to `checkpoint`: the checkpoint without its adapter.
     reference: Checkpoint | None = None
     beta: float = 1.0
-    judges: tuple[ModelSpec, ...] = ()  # members of a panel
+    members: tuple[ModelSpec, ...] = ()  # judges of a panel
 
 
 def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
@@ -205,7 +205,7 @@ def _panel(model: str, options: ModelOptions) -> ModelSpec:
         raise ModelError(f"--judges names {', '.join(sorted(repeated))} twice")
     name = "panel/" + "+".join(member.name.rpartition("/")[2] for member in members)
     options = replace(options, judge=replace(options.judge, vote=options.judge.vote or "majority"))
-    return replace(_spec(name, "generative", Checkpoint(name, None, {}), None, options), judges=members)
+    return replace(_spec(name, "generative", Checkpoint(name, None, {}), None, options), members=members)
 
 
 def _panel_member(judge: str, options: ModelOptions) -> ModelSpec:

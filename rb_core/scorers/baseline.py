@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from rb_core.benchmarks.example import Conversation
+from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.errors import ModelError
+from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.base import split_words
 from rb_core.scorers.function import FunctionScorer, ScoreFunction
 
@@ -23,6 +24,11 @@ class BaselineScorer(FunctionScorer):
         if name not in BASELINES:
             raise ModelError(f"unknown baseline {name!r}: choose one of {', '.join(BASELINES)}")
         super().__init__(BASELINES[name](seed))
+
+
+def load_baseline(spec: ModelSpec, upcoming: Sequence[CompletionSet] = (), seed: int = 0) -> BaselineScorer:
+    """Return the baseline of a spec."""
+    return BaselineScorer(spec.checkpoint.location.removeprefix("baseline/"), seed)
 
 
 def prompt_overlap(prompt: Conversation, completion: str) -> float:

@@ -47,7 +47,7 @@ class ClassifierScorer(ConversationScorer):
     separator: int | None = None
 
     @classmethod
-    def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ClassifierScorer:
+    def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = (), seed: int = 0) -> ClassifierScorer:
         """Load model and tokenizer, and check how the model may be batched.
 
         upcoming: input that is going to be scored; it is tokenised while the weights are loaded.

@@ -60,7 +60,7 @@ class ImplicitScorer(ConversationScorer):
     _probe_logprob: float = field(default=1.0, init=False)
 
     @classmethod
-    def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = ()) -> ImplicitScorer:
+    def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = (), seed: int = 0) -> ImplicitScorer:
         """Load policy and reference, and check how they may be batched.
 
         upcoming: input that is going to be scored; it is tokenised while the weights are loaded.

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pkgutil import resolve_name
 
 from rb_core.benchmarks.example import CompletionSet
-from rb_core.models.options import ModelOptions
+from rb_core.models.options import Kind, ModelOptions
 from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.scorers.base import Scorer
-from rb_core.scorers.baseline import BaselineScorer
+
+# The function that loads each kind of model, called with (spec, upcoming, seed). Its module is imported when the first
+# such model is loaded.
+_LOADERS: Mapping[Kind, str] = {
+    "baseline": "baseline:load_baseline",
+    "classifier": "classifier:ClassifierScorer.load",
+    "implicit": "implicit:ImplicitScorer.load",
+    "generative": "judge.load:load_judge",
+}
 
 
 def load_model(name: str, options: ModelOptions | None = None, *, seed: int = 0) -> Scorer:
@@ -26,16 +35,5 @@ def load_scorer(spec: ModelSpec, seed: int = 0, upcoming: Sequence[CompletionSet
 
     Raises ModelError when the model cannot be loaded, or its score would not be its own.
     """
-    if spec.kind == "baseline":
-        return BaselineScorer(spec.checkpoint.location.removeprefix("baseline/"), seed)
-    if spec.kind == "generative":
-        from rb_core.scorers.judge.load import load_judge
-
-        return load_judge(spec, seed)
-    if spec.kind == "implicit":
-        from rb_core.scorers.implicit import ImplicitScorer
-
-        return ImplicitScorer.load(spec, upcoming)
-    from rb_core.scorers.classifier import ClassifierScorer
-
-    return ClassifierScorer.load(spec, upcoming)
+    scorer: Scorer = resolve_name(f"rb_core.scorers.{_LOADERS[spec.kind]}")(spec, upcoming, seed)
+    return scorer

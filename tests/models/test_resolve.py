@@ -267,13 +267,13 @@ def test_a_panel_has_its_judges_each_with_its_own_server() -> None:
     judge = JudgeOptions(judges=(f"a/one@{SERVER}", "b/two-lm"), temperature=0.5)
     spec = resolve("", ModelOptions(judge=judge))
     assert (spec.name, spec.options.judge.vote, spec.checkpoint.revision) == ("panel/one+two-lm", "majority", None)
-    one, two = spec.judges
+    one, two = spec.members
     assert (one.name, one.options.judge.base_url, two.name, two.options.judge.base_url) == (
         *("a/one", SERVER),
         *("b/two-lm", None),
     )
-    assert {member.options.judge.temperature for member in spec.judges} == {0.5}
-    assert {member.options.judge.judges for member in spec.judges} == {()}
+    assert {member.options.judge.temperature for member in spec.members} == {0.5}
+    assert {member.options.judge.judges for member in spec.members} == {()}
 
 
 @pytest.mark.usefixtures("hub")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rb_core.doctor.checks import checkpoint, scores, template
 from rb_core.doctor.inspection import MODEL_ERRORS, InspectedModel
 from rb_core.doctor.report import CheckResult, Observation
+from rb_core.models.options import CONVERSATION_KINDS, Kind
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Check:
     title: str
     needs: tuple[str, ...]
     run: Callable[[InspectedModel], Observation]
-    kinds: tuple[str, ...] = ("classifier", "implicit")
+    kinds: tuple[Kind, ...] = CONVERSATION_KINDS
 
 
 CHECKS = (

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
 from rb_core.models.options import Mode
 from rb_core.models.resolve import ModelSpec
@@ -16,18 +18,18 @@ from rb_core.scorers.judge.scorer import JudgeScorer
 from rb_core.scorers.judge.types import Decoding, ReplySource
 
 
-def load_judge(spec: ModelSpec, seed: int = 0) -> JudgeScorer | PanelScorer:
+def load_judge(spec: ModelSpec, upcoming: Sequence[CompletionSet] = (), seed: int = 0) -> JudgeScorer | PanelScorer:
     """Return the scorer of a judge, or of a panel, whose judges share one budget.
 
     Raises ModelError if a model cannot be loaded, DataError for an invalid template.
     """
     budget = Budget(limits_of(spec))
-    if not spec.judges:
+    if not spec.members:
         return _judge(spec, seed, budget)
     vote = spec.options.judge.vote
     if vote is None:
         raise ModelError(f"{spec.name}: a panel needs --vote")
-    return PanelScorer([_judge(member, seed, budget) for member in spec.judges], vote)
+    return PanelScorer([_judge(member, seed, budget) for member in spec.members], vote)
 
 
 def limits_of(spec: ModelSpec) -> BudgetLimits:
