@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rb_core.benchmarks.spec import Benchmark
     from rb_core.errors import RewardBenchError
     from rb_core.evaluation.evaluate import evaluate, evaluate_scorer
-    from rb_core.evaluation.score import score
+    from rb_core.evaluation.score import score_completions
     from rb_core.models.options import JudgeOptions, ModelOptions
     from rb_core.results.estimate import Estimate
     from rb_core.results.schema import Result
@@ -42,7 +42,7 @@ __all__ = [
     "load_benchmark",
     "load_model",
     "read_result",
-    "score",
+    "score_completions",
 ]
 
 _MODULES = {
@@ -51,7 +51,7 @@ _MODULES = {
     "benchmarks.spec": ("Benchmark",),
     "errors": ("RewardBenchError",),
     "evaluation.evaluate": ("evaluate", "evaluate_scorer"),
-    "evaluation.score": ("score",),
+    "evaluation.score": ("score_completions",),
     "models.options": ("JudgeOptions", "ModelOptions"),
     "results.estimate": ("Estimate",),
     "results.schema": ("Result",),

@@ -17,7 +17,7 @@ from rb_core.results.score_table import COLUMNS, OPTIONAL, Score
 from rb_core.scorers.base import Cell, Plan, Scorer, scores_by_cell
 
 
-def score(scorer: Scorer, prompt: str | Conversation, completions: Sequence[str]) -> list[float]:
+def score_completions(scorer: Scorer, prompt: str | Conversation, completions: Sequence[str]) -> list[float]:
     """Return the score of each completion of a prompt, NaN for an unscored one.
 
     prompt: one user message, or a conversation of messages with `role` and `content`.

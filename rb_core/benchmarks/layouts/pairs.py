@@ -38,7 +38,7 @@ def _read_pair(
     the conversations say more than the prompt (a system message, earlier turns), they are the prompt.
     """
     chosen, rejected = (_read_answers(row, field, location) for field in fields)
-    prompt = _merge_histories(prompt, [*chosen, *rejected], location, fields)
+    prompt = merge_histories(prompt, [*chosen, *rejected], location, fields)
     authors = read_authors(row, (len(chosen), len(rejected)), location)
     texts = ([answer.text for answer in answers] for answers in (chosen, rejected))
     return make_example(row, location, prompt, *texts, authors=authors)
@@ -64,16 +64,20 @@ def _after_prompt(row: Row, answer: Any) -> str | None:
     return None
 
 
-def _merge_histories(
-    prompt: Conversation, answers: Sequence[AnswerInContext], location: RowLocation, fields: tuple[str, str]
+def merge_histories(
+    prompt: Conversation, answers: Sequence[AnswerInContext], location: RowLocation, fields: Sequence[str]
 ) -> Conversation:
-    """Return the conversation before the answers: the prompt, or theirs, of which the prompt is beginning or end."""
+    """Return the conversation before the answers: the prompt, or theirs, of which the prompt is beginning or end.
+
+    fields: those that hold the answers. Raises DataError for conversations that differ before their last message.
+    """
     histories = [answer.history for answer in answers if answer.history]
     if not histories:
         return prompt
     history = histories[0]
     if any(other != history for other in histories):
-        raise location.error(fields[0], f"and {fields[1]!r} are conversations that differ before their last message")
+        subject = f"and {fields[1]!r} are" if len(fields) > 1 else "has"
+        raise location.error(fields[0], f"{subject} conversations that differ before their last message")
     whole, part = (history, prompt) if len(history) > len(prompt) else (prompt, history)
     if part not in (whole[: len(part)], whole[len(whole) - len(part) :]):
         raise location.error(fields[0], "is a conversation whose earlier messages differ from the prompt")

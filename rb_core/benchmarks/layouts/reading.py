@@ -66,7 +66,7 @@ def read_layouts(
         with problems.collected(location):
             if isinstance(row, RowError):
                 raise row
-            fields = _prepared(row, location, columns or {})
+            fields = prepare_row(row, location, columns or {})
             layout = _layout_of(fields, location)
             reading.layouts[layout.name] += 1
             if layout.group_by:
@@ -89,7 +89,7 @@ def _read(layout: Layout, row: Row, location: RowLocation, reading: Reading) -> 
         reading.left_out[f"{layout.name}: {reason}"] += 1
 
 
-def _prepared(row: Row, location: RowLocation, columns: Mapping[str, str]) -> Row:
+def prepare_row(row: Row, location: RowLocation, columns: Mapping[str, str]) -> Row:
     """Return the row with its columns renamed, and with messages that are written as text parsed."""
     named = {name: _column(row, path, location) for name, path in columns.items()}
     if "+" in columns.get("prompt", ""):

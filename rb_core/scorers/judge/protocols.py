@@ -75,7 +75,7 @@ def with_verdict(record: JudgeRecord, *, structured: bool = False) -> JudgeRecor
     return replace(record, points=(rating,), error="", from_logprobs=expected is not None)
 
 
-def score_completions(completion_set: CompletionSet, records: Sequence[JudgeRecord]) -> list[Score]:
+def scores_from_records(completion_set: CompletionSet, records: Sequence[JudgeRecord]) -> list[Score]:
     """Return the score of every completion; lengths are counted in words, since a server's tokenizer is unknown."""
     prompt_length = sum(len(split_words(message["content"])) for message in completion_set.prompt)
     scores = []

@@ -24,7 +24,7 @@ from rb_core.scorers.judge.protocols import (
     PromptConfig,
     make_queries,
     make_request,
-    score_completions,
+    scores_from_records,
     with_verdict,
 )
 from rb_core.scorers.judge.run import Judge
@@ -211,7 +211,7 @@ class QueryStream:
             queries, records = self._queries[self._next], self._records[self._next]
             if len(records) < len(queries):
                 return
-            yield score_completions(self._sets[self._next], [records[number] for number in range(len(queries))])
+            yield scores_from_records(self._sets[self._next], [records[number] for number in range(len(queries))])
             self._next += 1
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rb_core.benchmarks.example import CompletionSet, Message
 from rb_core.models.options import MODES, Mode
 from rb_core.scorers.judge.prompt_templates import load_template
-from rb_core.scorers.judge.protocols import PromptConfig, make_queries, make_request, score_completions, with_verdict
+from rb_core.scorers.judge.protocols import PromptConfig, make_queries, make_request, scores_from_records, with_verdict
 from rb_core.scorers.judge.types import (
     CUT,
     NO_LOGPROBS,
@@ -128,7 +128,7 @@ def test_a_rating_with_log_probabilities_is_their_mean() -> None:
 def score_values(mode: Mode, number: int, points: list[tuple[float, ...]]) -> list[float]:
     queries = make_queries(mode, completion_set(number))
     records = [decided(query, given, "" if given else CUT) for query, given in zip(queries, points, strict=True)]
-    return [score.value for score in score_completions(completion_set(number), records)]
+    return [score.value for score in scores_from_records(completion_set(number), records)]
 
 
 def test_consistent_orders_win_and_inconsistent_orders_tie() -> None:
@@ -159,7 +159,7 @@ def test_a_missing_verdict_leaves_the_completions_that_it_showed_unscored() -> N
         decided(query, error=UNREADABLE) if query.order == (0, 2) else decided(query, (1.0, 0.0))
         for query in make_queries("pairwise", three)
     ]
-    scores = score_completions(three, records)
+    scores = scores_from_records(three, records)
     assert [score.reason for score in scores] == [UNREADABLE, "", UNREADABLE]
     assert [math.isnan(score.value) for score in scores] == [True, False, True]
 
@@ -172,5 +172,5 @@ def test_a_missing_rotation_leaves_all_unscored() -> None:
 def test_lengths_are_counted_in_words_and_marks() -> None:
     two = completion_set(2)
     records = [decided(query, (3.0,)) for query in make_queries("ratings", two)]
-    (score, _) = score_completions(two, records)
+    (score, _) = scores_from_records(two, records)
     assert (score.num_completion_tokens, score.num_tokens) == (4, 8)
