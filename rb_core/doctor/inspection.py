@@ -245,7 +245,7 @@ def _set_max_length(model: InspectedModel) -> None:
 
 
 def _set_template(model: InspectedModel) -> None:
-    model.chat = ChatFormat(model.tokenizer, model.max_length, model.spec.chat_template, model.spec.system_role)
+    model.chat = model.spec.chat_format(model.tokenizer, model.max_length)
 
 
 def _encode_probe(model: InspectedModel) -> None:

@@ -112,6 +112,8 @@ def _recorded_options(result: Result) -> list[str]:
         kind="generative" if judge else "implicit" if model.kind == "implicit" else None,
         dtype=model.dtype or "auto",
         max_length=model.max_length,
+        template_name=model.template_name,
+        template_vars=model.template_vars,
         reference=model.reference,
         reference_revision=model.reference_revision,
         beta=model.beta,

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -82,7 +82,7 @@ class TemplateInput(NamedTuple):
 class ChatFormat:
     """Tokenizer, chat template, treatment of system messages and maximum length of a model.
 
-    Raises ModelError when there is no template.
+    Raises ModelError when there is no template, or several and none is chosen.
     """
 
     tokenizer: Any
@@ -91,29 +91,41 @@ class ChatFormat:
     system_role: SystemRole = "native"  # "fold" moves system messages into the first user turn
     # Encode control tokens in a message's text as ordinary text: for visitors' input. Benchmark runs keep the raw text.
     sanitize: bool = False
+    template_name: str | None = None  # of one of the tokenizer's templates
+    variables: Mapping[str, Any] = field(default_factory=dict)  # passed to the template
 
     def __post_init__(self) -> None:
         named = getattr(self.tokenizer, "chat_template", None)
-        if not self._source and isinstance(named, dict):
+        if self.template_name is not None and not isinstance(named, dict):
             raise ModelError(
-                f"the tokenizer has the chat templates {', '.join(sorted(named))}, and none of the name default: save "
-                "the one that the model was trained with to a file (--chat-template FILE)"
+                f"the tokenizer has no chat template named {self.template_name!r}: it has "
+                f"{'one without a name' if named else 'none'}; leave --template-name out"
             )
-        if not self._source:
+        if not self.source and isinstance(named, dict):
+            raise ModelError(
+                f"the tokenizer has the chat templates {', '.join(sorted(named))}, and none of the name {self._name}: "
+                "choose the one that the model was trained with (--template-name NAME)"
+            )
+        if not self.source:
             raise ModelError(
                 "the tokenizer has no chat template, and guessing one would change the scores: "
                 "give the template the model was trained with (--chat-template FILE)"
             )
 
     @cached_property
-    def _source(self) -> str:
+    def source(self) -> str:
+        """Jinja source of the template as published, before its date is frozen."""
         source = self.template or getattr(self.tokenizer, "chat_template", None)
-        return str((source.get("default") if isinstance(source, dict) else source) or "")
+        return str((source.get(self._name) if isinstance(source, dict) else source) or "")
+
+    @property
+    def _name(self) -> str:
+        return "default" if self.template_name is None else self.template_name
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the template as published, before its date is frozen."""
-        return hashlib.sha256(self._source.encode()).hexdigest()
+        """SHA-256 of `source`."""
+        return hashlib.sha256(self.source.encode()).hexdigest()
 
     def text(self, messages: Conversation, *, generation_prompt: bool = False) -> str:
         """Return the conversation as text, for people to read. Scores never pass through it."""
@@ -293,12 +305,12 @@ class ChatFormat:
     def _render(self, inputs: Sequence[TemplateInput], *, tokenize: bool, **options: Any) -> Any:
         if len(inputs) > 1 and any(each.tools for each in inputs):
             return [self._render([each], tokenize=tokenize, **options)[0] for each in inputs]
-        template = _FROZEN_DATE_MACRO + self._source if "strftime_now" in self._source else self._source
+        template = _FROZEN_DATE_MACRO + self.source if "strftime_now" in self.source else self.source
         messages = [each.messages for each in inputs]
         length = sum(len(text) for turns in messages for turn in turns for _, text in _written_texts([turn]))
         return within_time_limit(
             lambda: self.tokenizer.apply_chat_template(
-                messages, chat_template=template, tokenize=tokenize, tools=inputs[0].tools, **options
+                messages, chat_template=template, tokenize=tokenize, tools=inputs[0].tools, **self.variables, **options
             ),
             f"{'tokenising' if tokenize else 'the chat template with'} {len(inputs)} conversations of {length:,} "
             "characters",
@@ -326,7 +338,7 @@ class ChatFormat:
         return tuple(
             token.content
             for token in self.tokenizer.added_tokens_decoder.values()
-            if token.special or (token.content in self._source and not token.content.isspace())
+            if token.special or (token.content in self.source and not token.content.isspace())
         )
 
     def control_tokens(self, *texts: str) -> list[str]:

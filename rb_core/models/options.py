@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,14 @@ _OWN_FIELDS = {
     **dict.fromkeys(("logprobs", "top_logprobs"), "use --mode logprob or --expected"),
 }
 
+# Names that a chat template gets from the tokenizer and from transformers, which --template-vars cannot set.
+RESERVED_VARIABLES = frozenset((
+    "messages", "conversation", "tools", "documents", "chat_template", "add_generation_prompt",
+    "continue_final_message", "tokenize", "sanitize_control_tokens", "padding", "truncation", "max_length",
+    "return_tensors", "return_dict", "return_assistant_tokens_mask", "tokenizer_kwargs", "raise_exception",
+    "strftime_now", "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token",
+))  # fmt: skip
+
 
 @dataclass(frozen=True)
 class OptionSpec:
@@ -70,9 +79,12 @@ class OptionSpec:
     is_model: bool = False  # the value names a model, which has to exist where the evaluation runs
 
 
-def option(default: Any, help: str, **rules: Any) -> Any:
-    """Return a dataclass field that is an option. rules: further fields of OptionSpec."""
-    return field(default=default, metadata={"spec": OptionSpec(help, **rules)})
+def option(default: Any, help: str, *, hash: bool | None = None, **rules: Any) -> Any:
+    """Return a dataclass field that is an option. rules: further fields of OptionSpec.
+
+    hash: False for values that cannot be hashed, so that the options can.
+    """
+    return field(default=default, hash=hash, metadata={"spec": OptionSpec(help, **rules)})
 
 
 _on_device = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
@@ -92,6 +104,27 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _file_text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8")
+
+
+def _variables(text: str) -> dict[str, Any]:
+    """Return the variables of NAME=VALUE,...; a value may contain commas that no further NAME= follows."""
+    variables: dict[str, Any] = {}
+    for assignment in re.split(r",(?=\s*\w+=)", text):
+        name, equals, value = assignment.partition("=")
+        name = name.strip()
+        if not equals or name in variables:
+            raise ValueError(f"{name!r} is given twice" if equals else f"expected NAME=VALUE, not {assignment!r}")
+        variables[name] = _json_or_text(value)
+    return variables
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        value = json.loads(text)
+        json.dumps(value, allow_nan=False)
+    except (ValueError, RecursionError):
+        return text
+    return value
 
 
 @dataclass(frozen=True)
@@ -169,6 +202,13 @@ class ModelOptions:
     device_map: Literal["auto"] | None = option(None, "auto spreads a model over all GPUs", choices=("auto",))
     max_length: int | None = option(None, "maximum tokens of a conversation; the model's by default", minimum=1)
     chat_template: str | None = option(None, "file with a Jinja chat template", parse=_file_text, is_file=True)
+    template_name: str | None = option(None, "name of the chat template, of a checkpoint that has several")
+    template_vars: Mapping[str, Any] | None = option(
+        None,
+        "variables for the chat template: NAME=VALUE,... with values in JSON or as text",
+        parse=_variables,
+        hash=False,
+    )
     fold_system: bool = option(
         False, "move system messages into the first user turn", applies_to=(*CHECKPOINTS, "served judge")
     )
@@ -226,6 +266,9 @@ def check_options(options: ModelOptions) -> None:
         raise ModelError("give either --output-index or --output-weights, not both")
     if options.device_map is not None and options.device != "auto":
         raise ModelError("--device-map auto chooses the devices: leave --device out")
+    if options.template_name is not None and options.chat_template is not None:
+        raise ModelError("give either --template-name or --chat-template, not both")
+    _check_variables(options.template_vars or {})
     for name in ("reference", "reference_revision", "beta"):
         if options.reference_free is not None and getattr(options, name) is not None:
             raise ModelError(f"{flag(name)} has no effect without a reference model: give it or --reference-free")
@@ -259,6 +302,18 @@ def _check_value(name: str, value: Any, spec: OptionSpec) -> None:
         raise ModelError(f"{flag(name)} is {_as_text(value)}; it must be {rule}")
 
 
+def _check_variables(variables: Mapping[str, Any]) -> None:
+    for name, value in variables.items():
+        if not name.isidentifier():
+            raise ModelError(f"--template-vars: {name!r} is no name of a variable")
+        if name in RESERVED_VARIABLES:
+            raise ModelError(f"--template-vars cannot set {name}: the template gets it from the conversation and model")
+        try:
+            json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ModelError(f"--template-vars: {name} has a value that a result cannot record: {error}") from None
+
+
 def _check_judge(judge: JudgeOptions) -> None:
     if judge.vote is not None and not judge.judges:
         raise ModelError("--vote applies only to a panel: name its members with --judges")
@@ -275,9 +330,16 @@ def _check_judge(judge: JudgeOptions) -> None:
 
 
 def _as_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ",".join(f"{name}={_variable_text(each)}" for name, each in value.items())
     if isinstance(value, tuple):
         return ",".join(map(_as_text, value))
     if isinstance(value, float):
         short = f"{value:g}"
         return short if float(short) == value or math.isnan(value) else repr(value)
     return str(value)
+
+
+def _variable_text(value: Any) -> str:
+    """Return the text that `_json_or_text` reads as this value."""
+    return value if isinstance(value, str) and _json_or_text(value) == value else json.dumps(value)

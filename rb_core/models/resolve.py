@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rb_core.errors import ModelError, quoted
-from rb_core.models.chat_format import SystemRole
+from rb_core.models.chat_format import ChatFormat, SystemRole
 from rb_core.models.checkpoint import ADAPTER_CONFIG, Checkpoint, base_checkpoint, locate
 from rb_core.models.options import (
     DEFAULT_BETA,
@@ -52,6 +53,18 @@ class ModelSpec:
     reference: Checkpoint | None = None
     beta: float = 1.0
     members: tuple[ModelSpec, ...] = ()  # judges of a panel
+
+    def chat_format(self, tokenizer: Any, max_length: int, *, sanitize: bool = False) -> ChatFormat:
+        """Return the model's chat format. Raises ModelError when there is no template, or several and none chosen."""
+        return ChatFormat(
+            tokenizer,
+            max_length,
+            self.chat_template,
+            self.system_role,
+            sanitize=sanitize,
+            template_name=self.options.template_name,
+            variables=self.options.template_vars or {},
+        )
 
 
 def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
@@ -99,7 +112,7 @@ def _spec(
         kind=kind,
         checkpoint=checkpoint,
         options=options,
-        chat_template=options.chat_template or record.chat_template,
+        chat_template=options.chat_template or (None if options.template_name else record.chat_template),
         system_role="fold" if options.fold_system else record.system_role,
         output=output,
         lower_is_better=options.lower_is_better,

@@ -66,10 +66,11 @@ class BenchmarkRef(Record):
 
 class ModelRef(Record):
     """The model that scored them, and its settings. revision: commit hash; parameters: their number; output: how
-    several outputs, or a completion's log-probabilities, became one score; reference, beta: of an implicit reward;
-    batching: how conversations shared a forward pass; probe: the largest difference, measured when loaded, between
-    batched scores and the model's own forward pass on one conversation at a time; loading: what was left out of the
-    checkpoint, such as unused weights; judge: how a generative judge was asked."""
+    several outputs, or a completion's log-probabilities, became one score; template_name, template_vars: the chosen
+    chat template of a checkpoint with several, and the variables that were passed to the template; reference, beta: of
+    an implicit reward; batching: how conversations shared a forward pass; probe: the largest difference, measured when
+    loaded, between batched scores and the model's own forward pass on one conversation at a time; loading: what was
+    left out of the checkpoint, such as unused weights; judge: how a generative judge was asked."""
 
     name: ModelName
     kind: ModelKind
@@ -82,6 +83,8 @@ class ModelRef(Record):
     attention: str | None = None
     quantization: str | None = None
     chat_template_sha256: str | None = None
+    template_name: str | None = None
+    template_vars: dict[str, Any] | None = None
     system_role: str | None = None
     max_length: int | None = None
     scored_token: str | None = None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
-from rb_core.models.chat_format import ChatFormat, Encoded
+from rb_core.models.chat_format import Encoded
 from rb_core.models.options import SINGLE_OUTPUT, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_adapted_classifier, load_own_tokenizer
@@ -60,7 +60,7 @@ class ClassifierScorer(ConversationScorer):
             config = load_config(spec)
             tokenizer = load_own_tokenizer(spec)
             max_length = max_length_of(spec, config, tokenizer)
-            chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
+            chat = spec.chat_format(tokenizer, max_length)
             prefetched = Prefetched(
                 chat, upcoming, chat.encode_all([(each.prompt, each.completions) for each in upcoming])
             )

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
-from rb_core.models.chat_format import ChatFormat, Encoded
+from rb_core.models.chat_format import Encoded
 from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.options import ReferenceFree
 from rb_core.models.resolve import ModelSpec
@@ -76,7 +76,7 @@ class ImplicitScorer(ConversationScorer):
                 check_vocabulary(spec, tokenizer, load_tokenizer(spec, spec.reference))
                 config = load_config(spec, spec.reference)
                 max_length = min(max_length, max_length_of(spec, config, tokenizer))
-            chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role)
+            chat = spec.chat_format(tokenizer, max_length)
             prefetched = Prefetched(chat, upcoming, chat.encode_all([each[:2] for each in upcoming]))
             model, reference, adapters, unused = weights.result()
         device = move_to_device(model, spec)

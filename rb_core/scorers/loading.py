@@ -406,6 +406,8 @@ def describe_checkpoint(
         "attention": model.config._attn_implementation,
         "quantization": quantization_of(model),
         "chat_template_sha256": chat.sha256,
+        "template_name": chat.template_name,
+        "template_vars": dict(chat.variables) or None,
         "system_role": chat.system_role,
         "max_length": chat.max_length,
     }

@@ -6,6 +6,7 @@ the browser as they are, for Gradio's own template language (see `component.py`)
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -45,13 +46,16 @@ def significant_text(value: float) -> str:
 
 
 def number_text(value: object) -> str:
-    """Return a value as text: thousands separated, four significant digits, yes or no, a dash for None."""
+    """Return a value as text: thousands separated, four significant digits, yes or no, a dash for None, a mapping as
+    NAME = JSON."""
     if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} = {json.dumps(each, ensure_ascii=False)}" for name, each in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -62,6 +62,24 @@ def test_a_date_that_is_not_written_is_no_fault(with_template: WithTemplate) -> 
     assert template.inspect_date(with_template(fixed_day)).status != "WARN"
 
 
+def test_a_variable_that_changes_nothing_is_warned_about(with_template: WithTemplate) -> None:
+    model = with_template("{% if style is defined %}{{ style }}{% endif %}" + LLAMA_TEMPLATE)
+    assert template.inspect_variables(model) == ("FACT", "none passed", "")
+    model.chat = replace(model.chat, variables={"style": "brief"})
+    status, found, _ = template.inspect_variables(model)
+    assert (status, found) == ("PASS", 'style = "brief"; each changes the rendered text')
+    model.chat = replace(model.chat, variables={"style": "brief", "enable_thinking": False})
+    status, found, _ = template.inspect_variables(model)
+    assert status == "WARN"
+    assert "enable_thinking = false; the template does not use enable_thinking, or has" in found
+
+
+def test_a_variable_may_change_only_the_prompt_of_an_answer(with_template: WithTemplate) -> None:
+    model = with_template(LLAMA_TEMPLATE + "{% if add_generation_prompt and not thinking %}Hm.{% endif %}")
+    model.chat = replace(model.chat, variables={"thinking": True})
+    assert template.inspect_variables(model).status == "PASS"
+
+
 def test_a_template_that_drops_system_messages_passes_with_fold_system(with_template: WithTemplate) -> None:
     status, found, advice = template.inspect_system_messages(with_template(SYSTEMLESS_TEMPLATE))
     assert (status, found) == ("WARN", "silently dropped")

@@ -135,7 +135,7 @@ def make_tokenizer(
     return PreTrainedTokenizerFast(tokenizer_object=core, **options)
 
 
-def llama_tokenizer(template: str | None = LLAMA_TEMPLATE, **options: Any) -> PreTrainedTokenizerFast:
+def llama_tokenizer(template: str | dict[str, str] | None = LLAMA_TEMPLATE, **options: Any) -> PreTrainedTokenizerFast:
     """BOS from template and post-processor alike; the header tokens are special and, as in Llama 3, have no name."""
     special = ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>", "<|pad|>")
     named = {"bos_token": special[0], "eos_token": special[1], "pad_token": special[4]}

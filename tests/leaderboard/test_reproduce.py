@@ -55,12 +55,15 @@ def test_the_recorded_options_are_given_with_the_recorded_commits(tiny_rm: Resul
 @pytest.mark.parametrize("command", ["python my_script.py", "rb evaluate 'unclosed"])
 def test_without_a_recorded_evaluate_command_the_options_come_from_the_record(tiny_rm: Result, command: str) -> None:
     record = {"name": "a/b", "kind": "implicit", "reference": "a/base", "beta": 0.25, "revision": None}
+    record |= {"template_name": "rag", "template_vars": {"enable_thinking": False, "day": "Monday"}}
     words = evaluate_words(with_command(tiny_rm, command, **record))
     options = dict(zip(words[4::2], words[5::2], strict=True))
     expected = {
         "--model": "a/b",
         "--reference": "a/base",
         "--beta": "0.25",
+        "--template-name": "rag",
+        "--template-vars": "enable_thinking=false,day=Monday",
         "--kind": "implicit",
         "--dtype": "float32",
         "--seed": "0",

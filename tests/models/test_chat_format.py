@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from rb_core.benchmarks.example import AssistantTurn, Conversation, Message, Role
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import COMPLETION_TOO_LONG, ChatFormat, fold_system
 from rb_core.models.registry import RECORDS
+from tests.fakes.damaged_checkpoints import edit_json
 from tests.fakes.tiny_tokenizers import (
     DATED_TEMPLATE,
     DECLARED,
@@ -280,11 +284,43 @@ def test_a_template_that_does_not_end_is_given_up(template: str, monkeypatch: py
         encode(chat_of("llama", template=template), ASK, "Paris.")
 
 
-def test_named_templates_without_a_default_are_named() -> None:
-    tokenizer = llama_tokenizer()
-    tokenizer.chat_template = {"rag": "x", "tool_use": "y"}
-    with pytest.raises(ModelError, match=r"the chat templates rag, tool_use, and none of the name default"):
-        ChatFormat(tokenizer, LONG_ENOUGH)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_one_of_several_templates_is_chosen_by_name_and_never_guessed(tmp_path: Path, as_list: bool) -> None:
+    named = {"rag": "RAG" + LLAMA_TEMPLATE, "tool_use": LLAMA_TEMPLATE}
+    saved = llama_tokenizer(None if as_list else named)
+    saved.save_pretrained(tmp_path)  # each template in a file of its own
+    if as_list:  # as older versions of transformers published them
+        templates = [{"name": name, "template": template} for name, template in named.items()]
+        edit_json(tmp_path / "tokenizer_config.json", lambda content: content.update(chat_template=templates))
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    chosen = ChatFormat(tokenizer, LONG_ENOUGH, template_name="rag")
+    assert chosen.text(ASK).startswith("RAG<|begin_of_text|>")
+    assert chosen.sha256 == hashlib.sha256(named["rag"].encode()).hexdigest()
+    for name in (None, "Rag", ""):
+        missing = "default" if name is None else name
+        with pytest.raises(ModelError, match=rf"the chat templates rag, tool_use, and none of the name {missing}: "):
+            ChatFormat(tokenizer, LONG_ENOUGH, template_name=name)
+    tokenizer.chat_template["default"] = LLAMA_TEMPLATE
+    assert ChatFormat(tokenizer, LONG_ENOUGH).text(ASK) == chosen.text(ASK).removeprefix("RAG")
+
+
+def test_a_single_template_cannot_be_chosen_by_name() -> None:
+    with pytest.raises(ModelError, match=r"no chat template named 'rag': it has one without a name"):
+        chat_of("llama", template_name="rag")
+    with pytest.raises(ModelError, match=r"no chat template named 'rag': it has none"):
+        ChatFormat(tokenizer_of("gpt2"), LONG_ENOUGH, template_name="rag")
+
+
+@pytest.mark.parametrize("value", [False, "x", [1, 2], {"a": None}])
+def test_variables_reach_the_template_in_every_rendering(value: Any) -> None:
+    template = "{{ style | tojson }}" + LLAMA_TEMPLATE
+    chat = chat_of("llama", template=template, variables={"style": value})
+    (encoded,) = chat.encode(ASK, ("Paris.",))
+    as_json = json.dumps(value)
+    assert chat.tokenizer.decode(encoded.ids) == chat.text((*ASK, turn("assistant", "Paris.")))
+    assert chat.text(ASK).startswith(as_json + "<|begin_of_text|>")
+    assert not encoded.rewritten
+    assert chat.encode_prompts([ASK])[0] == list(encoded.ids[: encoded.start])
 
 
 def test_a_template_that_writes_without_measure_is_refused() -> None:

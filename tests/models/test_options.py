@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import re
 from typing import Any, get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import PreTrainedTokenizerBase
 
 from rb_core.errors import ModelError
 from rb_core.models.options import (
+    RESERVED_VARIABLES,
     JudgeOptions,
     ModelOptions,
     Output,
@@ -29,6 +36,8 @@ CHANGED: dict[str, Any] = {
     "device_map": "auto",
     "max_length": 5,
     "chat_template": "x",
+    "template_name": "rag",
+    "template_vars": {"enable_thinking": False},
     "fold_system": True,
     "ignore_auto_map": True,
     "batch_tokens": 5,
@@ -116,6 +125,10 @@ def test_the_message_names_option_and_models(options: dict[str, Any], target: Ta
         ({"beta": -0.1}, "--beta is -0.1; it must be greater than 0"),
         ({"beta": float("nan")}, "--beta is nan; it must be finite"),
         ({"beta": float("inf")}, "--beta is inf; it must be finite"),
+        ({"template_name": "rag", "chat_template": "x"}, "either --template-name or --chat-template"),
+        ({"template_vars": {"no-name": 1}}, "--template-vars: 'no-name' is no name"),
+        ({"template_vars": {"date": float("nan")}}, "--template-vars: date has a value that a result cannot record"),
+        ({"template_vars": {"date": "\ud800"}}, "--template-vars: date has a value that a result cannot record"),
         ({"output_index": 0, "output_weights": (1.0,)}, "either --output-index or --output-weights"),
         ({"device_map": "auto", "device": "cuda:1"}, "--device-map auto.*leave --device out"),
         ({"reference_free": "mean", "reference": "me/base"}, "--reference has no effect without a reference"),
@@ -146,6 +159,49 @@ def test_a_value_that_is_not_allowed_is_refused(options: dict[str, Any], message
 def test_a_value_that_is_not_allowed_for_a_judge_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         check_options(ModelOptions(judge=JudgeOptions(**options)))
+
+
+def test_what_a_template_gets_from_the_conversation_and_the_model_cannot_be_set() -> None:
+    assert set(inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters) <= {
+        *RESERVED_VARIABLES,
+        *("self", "kwargs"),
+    }
+    assert set(PreTrainedTokenizerBase.SPECIAL_TOKENS_ATTRIBUTES) <= RESERVED_VARIABLES
+    for name in RESERVED_VARIABLES:
+        with pytest.raises(ModelError, match=f"^--template-vars cannot set {name}: "):
+            check_options(ModelOptions(template_vars={name: "x"}))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(st.text(), values, max_size=3),
+)
+NAMES = st.from_regex(r"[a-z_][a-z0-9_]*", fullmatch=True)
+
+
+@given(st.dictionaries(NAMES, JSON.filter(lambda value: not re.search(r",\s*\w+=", json.dumps(value))), min_size=1))
+def test_variables_are_read_as_they_are_written(variables: dict[str, Any]) -> None:
+    flag_name, text = command_line_options(ModelOptions(template_vars=variables))
+    assert flag_name == "--template-vars"
+    parse = option_specs(ModelOptions)["template_vars"].parse
+    assert parse
+    assert parse(text) == variables
+
+
+def test_variables_are_json_where_possible_and_else_text() -> None:
+    parse = option_specs(ModelOptions)["template_vars"].parse
+    assert parse
+    assert parse("a=false, b=no,c=[1, 2],d=NaN,e=1,000,f=") == {
+        "a": False,
+        "b": "no",
+        "c": [1, 2],
+        "d": "NaN",
+        "e": "1,000",
+        "f": "",
+    }
+    for text, reason in (("a", "expected NAME=VALUE, not 'a'"), ("a=1,a=2", "'a' is given twice"), ("", "NAME=VALUE")):
+        with pytest.raises(ValueError, match=reason):
+            parse(text)
 
 
 def test_allowed_values_pass() -> None:

@@ -38,6 +38,7 @@ CHECKS = (
     Check("pad", "Pad token", ("tokenizer", "model"), checkpoint.inspect_pad_token, ("classifier",)),
     Check("template", "Chat template", ("tokenizer",), template.inspect_template),
     Check("conversation", "Conversation", ("template",), template.inspect_conversation),
+    Check("variables", "Template variables", ("conversation",), template.inspect_variables),
     Check("date", "Date", ("conversation",), template.inspect_date),
     Check("system", "System messages", ("conversation",), template.inspect_system_messages),
     Check("turns", "Several turns", ("conversation",), template.inspect_turns),

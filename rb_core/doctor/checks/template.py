@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 from rb_core.benchmarks.example import Conversation, Message
 from rb_core.doctor.inspection import PROBE_ANSWER, PROBE_PROMPT, InspectedModel, probe_conversation
 from rb_core.doctor.report import Observation
@@ -38,8 +41,31 @@ def inspect_text(model: InspectedModel) -> Observation:
 def inspect_template(model: InspectedModel) -> Observation:
     if "template" in model.failures:
         return Observation("FAIL", model.failures["template"])
-    origin = "declared" if model.spec.chat_template else "the tokenizer's own"
-    return Observation("PASS", f"{origin}, sha256 {model.chat.sha256}")
+    chat = model.chat
+    origin = "declared" if chat.template else f"the tokenizer's {chat.template_name or 'own'}"
+    return Observation("PASS", f"{origin}, sha256 {chat.sha256}")
+
+
+def inspect_variables(model: InspectedModel) -> Observation:
+    """Check that each variable that was passed changes a rendered conversation, or the prompt in front of an answer."""
+    chat = model.chat
+    if not chat.variables:
+        return Observation("FACT", "none passed")
+    found = ", ".join(f"{name} = {json.dumps(value)}" for name, value in chat.variables.items())
+    idle = [name for name in chat.variables if _texts(chat) == _texts(_without_variable(chat, name))]
+    if idle:
+        found = f"{found}; the template does not use {', '.join(idle)}, or has the same value by default"
+        return Observation("WARN", found, "check the name of the variable: it changes nothing in a conversation")
+    return Observation("PASS", f"{found}; each changes the rendered text")
+
+
+def _texts(chat: ChatFormat) -> tuple[str, str]:
+    """Return the probe conversation and its prompt as text."""
+    return chat.text(probe_conversation()), chat.text(PROBE_PROMPT, generation_prompt=True)
+
+
+def _without_variable(chat: ChatFormat, name: str) -> ChatFormat:
+    return replace(chat, variables={other: value for other, value in chat.variables.items() if other != name})
 
 
 def inspect_conversation(model: InspectedModel) -> Observation:
@@ -50,11 +76,10 @@ def inspect_conversation(model: InspectedModel) -> Observation:
 
 def inspect_date(model: InspectedModel) -> Observation:
     """Check that the text does not depend on today's date, with and without a system message."""
-    source = model.tokenizer.get_chat_template(model.spec.chat_template)
-    if "strftime_now" not in source:
+    if "strftime_now" not in model.chat.source:
         return Observation("PASS", "the template does not ask for today's date")
     for messages in (probe_conversation(), (Message(role="system", content=_MARK), *probe_conversation())):
-        text, other_day = (_rendered_on(model, source, day, messages) for day in ("ZXQA", "ZXQB"))
+        text, other_day = (_rendered_on(model, day, messages) for day in ("ZXQA", "ZXQB"))
         if text is None or text == other_day:
             continue
         line = next((i for i, content in enumerate(text.splitlines()) if "ZXQA" in content), 0)
@@ -67,12 +92,11 @@ def inspect_date(model: InspectedModel) -> Observation:
     return Observation("FACT", "the template can ask for today's date, but does not write it into these conversations")
 
 
-def _rendered_on(model: InspectedModel, source: str, day: str, messages: Conversation) -> str | None:
+def _rendered_on(model: InspectedModel, day: str, messages: Conversation) -> str | None:
     """Return the conversation with `day` as the date; None if the template refuses it."""
     clock = f"{{%- macro strftime_now(format) -%}}{day}{{%- endmacro %}}\n"
-    chat = ChatFormat(model.tokenizer, model.chat.max_length, clock + source, model.chat.system_role)
     try:
-        return chat.text(messages)
+        return replace(model.chat, template=clock + model.chat.source, template_name=None).text(messages)
     except ModelError:
         return None
 

@@ -99,7 +99,7 @@ class LocalGenerator:
             tokenizer = load_tokenizer(spec)
             max_length = max_length_of(spec, load_config(spec), tokenizer)
             # a judge's prompt contains completions, in which a control token is text
-            chat = ChatFormat(tokenizer, max_length, spec.chat_template, spec.system_role, sanitize=True)
+            chat = spec.chat_format(tokenizer, max_length, sanitize=True)
             model, loading = weights.result()
         check_weights(spec.checkpoint.name, loading)
         device = move_to_device(model, spec)

@@ -83,7 +83,9 @@ class PanelScorer(Judge):
             "panel": tuple(described),
             "vote": self.vote,
         }
-        return {"kind": self.kind, "judge": members[0].model_copy(update=panel)}
+        first = next(iter(described.values()))  # all members have the options of the panel
+        template = {name: first.get(name) for name in ("template_name", "template_vars")}
+        return {"kind": self.kind, "judge": members[0].model_copy(update=panel), **template}
 
 
 def combine_scores(vote: Vote, needs_ratings: bool, values: Floats) -> Floats:

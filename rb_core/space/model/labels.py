@@ -19,6 +19,8 @@ SETTINGS = {
     "probe": "Largest difference from single passes",
     "max_length": "Maximum length (tokens)",
     "chat_template_sha256": "Chat template (SHA-256)",
+    "template_name": "Name of the chat template",
+    "template_vars": "Template variables",
     "system_role": "System messages",
     "scored_token": "Scored token",
     "output": "Output",

@@ -435,7 +435,10 @@ def test_a_template_that_drops_system_messages_is_refused(tiny_copy: Callable[[s
 
 
 def test_the_generator_describes_itself(tiny_model: TinyModel) -> None:
-    described = load(tiny_model("llama-lm"), decoding=Decoding(temperature=0.5, seed=3)).describe()
+    variables = {"enable_thinking": False}
+    decoding = Decoding(temperature=0.5, seed=3)
+    described = load(tiny_model("llama-lm"), decoding=decoding, template_vars=variables).describe()
+    assert described["template_vars"] == variables
     assert described["architecture"] == "LlamaForCausalLM"
     assert described["dtype"] == "float32"
     assert described["batching"] == "padded"
