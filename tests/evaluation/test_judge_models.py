@@ -25,11 +25,12 @@ from rb_core.models.resolve import resolve
 from rb_core.results.paths import scores_path, transcript_path
 from rb_core.results.schema import Result
 from rb_core.results.score_table import read_scores
+from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge import scorer
 from rb_core.scorers.judge.api_backend import ServedGenerator
 from rb_core.scorers.judge.local_backend import LocalGenerator
 from rb_core.scorers.judge.transcript import read_transcript
-from rb_core.scorers.judge.types import CUT, NO_LOGPROBS, Decoding, JudgeRecord, Reply, Request
+from rb_core.scorers.judge.types import CUT, NO_LOGPROBS, Decoding, JudgeRecord, Request
 from tests.fakes import llama_server, logprob_server, real_server
 from tests.fakes.tiny_models import change_generation_config, often_ending
 from tests.fakes.tiny_tokenizers import chatml_tokenizer

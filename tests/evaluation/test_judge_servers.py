@@ -17,11 +17,13 @@ from rb_core import retries
 from rb_core.errors import ModelError, NotScoredError, ResultError, RewardBenchError
 from rb_core.evaluation import evaluate
 from rb_core.models.options import JudgeOptions, ModelOptions
+from rb_core.results import failures
 from rb_core.results.paths import scores_path, transcript_path
 from rb_core.results.schema import Result
 from rb_core.results.score_table import read_scores
 from rb_core.results.storage import read_result
-from rb_core.scorers.judge import api_backend, types
+from rb_core.scorers.http import client
+from rb_core.scorers.judge import types
 from rb_core.scorers.judge.chat_completions import CHANGES
 from rb_core.scorers.judge.transcript import read_transcript
 from tests.cli.command_line import rb
@@ -36,7 +38,7 @@ Answer = Callable[[Body], Scripted | Fault]
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_WAIT", 0.02)
     monkeypatch.setattr(retries, "LONGEST_WAIT", 0.2)
-    monkeypatch.setattr(api_backend, "FIRST_CONTACT", 0.5)
+    monkeypatch.setattr(client, "FIRST_CONTACT", 0.5)
     monkeypatch.delenv("RB_JUDGE_API_KEY", raising=False)
 
 
@@ -124,7 +126,7 @@ def test_a_run_survives_refusals_lost_replies_and_a_server_that_goes_away(
     assert first.headline is not None
     assert first.judging is not None
     assert (first.headline.value, first.judging.failed) == (1.0, number // 5)
-    assert first.judging.problems == {types.FILTERED: number // 5}
+    assert first.judging.problems == {failures.FILTERED: number // 5}
     assert lost >= number // 20
     assert len(answered) == 2 * number - number // 5
     assert {place % 10 for place in later} == {3}
@@ -164,9 +166,9 @@ def test_settings_that_differ_do_not_continue_a_finished_run(tmp_path: Path) -> 
         (Fault("raw", said={"error": {"message": "Not today"}}), 1, "Not today"),
         (Fault("status", status=503, said="Down"), 1, "Down"),
         (Fault("status", status=400, said="Bad"), 1, "Bad"),
-        (Fault("status", status=400, said=REFUSED), 1, types.FILTERED),
-        (Fault("raw", said={"choices": None}), 1, types.NO_MESSAGE),
-        (Fault("raw", said="data: x\n\n"), 1, types.EVENT_STREAM),
+        (Fault("status", status=400, said=REFUSED), 1, failures.FILTERED),
+        (Fault("raw", said={"choices": None}), 1, failures.NO_MESSAGE),
+        (Fault("raw", said="data: x\n\n"), 1, failures.EVENT_STREAM),
         (Fault("status", status=401, said="Bad key"), 2, "RB_JUDGE_API_KEY"),
         (Fault("status", status=404, said="Nothing here"), 2, "/v1/chat/completions"),
     ],

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge.bias import Cell
-from rb_core.scorers.judge.types import JudgeRecord, Reply
+from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.stats.item_outcomes import Floats
 
 CORRELATION = 0.4  # between the pairs of one prompt

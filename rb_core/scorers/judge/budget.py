@@ -13,7 +13,9 @@ import threading
 from dataclasses import dataclass, replace
 
 from rb_core.errors import ModelError
-from rb_core.scorers.judge.types import FAILED, TOO_LONG, Reply, Request
+from rb_core.results.failures import FAILED
+from rb_core.scorers.http.replies import Reply
+from rb_core.scorers.judge.types import TOO_LONG, Request
 
 # A prompt has at most as many tokens as bytes (byte-level BPE, or pieces with a fallback to bytes), apart from the chat
 # template's own text: marks of a turn, and once a default system prompt; the longest known ones have about 100 tokens.

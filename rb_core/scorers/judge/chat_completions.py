@@ -11,19 +11,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from rb_core.models.chat_format import fold_system
-from rb_core.scorers.judge.types import (
-    ABORTED,
-    CUT,
-    EVENT_STREAM,
-    KEPT_TOKENS,
-    NO_MESSAGE,
-    NOT_JSON,
-    REFUSED,
-    Decoding,
-    Reply,
-    Request,
-    Token,
-)
+from rb_core.results.failures import ABORTED, EVENT_STREAM, NO_MESSAGE, NOT_JSON
+from rb_core.scorers.http.replies import Reply, Token, UnusableAnswerError
+from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, REFUSED, Decoding, Request
 
 BYTES_PER_TOKEN = 512  # of a token in an answer as JSON; its alternatives take as many each
 BYTES_OF_ANSWER = 1 << 20  # of the rest of an answer
@@ -44,10 +34,6 @@ CHANGES = {
 _ENDED = {"", "stop", "eos", "eos_token", "stop_sequence", "end_turn", "complete", "completed"}
 _CUT = {"length", "max_tokens", "model_length", "max_output_tokens", "model_context_window_exceeded"}
 _REFUSED = {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "blocklist", "spii", "sensitive"}
-
-
-class UnusableAnswerError(Exception):
-    """An answer with status 200 that holds no whole reply. Its text is one of the reasons in `types`."""
 
 
 def request_body(

@@ -26,8 +26,9 @@ from rb_core.models.chat_format import ChatFormat
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.batch_limit import BatchLimit
 from rb_core.scorers.conversation_scorer import PROBES, TOLERANCE
+from rb_core.scorers.http.replies import Reply, Token
 from rb_core.scorers.judge import generation
-from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Reply, Request, Token
+from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Request
 from rb_core.scorers.loading import (
     check_token_ids,
     check_weights,

@@ -8,8 +8,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
+from rb_core.scorers.http.replies import Token
 from rb_core.scorers.judge.parsing import FULL_WIDTH, HIGHEST, LETTERS, LOWEST, is_verdict_line
-from rb_core.scorers.judge.types import KEPT_TOKENS, Token
+from rb_core.scorers.judge.types import KEPT_TOKENS
 
 
 def rating_from_tokens(tokens: Sequence[Token]) -> float | None:

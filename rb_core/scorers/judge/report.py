@@ -7,11 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from rb_core.results.failures import FAILED
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.scorers.judge.bias import Cell, judge_agreement, position_bias, preferences
 from rb_core.scorers.judge.budget import Prices
 from rb_core.scorers.judge.protocols import mean_points
-from rb_core.scorers.judge.types import FAILED, TOO_LONG, JudgeRecord
+from rb_core.scorers.judge.types import TOO_LONG, JudgeRecord
 
 
 def compute_judging(

@@ -16,16 +16,18 @@ from rb_core.benchmarks.example import CompletionSet
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ModelError, NotScoredError, ScoreTableError
 from rb_core.models.options import Mode
+from rb_core.results.failures import FAILED
 from rb_core.results.paths import transcript_path
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, RunContext, RunTranscript, Scorer
+from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge.budget import Budget
 from rb_core.scorers.judge.chat_completions import CHANGES
 from rb_core.scorers.judge.parsing import LETTERS
 from rb_core.scorers.judge.protocols import PromptConfig
 from rb_core.scorers.judge.report import compute_judging
 from rb_core.scorers.judge.transcript import Transcript, read_transcript, write_transcript
-from rb_core.scorers.judge.types import FAILED, JudgeRecord, Reply
+from rb_core.scorers.judge.types import JudgeRecord
 
 
 class Judge(Scorer):

@@ -14,9 +14,11 @@ from typing import Any
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError, NotScoredError
 from rb_core.models.options import Mode
+from rb_core.results.failures import FAILED, FILTERED, REJECTED
 from rb_core.results.judge_records import JudgeRef, TemplateRef
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Cell, Plan, split_words
+from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge.budget import Budget
 from rb_core.scorers.judge.parsing import PARSER_VERSION
 from rb_core.scorers.judge.prompt_templates import is_injection
@@ -29,16 +31,7 @@ from rb_core.scorers.judge.protocols import (
 )
 from rb_core.scorers.judge.run import Judge
 from rb_core.scorers.judge.transcript import Transcript
-from rb_core.scorers.judge.types import (
-    FAILED,
-    FILTERED,
-    REJECTED,
-    JudgeQuery,
-    JudgeRecord,
-    Reply,
-    ReplySource,
-    Request,
-)
+from rb_core.scorers.judge.types import JudgeQuery, JudgeRecord, ReplySource, Request
 
 # A run stops after this many failed requests in a row: the server is down, or does not support the mode.
 MAX_FAILURES_IN_A_ROW = 32

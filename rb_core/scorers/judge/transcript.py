@@ -19,7 +19,9 @@ import pyarrow.parquet as pq
 
 from rb_core.errors import ScoreTableError
 from rb_core.files import append_entry, close_journal, open_journal, read_journal, read_table, write_table
-from rb_core.scorers.judge.types import FAILED, JudgeRecord, Reply, Token
+from rb_core.results.failures import FAILED
+from rb_core.scorers.http.replies import Reply, Token
+from rb_core.scorers.judge.types import JudgeRecord
 
 SCHEMA = pa.schema(
     [

@@ -1,4 +1,4 @@
-"""Requests to a language model, its replies, and the record of both that a run keeps."""
+"""Requests to a language model, and the record of a request and its reply that a run keeps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rb_core.benchmarks.example import Conversation
 from rb_core.models.options import Mode
+from rb_core.scorers.http.replies import Reply
 
 # Reasons why a request has no verdict. Score tables and results hold these texts.
 REFUSED = "the judge refused"
@@ -17,16 +18,6 @@ CUT = "cut off at the maximum number of tokens"
 TOO_LONG = "longer than the judge's context"
 UNREADABLE = "no verdict that can be read"
 NO_LOGPROBS = "no log-probability of a verdict"
-# Reasons why there is no reply at all: a later start of the same command sends these requests again.
-FILTERED = "refused by the server's content filter"
-REJECTED = "the server refused the request"
-SERVER_ERROR = "no answer from the server after several tries"
-NO_MESSAGE = "the server's answer has no message"
-NOT_JSON = "the server's answer is not JSON"
-EVENT_STREAM = "the server's answer is an event stream"
-TOO_LARGE = "the server's answer is compressed or too large"
-ABORTED = "the server ended the reply early"
-FAILED = frozenset({FILTERED, REJECTED, SERVER_ERROR, NO_MESSAGE, NOT_JSON, EVENT_STREAM, TOO_LARGE, ABORTED})
 
 KEPT_TOKENS = 32  # log-probabilities are kept for the last tokens of a reply: a verdict stands at the end
 TOP_LOGPROBS = 20  # alternatives requested for every token; the most that OpenAI-compatible servers give
@@ -54,29 +45,6 @@ class Request(NamedTuple):
         """Hash of all fields; requests to one judge with the same hash are sent once."""
         content = [[dict(message) for message in self.messages], self.max_tokens, self.top_logprobs, self.schema]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-class Token(NamedTuple):
-    """A token of a reply as text, with its log-probability and the most likely tokens at its position."""
-
-    text: str
-    logprob: float
-    top: tuple[tuple[str, float], ...] = ()
-
-
-class Reply(NamedTuple):
-    """A reply to a request. The order of the fields is the order in journals."""
-
-    text: str = ""  # of the model; for a failed request, the server's words
-    finish: str = ""  # finish reason in the words of OpenAI's API: stop, length, content_filter
-    error: str = ""  # one of the reasons above if there is no usable reply
-    reasoning: str = ""  # thinking that the server separates from the text
-    tokens: tuple[Token, ...] = ()  # the last KEPT_TOKENS with log-probabilities, if requested and given
-    prompt_tokens: int | None = None  # as counted by the server
-    completion_tokens: int | None = None
-    seconds: float = 0.0  # from the first attempt to the end
-    attempts: int = 1
-    changes: tuple[str, ...] = ()  # of the request's usual form, see chat_completions.CHANGES
 
 
 class JudgeQuery(NamedTuple):

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from rb_core.errors import RewardBenchError, hub_errors
 from rb_core.models.options import MODES, Mode
 from rb_core.models.registry import RECORDS
-from rb_core.scorers.judge.http_session import Endpoint
+from rb_core.scorers.http.session import Endpoint
+from rb_core.scorers.judge.api_backend import KEY_VARIABLE, completions_path
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _listed_judge(entry: str, mode: Mode) -> ListedJudge:
         )
     if is_served:
         try:
-            Endpoint.of_server(f"http{rest}")
+            Endpoint.of_server(f"http{rest}", completions_path, KEY_VARIABLE)
         except RewardBenchError as error:
             raise RewardBenchError(f"RB_LIVE_JUDGES, {name}: {error}") from error
         return ListedJudge(name, name, f"http{rest}", mode)

@@ -16,13 +16,14 @@ from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import NotScoredError, RewardBenchError
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.options import JudgeOptions, Mode, ModelOptions
+from rb_core.results.failures import SERVER_ERROR
 from rb_core.results.score_table import Score
 from rb_core.scorers.judge.budget import BudgetSpent, most_tokens
 from rb_core.scorers.judge.prompt_templates import is_injection
 from rb_core.scorers.judge.protocols import make_queries
 from rb_core.scorers.judge.scorer import JudgeScorer
 from rb_core.scorers.judge.transcript import Transcript
-from rb_core.scorers.judge.types import SERVER_ERROR, JudgeRecord
+from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.space.limits import InputError, Limits
 from rb_core.space.try_a_pair.available_models import ListedJudge
 

@@ -19,25 +19,22 @@ import pytest
 
 from rb_core import retries
 from rb_core.errors import ModelError, NotScoredError
-from rb_core.scorers.judge import api_backend, chat_completions, http_session
-from rb_core.scorers.judge.api_backend import ServedGenerator
-from rb_core.scorers.judge.budget import Budget, BudgetLimits, BudgetSpent, most_tokens
-from rb_core.scorers.judge.types import (
+from rb_core.results.failures import (
     ABORTED,
-    CUT,
     EVENT_STREAM,
     FILTERED,
     NO_MESSAGE,
     NOT_JSON,
-    REFUSED,
     REJECTED,
     SERVER_ERROR,
     TOO_LARGE,
-    TOO_LONG,
-    Decoding,
-    Reply,
-    Request,
 )
+from rb_core.scorers.http import client, session
+from rb_core.scorers.http.replies import Reply
+from rb_core.scorers.judge import chat_completions
+from rb_core.scorers.judge.api_backend import ServedGenerator
+from rb_core.scorers.judge.budget import Budget, BudgetLimits, BudgetSpent, most_tokens
+from rb_core.scorers.judge.types import CUT, REFUSED, TOO_LONG, Decoding, Request
 from tests.fakes.judge_server import Fault, JudgeServer, Scripted
 from tests.paths import ROOT
 
@@ -223,7 +220,7 @@ def test_a_redirect_is_not_followed() -> None:
 def router(monkeypatch: pytest.MonkeyPatch) -> Iterator[JudgeServer]:
     """A server in place of the hub's router."""
     with JudgeServer(lambda _: "ok") as server:
-        monkeypatch.setattr(http_session, "ROUTER", server.url)
+        monkeypatch.setattr(session, "ROUTER", server.url)
         yield server
 
 
@@ -324,7 +321,7 @@ def test_slow_answers_are_waited_for_until_the_deadline() -> None:
 
 def test_a_server_that_is_not_there_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused connections cost nothing."""
-    monkeypatch.setattr(api_backend, "FIRST_CONTACT", 0.3)
+    monkeypatch.setattr(client, "FIRST_CONTACT", 0.3)
     with JudgeServer(lambda _: "ok") as server:
         url = server.url
     generator = ServedGenerator("m", Decoding(), base_url=url)
@@ -337,7 +334,7 @@ def test_a_server_that_is_not_there_stops_the_run(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("fault", [Fault("status", status=503), Fault("status", status=500), Fault("cut-head")])
 def test_a_server_that_fails_from_the_beginning_stops_the_run(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_backend, "FIRST_CONTACT", 1.0)
+    monkeypatch.setattr(client, "FIRST_CONTACT", 1.0)
     with JudgeServer(lambda _: fault) as server, pytest.raises(NotScoredError, match="answers no request"):
         list(served(server, concurrency=2).generate(ask(place) for place in range(100)))
 
@@ -345,7 +342,7 @@ def test_a_server_that_fails_from_the_beginning_stops_the_run(fault: Fault, monk
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_server_that_is_slow_or_limits_the_rate_is_waited_for(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """It fails many attempts before its first answer: it works on another request, or asks to wait."""
-    monkeypatch.setattr(api_backend, "FIRST_CONTACT", 0.3)
+    monkeypatch.setattr(client, "FIRST_CONTACT", 0.3)
 
     def answer(body: Body) -> Scripted | Fault:
         if status == 503 and body["messages"][0]["content"].endswith(" 0"):
@@ -359,7 +356,7 @@ def test_a_server_that_is_slow_or_limits_the_rate_is_waited_for(status: int, mon
 
 
 def test_a_slow_first_reply_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_backend, "FIRST_CONTACT", 0.1)
+    monkeypatch.setattr(client, "FIRST_CONTACT", 0.1)
     with JudgeServer(lambda _: "ok") as server:
         server.fail(Fault("hang", seconds=0.3))
         assert one(server).text == "ok"
@@ -488,7 +485,7 @@ def test_permanent_errors_stop_the_run_at_once(fault: Fault, message: str) -> No
 def test_a_server_that_refuses_or_spoils_everything_stops_the_run(fault: Fault, message: str, concurrency: int) -> None:
     with JudgeServer(lambda _: fault) as server, pytest.raises(NotScoredError, match=message):
         list(served(server, concurrency=concurrency).generate(ask(place) for place in range(500)))
-    assert len(server.requests) <= api_backend.MAX_UNUSABLE * max(concurrency, api_backend.MAX_HELD)
+    assert len(server.requests) <= client.MAX_UNUSABLE * max(concurrency, client.MAX_HELD)
 
 
 REFUSALS = {
@@ -535,7 +532,7 @@ def test_an_abnormal_end_is_retried_and_then_unscored(finish: str) -> None:
         lambda body: Scripted("half", finish=finish if "0" in str(body["messages"]) else "stop")
     ) as server:
         replies = dict(served(server).generate([ask(0), ask(1)]))
-    assert (replies[0].error, replies[0].attempts, replies[1].text) == (ABORTED, api_backend.MAX_UNUSABLE, "half")
+    assert (replies[0].error, replies[0].attempts, replies[1].text) == (ABORTED, client.MAX_UNUSABLE, "half")
 
 
 # What a server does not take
@@ -616,7 +613,7 @@ def test_a_field_that_is_refused_in_every_form_stops_the_run() -> None:
     condition = (lambda body: True, {"message": "Unsupported parameter", "param": "max_tokens"})
     with JudgeServer(refusing(condition)) as server, pytest.raises(NotScoredError, match="Unsupported parameter"):
         list(served(server, concurrency=1).generate(ask(place) for place in range(9)))
-    assert len(server.requests) == 1 + api_backend.MAX_HELD
+    assert len(server.requests) == 1 + client.MAX_HELD
 
 
 def test_a_system_message_is_folded_on_request() -> None:

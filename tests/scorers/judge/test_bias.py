@@ -12,9 +12,10 @@ import pytest
 
 from rb_core.models.options import Mode
 from rb_core.results.judge_records import Agreement, Judging
+from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge import bias
 from rb_core.scorers.judge.bias import Cell, judge_agreement
-from rb_core.scorers.judge.types import JudgeRecord, Reply
+from rb_core.scorers.judge.types import JudgeRecord
 from rb_core.stats.intervals import TOO_FEW_GROUPS
 from tests.fakes.simulated_judges import simulated_panel, simulated_run
 

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rb_core.errors import ModelError
+from rb_core.results.failures import SERVER_ERROR
+from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge.budget import Budget, BudgetLimits, BudgetSpent, Prices, Reservation, most_tokens
-from rb_core.scorers.judge.types import SERVER_ERROR, TOO_LONG, Reply, Request
+from rb_core.scorers.judge.types import TOO_LONG, Request
 
 
 def asked(text: str = "", max_tokens: int = 100) -> Request:

@@ -10,19 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rb_core.results.failures import ABORTED, EVENT_STREAM, NO_MESSAGE, NOT_JSON
+from rb_core.scorers.http.replies import Token
 from rb_core.scorers.judge import chat_completions
-from rb_core.scorers.judge.types import (
-    ABORTED,
-    CUT,
-    EVENT_STREAM,
-    KEPT_TOKENS,
-    NO_MESSAGE,
-    NOT_JSON,
-    REFUSED,
-    Decoding,
-    Request,
-    Token,
-)
+from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, REFUSED, Decoding, Request
 from tests.fakes.judge_server import Scripted, completion
 
 PLAIN = Request(({"role": "user", "content": "Which?"},), 16)

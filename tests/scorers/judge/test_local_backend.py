@@ -17,10 +17,11 @@ from rb_core.errors import ModelError
 from rb_core.models.chat_format import fold_system
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
+from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge import generation, local_backend
 from rb_core.scorers.judge.api_backend import ServedGenerator
 from rb_core.scorers.judge.local_backend import LocalGenerator
-from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Reply, Request
+from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG, Decoding, Request
 from tests.fakes import logprob_server
 from tests.fakes.prompts import ask, turn
 from tests.fakes.tiny_models import CAUSAL_BUILDERS, causal, change_generation_config, edit_weights, often_ending

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rb_core.scorers.http.replies import Token
 from rb_core.scorers.judge.logprobs import choice_from_tokens, rating_from_tokens
-from rb_core.scorers.judge.types import KEPT_TOKENS, Token
+from rb_core.scorers.judge.types import KEPT_TOKENS
 
 
 def token(text: str, probability: float = 1.0, **top: float) -> Token:

@@ -11,19 +11,10 @@ from hypothesis import strategies as st
 
 from rb_core.benchmarks.example import CompletionSet, Message
 from rb_core.models.options import MODES, Mode
+from rb_core.scorers.http.replies import Reply, Token
 from rb_core.scorers.judge.prompt_templates import load_template
 from rb_core.scorers.judge.protocols import PromptConfig, make_queries, make_request, scores_from_records, with_verdict
-from rb_core.scorers.judge.types import (
-    CUT,
-    NO_LOGPROBS,
-    TOP_LOGPROBS,
-    UNREADABLE,
-    Decoding,
-    JudgeQuery,
-    JudgeRecord,
-    Reply,
-    Token,
-)
+from rb_core.scorers.judge.types import CUT, NO_LOGPROBS, TOP_LOGPROBS, UNREADABLE, Decoding, JudgeQuery, JudgeRecord
 
 PROMPT = (Message(role="user", content="Name a prime."),)
 PAIR, RATING = JudgeQuery("pairwise", (1, 0)), JudgeQuery("ratings", (0,))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rb_core.scorers.http.refusals import MAX_MESSAGE, refusal_message, status_of_error
 from rb_core.scorers.judge import refusals
 from rb_core.scorers.judge.types import Request
 
@@ -48,7 +49,7 @@ TOO_LONG = (
 @pytest.mark.parametrize("said", TOO_LONG)
 def test_refusals_of_long_prompts_by_thirteen_servers(said: str, status: int) -> None:
     for request in (PLAIN, PROBED, STRUCTURED):
-        assert refusals.classify_refusal(status, said, request) == "too long"
+        assert refusals.classify_judge_refusal(status, said, request) == "too long"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_refusals_of_long_prompts_by_thirteen_servers(said: str, status: int) ->
     ],
 )
 def test_status_and_message_decide_the_kind_of_refusal(status: int, said: str, request_: Request, meaning: str) -> None:
-    assert refusals.classify_refusal(status, said, request_) == meaning
+    assert refusals.classify_judge_refusal(status, said, request_) == meaning
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,12 @@ def test_status_and_message_decide_the_kind_of_refusal(status: int, said: str, r
         ("{}", ""),
         ('{"error": null}', ""),
         ('"\\u001b[31mNo."', "?[31mNo."),
-        ("x" * 1000, "x" * refusals.MAX_MESSAGE),
-        ("[" * 100_000, "[" * refusals.MAX_MESSAGE),
+        ("x" * 1000, "x" * MAX_MESSAGE),
+        ("[" * 100_000, "[" * MAX_MESSAGE),
     ],
 )
 def test_the_first_line_of_a_refusal_is_found(body: str, words: str) -> None:
-    assert refusals.refusal_message(body) == words
+    assert refusal_message(body) == words
 
 
 def openai(message: str, **more: Any) -> str:
@@ -121,7 +122,7 @@ def openai(message: str, **more: Any) -> str:
 )
 def test_content_filters_of_nine_servers_are_recognised(status: int, said: str) -> None:
     for request in (PLAIN, SYSTEM, PROBED, STRUCTURED):
-        assert refusals.classify_refusal(status, said, request) == "filtered"
+        assert refusals.classify_judge_refusal(status, said, request) == "filtered"
 
 
 @pytest.mark.parametrize(
@@ -142,13 +143,13 @@ def test_content_filters_of_nine_servers_are_recognised(status: int, said: str) 
     ],
 )
 def test_a_quota_that_is_used_up_is_not_a_rate_limit(status: int, said: str, meaning: str) -> None:
-    assert refusals.classify_refusal(status, said, PLAIN) == meaning
+    assert refusals.classify_judge_refusal(status, said, PLAIN) == meaning
 
 
 def test_what_repeats_the_request_is_not_searched() -> None:
     prompt = "content_filter, maximum context length, insufficient_quota, seed is not supported"
     error = {"detail": [{"loc": ["body", "x"], "msg": "Bad", "input": prompt, "ctx": {"given": prompt}}]}
-    assert refusals.classify_refusal(422, json.dumps(error), PLAIN) == "other"
+    assert refusals.classify_judge_refusal(422, json.dumps(error), PLAIN) == "other"
     assert refusals.needed_changes(json.dumps(error), PLAIN, ()) == frozenset()
 
 
@@ -220,7 +221,7 @@ def test_fewer_log_probabilities_are_requested_step_by_step() -> None:
     ],
 )
 def test_an_error_with_status_200_has_a_status(body: Any, status: int | None) -> None:
-    assert refusals.status_of_error(json.dumps(body)) == status
+    assert status_of_error(json.dumps(body)) == status
 
 
 json_values = st.recursive(
@@ -238,7 +239,7 @@ json_values = st.recursive(
 @given(json_values, st.integers(400, 599))
 def test_no_body_breaks_the_reading_of_a_refusal(body: Any, status: int) -> None:
     text = json.dumps(body)
-    refusals.classify_refusal(status, text, SYSTEM)
-    assert isinstance(refusals.refusal_message(text), str)
+    refusals.classify_judge_refusal(status, text, SYSTEM)
+    assert isinstance(refusal_message(text), str)
     assert refusals.needed_changes(text, SYSTEM, ()) <= {"max_tokens", "temperature", "seed", "system"}
-    assert refusals.status_of_error(text) in (None, *range(400, 600))
+    assert status_of_error(text) in (None, *range(400, 600))

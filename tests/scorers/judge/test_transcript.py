@@ -10,6 +10,8 @@ import pytest
 
 from rb_core.errors import ScoreTableError
 from rb_core.files import journal_line, write_table
+from rb_core.results.failures import FAILED
+from rb_core.scorers.http.replies import Reply, Token
 from rb_core.scorers.judge.transcript import (
     Transcript,
     is_transcript,
@@ -17,7 +19,7 @@ from rb_core.scorers.judge.transcript import (
     reply_from_json,
     write_transcript,
 )
-from rb_core.scorers.judge.types import CUT, FAILED, JudgeRecord, Reply, Token
+from rb_core.scorers.judge.types import CUT, JudgeRecord
 
 TOKENS = (Token("A", -0.1, (("A", -0.1), ("B", -2.5))), Token("\u2028", -3.0, ()))
 REPLY = Reply("Verdict: A", "stop", "", "hm", TOKENS, 12, None, 0.5, 2, ("seed",))

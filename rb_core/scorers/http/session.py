@@ -1,4 +1,4 @@
-"""HTTP requests to a judge's server: its address and credentials, and a session that posts chat completions.
+"""HTTP requests to a server of models: its address and credentials, and a session that posts JSON.
 
 A credential is sent only to the server that it is for, and appears in no message and no log.
 """
@@ -11,7 +11,7 @@ import logging
 import math
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
@@ -19,11 +19,10 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit, urlunsplit
 import httpx
 
 from rb_core.errors import ModelError, redacted
-from rb_core.scorers.judge.chat_completions import UnusableAnswerError
-from rb_core.scorers.judge.refusals import MAX_MESSAGE
-from rb_core.scorers.judge.types import TOO_LARGE
+from rb_core.results.failures import TOO_LARGE
+from rb_core.scorers.http.refusals import MAX_MESSAGE
+from rb_core.scorers.http.replies import UnusableAnswerError
 
-KEY_VARIABLE = "RB_JUDGE_API_KEY"
 AZURE_VERSION = "api-version"  # query parameter of every address of Azure OpenAI
 ROUTER = "https://router.huggingface.co/v1"  # OpenAI-compatible; takes "model:provider" as the model's name
 CONNECTIONS_PER_CLIENT = 8  # httpx looks at every connection of a client several times per request
@@ -35,7 +34,7 @@ _tls_context = functools.cache(httpx.create_ssl_context)  # reading the certific
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address of chat completions, and the credentials to send there."""
+    """The address that requests are posted to, and the credentials to send there."""
 
     url: str
     shown: str  # name in messages, without secrets
@@ -44,10 +43,11 @@ class Endpoint:
     secrets: tuple[str, ...] = field(default=(), repr=False)  # longest first: one can be part of another
 
     @classmethod
-    def of_server(cls, base_url: str) -> Self:
+    def of_server(cls, base_url: str, path_below: Callable[[str], str], key_variable: str) -> Self:
         """Return the endpoint below a base URL as its documentation gives it, such as http://127.0.0.1:8000/v1.
 
-        The key is that of the environment, or the name and password in the address. It is sent as a bearer token, to
+        path_below: returns the path to post to, given the base URL's without a slash at its end. The key is the value
+        of `key_variable` in the environment, or the name and password in the address. It is sent as a bearer token, to
         Azure (which the query's api-version shows) as "api-key". The hub's token is never sent.
         Raises ModelError for an invalid address, and for a key that cannot be sent.
         """
@@ -61,16 +61,16 @@ class Endpoint:
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
         netloc = host if port is None else f"{host}:{port}"
         shown = urlunsplit(SplitResult(parts.scheme, netloc, parts.path, "", ""))
-        url = urlunsplit(SplitResult(parts.scheme, netloc, _completions_path(parts.path), parts.query, ""))
+        url = urlunsplit(SplitResult(parts.scheme, netloc, path_below(parts.path.rstrip("/")), parts.query, ""))
         query = parse_qsl(parts.query)
         is_azure = any(name == AZURE_VERSION for name, _ in query)
         secrets = {value for name, value in query if name != AZURE_VERSION}
         secrets |= {parts.query} if secrets else set()
-        key = os.environ.get(KEY_VARIABLE, "").strip()
+        key = os.environ.get(key_variable, "").strip()
         if not (key.isascii() and key.isprintable()):
-            raise ModelError(f"{KEY_VARIABLE} has a character that cannot be sent; copy the key again")
+            raise ModelError(f"{key_variable} has a character that cannot be sent; copy the key again")
         headers = {} if not key else {"api-key": key} if is_azure else {"authorization": f"Bearer {key}"}
-        advice = f"correct {KEY_VARIABLE}" if key else f"set {KEY_VARIABLE}"
+        advice = f"correct {key_variable}" if key else f"set {key_variable}"
         if parts.username or parts.password:
             name, password = unquote(parts.username or ""), unquote(parts.password or "")
             login = base64.b64encode(f"{name}:{password}".encode()).decode()
@@ -100,18 +100,12 @@ class Endpoint:
 
     @property
     def path(self) -> str:
-        """Path of chat completions on the server."""
+        """Path on the server."""
         return urlsplit(self.url).path
 
     def hide_secrets(self, line: str) -> str:
         """Return a line for people, without credentials."""
         return functools.reduce(redacted, self.secrets, redacted(line))
-
-
-def _completions_path(path: str) -> str:
-    """Return the path of chat completions below the path of a base URL; one without a path stands for /v1."""
-    path = path.rstrip("/")
-    return path if path.endswith("/chat/completions") else f"{path or '/v1'}/chat/completions"
 
 
 def _longest_first(secrets: set[str]) -> tuple[str, ...]:
@@ -123,7 +117,7 @@ class Answer(NamedTuple):
 
     status: int
     content: bytes
-    retry_after: str | None
+    headers: Mapping[str, str]
 
     @property
     def text(self) -> str:
@@ -172,7 +166,7 @@ class HttpSession:
             content += chunk
             if len(content) > max_bytes:
                 raise UnusableAnswerError(TOO_LARGE)
-        return Answer(response.status_code, bytes(content), response.headers.get("retry-after"))
+        return Answer(response.status_code, bytes(content), response.headers)
 
     async def __aenter__(self) -> Self:
         logging.getLogger("httpx").addFilter(self._log_filter)
