@@ -21,7 +21,7 @@ from rb_core.doctor.measurements import single_scores
 from rb_core.doctor.report import TokenizedConversation
 from rb_core.errors import ModelError, first_line
 from rb_core.models.chat_format import ChatFormat, Encoded
-from rb_core.models.options import CONVERSATION_KINDS, SINGLE_OUTPUT, Kind, Output
+from rb_core.models.options import CONVERSATION_KINDS, HEAD_KINDS, SINGLE_OUTPUT, Kind, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_own_tokenizer
 from rb_core.scorers.classifier import ClassifierScorer, check_output, head_in_float32, load_classifier
@@ -313,11 +313,11 @@ _STEPS = (
     Step("scorer", ("tokenizer", "reference"), _load_implicit_scorer, ("implicit",)),
     Step("model", (), _load_network),
     Step("weights", ("model",), _check_loaded_weights),
-    Step("output", ("model",), _choose_output, ("classifier",)),
+    Step("output", ("model",), _choose_output, HEAD_KINDS),
     Step("max_length", ("tokenizer", "model"), _set_max_length),
     Step("template", ("tokenizer",), _set_template),
     Step("conversation", ("template",), _encode_probe),
-    Step("scorer", ("weights", "output", "conversation"), _build_classifier_scorer, ("classifier",)),
+    Step("scorer", ("weights", "output", "conversation"), _build_classifier_scorer, HEAD_KINDS),
     Step("scores", ("weights", "output", "conversation", "scorer"), _score_pairs),
     Step("finite", ("scores",), _check_finite),
 )

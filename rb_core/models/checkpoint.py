@@ -10,18 +10,23 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from rb_core.errors import ModelError, first_line, hub_errors, quoted
 from rb_core.models.registry import RECORDS, ModelRecord
 
 ADAPTER_CONFIG = "adapter_config.json"
 _LOADED_SUFFIXES = (".safetensors", ".json", ".model", ".txt", ".jinja")
 MAX_CONFIG_BYTES = 16 << 20
+VALUE_HEAD_FILE = "value_head.safetensors"  # as LLaMA-Factory saves it, beside a language model or an adapter
+_VALUE_HEADS = ("v_head.summary", "value_head")  # prefixes of value heads within a checkpoint: TRL, OpenRLHF
 # Fields of a config that decide how a checkpoint is loaded: their type, and a name for messages.
 _FIELD_TYPES: Mapping[str, tuple[type, str]] = {
     "architectures": (list, "a list of names"),
     "model_type": (str, "a name"),
     "auto_map": (dict, "an object"),
     "quantization_config": (dict, "an object"),
+    "value_head_prefix": (str, "a name"),
     "text_config": (dict, "an object"),
     "task_type": (str, "a name"),
     "revision": (str, "a commit"),
@@ -42,6 +47,7 @@ class Checkpoint:
     location: str  # hub id or folder
     revision: str | None  # commit on the hub, or "sha256:" and the digest of a folder's files
     config: Mapping[str, Any]  # config.json; of an adapter, adapter_config.json
+    value_head: str | None = None  # file beside the weights that holds a value head
 
     @property
     def hub_revision(self) -> str | None:
@@ -87,7 +93,8 @@ def locate(model: str, record: ModelRecord | None, revision: str | None, flag: s
         try:
             _check_files(path)
             config = _folder_config(path)
-            return Checkpoint(str(path), "sha256:" + _folder_digest(path), config)
+            head = _value_head_file(str(path), {file.name for file in path.iterdir()})
+            return Checkpoint(str(path), "sha256:" + _folder_digest(path), config, head)
         except OSError as error:
             raise ModelError(f"{path}: cannot be read: {first_line(error)}") from error
     if model.startswith((".", "/", "~")) or model.count("/") != 1:
@@ -112,7 +119,8 @@ def _locate_on_hub(model: str, revision: str | None) -> Checkpoint:
 
     try:
         info = HfApi().model_info(model, revision=revision)
-        file = _config_file(model, {sibling.rfilename for sibling in info.siblings or ()})
+        files = {sibling.rfilename for sibling in info.siblings or ()}
+        file, head = _config_file(model, files), _value_head_file(model, files)
         downloaded = Path(hf_hub_download(model, file, revision=info.sha))
     except hub_errors() as error:
         raise ModelError(
@@ -121,7 +129,36 @@ def _locate_on_hub(model: str, revision: str | None) -> Checkpoint:
         ) from error
     config = _parse_object(f"{model}: {file}", downloaded.read_bytes())
     _check_fields(f"{model}: {file}", config)
-    return Checkpoint(model, info.sha, config)
+    return Checkpoint(model, info.sha, config, head)
+
+
+def weight_names(checkpoint: Checkpoint) -> frozenset[str]:
+    """Return the names of a checkpoint's weights in the safetensors format, without reading the weights; none if they
+    cannot be read."""
+    from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+
+    unreadable: tuple[type[Exception], ...] = (SafetensorError, NotASafetensorsRepoError, SafetensorsParsingError)
+    unreadable += hub_errors()
+    try:
+        if checkpoint.hub_revision is not None:
+            from huggingface_hub import HfApi
+
+            metadata = HfApi().get_safetensors_metadata(checkpoint.location, revision=checkpoint.hub_revision)
+            return frozenset(metadata.weight_map)
+        names: set[str] = set()
+        for file in Path(checkpoint.location).glob("*.safetensors"):
+            with safe_open(file, framework="np") as weights:
+                names |= set(weights.keys())
+        return frozenset(names)
+    except unreadable:
+        return frozenset()
+
+
+def value_head_prefix(config: Mapping[str, Any], names: Collection[str]) -> str | None:
+    """Return the prefix of a value head among the names of weights: the one that the config declares, or a usual one;
+    None without a value head."""
+    prefixes = (config.get("value_head_prefix"), *_VALUE_HEADS)
+    return next((prefix for prefix in prefixes if prefix and f"{prefix}.weight" in names), None)
 
 
 def _check_files(path: Path) -> None:
@@ -150,13 +187,8 @@ def _folder_config(path: Path) -> Mapping[str, Any]:
 def _config_file(model: str, files: Collection[str]) -> str:
     """Return the name of the config.
 
-    Raises ModelError for a model that has both a config and an adapter's, or a reward head in a file of its own.
+    Raises ModelError for a model that has both a config and an adapter's.
     """
-    if heads := sorted(file for file in files if file.startswith("value_head.")):
-        raise ModelError(
-            f"{model} has its reward head in {heads[0]}, beside a language model: such value heads are not supported; "
-            "save the model as a sequence classifier"
-        )
     if ADAPTER_CONFIG not in files:
         return "config.json"
     if "config.json" in files:
@@ -165,6 +197,16 @@ def _config_file(model: str, files: Collection[str]) -> str:
             "the adapter on it; remove one of the two files"
         )
     return ADAPTER_CONFIG
+
+
+def _value_head_file(model: str, files: Collection[str]) -> str | None:
+    """Return the name of the file of a value head, None without one. Raises ModelError for a pickle file."""
+    heads = sorted(file for file in files if file.startswith("value_head."))
+    if heads and VALUE_HEAD_FILE not in heads:
+        raise ModelError(
+            f"{model} has its reward head in {heads[0]}, and pickle files are not read: save it as {VALUE_HEAD_FILE}"
+        )
+    return VALUE_HEAD_FILE if heads else None
 
 
 def _read_object(file: Path) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from typing import Any, Literal, get_args
 
 from rb_core.errors import ModelError
 
-Kind = Literal["classifier", "implicit", "generative", "baseline"]
-KINDS: tuple[Kind, ...] = ("classifier", "implicit", "generative", "baseline")
+Kind = Literal["classifier", "value-head", "implicit", "generative", "baseline"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+# Kinds with a head that makes the score from hidden states, in one forward pass.
+HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head")
 # Kinds that read a whole conversation with a checkpoint, which `doctor` can examine.
-CONVERSATION_KINDS: tuple[Kind, ...] = ("classifier", "implicit")
+CONVERSATION_KINDS: tuple[Kind, ...] = (*HEAD_KINDS, "implicit")
 # A judge is asked about each completion alone; about two, in both orders; about all, in rotation; or about two, for the
 # probabilities of its one-letter answer.
 Mode = Literal["ratings", "pairwise", "listwise", "logprob"]
@@ -39,8 +41,9 @@ DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_BETA = 0.1
 
 # Models that an option can apply to: their kinds, with judges split by the place where replies are generated.
-Target = Literal["classifier", "implicit-reward model", "local judge", "served judge", "baseline"]
-CHECKPOINTS: tuple[Target, ...] = ("classifier", "implicit-reward model", "local judge")
+Target = Literal["classifier", "value-head model", "implicit-reward model", "local judge", "served judge", "baseline"]
+HEADS: tuple[Target, ...] = ("classifier", "value-head model")
+CHECKPOINTS: tuple[Target, ...] = (*HEADS, "implicit-reward model", "local judge")
 JUDGES: tuple[Target, ...] = ("local judge", "served judge")
 
 
@@ -193,7 +196,7 @@ class ModelOptions:
     kind: Kind | None = option(
         None,
         "kind of model",
-        choices=("classifier", "implicit", "generative"),
+        choices=tuple(kind for kind in KINDS if kind != "baseline"),
         applies_to=(*CHECKPOINTS, "served judge"),
     )
     revision: str | None = option(None, "commit, branch or tag of the model on the hub")
@@ -216,7 +219,7 @@ class ModelOptions:
     batch_tokens: int | None = _on_device(None, "tokens per forward pass; by free memory by default", minimum=1)
     output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
     output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)
-    lower_is_better: bool = _head(False, "the model's output is a cost")
+    lower_is_better: bool = option(False, "the model's output is a cost", applies_to=HEADS)
     reference: str | None = _implicit(None, "model that training started from", is_model=True)
     reference_revision: str | None = _implicit(None, "commit, branch or tag of the reference on the hub")
     beta: float | None = _implicit(None, f"factor of the log-ratio; {DEFAULT_BETA:g} by default", above=0)

@@ -11,7 +11,14 @@ from typing import Any
 
 from rb_core.errors import ModelError, quoted
 from rb_core.models.chat_format import ChatFormat, SystemRole
-from rb_core.models.checkpoint import ADAPTER_CONFIG, Checkpoint, base_checkpoint, locate
+from rb_core.models.checkpoint import (
+    ADAPTER_CONFIG,
+    Checkpoint,
+    base_checkpoint,
+    locate,
+    value_head_prefix,
+    weight_names,
+)
 from rb_core.models.options import (
     DEFAULT_BETA,
     MODES,
@@ -28,6 +35,7 @@ from rb_core.models.registry import RECORDS, ModelRecord
 
 _TARGETS: Mapping[Kind, Target] = {
     "classifier": "classifier",
+    "value-head": "value-head model",
     "implicit": "implicit-reward model",
     "generative": "local judge",
 }
@@ -128,6 +136,8 @@ def _kind(
     Raises ModelError when the checkpoint declares another kind than the options, or none.
     """
     task = None if adapter is None else adapter.config.get("task_type")
+    if options.kind is None and (adapter or checkpoint).value_head is not None:
+        return "value-head"
     if task is not None:
         kind = _KINDS_OF_TASKS.get(task)
         if kind is None:
@@ -135,7 +145,7 @@ def _kind(
                 f"{model}: its {ADAPTER_CONFIG} declares the task {quoted(task)}; only adapters for "
                 f"{' and '.join(_KINDS_OF_TASKS)} can be scored"
             )
-        if options.kind not in (None, kind, "generative"):
+        if options.kind not in (None, kind, "generative") and (kind, options.kind) != ("implicit", "value-head"):
             raise ModelError(
                 f"{model}: its {ADAPTER_CONFIG} declares the task {task}, which is not of the kind {options.kind}"
             )
@@ -152,20 +162,25 @@ def _kind(
 
 
 def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | None, options: ModelOptions) -> Kind:
-    """Return the kind by the config's architecture; for a language model, options and adapter decide."""
+    """Return the kind by the config's architecture; for a language model, by options, adapter, or a value head among
+    its weights."""
     architectures = checkpoint.architectures
     if any(name.endswith("ForSequenceClassification") for name in architectures):
         return "classifier"
     named = ", ".join(architectures) or "no architecture"
-    if not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures):
+    is_language_model = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
+    if is_language_model:
+        if options.reference is not None or options.reference_free is not None or adapter is not None:
+            return "implicit"
+        if options.judge != JudgeOptions():
+            return "generative"
+    if value_head_prefix(checkpoint.config, weight_names(checkpoint)) is not None:
+        return "value-head"
+    if not is_language_model:
         raise ModelError(
-            f"{model}: its config names {named}, not a sequence classifier; "
-            "if it has a reward head that transformers can load as one, pass --kind classifier"
+            f"{model}: its config names {named}, not a sequence classifier; if it has a reward head that transformers "
+            "can load as one, pass --kind classifier; if it has a value head, pass --kind value-head"
         )
-    if options.reference is not None or options.reference_free is not None or adapter is not None:
-        return "implicit"
-    if options.judge != JudgeOptions():
-        return "generative"
     raise ModelError(
         f"{model}: its config names {named}, a language model. For its implicit reward, pass --reference with the "
         "model that its training started from, or --reference-free sum, mean or norm. To ask it as a judge, pass "

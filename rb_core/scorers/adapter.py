@@ -19,7 +19,7 @@ from torch import Tensor
 from rb_core.errors import ModelError, first_line, hub_errors
 from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.resolve import ModelSpec
-from rb_core.scorers.loading import LOADING_ERRORS, check_weights, load_pretrained, load_tokenizer
+from rb_core.scorers.loading import LOADING_ERRORS, check_weights, load_pretrained, load_tokenizer, read_safetensors
 
 WEIGHTS = "adapter_model.safetensors"
 TOKENIZER = "tokenizer_config.json"
@@ -35,7 +35,7 @@ def apply_adapter(name: str, model: Any, adapter: Checkpoint) -> Any:
     """
     before = _sample_logits(model)
     base_names = {f"{_PREFIX}{key}" for key in model.state_dict()}
-    weights = _read_weights(name, adapter)
+    weights = read_safetensors(name, adapter, WEIGHTS)
     config = _read_config(name, adapter)
     _check_reference_kept(name, config)
     saved = tuple(getattr(config, "modules_to_save", None) or ())
@@ -51,13 +51,25 @@ def apply_adapter(name: str, model: Any, adapter: Checkpoint) -> Any:
     return wrapped
 
 
+def load_adapted(spec: ModelSpec, adapter: Checkpoint) -> tuple[Any, dict[str, Any]]:
+    """Load the base of an adapter and apply the adapter, whose head is loaded elsewhere.
+
+    Return the model and a report on its weights as `load_pretrained` does. Raises ModelError as `apply_adapter`.
+    """
+    weights = read_safetensors(spec.name, adapter, WEIGHTS)
+    config = _read_config(spec.name, adapter)
+    model, base_loading = load_pretrained(spec)
+    _, loading = _wrap(spec.name, model, config, weights)
+    return model, {key: [*base_loading[key], *loading[key]] for key in ("missing_keys", "unexpected_keys")}
+
+
 def load_adapted_classifier(spec: ModelSpec, adapter: Checkpoint) -> tuple[Any, dict[str, Any]]:
     """Load the base of an adapter as a classifier and apply the adapter with its reward head.
 
     Return the model, whose head is a plain layer, and a report on its weights as `load_pretrained` does. Raises
     ModelError when neither the adapter nor its base has the head, and as `apply_adapter`.
     """
-    weights = _read_weights(spec.name, adapter)
+    weights = read_safetensors(spec.name, adapter, WEIGHTS)
     config = _read_config(spec.name, adapter)
     names = [key for key in weights if key.removeprefix(_PREFIX).startswith(_HEADS)]
     head = {key.removeprefix(_PREFIX): weights.pop(key) for key in names}
@@ -163,17 +175,3 @@ def _sample_logits(model: Any) -> Tensor:
     ids = torch.arange(1, 9, device=device)[None] % model.get_input_embeddings().weight.shape[0]
     logits: Tensor = model(input_ids=ids, use_cache=False).logits
     return logits.float().cpu()
-
-
-def _read_weights(name: str, adapter: Checkpoint) -> dict[str, Tensor]:
-    """Raise ModelError unless there is a readable safetensors file."""
-    from huggingface_hub import hf_hub_download
-    from safetensors.torch import load_file
-
-    path = Path(adapter.location) / WEIGHTS
-    try:
-        if adapter.hub_revision is not None:
-            path = Path(hf_hub_download(adapter.location, WEIGHTS, revision=adapter.hub_revision))
-        return load_file(path)
-    except hub_errors() + LOADING_ERRORS as error:
-        raise ModelError(f"{name}: no readable {WEIGHTS} ({first_line(error)}); pickle files are not read") from error

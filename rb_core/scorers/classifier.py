@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import Encoded
-from rb_core.models.options import SINGLE_OUTPUT, Output
+from rb_core.models.options import SINGLE_OUTPUT, Kind, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_adapted_classifier, load_own_tokenizer
 from rb_core.scorers.conversation_scorer import ConversationScorer, Inputs, Prefetched
+from rb_core.scorers.heads import value_head
+from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.loading import (
     batch_budget,
     check_pad_token,
@@ -27,6 +29,9 @@ from rb_core.scorers.loading import (
     move_to_device,
     pair_separator,
 )
+
+# The function that builds the network of each kind whose head is not transformers' own.
+_HEADS: Mapping[Kind, Callable[[ModelSpec], tuple[HeadedModel, dict[str, Any]]]] = {"value-head": value_head.load}
 
 
 @dataclass
@@ -66,7 +71,8 @@ class ClassifierScorer(ConversationScorer):
             )
             model, loading = weights.result()
         unused = check_weights(spec.name, loading)
-        check_pad_token(spec.name, config, tokenizer)
+        if reads_by_pad(model):
+            check_pad_token(spec.name, config, tokenizer)
         output = check_output(spec, model.config.num_labels)
         head_in_float32(model)
         device = move_to_device(model, spec)
@@ -85,14 +91,16 @@ class ClassifierScorer(ConversationScorer):
         scorer.choose_batching()
         return scorer
 
-    def reads(self, encoded: Encoded) -> range:
-        """Return the token that transformers' classifiers read: the rightmost that is not the config's pad token; the
-        last one if there is no pad token. (transformers 5, modeling_layers.GenericForSequenceClassification.)"""
+    def reads(self, encoded: Encoded) -> Sequence[int]:
+        """Return the tokens that a head of ours reads, or the one that transformers' classifiers read: the rightmost
+        that is not the config's pad token; the last one if there is no pad token. (transformers 5,
+        modeling_layers.GenericForSequenceClassification.)"""
+        if isinstance(self.model, HeadedModel):
+            return self.model.reads(encoded.ids)
         pad, ids = self.pad_token_id(), encoded.ids
-        last = len(ids) - 1
-        if pad is not None:
-            last = max((i for i, token in enumerate(ids) if token != pad), default=0)
-        return range(last, last + 1)
+        if pad is None:
+            return (len(ids) - 1,)
+        return (max((i for i, token in enumerate(ids) if token != pad), default=0),)
 
     def second_text(self, encoded: Encoded) -> int | None:
         """Return the index after the separator where the completion starts: prompt and completion are then a pair."""
@@ -128,7 +136,9 @@ class ClassifierScorer(ConversationScorer):
                 f"{type(self.model).__name__} has no reward per token: its score is not its head's value at one token"
             )
         inputs = self.inputs([encoded], [(0, 0)], "bucketed")
-        tokens = torch.arange(encoded.start, len(encoded.ids), device=inputs.ids.device)
+        *others, _ = self.reads(encoded)
+        reads = [index for token in range(encoded.start, len(encoded.ids)) for index in (*others, token)]
+        tokens = torch.tensor(reads, device=inputs.ids.device)
         hidden = self.hidden(self.model.base_model, inputs._replace(reads=tokens))
         return self._reduce(self.model.score(hidden)).cpu().tolist()
 
@@ -138,25 +148,36 @@ class ClassifierScorer(ConversationScorer):
         Also sets `reads_a_token` and `scored_token`, if the head at one token gives the model's own scores on single
         conversations.
         """
-        if not isinstance(getattr(self.model, "score", None), nn.Linear):
+        if not isinstance(self.model, HeadedModel) and not isinstance(getattr(self.model, "score", None), nn.Linear):
             return ["bucketed-own-forward"]
         if self._difference_alone(sequences, own) > 1e-5 * self.scale(own):  # rounding
             return ["bucketed-own-forward"]
         self.reads_a_token = True
-        token = sequences[0].ids[self.reads(sequences[0])[0]]
+        token = sequences[0].ids[self.reads(sequences[0])[-1]]
         self.scored_token = str(self.chat.tokenizer.convert_ids_to_tokens(token))
         return ["packed", "bucketed", "bucketed-own-forward"]
 
     def describe(self) -> dict[str, Any]:
+        headed = isinstance(self.model, HeadedModel)
         return super().describe() | {
+            "kind": "custom-classifier" if headed else self.kind,
+            "kind_detail": self.model.detail if headed else None,
             "scored_token": self.scored_token or None,
             "output": f"{self.output}{', lower is better' if self.lower_is_better else ''}",
         }
 
 
 def load_classifier(spec: ModelSpec) -> tuple[Any, dict[str, Any]]:
-    """Load a classifier, with its adapter if it has one, as `load_pretrained` does."""
+    """Load the network of a kind in HEAD_KINDS, with its adapter if it has one. Return it with a report on its weights,
+    as `load_pretrained` does."""
+    if spec.kind in _HEADS:
+        return _HEADS[spec.kind](spec)
     return load_pretrained(spec) if spec.adapter is None else load_adapted_classifier(spec, spec.adapter)
+
+
+def reads_by_pad(network: Any) -> bool:
+    """Return True if the pad token decides which token a network reads."""
+    return network.reads_by_pad if isinstance(network, HeadedModel) else True
 
 
 def check_output(spec: ModelSpec, num_outputs: int) -> Output:

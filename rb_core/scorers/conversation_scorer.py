@@ -139,7 +139,7 @@ class ConversationScorer(Scorer):
     # ---- to be implemented by a kind of model
 
     @abstractmethod
-    def reads(self, encoded: Encoded) -> range:
+    def reads(self, encoded: Encoded) -> Sequence[int]:
         """Return the tokens of a conversation whose hidden states make the score."""
 
     @abstractmethod

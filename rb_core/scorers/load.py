@@ -15,6 +15,7 @@ from rb_core.scorers.base import Scorer
 _LOADERS: Mapping[Kind, str] = {
     "baseline": "baseline:load_baseline",
     "classifier": "classifier:ClassifierScorer.load",
+    "value-head": "classifier:ClassifierScorer.load",
     "implicit": "implicit:ImplicitScorer.load",
     "generative": "judge.load:load_judge",
 }

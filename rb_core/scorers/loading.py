@@ -8,15 +8,17 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
-from huggingface_hub import snapshot_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
@@ -27,7 +29,7 @@ from transformers import (
 from transformers import __version__ as transformers_version
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-from rb_core.errors import ModelError, quoted
+from rb_core.errors import ModelError, first_line, hub_errors, quoted
 from rb_core.models.chat_format import ChatFormat
 from rb_core.models.checkpoint import Checkpoint
 from rb_core.models.options import Kind
@@ -57,6 +59,7 @@ _UNUSED = re.compile(
 # The class that loads a model of each kind, and a name for messages.
 LOADED_AS: dict[Kind, tuple[Any, str]] = {
     "classifier": (AutoModelForSequenceClassification, "a sequence classifier"),
+    "value-head": (AutoModelForCausalLM, "a language model"),
     "implicit": (AutoModelForCausalLM, "a language model"),
     "generative": (AutoModelForCausalLM, "a language model"),
 }
@@ -223,16 +226,44 @@ def _weights_reason(error: Exception, declared: Mapping[str, Sequence[int]], che
 
 
 def _differing_shapes(declared: Mapping[str, Sequence[int]], checkpoint: Checkpoint) -> list[str]:
-    folder = Path(checkpoint.location)
-    if checkpoint.hub_revision is not None:
-        folder = Path(snapshot_download(checkpoint.location, revision=checkpoint.hub_revision, local_files_only=True))
     differences = []
-    for file in sorted(folder.glob("*.safetensors")):
+    for file in _weight_files(checkpoint):
         with safe_open(file, framework="pt") as weights:
             for name in declared.keys() & set(weights.keys()):
                 if (shape := weights.get_slice(name).get_shape()) != declared[name]:
                     differences.append(f"{name} is {shape}, by the config {declared[name]}")
     return sorted(differences)
+
+
+def _weight_files(checkpoint: Checkpoint) -> list[Path]:
+    """Return the weight files of a checkpoint that transformers has loaded."""
+    folder = Path(checkpoint.location)
+    if checkpoint.hub_revision is not None:
+        folder = Path(snapshot_download(checkpoint.location, revision=checkpoint.hub_revision, local_files_only=True))
+    return sorted(folder.glob("*.safetensors"))
+
+
+def read_tensors(checkpoint: Checkpoint, names: Collection[str]) -> dict[str, Tensor]:
+    """Return weights by their names, those that a checkpoint has, after transformers has loaded it."""
+    tensors: dict[str, Tensor] = {}
+    for file in _weight_files(checkpoint) if names else ():
+        with safe_open(file, framework="pt") as weights:
+            tensors |= {name: weights.get_tensor(name) for name in set(names).intersection(weights.keys())}
+    return tensors
+
+
+def read_safetensors(name: str, checkpoint: Checkpoint, file: str) -> dict[str, Tensor]:
+    """Return all tensors of a file beside a checkpoint, or beside an adapter. name: of the model, for messages.
+
+    Raises ModelError unless it can be read.
+    """
+    path = Path(checkpoint.location) / file
+    try:
+        if checkpoint.hub_revision is not None:
+            path = Path(hf_hub_download(checkpoint.location, file, revision=checkpoint.hub_revision))
+        return load_file(path)
+    except hub_errors() + LOADING_ERRORS as error:
+        raise ModelError(f"{name}: no readable {file} ({first_line(error)}); pickle files are not read") from error
 
 
 def _reason(error: Exception) -> str:
@@ -274,8 +305,8 @@ def check_weights(name: str, loading: Mapping[str, Any]) -> tuple[str, ...]:
     unexpected = [key for key in unexpected if key not in unused]
     if value_heads := [key for key in unexpected if key.startswith(("v_head.", "value_head."))]:
         raise ModelError(
-            f"{name}: the checkpoint has a value head ({value_heads[0]}), and such heads are not supported: save the "
-            "model as a sequence classifier"
+            f"{name}: the checkpoint has a value head ({value_heads[0]}), which the score would not use: pass --kind "
+            "value-head to score with it"
         )
     problems = {"misses": sorted(loading.get("missing_keys", ())), "has unexpected": unexpected}
     for problem, keys in problems.items():

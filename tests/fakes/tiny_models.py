@@ -214,6 +214,43 @@ def adapter(base: Path, folder: Path, seed: int = 21, task: str = "CAUSAL_LM") -
     return folder
 
 
+def head_weights(prefix: str = "v_head.summary", width: int = 32, seed: int = 22) -> dict[str, torch.Tensor]:
+    """A random value head with a bias."""
+    random = torch.Generator().manual_seed(seed)
+    shapes = {"weight": (1, width), "bias": (1,)}
+    return {f"{prefix}.{part}": torch.randn(shape, generator=random) for part, shape in shapes.items()}
+
+
+def trl_value_head(folder: Path, family: str = "llama") -> Path:
+    """A language model with a value head among its weights, as TRL saves it."""
+    causal(f"{family}-lm", folder)
+    edit_weights(folder, lambda weights: weights.update(head_weights()))
+    return folder
+
+
+def llama_factory_value_head(folder: Path, base: Path | None = None) -> Path:
+    """A value head in a file of its own, as LLaMA-Factory saves it, beside a language model or an adapter of `base`."""
+    if base is None:
+        causal("llama-lm", folder)
+    else:
+        adapter(base, folder)
+    save_file(head_weights(), folder / "value_head.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def openrlhf_value_head(folder: Path, prefix: str = "value_head", **settings: Any) -> Path:
+    """A body with a head without a bias, as OpenRLHF saves it; the config has no num_labels."""
+    causal("llama-lm", folder)
+
+    def edit(weights: dict[str, torch.Tensor]) -> None:
+        del weights["lm_head.weight"]
+        weights[f"{prefix}.weight"] = head_weights(prefix)[f"{prefix}.weight"]
+
+    edit_weights(folder, edit)
+    edit_config(folder, architectures=["RewardModel"], **settings)
+    return folder
+
+
 def llama(folder: Path, tokenizer: PreTrainedTokenizerFast | None = None, **changes: Any) -> Path:
     return classifier("llama", folder, tokenizer, **changes)
 

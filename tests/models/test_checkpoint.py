@@ -179,12 +179,14 @@ def test_a_config_beyond_all_sizes_is_refused(model_folder: ModelFolder) -> None
         in_folder(folder)
 
 
-@pytest.mark.parametrize("file", ["value_head.safetensors", "value_head.bin"])
-def test_a_value_head_beside_a_language_model_is_refused(model_folder: ModelFolder, file: str) -> None:
+def test_a_value_head_beside_a_language_model_is_read_from_safetensors_only(model_folder: ModelFolder) -> None:
     folder = model_folder(architectures=["LlamaForCausalLM"])
-    (folder / file).write_text("")
-    with pytest.raises(ModelError, match=rf"reward head in {file}"):
+    assert in_folder(folder).value_head is None
+    (folder / "value_head.bin").write_text("")
+    with pytest.raises(ModelError, match=r"reward head in value_head.bin, and pickle files are not read"):
         in_folder(folder)
+    (folder / "value_head.safetensors").write_text("")
+    assert in_folder(folder).value_head == "value_head.safetensors"
 
 
 # ---- the hub

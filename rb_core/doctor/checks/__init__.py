@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rb_core.doctor.checks import checkpoint, scores, template
 from rb_core.doctor.inspection import MODEL_ERRORS, InspectedModel
 from rb_core.doctor.report import CheckResult, Observation
-from rb_core.models.options import CONVERSATION_KINDS, Kind
+from rb_core.models.options import CONVERSATION_KINDS, HEAD_KINDS, Kind
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ CHECKS = (
     Check("tokenizer", "Tokenizer", (), checkpoint.inspect_tokenizer),
     Check("text", "Text", ("tokenizer",), template.inspect_text),
     Check("weights", "Weights", ("model",), checkpoint.inspect_weights),
-    Check("head", "Head", ("weights",), checkpoint.inspect_head, ("classifier",)),
-    Check("output", "Output", ("model",), checkpoint.inspect_output, ("classifier",)),
+    Check("head", "Head", ("weights",), checkpoint.inspect_head, HEAD_KINDS),
+    Check("output", "Output", ("model",), checkpoint.inspect_output, HEAD_KINDS),
     Check("setup", "Set up as", ("model",), checkpoint.inspect_setup),
     Check("max-length", "Maximum length", ("tokenizer", "model"), checkpoint.inspect_max_length),
-    Check("pad", "Pad token", ("tokenizer", "model"), checkpoint.inspect_pad_token, ("classifier",)),
+    Check("pad", "Pad token", ("tokenizer", "model"), checkpoint.inspect_pad_token, HEAD_KINDS),
     Check("template", "Chat template", ("tokenizer",), template.inspect_template),
     Check("conversation", "Conversation", ("template",), template.inspect_conversation),
     Check("variables", "Template variables", ("conversation",), template.inspect_variables),
@@ -48,7 +48,7 @@ CHECKS = (
     Check("eos", "End of sequence", ("conversation",), template.inspect_eos),
     Check("control-tokens", "Control tokens", ("conversation",), template.inspect_control_tokens),
     Check("reference", "Reference", ("tokenizer",), checkpoint.inspect_reference, ("implicit",)),
-    Check("segments", "Segments", ("scorer", "conversation"), template.inspect_segments, ("classifier",)),
+    Check("segments", "Segments", ("scorer", "conversation"), template.inspect_segments, HEAD_KINDS),
     Check("batching", "Batching", ("weights", "output", "conversation"), scores.inspect_batching),
     Check("finite", "Scores", ("scorer", "conversation"), scores.inspect_finite),
     Check("read", "Position of the score", ("finite",), scores.inspect_read_position),

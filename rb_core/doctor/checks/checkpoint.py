@@ -5,6 +5,7 @@ from __future__ import annotations
 from rb_core.doctor.inspection import InspectedModel
 from rb_core.doctor.measurements import find_head, head_norm, nonfinite_parameters
 from rb_core.doctor.report import Observation
+from rb_core.scorers.classifier import reads_by_pad
 from rb_core.scorers.loading import NO_LIMIT, loading_notes, pad_token_of, quantization_of
 
 
@@ -98,6 +99,8 @@ def inspect_max_length(model: InspectedModel) -> Observation:
 
 
 def inspect_pad_token(model: InspectedModel) -> Observation:
+    if not reads_by_pad(model.network):
+        return Observation("FACT", "it does not decide which token is read: the last token of the conversation is")
     config_pad = pad_token_of(model.network.config)
     tokenizer_pad = model.tokenizer.pad_token_id
     if config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:

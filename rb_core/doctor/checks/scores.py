@@ -19,6 +19,7 @@ from rb_core.doctor.measurements import (
 )
 from rb_core.doctor.report import Observation, Status
 from rb_core.models.chat_format import Encoded
+from rb_core.scorers.classifier import reads_by_pad
 from rb_core.scorers.conversation_scorer import ConversationScorer
 from rb_core.scorers.loading import quantization_of
 
@@ -39,9 +40,11 @@ def inspect_read_position(model: InspectedModel) -> Observation:
     if model.spec.kind == "implicit":
         found = f"log-probabilities of the completion's {len(reads)} tokens, {reads[0] + 1} to {reads[-1] + 1}"
     else:
-        position, pad = reads[0], scorer.pad_token_id()
-        reason = "the last token, as there is no pad token"
-        if pad is not None:
+        position, pad = reads[-1], scorer.pad_token_id()
+        reason = "the last token"
+        if reads_by_pad(model.network) and pad is None:
+            reason = "the last token, as there is no pad token"
+        elif reads_by_pad(model.network):
             reason = f"the rightmost that is not {model.token_name(pad)}"
         neighbours = encoded.ids[max(0, position - 1) : position + 2]
         context = " ".join(repr(model.tokenizer.decode([token_id])) for token_id in neighbours)
