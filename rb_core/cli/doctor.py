@@ -20,14 +20,14 @@ app = typer.Typer()
 @takes_model_options(without=("name", "judge"))
 def examine(
     *,
-    model: Annotated[str, typer.Option(help="builtin/tiny-rm, a folder, or a hub id ORG/NAME")],
+    model: Annotated[str, typer.Option(help="builtin/tiny-rm, a folder, or a hub id ORG/NAME")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="print the report as JSON")] = False,
     options: ModelOptions,
 ) -> None:
     """Check that a model is set up right.
 
     Does it load completely, what input does it get, where is its score read, and do other ways of running it give the
-    same numbers? The exit code is 1 when a check fails.
+    same numbers? With --scorer: do scores depend on the completion alone? The exit code is 1 when a check fails.
     """
     hide_loading_bar()
     report = doctor.examine(model, options)

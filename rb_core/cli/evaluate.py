@@ -48,7 +48,7 @@ def evaluate(
 
     `accelerate launch --num_processes 8 -m rb_core evaluate ...` shares the work among eight GPUs.
     """
-    if not model.startswith("baseline/") and not options.judge.served:
+    if not model.startswith("baseline/") and not options.judge.served and options.scorer is None:
         hide_loading_bar()
     finished = evaluation.evaluate(
         model,

@@ -79,7 +79,7 @@ def _check_evaluate_options(context: typer.Context, model: str, benchmark: str, 
     if (evaluate.params["model"], evaluate.params["benchmark"]) != (model, benchmark):
         raise HubError("--model and --benchmark go before the --")
     specs = option_specs(ModelOptions) | option_specs(JudgeOptions)
-    for name in ("out", "data", *(name for name, spec in specs.items() if spec.is_file)):
+    for name in ("out", "data", *(name for name, spec in specs.items() if spec.is_file or spec.is_local)):
         if evaluate.get_parameter_source(name).name == "COMMANDLINE":
             raise HubError(f"{flag(name)}: a job has no files of this machine, and a results folder of its own")
     for name, spec in specs.items():

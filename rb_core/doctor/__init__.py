@@ -2,15 +2,18 @@
 
 `examine` loads the model step by step (`inspection`), runs every check (`checks`) on what could be loaded, and returns
 a report. A check whose preconditions failed is skipped with the reason, so that one fault does not hide another. To add
-a check, write a function in one of the files in `checks` and add it to the list in `checks/__init__.py`.
+a check, write a function in one of the files in `checks` and add it to the list in `checks/__init__.py`. A user's own
+scorer has checks of its own (`user_scorer`), which see nothing but its scores.
 """
 
 from __future__ import annotations
 
 from rb_core.doctor.report import CheckResult, DoctorReport, show
+from rb_core.doctor.user_scorer import examine_scorer
 from rb_core.errors import ModelError
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
+from rb_core.scorers.load import load_scorer
 
 __all__ = ["CheckResult", "DoctorReport", "examine", "show"]
 
@@ -29,6 +32,8 @@ def examine(model: str, options: ModelOptions | None = None) -> DoctorReport:
             f"{model} is a judge, and doctor examines where a score is read from a model: run evaluate --limit on a "
             "few examples and read the transcript instead"
         )
+    if spec.kind == "custom":
+        return examine_scorer(load_scorer(spec), spec.checkpoint.location)
     # These import torch, which the command line does not load for its other commands.
     from rb_core.doctor.checks import run_checks
     from rb_core.doctor.inspection import load_for_inspection

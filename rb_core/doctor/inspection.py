@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
 
-from rb_core.benchmarks.example import CompletionSet, Conversation, Message
+from rb_core.benchmarks.example import CompletionSet
 from rb_core.doctor.measurements import single_scores
+from rb_core.doctor.probes import PAIRS, PROBE_ANSWER, PROBE_PROMPT, probe_conversation
 from rb_core.doctor.report import TokenizedConversation
 from rb_core.errors import ModelError, first_line
 from rb_core.models.chat_format import ChatFormat, Encoded
@@ -42,42 +43,6 @@ from rb_core.scorers.loading import (
 MODEL_ERRORS = (ModelError, TemplateError, *LOADING_ERRORS)
 # Tokens that are allowed for when neither the model nor the user sets a maximum length.
 ASSUMED_MAX_LENGTH = 2048
-
-
-def _turns(*texts: str) -> Conversation:
-    """Return a conversation of alternating turns, the user's first."""
-    return tuple(Message(role="assistant" if i % 2 else "user", content=text) for i, text in enumerate(texts))
-
-
-PROBE_PROMPT = _turns("What is the capital of France?")
-PROBE_ANSWER = "It is Paris."
-# (prompt, good answer, bad answer): short and long, one line and several, single and multi-turn.
-PAIRS: tuple[tuple[Conversation, str, str], ...] = (
-    (_turns("What is 7 + 5?"), "12", "13"),
-    (_turns("Name a prime."), "Seven is a prime.", "Nine is a prime."),
-    (
-        _turns("Why is the sky blue?"),
-        "Air scatters blue light more than red, so blue reaches us from all sides.",
-        "Because.",
-    ),
-    (
-        _turns("Write one word."),
-        "Tree",
-        "I would be glad to. Here are a few words for you: tree, house, river, and so on.",
-    ),
-    (_turns("Hi!", "Hello. How can I help?", "Which city is the capital of France?"), "Paris.", "Lyon, I think."),
-    (
-        _turns("My name is Ada.", "Nice to meet you, Ada.", "Thanks.", "You are welcome.", "What is my name?"),
-        "Your name is Ada.",
-        "I do not know your name.",
-    ),
-    (_turns("List three fruits, one a line."), "apple\npear\nplum", "apple apple apple apple apple apple"),
-    (_turns("Please say thank you in German and in French."), "German: danke. French: merci.", "fdsa jkl; 1234 !!!"),
-)
-
-
-def probe_conversation(answer: str = PROBE_ANSWER) -> Conversation:
-    return (*PROBE_PROMPT, Message(role="assistant", content=answer))
 
 
 @dataclass

@@ -101,7 +101,7 @@ class Process:
 
         Raises ModelError when this machine has fewer GPUs than processes, or --device-map claims all of them.
         """
-        if self.count == 1 or spec.kind in ("baseline", "generative"):  # no checkpoint, or one process
+        if self.count == 1 or spec.kind in ("baseline", "generative", "custom"):  # no checkpoint, or one process
             return spec
         if spec.options.device_map is not None:
             if self.local_index:

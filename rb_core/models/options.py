@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from rb_core.errors import ModelError
 
-Kind = Literal["classifier", "value-head", "implicit", "generative", "baseline"]
+Kind = Literal["classifier", "value-head", "implicit", "generative", "baseline", "custom"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # Kinds with a head that makes the score from hidden states, in one forward pass.
 HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head")
@@ -39,9 +39,18 @@ REFERENCE_FREE: tuple[ReferenceFree, ...] = ("sum", "mean", "norm")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_BETA = 0.1
+_SCORER = re.compile(r"(?:[^\W\d]\w*(?:\.[^\W\d]\w*)*|.+\.py):[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 # Models that an option can apply to: their kinds, with judges split by the place where replies are generated.
-Target = Literal["classifier", "value-head model", "implicit-reward model", "local judge", "served judge", "baseline"]
+Target = Literal[
+    "classifier",
+    "value-head model",
+    "implicit-reward model",
+    "local judge",
+    "served judge",
+    "baseline",
+    "custom scorer",
+]
 HEADS: tuple[Target, ...] = ("classifier", "value-head model")
 CHECKPOINTS: tuple[Target, ...] = (*HEADS, "implicit-reward model", "local judge")
 JUDGES: tuple[Target, ...] = ("local judge", "served judge")
@@ -79,6 +88,7 @@ class OptionSpec:
     above: float | None = None  # exclusive minimum
     parse: Callable[[str], Any] | None = None  # value of the text on the command line; raises ValueError or OSError
     is_file: bool = False  # the text on the command line is a path
+    is_local: bool = False  # the value names files of this machine, which an evaluation elsewhere does not have
     is_model: bool = False  # the value names a model, which has to exist where the evaluation runs
 
 
@@ -93,6 +103,7 @@ def option(default: Any, help: str, *, hash: bool | None = None, **rules: Any) -
 _on_device = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
 _head = partial(option, applies_to=("classifier",))
 _implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
+_custom = partial(option, panel="Your own scorer", applies_to=("custom scorer",))
 _judge = partial(option, panel="Generative judge", applies_to=JUDGES)
 _served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
 
@@ -110,7 +121,7 @@ def _file_text(path: str) -> str:
 
 
 def _variables(text: str) -> dict[str, Any]:
-    """Return the variables of NAME=VALUE,...; a value may contain commas that no further NAME= follows."""
+    """Return the values of NAME=VALUE,... by name; a value may contain commas that no further NAME= follows."""
     variables: dict[str, Any] = {}
     for assignment in re.split(r",(?=\s*\w+=)", text):
         name, equals, value = assignment.partition("=")
@@ -224,6 +235,12 @@ class ModelOptions:
     reference_revision: str | None = _implicit(None, "commit, branch or tag of the reference on the hub")
     beta: float | None = _implicit(None, f"factor of the log-ratio; {DEFAULT_BETA:g} by default", above=0)
     reference_free: ReferenceFree | None = _implicit(None, "score without a reference", choices=REFERENCE_FREE)
+    scorer: str | None = _custom(
+        None, "function or class of your own: package.module:OBJECT or FILE.py:OBJECT", is_local=True
+    )
+    scorer_args: Mapping[str, Any] | None = _custom(
+        None, "arguments of a class: NAME=VALUE,... with values in JSON or as text", parse=_variables, hash=False
+    )
     judge: JudgeOptions = field(default_factory=JudgeOptions)
 
 
@@ -275,6 +292,8 @@ def check_options(options: ModelOptions) -> None:
     for name in ("reference", "reference_revision", "beta"):
         if options.reference_free is not None and getattr(options, name) is not None:
             raise ModelError(f"{flag(name)} has no effect without a reference model: give it or --reference-free")
+    if options.scorer is not None and not _SCORER.fullmatch(options.scorer):
+        raise ModelError(f"--scorer {options.scorer}: expected package.module:OBJECT or FILE.py:OBJECT")
     _check_judge(options.judge)
 
 

@@ -49,7 +49,7 @@ class ModelSpec:
 
     name: str
     kind: Kind
-    checkpoint: Checkpoint  # only a name for baselines, judges on a server and panels
+    checkpoint: Checkpoint  # only a name for baselines, custom scorers, judges on a server and panels
     options: ModelOptions
     chat_template: str | None
     system_role: SystemRole
@@ -76,12 +76,14 @@ class ModelSpec:
 
 
 def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
-    """Return the model of a name or folder with its settings; "" stands for the panel that the options name.
+    """Return the model of a name or folder with its settings; "" stands for the scorer or panel that the options name.
 
     Raises ModelError when there is no such model, its kind is unclear, or an option does not apply to it.
     """
     options = options or ModelOptions()
     check_options(options)
+    if options.scorer is not None:
+        return _custom_scorer(model, options)
     if options.judge.judges or not model:
         return _panel(model, options)
     if options.judge.served:
@@ -208,6 +210,16 @@ def _with_reference(spec: ModelSpec) -> ModelSpec:
     return replace(spec, reference=reference, beta=DEFAULT_BETA if options.beta is None else options.beta)
 
 
+def _custom_scorer(model: str, options: ModelOptions) -> ModelSpec:
+    """Return the scorer that --scorer names: the location of its checkpoint is MODULE:OBJECT."""
+    if model:
+        raise ModelError("give either --model or --scorer, not both")
+    check_applicable(options, "custom scorer")
+    location = options.scorer or ""
+    name = "custom/" + location.rpartition(":")[2]
+    return _spec(name, "custom", Checkpoint(location, None, {}), None, options)
+
+
 def _served_judge(model: str, options: ModelOptions) -> ModelSpec:
     if model.startswith(("baseline/", "builtin/")):
         raise ModelError(f"{model} is the name of a model of this package: name the server's model in another way")
@@ -221,7 +233,7 @@ def _panel(model: str, options: ModelOptions) -> ModelSpec:
     if model and options.judge.judges:
         raise ModelError("give either --model or --judges, not both")
     if len(options.judge.judges) < 2:
-        raise ModelError("give --model, or at least two --judges for a panel")
+        raise ModelError("give --model, --scorer, or at least two --judges for a panel")
     for name, value in (("revision", options.revision), ("author", options.judge.author)):
         if value is not None:
             raise ModelError(f"{flag(name)} applies to a single model, and --judges names several")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,13 +23,16 @@ class FunctionScorer(Scorer):
 
     A completion for which it returns NaN or infinity is unscored. Token counts are counts of words and
     punctuation marks, because there is no tokenizer.
+
+    reason_of: the reason that a completion is unscored for, given what the function raised; None lets it through.
     """
 
     kind = "function"
     precision: Precision = "float64"
 
-    def __init__(self, function: ScoreFunction) -> None:
+    def __init__(self, function: ScoreFunction, reason_of: Callable[[Exception], str] | None = None) -> None:
         self.function = function
+        self.reason_of = reason_of
 
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
         cells = cells_of(completion_sets)
@@ -47,12 +51,18 @@ class FunctionScorer(Scorer):
         return [self._score(prompt, completion) for prompt, completion in batch.inputs]
 
     def _score(self, prompt: Conversation, completion: str) -> Score:
-        with np.errstate(over="ignore"):  # a number beyond the precision's range becomes infinite, and is unscored
-            value = float(np.dtype(self.precision).type(self.function(prompt, completion)))
+        reason = NOT_FINITE
+        try:
+            with np.errstate(over="ignore"):  # a number beyond the precision's range becomes infinite, and is unscored
+                value = float(np.dtype(self.precision).type(self.function(prompt, completion)))
+        except Exception as error:
+            if self.reason_of is None:
+                raise
+            value, reason = math.nan, self.reason_of(error)
         num_completion_tokens = len(split_words(completion))
         num_tokens = num_completion_tokens + sum(len(split_words(message["content"])) for message in prompt)
         if not abs(value) <= LARGEST_SCORE:
-            return Score.unscored(NOT_FINITE, num_tokens, num_completion_tokens=num_completion_tokens)
+            return Score.unscored(reason, num_tokens, num_completion_tokens=num_completion_tokens)
         return Score(value, num_tokens, num_completion_tokens=num_completion_tokens)
 
     def describe(self) -> dict[str, Any]:

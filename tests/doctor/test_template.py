@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from rb_core.doctor.checks import template
-from rb_core.doctor.inspection import PROBE_ANSWER, PROBE_PROMPT, InspectedModel, load_for_inspection
+from rb_core.doctor.inspection import InspectedModel, load_for_inspection
+from rb_core.doctor.probes import PROBE_ANSWER, PROBE_PROMPT
 from rb_core.models.chat_format import ChatFormat
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve

@@ -423,6 +423,7 @@ def test_the_command_line_never_says_the_token(service: Service, failure: tuple[
         (("--out", "x"), "--out: a job has no files"),
         (("--data", "x"), "--data: a job has no files"),
         (("--chat-template", "x"), "--chat-template: a job has no files"),
+        (("--scorer", "mine:f"), "--scorer: a job has no files"),
         (("--model", "other/model"), "go before the --"),
         (("--reference", "rb_core"), "cannot read files of this machine"),
     ],

@@ -48,7 +48,10 @@ CHANGED: dict[str, Any] = {
     "reference_revision": "v1",
     "beta": 0.1,
     "reference_free": "sum",
+    "scorer": "mine:score",
+    "scorer_args": {"n": 1},
 }
+OWN_OPTIONS: dict[Target, set[str]] = {"custom scorer": {"scorer", "scorer_args"}}  # of this kind alone
 INAPPLICABLE: dict[Target, set[str]] = {
     "baseline": set(CHANGED) - {"name", "dtype", "device", "batch_tokens"} | set(option_specs(JudgeOptions)),
     "classifier": {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions)),
@@ -63,7 +66,11 @@ INAPPLICABLE: dict[Target, set[str]] = {
         *("price_prompt", "price_completion", "max_cost", "max_tokens_total"),
     },
     "served judge": set(CHANGED) - {"name", "kind", "fold_system"},
+    "custom scorer": set(CHANGED) - {"name"} | set(option_specs(JudgeOptions)),
 }
+for target, names in OWN_OPTIONS.items():
+    INAPPLICABLE = {other: inapplicable | names for other, inapplicable in INAPPLICABLE.items()}
+    INAPPLICABLE[target] -= names
 
 
 def test_every_field_is_an_option_with_a_help_text() -> None:
@@ -139,6 +146,8 @@ def test_the_message_names_option_and_models(options: dict[str, Any], target: Ta
         ({"reference_free": "mean", "reference": "me/base"}, "--reference has no effect without a reference"),
         ({"reference_free": "mean", "reference_revision": "v1"}, "--reference-revision has no effect without"),
         ({"reference_free": "mean", "beta": 0.1}, "--beta has no effect without"),
+        ({"scorer": "mine"}, "--scorer mine: expected package.module:OBJECT"),
+        ({"scorer": ".mine:f"}, "--scorer .mine:f: expected package.module:OBJECT"),
     ],
 )
 def test_a_value_that_is_not_allowed_is_refused(options: dict[str, Any], message: str) -> None:

@@ -280,7 +280,9 @@ def test_a_panel_has_its_judges_each_with_its_own_server() -> None:
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("", {}, "give --model, or at least two --judges"),
+        ("", {}, "give --model, --scorer, or at least two --judges"),
+        ("builtin/tiny-rm", {"scorer": "mine:f"}, "either --model or --scorer"),
+        ("", {"scorer": "mine:f", "dtype": "float32"}, "--dtype applies only to .*custom scorer"),
         ("", {"judge": JudgeOptions(judges=("a/b",))}, "at least two --judges"),
         ("a/b", {"judge": JudgeOptions(judges=("a/b", "c/d"))}, "either --model or --judges"),
         ("", {"judge": JudgeOptions(judges=("a/b-lm", "a/b-lm"))}, "a/b-lm twice"),

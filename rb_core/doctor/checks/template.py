@@ -6,7 +6,8 @@ import json
 from dataclasses import replace
 
 from rb_core.benchmarks.example import Conversation, Message
-from rb_core.doctor.inspection import PROBE_ANSWER, PROBE_PROMPT, InspectedModel, probe_conversation
+from rb_core.doctor.inspection import InspectedModel
+from rb_core.doctor.probes import PROBE_ANSWER, PROBE_PROMPT, probe_conversation
 from rb_core.doctor.report import Observation
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import ChatFormat
