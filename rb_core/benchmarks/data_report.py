@@ -81,17 +81,18 @@ def describe_data(benchmark: Benchmark) -> DataReport:
     """Count what a benchmark's examples are like."""
     examples = benchmark.examples
     texts = [text for example in examples for text in example.completions]
+    lengths = {
+        "prompt": [sum(len(message_text(message)) for message in each.prompt) for each in examples],
+        "chosen": [len(text) for each in examples for text in each.completions[: each.num_chosen]],
+        "rejected": [len(text) for each in examples for text in each.completions[each.num_chosen :]],
+    }
     same_text = sum(cannot_be_won(example) == "same text" for example in examples)
     return DataReport(
         examples=len(examples),
         completions=sum(len(example.completions) for example in examples),
         subsets=Counter(example.subset for example in examples),
         groups=Counter(example.group for example in examples),
-        lengths={
-            "prompt": _lengths([sum(len(message_text(message)) for message in each.prompt) for each in examples]),
-            "chosen": _lengths([len(text) for each in examples for text in each.completions[: each.num_chosen]]),
-            "rejected": _lengths([len(text) for each in examples for text in each.completions[each.num_chosen :]]),
-        },
+        lengths={name: _lengths(numbers) for name, numbers in lengths.items() if numbers},
         duplicates=len(examples) - len({(repr(each.prompt), each.completions, each.num_chosen) for each in examples}),
         same_text=same_text,
         blank=sum(cannot_be_won(example) == "blank" for example in examples),

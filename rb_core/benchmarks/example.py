@@ -80,9 +80,11 @@ class Example:
     id: unique within a benchmark.
     group: cluster of examples that are not independent, by default a digest of the prompt.
     authors: the model that wrote each completion, "" for unknown; empty if none is known.
+    by_threshold: completions are compared with a threshold and not with each other, so that all of them may be chosen,
+    or none (see `rb_core.stats.metrics.first_error`).
 
-    Raises DataError for an empty prompt, without a chosen and a rejected completion, or when the numbers of authors and
-    completions differ.
+    Raises DataError for an empty prompt, without completions, without a chosen and a rejected one unless they are
+    compared with a threshold, or when the numbers of authors and completions differ.
     """
 
     id: str
@@ -92,11 +94,14 @@ class Example:
     num_chosen: int = 1
     group: str = ""
     authors: tuple[str, ...] = ()
+    by_threshold: bool = False
 
     def __post_init__(self) -> None:
         if not self.prompt:
             raise DataError(f"example {self.id!r}: the prompt is empty")
-        if not 0 < self.num_chosen < len(self.completions):
+        if not self.completions:
+            raise DataError(f"example {self.id!r}: has no completions")
+        if not self.by_threshold and not 0 < self.num_chosen < len(self.completions):
             raise DataError(
                 f"example {self.id!r}: needs at least one chosen and one rejected completion, "
                 f"has {self.num_chosen} chosen of {len(self.completions)}"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from rb_core.benchmarks.judgebench import JUDGEBENCH
+from rb_core.benchmarks.processbench import PROCESSBENCH
 from rb_core.benchmarks.rewardbench import REWARDBENCH
 from rb_core.benchmarks.rewardbench_2 import REWARDBENCH_2
 from rb_core.benchmarks.rm_bench import RM_BENCH
@@ -13,7 +14,7 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.benchmarks.starter import STARTER
 
 BENCHMARKS: Mapping[str, BenchmarkSpec] = {
-    spec.id: spec for spec in (REWARDBENCH, REWARDBENCH_2, RM_BENCH, JUDGEBENCH, STARTER)
+    spec.id: spec for spec in (REWARDBENCH, REWARDBENCH_2, RM_BENCH, JUDGEBENCH, PROCESSBENCH, STARTER)
 }
 
 

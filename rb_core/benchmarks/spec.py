@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ class Section:
     headline_weight: weight of the section in the headline.
     required: without this section there is no headline.
     pooled: a subset weighs as much as it has examples; `weights` are the published numbers.
+    harmonic: the score is the harmonic mean of the subsets, all with equal weights, and 0 where one of them is 0.
     """
 
     name: str
@@ -50,6 +51,33 @@ class Section:
     required: bool = True
     description: str = ""
     pooled: bool = False
+    harmonic: bool = False
+
+    def mean(self, scores: Mapping[str, float]) -> float:
+        """Return the section's score from the scores of its subsets."""
+        if self.harmonic:
+            return sum(factor * scores[name] for name, factor in self.coefficients(scores, scores).items())
+        return sum(weight * scores[name] for name, weight in self.weights.items()) / sum(self.weights.values())
+
+    def coefficients(self, scores: Mapping[str, float], others: Mapping[str, float]) -> dict[str, float]:
+        """Return factors c such that sum of c x (score - other) over the subsets is the difference of two sections.
+
+        With the same scores twice, sum of c x score is the section's score, and c its gradient. For n subsets with the
+        scores x and y, the factors of a harmonic mean are n w(x) w(y), where w(x) is 1/x divided by the sum of 1/x; of
+        other sections they are the weights, divided by their sum.
+        """
+        if self.harmonic:
+            first, second = (_inverse_shares([values[name] for name in self.weights]) for values in (scores, others))
+            return {name: len(first) * x * y for name, x, y in zip(self.weights, first, second, strict=True)}
+        total = sum(self.weights.values())
+        return {name: weight / total for name, weight in self.weights.items()}
+
+
+def _inverse_shares(scores: Sequence[float]) -> list[float]:
+    """Return 1/score divided by the sum of all; where scores are 0, these share alike and others have none."""
+    inverse = [float(score == 0) for score in scores] if 0.0 in scores else [1 / score for score in scores]
+    total = sum(inverse)
+    return [share / total for share in inverse]
 
 
 @dataclass(frozen=True)
@@ -109,6 +137,16 @@ class BenchmarkSpec:
         section = self.section_of(subset)
         return section.metric if section else ACCURACY
 
+    @property
+    def has_harmonic_means(self) -> bool:
+        """True if sections are no weighted sums of subsets."""
+        return any(section.harmonic for section in self.sections)
+
+    def for_threshold(self, threshold: float) -> BenchmarkSpec:
+        """Return the spec with this threshold in the metrics that compare scores with one."""
+        sections = (replace(section, metric=section.metric.with_threshold(threshold)) for section in self.sections)
+        return replace(self, sections=tuple(sections))
+
     def differing_subsets(self, sizes: Mapping[str, int]) -> list[str]:
         """Return the subsets whose number of examples in `sizes` is known not to be the published one.
 
@@ -132,8 +170,11 @@ class BenchmarkSpec:
             sha256: digest of the examples; its first eight digits are enough.
             sizes: number of examples of each subset.
         """
-        subsets = tuple(replace(s, count=sizes[s.name]) for s in self.subsets if sizes.get(s.name, 0) > 0)
-        names = {subset.name for subset in subsets}
+        names = {name for name, size in sizes.items() if size}
+        for section in self.sections:  # without one of its subsets, a harmonic mean would be another measure
+            if section.harmonic and names & section.weights.keys():
+                names |= section.weights.keys()
+        subsets = tuple(replace(s, count=sizes.get(s.name, 0)) for s in self.subsets if s.name in names)
         weights = {s.name: {n: w for n, w in s.weights.items() if n in names} for s in self.sections}
         return replace(
             self,

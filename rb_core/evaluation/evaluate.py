@@ -104,7 +104,7 @@ def evaluate_scorer(
     scores_file = out / paths.scores_path(benchmark.spec.id, name)
     process.on_main(lambda: _check_run(benchmark, name, seed, out, overwrite=overwrite))
     with process.share_errors():
-        model = ModelRef(name=name, **scorer.describe())
+        model = ModelRef(name=name, threshold=scorer.threshold, **scorer.describe())
     settings = _settings(scorer, model, benchmark, seed)
     scorer.batch_tokens = _common_budget(scorer, settings, scores_file, process)
     with process.share_errors():

@@ -255,7 +255,7 @@ def _check_section_value(
         return
     check.numbers += 1
     parts = [subset_values[name] for name in section.weights]
-    mean = sum(w * subset_values[name] for name, w in section.weights.items()) / sum(section.weights.values())
+    mean = section.mean(subset_values)
     if abs(value - mean) > _rounding_error(result) + _half_unit(_num_digits(parts, MAX_SUBSET_DIGITS)):
         check.add_value(f"sections.{section.name}.value", value, mean, "its subsets")
 

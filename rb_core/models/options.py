@@ -231,6 +231,9 @@ class ModelOptions:
     output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
     output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)
     lower_is_better: bool = option(False, "the model's output is a cost", applies_to=HEADS)
+    threshold: float | None = option(
+        None, "score from which on a step is right, in ProcessBench; 0 by default", applies_to=get_args(Target)
+    )
     reference: str | None = _implicit(None, "model that training started from", is_model=True)
     reference_revision: str | None = _implicit(None, "commit, branch or tag of the reference on the hub")
     beta: float | None = _implicit(None, f"factor of the log-ratio; {DEFAULT_BETA:g} by default", above=0)

@@ -70,7 +70,8 @@ class ModelRef(Record):
     chat template of a checkpoint with several, and the variables that were passed to the template; reference, beta: of
     an implicit reward; batching: how conversations shared a forward pass; probe: the largest difference, measured when
     loaded, between batched scores and the model's own forward pass on one conversation at a time; loading: what was
-    left out of the checkpoint, such as unused weights; judge: how a generative judge was asked."""
+    left out of the checkpoint, such as unused weights; judge: how a generative judge was asked; threshold: a score from
+    which on a step is right, where a benchmark compares scores with one (default 0)."""
 
     name: ModelName
     kind: ModelKind
@@ -98,6 +99,7 @@ class ModelRef(Record):
     probe: float | None = None
     loading: list[str] | None = None
     judge: JudgeRef | None = None
+    threshold: float | None = None
 
 
 class Notes(Record):

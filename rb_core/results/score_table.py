@@ -111,29 +111,34 @@ class ScoreTable(NamedTuple):
 def load_score_table(path: Path) -> ScoreTable:
     """Return a score table that statistics can compute on; its benchmark is registered, or recorded in the metadata.
 
-    Raises ScoreTableError as `read_scores`, unless each example has its completions in order, at least one chosen and
-    one rejected, and for an unknown benchmark or subset.
+    A threshold of the model is in the benchmark's metrics. Raises ScoreTableError as `read_scores`, unless each example
+    has its completions in order, at least one chosen and one rejected if they are compared with each other, and for an
+    unknown benchmark or subset.
     """
     frame, metadata = read_scores(path)
-    _check_rows(frame, path)
     try:
         benchmark = metadata["benchmark"]
         spec = registered_spec(benchmark["id"], benchmark.get("subsets") or {})
         spec = spec or spec_from_json(metadata.get("record") or {})
+        if (threshold := metadata["model"].get("threshold")) is not None:
+            spec = spec.for_threshold(float(threshold))
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
         raise ScoreTableError(f"{path}: the metadata of the run is incomplete: {error}") from error
     except DataError as error:
         raise ScoreTableError(f"{path}: benchmark {metadata['benchmark']['id']} is unknown, and {error}") from error
     if unknown := sorted(set(frame["subset"]) - spec.subset_names):
         raise ScoreTableError(f"{path}: {spec.id} has no subset {', '.join(unknown)}")
+    _check_rows(frame, spec, path)
     return ScoreTable(frame, metadata, spec)
 
 
-def _check_rows(frame: pd.DataFrame, path: Path) -> None:
+def _check_rows(frame: pd.DataFrame, spec: BenchmarkSpec, path: Path) -> None:
     examples = frame.groupby("example_id", sort=False)
     if len(gaps := frame["example_id"][frame["completion"] != examples.cumcount()]):
         raise ScoreTableError(f"{path}: example {gaps.iloc[0]!r} lacks a completion, or has one twice")
-    chosen = examples["is_chosen"].agg(["any", "all"])
+    by_threshold = [name for name in frame["subset"].unique() if spec.metric_of(name).by_threshold]
+    compared = frame[~frame["subset"].isin(by_threshold)] if by_threshold else frame
+    chosen = compared.groupby("example_id", sort=False)["is_chosen"].agg(["any", "all"])
     for kind, lacking in (("chosen", ~chosen["any"]), ("rejected", chosen["all"])):
         if lacking.any():
             raise ScoreTableError(f"{path}: example {lacking.idxmax()!r} has no {kind} completion")

@@ -113,6 +113,7 @@ class Scorer(ABC):
     device: torch.device | str = "cpu"
     batch_tokens: int | None = None  # the most tokens in one batch; None where batches have no such limit
     precision: Precision = "float32"  # of the scores in the score table
+    threshold: float | None = None  # scores from it on mean right, for benchmarks that compare scores with one
 
     @abstractmethod
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:

@@ -38,4 +38,5 @@ def load_scorer(spec: ModelSpec, seed: int = 0, upcoming: Sequence[CompletionSet
     Raises ModelError when the model cannot be loaded, or its score would not be its own.
     """
     scorer: Scorer = resolve_name(f"rb_core.scorers.{_LOADERS[spec.kind]}")(spec, upcoming, seed)
+    scorer.threshold = spec.options.threshold
     return scorer

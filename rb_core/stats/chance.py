@@ -33,7 +33,7 @@ def compose_chance(subsets: Mapping[str, float], spec: BenchmarkSpec) -> Chance:
     def value(combination: Combination) -> float:
         return sum(weight * subsets[name] for name, weight in combination.items())
 
-    sections, headline = compose_sections({name: {name: 1.0} for name in subsets}, spec)
+    sections, headline = compose_sections({name: {name: 1.0} for name in subsets}, spec, value)
     return Chance(
         headline=None if headline is None else value(headline),
         sections={name: value(combination) for name, combination in sections.items()},

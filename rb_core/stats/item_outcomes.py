@@ -83,11 +83,12 @@ class ItemOutcomes:
     groups: examples of one group are resampled together; without known prompts, each example's own id. credits: from
     0 to 1, NaN when a completion is unscored. Published outcomes have no more than that; a score table also gives
     tied: whether a chosen and a rejected completion tie at the decisive place; margins: worst chosen minus best
-    rejected score, in the model's units; spreads: best minus worst chosen score; and all scores.
+    rejected score, or what the metric has in its place, in the model's units; spreads: best minus worst chosen score;
+    and all scores.
 
     lengths, markdown: how much longer, and how much more marked up, the chosen completions are than the rejected ones:
-    (a - b) / (a + b + 1) of the mean lengths, and of the mean numbers of markdown marks. NaN where not known, None when
-    no example has them.
+    (a - b) / (a + b + 1) of the mean lengths, and of the mean numbers of markdown marks. NaN where not known,
+    or where completions are not compared with each other; None when no example has them.
     """
 
     model: str

@@ -18,7 +18,7 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.files import read_table, write_table
 from rb_core.results.score_table import load_score_table
-from rb_core.stats.item_outcomes import CompletionScores, Floats, ItemOutcomes, Strings, style_difference
+from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes, Strings, style_difference
 
 # Means over the chosen, and over the rejected completions: numbers of characters, and of markdown marks.
 STYLE_COLUMNS = ("chosen_length", "rejected_length", "chosen_markdown", "rejected_markdown")
@@ -46,10 +46,13 @@ def outcomes_of_table(frame: pd.DataFrame, spec: BenchmarkSpec, *, model: str = 
     scores = CompletionScores(values, rows["is_chosen"].to_numpy(dtype=bool), starts)
     first = rows.iloc[starts]
     subsets = first["subset"].to_numpy(dtype=np.str_)
-    earned, tied = np.empty(len(ids)), np.zeros(len(ids), dtype=bool)
+    earned, margins, tied = np.empty(len(ids)), np.empty(len(ids)), np.zeros(len(ids), dtype=bool)
+    compared = np.ones(len(ids), dtype=bool)
     for name in np.unique(subsets).tolist():
-        members = subsets == name
-        earned[members], tied[members] = spec.metric_of(name).item_credits(scores[members], spec.tie_credit)
+        members, metric = subsets == name, spec.metric_of(name)
+        earned[members], tied[members] = metric.item_credits(scores[members], spec.tie_credit)
+        margins[members] = metric.margins(scores[members])
+        compared[members] = not metric.by_threshold
     return ItemOutcomes(
         model=model,
         benchmark=spec.id,
@@ -57,25 +60,31 @@ def outcomes_of_table(frame: pd.DataFrame, spec: BenchmarkSpec, *, model: str = 
         subsets=subsets,
         groups=first["group"].to_numpy(dtype=np.str_),
         credits=earned,
-        margins=scores.margins(),
+        margins=margins,
         source=source,
         spreads=scores.best_chosen() - scores.worst_chosen(),
         tied=tied,
         scores=scores,
         # Imported score tables have no lengths: they are all 0 there.
-        lengths=_style_difference(rows["num_completion_tokens"], scores) if rows["num_tokens"].any() else None,
-        markdown=_style_difference(rows["num_markdown"], scores) if "num_markdown" in rows else None,
+        lengths=_style_difference(rows["num_completion_tokens"], scores, compared)
+        if rows["num_tokens"].any()
+        else None,
+        markdown=_style_difference(rows["num_markdown"], scores, compared) if "num_markdown" in rows else None,
     )
 
 
-def _style_difference(amounts: pd.Series[int], scores: CompletionScores) -> Floats:
-    """Return the difference between the mean amounts of chosen and of rejected completions."""
+def _style_difference(amounts: pd.Series[int], scores: CompletionScores, compared: Flags) -> Floats:
+    """Return the difference between the mean amounts of chosen and of rejected completions.
+
+    compared: mask of the examples whose completions are compared with each other; NaN for the others.
+    """
     values = amounts.to_numpy(dtype=np.float64, na_value=np.nan)
-    chosen, rejected = (
-        np.add.reduceat(np.where(members, values, 0.0), scores.starts) / np.add.reduceat(members * 1, scores.starts)
-        for members in (scores.is_chosen, ~scores.is_chosen)
-    )
-    return style_difference(chosen, rejected)
+    with np.errstate(invalid="ignore"):  # others may have no chosen or no rejected completion
+        chosen, rejected = (
+            np.add.reduceat(np.where(members, values, 0.0), scores.starts) / np.add.reduceat(members * 1, scores.starts)
+            for members in (scores.is_chosen, ~scores.is_chosen)
+        )
+    return np.where(compared, style_difference(chosen, rejected), np.nan)
 
 
 # Published outcomes

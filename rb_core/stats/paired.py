@@ -8,7 +8,7 @@ of all examples.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,11 +16,15 @@ import numpy as np
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError
 from rb_core.results.estimate import Estimate
-from rb_core.stats.composition import compose, compose_sections
+from rb_core.stats.composition import Value, compose, compose_sections
 from rb_core.stats.intervals import TOO_FEW_GROUPS, WeightedMean, unscored_error, weighted_mean
 from rb_core.stats.item_outcomes import Flags, Floats, ItemOutcomes
 from rb_core.stats.metrics.base import Combination, Measure
 from rb_core.stats.significance import DETECTABLE_ERRORS, difference_interval, difference_p
+
+Pair = tuple[Measure, Measure]  # of the two models
+# The combination of measures that a difference is, from the values of both models.
+Combine = Callable[[Value, Value], Combination]
 
 
 @dataclass(frozen=True)
@@ -85,28 +89,38 @@ def compare_outcomes(a: ItemOutcomes, b: ItemOutcomes, spec: BenchmarkSpec) -> P
     left, right = align(a, b)
     scores_a, scores_b = compose(left, spec), compose(right, spec)
     subsets = {name: c for name, c in scores_a.subsets.items() if name in scores_b.subsets}
-    sections, headline = compose_sections(subsets, scores_a.spec)
-    members = {section.name: list(section.weights) for section in scores_a.spec.sections}
+    spec = scores_a.spec
+    members = {section.name: list(section.weights) for section in spec.sections}
     measures = {
         name: (m, scores_b.measures[name]) for name, m in scores_a.measures.items() if name in scores_b.measures
     }
 
-    def compare(combination: Combination, rows: Flags) -> PairedDifference | None:
-        return _compare_measures(measures, combination, left.credits[rows], right.credits[rows])
+    def compare(combine: Combine, rows: Flags) -> PairedDifference | None:
+        return _compare_measures(measures, combine, left.credits[rows], right.credits[rows])
 
+    def section(name: str) -> Combine:
+        return lambda a, b: compose_sections(subsets, spec, a, b)[0][name]
+
+    sections, headline = compose_sections(subsets, spec, scores_a.value, scores_b.value)
     everything = np.ones(len(left), dtype=bool)
     credit = Measure(left.credits, left.groups), Measure(right.credits, right.groups)
     common = int((left.scored & right.scored).sum())
     return PairedComparison(
         a=a.model,
         b=b.model,
-        score=None if headline is None else compare(headline, everything),
-        sections=_known({name: compare(c, np.isin(left.subsets, members[name])) for name, c in sections.items()}),
-        subsets=_known({name: compare(c, left.subsets == name) for name, c in subsets.items()}),
-        examples=_compare_measures({"credit": credit}, {"credit": 1.0}, left.credits, right.credits),
+        score=None
+        if headline is None
+        else compare(lambda a, b: compose_sections(subsets, spec, a, b)[1] or {}, everything),
+        sections=_known({name: compare(section(name), np.isin(left.subsets, members[name])) for name in sections}),
+        subsets=_known({name: compare(_always(c), left.subsets == name) for name, c in subsets.items()}),
+        examples=_compare_measures({"credit": credit}, _always({"credit": 1.0}), left.credits, right.credits),
         common=common,
         left_out=int(a.scored.sum() + b.scored.sum()) - 2 * common,
     )
+
+
+def _always(combination: Combination) -> Combine:
+    return lambda a, b: combination
 
 
 def _known(differences: Mapping[str, PairedDifference | None]) -> dict[str, PairedDifference]:
@@ -114,19 +128,18 @@ def _known(differences: Mapping[str, PairedDifference | None]) -> dict[str, Pair
 
 
 def _compare_measures(
-    measures: Mapping[str, tuple[Measure, Measure]], combination: Combination, credits_a: Floats, credits_b: Floats
+    measures: Mapping[str, Pair], combine: Combine, credits_a: Floats, credits_b: Floats
 ) -> PairedDifference | None:
     """Return the difference of a combination of measures of two models; None when they have no common scores."""
-    pairs = {name: measures[name] for name in combination}
-    scored = weighted_mean({name: _difference(a, b) for name, (a, b) in pairs.items()}, combination)
+    scored, combination = _mean_difference({name: _common(*pair) for name, pair in measures.items()}, combine)
     if math.isnan(scored.value):
         return None
     lowest, highest, error = scored, scored, 0.0
-    if any(np.isnan(measure.values).any() for pair in pairs.values() for measure in pair):
-        low = {name: _difference(a.filled(a.lowest), b.filled(1.0)) for name, (a, b) in pairs.items()}
-        high = {name: _difference(a.filled(1.0), b.filled(b.lowest)) for name, (a, b) in pairs.items()}
-        lowest, highest = weighted_mean(low, combination), weighted_mean(high, combination)
-        error = sum(unscored_error({name: pair[side] for name, pair in pairs.items()}, combination) for side in (0, 1))
+    if any(np.isnan(measure.values).any() for name in combination for measure in measures[name]):
+        low = {name: (a.filled(a.lowest), b.filled(1.0)) for name, (a, b) in measures.items()}
+        high = {name: (a.filled(1.0), b.filled(b.lowest)) for name, (a, b) in measures.items()}
+        (lowest, at_low), (highest, at_high) = (_mean_difference(filled, combine) for filled in (low, high))
+        error = max(_unscored_error(measures, factors) for factors in (combination, at_low, at_high))
     common = ~np.isnan(credits_a) & ~np.isnan(credits_b)
     full_a, full_b = credits_a[common] >= 1.0, credits_b[common] >= 1.0
     # Between the bounds of the difference, the one that is nearest to none.
@@ -144,6 +157,29 @@ def _compare_measures(
         neither=int((~full_a & ~full_b).sum()),
         detectable=DETECTABLE_ERRORS * stderr,
         further=further_examples(scored.value, stderr, size),
+    )
+
+
+def _unscored_error(measures: Mapping[str, Pair], combination: Combination) -> float:
+    """Return an upper bound of the change of the standard error when the unscored examples of both get any value."""
+    return sum(unscored_error({name: measures[name][side] for name in combination}, combination) for side in (0, 1))
+
+
+def _mean_difference(pairs: Mapping[str, Pair], combine: Combine) -> tuple[WeightedMean, Combination]:
+    """Return the difference of a combination of measures, and the combination."""
+
+    def value_of(side: int) -> Value:
+        return lambda combination: sum(factor * pairs[name][side].mean for name, factor in combination.items())
+
+    combination = combine(value_of(0), value_of(1))
+    return weighted_mean({name: _difference(*pairs[name]) for name in combination}, combination), combination
+
+
+def _common(a: Measure, b: Measure) -> Pair:
+    """Return the measures on the examples that both models scored."""
+    unscored = np.isnan(a.values) | np.isnan(b.values)
+    return replace(a, values=np.where(unscored, np.nan, a.values)), replace(
+        b, values=np.where(unscored, np.nan, b.values)
     )
 
 

@@ -28,22 +28,26 @@ def section_estimate(spec: BenchmarkSpec, section: Section, value: float, subset
     """Return a published section score with its interval; without one when a subset's size is not known.
 
     Its variance is the sum of weight^2 p (1 - p) / n over the subsets, with their own p when `subsets` has all of
-    them, else with the section's. n counts independent trials: a Ties question is one, with both its versions.
+    them, else with the section's; of a harmonic mean the weights are its gradient. n counts independent trials: a Ties
+    question is one, with both its versions.
     """
     trials = _num_trials(spec, section)
     if trials is None:
         return Estimate(value=value, no_interval=UNKNOWN_SIZE)
-    shares = normalized(section.weights)
+    own = subsets if section.weights.keys() <= subsets.keys() else dict.fromkeys(section.weights, value)
+    factors = section.coefficients(own, own)
     lowest, highest = section.metric.value_range
+    scale = sum(factors.values()) if section.harmonic else 1.0
 
     def scatter(score: float) -> float:
         share = min(max((score - lowest) / (highest - lowest), 0.0), 1.0)
         return share * (1 - share) * (highest - lowest) ** 2
 
-    own = subsets if section.weights.keys() <= subsets.keys() else dict.fromkeys(section.weights, value)
-    variance = sum(share**2 * scatter(own[name]) / trials[name] for name, share in shares.items())
-    groups = 1 / sum(share**2 / trials[name] for name, share in shares.items())
-    return estimate_of(value, variance, groups, section.metric.value_range, method="binomial")
+    variance = sum(factor**2 * scatter(own[name]) / trials[name] for name, factor in factors.items())
+    groups = 1 / sum(share**2 / trials[name] for name, share in normalized(factors).items())
+    estimate = estimate_of(value, variance, groups, (lowest, highest * scale), method="binomial")
+    high = None if estimate.high is None else min(estimate.high, highest)
+    return estimate.model_copy(update={"high": high})
 
 
 def headline_estimate(spec: BenchmarkSpec, value: float, sections: Mapping[str, Estimate]) -> Estimate:
@@ -126,7 +130,7 @@ def estimates_from_accuracies(
         if missing := [name for name in section.weights if name not in values]:
             absent[section.name] = f"no scores and no accuracy of {', '.join(missing)}"
         else:
-            value = _weighted_mean(section.weights, values)
+            value = section.mean(values)
             sections[section.name] = section_estimate(spec, section, value, values)
     sections = {s.name: sections[s.name] for s in spec.sections if s.name in sections}
     section_values = {name: e.value for name, e in sections.items() if e.value is not None}

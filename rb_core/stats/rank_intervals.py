@@ -143,14 +143,13 @@ def pair_errors(standings: Sequence[Standing], spec: BenchmarkSpec) -> PairError
             names = [groups_of.get(example, example) for example in outcomes.example_ids.tolist()]
             outcomes = replace(outcomes, groups=np.array(names, dtype=np.str_))
         composition = compose(outcomes, spec)
-        coefficients, complete[number] = _headline_coefficients(standing, composition)
+        failed = composition.failed()
+        coefficients, complete[number] = _headline_coefficients(standing, failed)
         if coefficients:
-            measures = {name: composition.measures[name] for name in coefficients}
-            filled = {name: measure.filled(measure.lowest) for name, measure in measures.items()}
-            sums[number] = group_sums(filled, coefficients)
+            sums[number] = group_sums({name: failed.measures[name] for name in coefficients}, coefficients)
             covered[number] = True
-            if complete[number]:
-                unscored[number] = unscored_error(measures, coefficients)
+            if complete[number] and not spec.has_harmonic_means:  # their coefficients change with the scores
+                unscored[number] = unscored_error(composition.measures, coefficients)
     deviations, shares = _aligned(sums, n)
     explained = (deviations**2).sum(axis=1)
     stated = np.array([np.nan if s.headline.stderr is None else s.headline.stderr**2 for s in standings])

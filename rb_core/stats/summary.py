@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,11 +47,8 @@ def summarize(scores: pd.DataFrame, spec: BenchmarkSpec) -> Summary:
     return Summary(
         headline=None
         if composition.headline is None
-        else _estimate(outcomes, composition, composition.headline, _rows_of(present, outcomes)),
-        sections={
-            s.name: _estimate(outcomes, composition, composition.sections[s.name], _rows_of([s], outcomes))
-            for s in present
-        },
+        else _score(outcomes, composition, lambda scores: scores.headline, _rows_of(present, outcomes)),
+        sections={s.name: _section_score(outcomes, composition, s) for s in present},
         subsets={
             name: _estimate(outcomes, composition, combination, outcomes.subsets == name)
             for name, combination in composition.subsets.items()
@@ -78,6 +75,27 @@ def _estimate(outcomes: ItemOutcomes, composition: Composition, combination: Com
     if estimate.stderr is None or not estimate.has_bounds:
         return estimate
     return estimate.model_copy(update={"unscored_error": stderr_change(composition.measures, combination)})
+
+
+def _section_score(outcomes: ItemOutcomes, composition: Composition, section: Section) -> Estimate:
+    return _score(outcomes, composition, lambda scores: scores.sections[section.name], _rows_of([section], outcomes))
+
+
+def _score(
+    outcomes: ItemOutcomes, composition: Composition, select: Callable[[Composition], Combination | None], rows: Flags
+) -> Estimate:
+    """Return the estimate of the score that `select` takes from a composition.
+
+    The bounds of a harmonic mean come from those of its parts: its linear approximation ends beyond 1.
+    """
+    combination = select(composition) or {}
+    estimate = _estimate(outcomes, composition, combination, rows)
+    if not composition.spec.has_harmonic_means or estimate.value is None:
+        return estimate
+    failed, passed = composition.failed(), composition.passed()
+    floor, ceiling = failed.value(select(failed) or {}), passed.value(select(passed) or {})
+    high = None if estimate.high is None else min(estimate.high, 1.0)
+    return estimate.model_copy(update={"floor": floor, "ceiling": ceiling, "high": high, "unscored_error": None})
 
 
 def subset_scores(scores: pd.DataFrame, spec: BenchmarkSpec) -> dict[str, float]:

@@ -43,6 +43,7 @@ CHANGED: dict[str, Any] = {
     "batch_tokens": 5,
     "output_index": 0,
     "output_weights": (1.0, 0.5),
+    "threshold": 0.5,
     "lower_is_better": True,
     "reference": "me/base",
     "reference_revision": "v1",
@@ -53,7 +54,7 @@ CHANGED: dict[str, Any] = {
 }
 OWN_OPTIONS: dict[Target, set[str]] = {"custom scorer": {"scorer", "scorer_args"}}  # of this kind alone
 INAPPLICABLE: dict[Target, set[str]] = {
-    "baseline": set(CHANGED) - {"name", "dtype", "device", "batch_tokens"} | set(option_specs(JudgeOptions)),
+    "baseline": set(CHANGED) - {"name", "threshold", "dtype", "device", "batch_tokens"} | set(option_specs(JudgeOptions)),
     "classifier": {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions)),
     "value-head model": {
         *("reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"),
@@ -65,8 +66,8 @@ INAPPLICABLE: dict[Target, set[str]] = {
         *("lower_is_better", "structured", "extra_body", "concurrency", "deadline"),
         *("price_prompt", "price_completion", "max_cost", "max_tokens_total"),
     },
-    "served judge": set(CHANGED) - {"name", "kind", "fold_system"},
-    "custom scorer": set(CHANGED) - {"name"} | set(option_specs(JudgeOptions)),
+    "served judge": set(CHANGED) - {"name", "threshold", "kind", "fold_system"},
+    "custom scorer": set(CHANGED) - {"name", "threshold"} | set(option_specs(JudgeOptions)),
 }
 for target, names in OWN_OPTIONS.items():
     INAPPLICABLE = {other: inapplicable | names for other, inapplicable in INAPPLICABLE.items()}

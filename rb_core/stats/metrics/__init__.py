@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from rb_core.stats.metrics.accuracy import Accuracy
 from rb_core.stats.metrics.base import Metric
 from rb_core.stats.metrics.best import Best
+from rb_core.stats.metrics.first_error import FirstError
 from rb_core.stats.metrics.pairs import Pairs
 from rb_core.stats.metrics.style_matrix import StyleMatrix
 from rb_core.stats.metrics.ties import Ties
@@ -19,5 +20,8 @@ TIES = Ties()
 STYLE_MATRIX = StyleMatrix()
 PAIRS = Pairs()
 BEST = Best()
+FIRST_ERROR = FirstError()
 
-METRICS: Mapping[str, Metric] = {metric.name: metric for metric in (ACCURACY, TIES, STYLE_MATRIX, PAIRS, BEST)}
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric for metric in (ACCURACY, TIES, STYLE_MATRIX, PAIRS, BEST, FIRST_ERROR)
+}

@@ -60,8 +60,10 @@ class Metric:
     name: the word in benchmark records and exports; label: a few words for people; citation: the formula's source;
     value_range: smallest and largest possible score; needs_ratings: a judge has to rate completions, choosing the best
     is not enough; is_accuracy: credits are 0 or 1, except for ties, and the score is a proportion of examples;
-    averages_credits: the score is the mean credit; examples_per_trial: examples that form one independent trial;
-    missing_reason: text after the name of a subset that has no score, such as "lacks the ref or the tied versions".
+    averages_credits: the score is the mean credit; by_threshold: completions are compared with a threshold and not with
+    each other, so that all of an example's may be chosen, or none; examples_per_trial: examples that form one
+    independent trial; missing_reason: text after the name of a subset that has no score, such as "lacks the ref or the
+    tied versions".
     """
 
     name: ClassVar[str]
@@ -71,8 +73,17 @@ class Metric:
     needs_ratings: ClassVar[bool] = False
     is_accuracy: ClassVar[bool] = False
     averages_credits: ClassVar[bool] = True
+    by_threshold: ClassVar[bool] = False
     examples_per_trial: ClassVar[int] = 1
     missing_reason: ClassVar[str] = ""
+
+    def with_threshold(self, threshold: float) -> Metric:
+        """Return the metric with another threshold of scores; itself if it has none."""
+        return self
+
+    def margins(self, scores: CompletionScores) -> Floats:
+        """Return by how much each example is right, in units of the scores: positive if it is; NaN when unscored."""
+        return scores.margins()
 
     def item_credits(self, scores: CompletionScores, tie_credit: TieCredit) -> tuple[Floats, Flags]:
         """Return each example's credit (NaN when a completion is unscored) and whether it is tied.
@@ -81,7 +92,7 @@ class Metric:
         is 1 plus the rejected completions with that score ("split": best-of-four accuracy, RewardBench 2,
         arXiv:2506.01937).
         """
-        margins = scores.margins()
+        margins = self.margins(scores)
         return with_tie_credit(margins, 1.0 / (1 + scores.num_best_rejected()), tie_credit), margins == 0
 
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
