@@ -117,6 +117,7 @@ def _recorded_options(result: Result) -> list[str]:
         reference=model.reference,
         reference_revision=model.reference_revision,
         beta=model.beta,
+        threshold=model.threshold,
         fold_system=judge is not None and judge.backend != "local" and model.system_role == "fold",
         judge=_judge_options(judge) if judge else JudgeOptions(),
     )

@@ -27,6 +27,7 @@ SETTINGS = {
     "reference": "Reference model",
     "reference_revision": "Commit of the reference model",
     "beta": "Beta",
+    "threshold": "Score from which on a step is right",
     "adapter": "Adapter",
     "adapter_revision": "Commit of the adapter",
 }
