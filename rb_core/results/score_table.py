@@ -120,15 +120,15 @@ def load_score_table(path: Path) -> ScoreTable:
         benchmark = metadata["benchmark"]
         spec = registered_spec(benchmark["id"], benchmark.get("subsets") or {})
         spec = spec or spec_from_json(metadata.get("record") or {})
-        if (threshold := metadata["model"].get("threshold")) is not None:
+        if (threshold := (metadata.get("model") or {}).get("threshold")) is not None:
             spec = spec.for_threshold(float(threshold))
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
         raise ScoreTableError(f"{path}: the metadata of the run is incomplete: {error}") from error
     except DataError as error:
         raise ScoreTableError(f"{path}: benchmark {metadata['benchmark']['id']} is unknown, and {error}") from error
+    _check_rows(frame, spec, path)
     if unknown := sorted(set(frame["subset"]) - spec.subset_names):
         raise ScoreTableError(f"{path}: {spec.id} has no subset {', '.join(unknown)}")
-    _check_rows(frame, spec, path)
     return ScoreTable(frame, metadata, spec)
 
 
