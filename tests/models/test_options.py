@@ -54,7 +54,8 @@ CHANGED: dict[str, Any] = {
 }
 OWN_OPTIONS: dict[Target, set[str]] = {"custom scorer": {"scorer", "scorer_args"}}  # of this kind alone
 INAPPLICABLE: dict[Target, set[str]] = {
-    "baseline": set(CHANGED) - {"name", "threshold", "dtype", "device", "batch_tokens"} | set(option_specs(JudgeOptions)),
+    "baseline": set(CHANGED) - {"name", "threshold", "dtype", "device", "batch_tokens"}
+    | set(option_specs(JudgeOptions)),
     "classifier": {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions)),
     "value-head model": {
         *("reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"),
