@@ -17,6 +17,7 @@ from rb_core.errors import ResultError
 from rb_core.evaluation import aggregate as aggregation
 from rb_core.files import write_atomically
 from rb_core.leaderboard.board import Board
+from rb_core.leaderboard.model_registry import read_registry
 from rb_core.leaderboard.store import ResultsStore, ranked_boards
 from rb_core.models.registry import RECORDS
 from rb_core.results import schema as result_schema
@@ -114,7 +115,9 @@ def _read_boards(paths: Sequence[Path]) -> Iterator[Board]:
             results, refused = read_results(path) if (path / "results").is_dir() else _read_part(path)
             for message in refused:
                 print(f"refused: {message}", file=sys.stderr)
-            yield from ranked_boards(results, ResultsStore(_root_of(path)).outcomes_of).values()
+            root = _root_of(path)
+            registry = read_registry(root)
+            yield from ranked_boards(registry.merge_aliases(results), ResultsStore(root).outcomes_of, registry).values()
         else:
             files.append(read_result(path))
             root = _root_of(path)

@@ -7,6 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -49,7 +50,8 @@ def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False,
     if format is Format.json:
         print(json.dumps([board_to_json(board) for board in boards], indent=1))
         return
-    for board in boards:
+    for whole_board in boards:
+        board = without_sweeps(whole_board) if format is Format.table else whole_board
         columns = [column for column in board_columns(board) if subsets or column.role != "subset"]
         if format is Format.csv:
             writer = csv.writer(sys.stdout, lineterminator="\n")
@@ -62,10 +64,18 @@ def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False,
         ]
         notes = [_TIER_TEXT, detectable_text(board)] if board.detectable is not None else []
         notes += [_BOUNDS_TEXT] if board.has_unscored else []
+        if folded := len(whole_board.rows) - len(board.rows):
+            notes.append(f"{folded} development checkpoints, not ranked, are left out; the other formats have them.")
         if format is Format.md:
             _print_markdown(board.title, text_columns, notes)
         else:
             _print_table(board, text_columns, notes, wide=wide)
+
+
+def without_sweeps(board: Board) -> Board:
+    """Return a board without its development checkpoints, unless it has nothing else."""
+    rows = tuple(row for row in board.rows if row.sweep is None)
+    return replace(board, rows=rows or board.rows)
 
 
 def _rows(board: Board, columns: Sequence[Column]) -> list[list[Cell]]:

@@ -188,7 +188,7 @@ def _entry(item: RepoFile) -> FileEntry:
 def _texts(content: bytes, path: str) -> list[bytes]:
     """Return the texts of the results in a table; none for a damaged table, whose results are fetched one by one."""
     try:
-        return results_in_table(content, path)
+        return list(results_in_table(content, path).values())
     except ResultError:
         return []
 

@@ -13,7 +13,7 @@ from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.custom import custom_spec
 from rb_core.benchmarks.registry import BENCHMARKS, registered_spec
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
-from rb_core.leaderboard.sizes import num_parameters
+from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, RegisteredModel, read_registry
 from rb_core.results.estimate import Chance, Estimate
 from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.results.storage import read_results
@@ -57,7 +57,7 @@ class BoardRow:
     __pydantic_config__ = _STRICT
 
     # From 1, by the score with every unscored example failed; equal scores share one. None without a headline, for a
-    # partial run, and on other data.
+    # partial run, on other data, and for a development checkpoint.
     rank: int | None
     model: str
     kind: str  # one of KIND_LABELS
@@ -68,8 +68,15 @@ class BoardRow:
     parameters: int | None
     sections: Mapping[str, float]
     subsets: Mapping[str, float]
+    organisation: str | None = None
+    sweep: str | None = None  # of a development checkpoint, which has no rank: the sweep it is part of
     rank_interval: RankInterval | None = None
     tier: int | None = None  # from 1; models of one tier cannot be told apart from its first
+
+    @property
+    def can_rank(self) -> bool:
+        """False for a run in part or on other data, and for a development checkpoint."""
+        return self.status in RANKED_STATUSES and self.sweep is None
 
 
 @dataclass(frozen=True)
@@ -121,9 +128,14 @@ class Board:
 
 
 def load_boards(root: Path) -> tuple[dict[str, Board], list[str]]:
-    """Return the board of each benchmark with results below root, and a message for each refused file."""
+    """Return the board of each benchmark with results below root, and a message for each refused file.
+
+    Raises DataError for a registry of models that cannot be read.
+    """
+    registry = read_registry(root)
     results, refused = read_results(root)
-    return {benchmark: build_board(group) for benchmark, group in group_by_benchmark(results).items()}, refused
+    groups = group_by_benchmark(registry.merge_aliases(results))
+    return {benchmark: build_board(group, registry) for benchmark, group in groups.items()}, refused
 
 
 def group_by_benchmark(results: Iterable[Result]) -> dict[str, list[Result]]:
@@ -135,13 +147,17 @@ def group_by_benchmark(results: Iterable[Result]) -> dict[str, list[Result]]:
     return {benchmark: groups[benchmark] for benchmark in order}
 
 
-def build_board(results: Sequence[Result]) -> Board:
-    """Build the board of one or more results of the same benchmark."""
+def build_board(results: Sequence[Result], registry: ModelRegistry = NO_MODELS) -> Board:
+    """Build the board of one or more results of the same benchmark. registry: of the models in it."""
     spec = spec_of_results(results)
     sections, subsets = _sections(spec, results), _subsets(spec, results)
-    ordered = sorted(results, key=lambda result: (-_sort_value(result), result.model.name.lower()))
-    values = [_sort_value(result) for result in ordered]
+    sort_values = {result.model.name: _sort_value(result, registry.get(result.model.name)) for result in results}
+    ordered = sorted(
+        results, key=lambda result: (-sort_values[result.model.name], -_value(result), result.model.name.lower())
+    )
+    values = [sort_values[result.model.name] for result in ordered]
     ranks = [None if value == -math.inf else values.index(value) + 1 for value in values]
+    rows = [_row(result, rank, sections, subsets, registry) for result, rank in zip(ordered, ranks, strict=True)]
     return Board(
         id=spec.id,
         title=spec.title,
@@ -151,7 +167,7 @@ def build_board(results: Sequence[Result]) -> Board:
         citation=spec.citation,
         sections=sections,
         subsets=subsets,
-        rows=tuple(_row(result, rank, sections, subsets) for result, rank in zip(ordered, ranks, strict=True)),
+        rows=tuple(rows),
         sources=tuple(sorted({result.published.source.split(":")[0] for result in results if result.published})),
         newest=max((date for result in results if (date := _date(result))), default=None),
         chance=_shown_chance(chance_of_results(results), sections, subsets),
@@ -210,8 +226,13 @@ def _subsets(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSubse
 
 
 def _row(
-    result: Result, rank: int | None, sections: Sequence[BoardSection], subsets: Sequence[BoardSubset]
+    result: Result,
+    rank: int | None,
+    sections: Sequence[BoardSection],
+    subsets: Sequence[BoardSubset],
+    registry: ModelRegistry,
 ) -> BoardRow:
+    registered = registry.get(result.model.name)
     headline = result.headline or Estimate()
     consistency = result.judging.position_consistency if result.judging else None
     return BoardRow(
@@ -222,9 +243,11 @@ def _row(
         headline=Estimate.model_validate(headline.model_dump(include={*HEADLINE_FIELDS, "no_interval"})),
         coverage=result.coverage,
         consistency=consistency.value if consistency else None,
-        parameters=num_parameters(result),
+        parameters=result.model.parameters or (registered.parameters if registered else None),
         sections=_values(sections, result.sections),
         subsets=_values(subsets, result.subsets),
+        organisation=registry.organisation_of(result.model.name),
+        sweep=registered.sweep if registered else None,
     )
 
 
@@ -241,13 +264,20 @@ def _values(
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _sort_value(result: Result) -> float:
+def _sort_value(result: Result, registered: RegisteredModel | None) -> float:
     """Return the headline to rank by, with every unscored example failed.
 
-    Minus infinity for a model without a headline, for a partial run, and for one on other data.
+    Minus infinity for a model without a headline, for a partial run, for one on other data, and for a checkpoint of a
+    development sweep.
     """
     value = result.headline.ranked_by if result.headline else None
-    return -math.inf if value is None or _status(result) not in RANKED_STATUSES else value
+    is_ranked = _status(result) in RANKED_STATUSES and not (registered and registered.sweep)
+    return value if value is not None and is_ranked else -math.inf
+
+
+def _value(result: Result) -> float:
+    value = result.headline.value if result.headline else None
+    return -math.inf if value is None else value
 
 
 def _date(result: Result) -> str | None:

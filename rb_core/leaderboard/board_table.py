@@ -13,7 +13,7 @@ from rb_core.leaderboard.board import DIGITS, HEADLINE_FIELDS, Board, BoardRow, 
 
 ColumnRole = Literal[
     "rank", "model", "tier", "best", "worst", "kind", "status", "headline", "stderr", "low", "high", "coverage",
-    "floor", "ceiling", "consistency", "parameters", "section", "subset",
+    "floor", "ceiling", "consistency", "parameters", "organisation", "sweep", "section", "subset",
 ]  # fmt: skip
 Cell = str | float | int | None
 
@@ -56,6 +56,12 @@ CONSISTENCY = Column(
     "consistency",
     description="Of a judge: share of the pairs with the same verdict when the completions change places",
 )
+SWEEP = Column(
+    "sweep",
+    "Development sweep",
+    "sweep",
+    description="Of a development checkpoint, which has no rank: the sweep that it is part of",
+)
 RANKING = (
     Column("tier", "Tier", "tier", description="Models of one tier cannot be told apart from its first model"),
     Column("best", "Best rank", "best", description="1 + the number of models that are significantly better"),
@@ -83,8 +89,10 @@ FIXED_COLUMNS = (
         "parameters",
         description="Number of parameters: of a run as loaded, of a published model as its name or card says",
     ),
+    Column("organisation", "Organisation", "organisation", description="Maker of the model"),
+    SWEEP,
 )
-_OPTIONAL = (*RANKING, CONSISTENCY)
+_OPTIONAL = (*RANKING, CONSISTENCY, SWEEP)
 _TEXT_FIELDS = ("id", "title", "description", "url", "licence", "citation")
 _COLUMNS, _BOARD = TypeAdapter(tuple[Column, ...]), TypeAdapter(Board)
 
@@ -92,11 +100,13 @@ _COLUMNS, _BOARD = TypeAdapter(tuple[Column, ...]), TypeAdapter(Board)
 def board_columns(board: Board) -> tuple[Column, ...]:
     """Return the columns of a board: fixed ones, sections, subsets.
 
-    Consistency only where a judge has one; tiers and rank intervals only where two models were compared.
+    Consistency and sweep only where a row has one; tiers and rank intervals only where two models were compared.
     """
     left_out = RANKING if board.detectable is None else ()
     if all(row.consistency is None for row in board.rows):
         left_out = (*left_out, CONSISTENCY)
+    if all(row.sweep is None for row in board.rows):
+        left_out = (*left_out, SWEEP)
     chance = board.chance
     fixed = (column for column in FIXED_COLUMNS if column not in left_out)
     sections = (
@@ -197,7 +207,7 @@ def _chance_fields(columns: Sequence[Column]) -> dict[str, Any]:
 def _row_fields(name: str, columns: Sequence[Column], cells: Sequence[Any]) -> dict[str, Any]:
     if len(cells) != len(columns):
         raise ValueError(f"{name}: a row of {len(cells)} cells for {len(columns)} columns")
-    fields: dict[str, Any] = {"consistency": None, "sections": {}, "subsets": {}, "headline": {}}
+    fields: dict[str, Any] = {"consistency": None, "sweep": None, "sections": {}, "subsets": {}, "headline": {}}
     for column, cell in zip(columns, cells, strict=True):
         if column.role in ("section", "subset"):
             fields[f"{column.role}s"] |= {} if cell is None else {column.label: cell}

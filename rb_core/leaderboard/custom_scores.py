@@ -8,7 +8,7 @@ from typing import Any
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import RewardBenchError, quoted
-from rb_core.leaderboard.board import RANKED_STATUSES, Board, BoardRow, spec_of_results
+from rb_core.leaderboard.board import Board, BoardRow, spec_of_results
 from rb_core.leaderboard.board_table import board_columns, detectable_text
 from rb_core.leaderboard.store import with_rank_intervals
 from rb_core.leaderboard.weak_spots import rank_of
@@ -95,8 +95,8 @@ def custom_headline(result: Result, spec: BenchmarkSpec) -> Estimate:
 
 
 def _rank_value(row: BoardRow) -> float | None:
-    """Return the value to rank by; None for a run in part or on other data."""
-    return row.headline.ranked_by if row.status in RANKED_STATUSES else None
+    """Return the value to rank by; None for a row that cannot be ranked."""
+    return row.headline.ranked_by if row.can_rank else None
 
 
 def custom_board_json(board: Board) -> dict[str, Any]:

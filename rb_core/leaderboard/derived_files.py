@@ -20,13 +20,14 @@ from rb_core.errors import ResultError
 from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
 from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
 from rb_core.leaderboard.dataset_card import dataset_card
+from rb_core.leaderboard.model_registry import NO_MODELS, REGISTRY_FILE, parse_registry, renamed
 from rb_core.results.schema import Result, Segment, parse_result
 
 LEADERBOARD = "leaderboard.json"
 CARD = "README.md"
 # Increase it when the same results give another leaderboard.json or other tables: a push replaces those of an older
 # version.
-VERSION = 3
+VERSION = 4
 
 
 def table_path(benchmark: str) -> str:
@@ -50,25 +51,29 @@ def results_digest(files: Mapping[str, bytes]) -> str:
 
 
 def derive(files: Mapping[str, bytes], repo: str = "ORG/NAME") -> dict[str, bytes]:
-    """Return the derived files by path, from the result files by path. The card names `repo`.
+    """Return the derived files by path, from the result files, and the registry of models if any, by path.
 
-    Raises ResultError for a file that is not a result.
+    The card names `repo`. Raises ResultError for a file that is not a result, DataError for an unreadable registry.
     """
-    groups = group_by_benchmark(parse_result(content, path) for path, content in files.items())
-    boards = {benchmark: build_board(results) for benchmark, results in groups.items()}
+    registry = parse_registry(files[REGISTRY_FILE]) if REGISTRY_FILE in files else NO_MODELS
+    results = [parse_result(content, path) for path, content in files.items() if path != REGISTRY_FILE]
+    best = registry.best_results(results)
+    groups = group_by_benchmark(renamed(result, name) for (_, name), result in best.items())
+    boards = {benchmark: build_board(group, registry) for benchmark, group in groups.items()}
     derived = {LEADERBOARD: leaderboard_json(boards.values(), results_digest(files))}
     for benchmark, board in boards.items():
-        results = {result.model.name: result for result in groups[benchmark]}
-        texts = {name: files[result.path().as_posix()].decode() for name, result in results.items()}
-        derived[table_path(benchmark)] = benchmark_table(board, results, texts)
+        by_model = {result.model.name: result for result in groups[benchmark]}
+        texts = {name: files[best[benchmark, name].path().as_posix()].decode() for name in by_model}
+        derived[table_path(benchmark)] = benchmark_table(board, by_model, texts)
     tables = {benchmark: table_path(benchmark) for benchmark in boards}
     derived[CARD] = dataset_card(boards, groups, _column_descriptions(boards.values()), tables, repo).encode()
     return derived
 
 
 def derive_from_folder(root: Path) -> dict[str, bytes]:
-    """Return the derived files of the results below a root. Raises ResultError for a file that is not a result."""
-    return derive({path.relative_to(root).as_posix(): path.read_bytes() for path in root.glob("results/**/*.json")})
+    """Return the derived files of the results and the registry below a root; raises as `derive`."""
+    paths = [*root.glob("results/**/*.json"), *root.glob(REGISTRY_FILE)]
+    return derive({path.relative_to(root).as_posix(): path.read_bytes() for path in paths})
 
 
 def leaderboard_json(boards: Iterable[Board], digest: str) -> bytes:
@@ -100,6 +105,8 @@ _TYPES = {
     "kind": pa.string(),
     "status": pa.string(),
     "parameters": pa.int64(),
+    "organisation": pa.string(),
+    "sweep": pa.string(),
 }
 # Columns that a table has beside those of the board: type and description.
 _RESULT_COLUMNS: Mapping[str, tuple[pa.DataType, str]] = {
@@ -158,11 +165,15 @@ def _column_descriptions(boards: Iterable[Board]) -> dict[str, str]:
     return descriptions | {key: description for key, (_, description) in _RESULT_COLUMNS.items()}
 
 
-def results_in_table(content: bytes, name: str) -> list[bytes]:
-    """Return the result files that a table holds. Raises ResultError if it is not a table of results."""
+def results_in_table(content: bytes, name: str) -> dict[str, bytes]:
+    """Return the result files that a table holds, by the name of the model in its row.
+
+    Raises ResultError if it is not a table of results.
+    """
     try:  # on one thread: a process that ends right after a read with several is sometimes aborted
-        table = pq.read_table(io.BytesIO(content), columns=["result"], use_threads=False, pre_buffer=False)
-        texts = table["result"].to_pylist()
+        table = pq.read_table(io.BytesIO(content), columns=["model", "result"], use_threads=False, pre_buffer=False)
+        models, texts = table["model"].to_pylist(), table["result"].to_pylist()
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
         raise ResultError(f"{name}: not a table of results: {error}") from error
-    return [text.encode() for text in texts if isinstance(text, str)]
+    pairs = zip(models, texts, strict=True)
+    return {str(model): text.encode() for model, text in pairs if isinstance(text, str)}

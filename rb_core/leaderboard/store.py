@@ -18,6 +18,7 @@ from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.leaderboard.board import Board, build_board, group_by_benchmark, spec_of_results
+from rb_core.leaderboard.model_registry import NO_MODELS, REGISTRY_FILE, ModelRegistry, read_registry
 from rb_core.results.schema import Result
 from rb_core.results.storage import read_results
 from rb_core.stats.composition import outcomes_match_sections
@@ -33,7 +34,7 @@ FileState = tuple[int, int]  # time of the last change in ns, size in bytes
 class ResultsStore:
     """The results below a root folder. Only `refresh` looks for changes.
 
-    refused: a message for each file that is not a result.
+    registry: of the models; refused: a message for each file that is not a result, or not a registry.
     """
 
     def __init__(self, root: Path) -> None:
@@ -41,6 +42,7 @@ class ResultsStore:
         self._files: dict[str, FileState] | None = None
         self._results: dict[str, dict[str, Result]] = {}
         self._published_outcomes: dict[str, dict[str, ItemOutcomes]] = {}
+        self.registry = ModelRegistry()
         self.refused: list[str] = []
 
     def refresh(self) -> bool:
@@ -49,12 +51,13 @@ class ResultsStore:
         if files == self._files:
             return False
         results, self.refused = read_results(self._root)
+        self.registry = self._read_registry()
         for message in self.refused:
-            log.warning("result file left out: %s", message)
+            log.warning("file left out: %s", message)
         self._published_outcomes = {}
         self._results = {
             benchmark: {result.model.name: result for result in group}
-            for benchmark, group in group_by_benchmark(results).items()
+            for benchmark, group in group_by_benchmark(self.registry.merge_aliases(results)).items()
         }
         self._files = files
         return True
@@ -66,7 +69,7 @@ class ResultsStore:
     def boards(self) -> dict[str, Board]:
         """Return the board of each benchmark, with rank intervals."""
         results = [result for by_model in self._results.values() for result in by_model.values()]
-        return ranked_boards(results, self.outcomes_of)
+        return ranked_boards(results, self.outcomes_of, self.registry)
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
         """Return the outcomes that the result of a model was computed from; see `outcomes_of`."""
@@ -82,7 +85,7 @@ class ResultsStore:
             sections = {name: estimate.value for name, estimate in result.sections.items()}
             return self.published_outcomes(result.benchmark.id, result.model.name, sections)
         try:
-            path = self._root / result.scores_path()
+            path = self._root / result.scores.path
             return read_outcomes(path, result.scores.sha256, _file_state(path))
         except FileNotFoundError:
             return None
@@ -97,7 +100,8 @@ class ResultsStore:
         by_benchmark = self._published_outcomes  # `refresh` replaces it while other threads read this one
         if benchmark not in by_benchmark:
             try:
-                by_benchmark[benchmark] = read_items(self._root / items_path(benchmark))
+                by_name = read_items(self._root / items_path(benchmark))
+                by_benchmark[benchmark] = {self.registry.canonical_name(name): o for name, o in by_name.items()}
             except DataError as error:
                 log.warning("published outcomes left out: %s", error)
                 by_benchmark[benchmark] = {}
@@ -106,21 +110,32 @@ class ResultsStore:
             return None
         return outcomes
 
+    def _read_registry(self) -> ModelRegistry:
+        try:
+            return read_registry(self._root)
+        except DataError as error:
+            self.refused.append(str(error))
+            return ModelRegistry()
+
     def _list_files(self) -> dict[str, FileState]:
         files = {}
-        for pattern in ("results/**/*.json", "scores/**/*.parquet", "items/**/*.parquet"):
+        for pattern in (REGISTRY_FILE, "results/**/*.json", "scores/**/*.parquet", "items/**/*.parquet"):
             for path in self._root.glob(pattern):
                 with suppress(FileNotFoundError):  # removed since it was listed
                     files[str(path)] = _file_state(path)
         return files
 
 
-def ranked_boards(results: Iterable[Result], outcomes_of: Callable[[Result], ItemOutcomes | None]) -> dict[str, Board]:
+def ranked_boards(
+    results: Iterable[Result],
+    outcomes_of: Callable[[Result], ItemOutcomes | None],
+    registry: ModelRegistry = NO_MODELS,
+) -> dict[str, Board]:
     """Return the board of each benchmark, with rank intervals. outcomes_of: see `ResultsStore.outcomes_of`."""
     boards = {}
     for benchmark, group in group_by_benchmark(results).items():
         outcomes = {result.model.name: outcomes_of(result) for result in group}
-        boards[benchmark] = with_rank_intervals(build_board(group), outcomes, spec_of_results(group))
+        boards[benchmark] = with_rank_intervals(build_board(group, registry), outcomes, spec_of_results(group))
     return boards
 
 

@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 
 from rb_core.benchmarks.registry import registered_spec
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
-from rb_core.errors import ResultError, RewardBenchError, first_line
+from rb_core.errors import DataError, ResultError, RewardBenchError, first_line
 from rb_core.evaluation.aggregate import aggregate_scores
 from rb_core.leaderboard import derived_files
+from rb_core.leaderboard.model_registry import REGISTRY_FILE, read_registry
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result, ScoreFile, is_unchanged
 from rb_core.results.storage import read_result
@@ -142,7 +143,12 @@ def verify(root: Path, *, whole: bool = False, refused: Sequence[str] = ()) -> V
         numbers += check.numbers
         mismatches += check.mismatches
     mismatches += _scores_without_result(root, score_paths)
-    mismatches += _check_derived_files(root, contents, whole)
+    try:
+        if read_registry(root).models:
+            contents[REGISTRY_FILE] = (root / REGISTRY_FILE).read_bytes()
+        mismatches += _check_derived_files(root, contents, whole)
+    except DataError as error:
+        mismatches.append(Mismatch(REGISTRY_FILE, problem=str(error).removeprefix(f"{root / REGISTRY_FILE}: ")))
     return VerifyReport(len(files), with_scores, without_scores, numbers, tuple(mismatches))
 
 

@@ -134,7 +134,7 @@ class Run(Record):
 class ScoreFile(Record):
     """The score table that a result was computed from, relative to the results root."""
 
-    path: str
+    path: Annotated[str, Field(pattern=rf"^scores/{Segment}/{Segment}(/{Segment})?\.parquet$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

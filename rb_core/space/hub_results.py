@@ -24,6 +24,7 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
 from rb_core.leaderboard.hub_links import HubPlace
+from rb_core.leaderboard.model_registry import renamed
 from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
 from rb_core.results.schema import Result, parse_result
 from rb_core.space.html import render
@@ -72,8 +73,10 @@ class HubFiles:
         path = table_path(benchmark)
 
         def read(content: bytes) -> dict[str, Result]:
-            results = [parse_result(text, path) for text in results_in_table(content, path)]
-            return {result.model.name: result for result in results if result.benchmark.id == benchmark}
+            results = {model: parse_result(text, path) for model, text in results_in_table(content, path).items()}
+            return {
+                model: renamed(result, model) for model, result in results.items() if result.benchmark.id == benchmark
+            }
 
         return self._get(path, commit, read) or {}
 
@@ -81,7 +84,7 @@ class HubFiles:
         """Return the outcomes in a result's score table; None if it cannot be fetched or is not the result's."""
         if result.scores is None:
             return None
-        path, sha256 = result.scores_path().as_posix(), result.scores.sha256
+        path, sha256 = result.scores.path, result.scores.sha256
 
         def read(content: bytes) -> ItemOutcomes:
             if hashlib.sha256(content).hexdigest() != sha256:

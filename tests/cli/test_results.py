@@ -44,7 +44,7 @@ def test_show_fits_80_columns(root: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert row.replace("│", " ").split() == ["5", "builtin/tiny-rm", "1", "31.9", "25.3", "to", "39.3", "100.0"]
     assert "Models of one tier cannot be told apart" in printed
     assert "can tell models 12." in printed
-    assert printed.splitlines()[-1] == "10 more columns with --wide"
+    assert printed.splitlines()[-1] == "11 more columns with --wide"
 
 
 def test_show_has_more_columns_on_a_wider_terminal(

@@ -74,7 +74,7 @@ def assert_whole(files: dict[str, bytes]) -> None:
     boards, digest = derived_files.read_leaderboard(files[derived_files.LEADERBOARD])
     assert digest == derived_files.results_digest(results)
     for benchmark in boards:
-        texts = derived_files.results_in_table(files[derived_files.table_path(benchmark)], benchmark)
+        texts = derived_files.results_in_table(files[derived_files.table_path(benchmark)], benchmark).values()
         assert sorted(texts) == sorted(t for path, t in results.items() if path.split("/")[1] == benchmark)
     for path, text in results.items():
         result = parse_result(text, path)

@@ -262,7 +262,7 @@ HOSTILE: dict[str, tuple[Callable[[Repo], None], str]] = {
     "scores that claim 2 GB": (with_scores(parquet(a=[1]), size=2 * 1024**3), "2147483648 bytes"),
     "scores without a result": (forged(SCORES, parquet(a=[1]), lfs=True), "no result was derived from it"),
     "scores missing": (forged(BAD, run_text()), "is missing or was refused"),
-    "scores elsewhere": (forged(BAD, run_text(path="/etc/passwd")), "is missing"),
+    "scores elsewhere": (forged(BAD, run_text(path="/etc/passwd")), "scores.path"),
 }
 
 

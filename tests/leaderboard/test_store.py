@@ -8,6 +8,7 @@ import pytest
 
 from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.leaderboard.board import Board
+from rb_core.leaderboard.model_registry import renamed
 from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
 from rb_core.results.storage import read_result, write_result
 from rb_core.scorers.baseline import BaselineScorer
@@ -69,8 +70,8 @@ def test_published_outcomes_do_not_stand_in_for_the_missing_scores_of_a_run(root
     data = root / "d.jsonl"
     data.write_text('{"id":1,"subset":"math-prm","prompt":"q","chosen":"aa","rejected":"b"}\n', encoding="utf-8")
     done = evaluate_scorer(BaselineScorer("longest"), "baseline/longest", few_examples("rewardbench", data), out=root)
-    model = done.result.model.model_copy(update={"name": PUBLISHED})
-    write_result(root, done.result.model_copy(update={"model": model}), overwrite=True)
+    (root / done.result.scores_path()).unlink()
+    write_result(root, renamed(done.result, PUBLISHED), overwrite=True)
     assert opened(root).outcomes("rewardbench", PUBLISHED) is None
 
 

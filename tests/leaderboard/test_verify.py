@@ -165,8 +165,8 @@ def test_a_missing_headline_of_a_run_is_reported(board: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "value", "field"),
     [
-        (("scores", "path"), "scores/none.parquet", "scores.path"),
-        (("scores", "path"), "../rows.parquet", "scores.path"),
+        (("scores", "path"), "scores/starter/none.parquet", "scores.path"),
+        (("scores", "path"), "../rows.parquet", ""),
         (("counts", "ties"), "many", ""),  # not the schema
     ],
 )

@@ -94,6 +94,14 @@ find('table').addEventListener('click', (event) => {
   say(pinned ? `${r.model} is pinned on top` : `${r.model} is no longer pinned`);
 });
 
+find('.rb-sweeps').addEventListener('click', (event) => {
+  const button = event.target.closest('.rb-sweep');
+  if (!button) return;
+  toggle('sweeps', button.dataset.sweep, button.getAttribute('aria-expanded') === 'false');
+  draw();
+  find(`[data-sweep="${CSS.escape(button.dataset.sweep)}"]`)?.focus({ preventScroll: true });
+});
+
 const redrawMenu = (name) => drawChoices(find(`[data-menu="${name}"]`));
 
 function setSections() {

@@ -15,7 +15,7 @@ const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data'
 const query = find('.rb-query');
 // Filters: the chosen values, empty for all. `off`: the keys of sections that the custom score leaves out.
 const state = { board: null, sort: 'rank', down: false, view: 'sections', kinds: new Set(), orgs: new Set(),
-  sizes: new Set(), origins: new Set(), hide: new Set(), off: new Set(), pins: new Set() };
+  sizes: new Set(), origins: new Set(), hide: new Set(), off: new Set(), pins: new Set(), sweeps: new Set() };
 const RANKED = ['rank', 'tier', 'headline', 'stderr', 'low', 'high', 'floor', 'ceiling']; // what a custom score changes
 const FILTERS = { kinds: 'kind', orgs: 'org', sizes: 'size', origins: 'origin' }; // name in `state` -> name in a row
 let board, columns, place, shownColumns, rows, scale, baseline;
@@ -43,9 +43,9 @@ function row(cells, n) {
   const model = cells[place.model.i], kind = cells[place.kind.i], status = cells[place.status.i];
   return {
     official: [...cells, board.ranges[n]?.[0] ?? null, cells[place.floor.i]], officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
-    org: model.includes('/') ? model.slice(0, model.indexOf('/')) : NO_ORGANISATION,
+    org: cells[place.organisation.i] ?? NO_ORGANISATION, sweep: place.sweep ? cells[place.sweep.i] : null,
     size: sizeOf(place.parameters ? cells[place.parameters.i] : null),
-    origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status),
+    origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status) && !(place.sweep && cells[place.sweep.i]),
     text: `${model} ${kind} ${status}`.toLowerCase(),
   };
 }
@@ -59,6 +59,7 @@ function dropUnknownChoices() {
   const keep = (name, allowed) => state[name].forEach((value) => { if (!allowed.has(value)) state[name].delete(value); });
   Object.entries(FILTERS).forEach(([name, key]) => keep(name, new Set(rows.map((r) => r[key]))));
   keep('hide', new Set(columns.filter(canHide).map((c) => c.key)));
+  keep('sweeps', new Set(rows.map((r) => r.sweep)));
   keep('off', new Set(canRescore() ? sections().map((c) => c.key) : []));
   if (state.off.size === sections().length) state.off.clear();
 }
@@ -211,7 +212,10 @@ function grouped() {
 
 const terms = () => query.value.toLowerCase().split(',').map((t) => t.trim()).filter(Boolean);
 
-// The rows in their order: pinned ones, whatever the filters say, and those that match.
+// Development checkpoints are folded into one row for each sweep until it is opened, or a search asks for them.
+const isFolded = (r) => r.sweep !== null && !state.sweeps.has(r.sweep) && !terms().length && !state.pins.has(r.model);
+
+// The rows in their order: pinned ones, whatever the filters say, and those that match. folded: those that a sweep hides.
 function chosenRows() {
   const wanted = terms(), filters = Object.entries(FILTERS).filter(([name]) => state[name].size);
   const { i } = columns.find((c) => c.key === state.sort);
@@ -222,7 +226,8 @@ function chosenRows() {
     return sign * (typeof x === 'string' ? x.localeCompare(y) : x - y);
   });
   const pinned = sorted.filter((r) => state.pins.has(r.model));
-  const rest = sorted.filter((r) => !state.pins.has(r.model) && filters.every(([name, key]) => state[name].has(r[key]))
+  const matching = sorted.filter((r) => !state.pins.has(r.model) && filters.every(([name, key]) => state[name].has(r[key]))
     && (!wanted.length || wanted.some((t) => r.text.includes(t))));
-  return { pinned, rest };
+  const rest = matching.filter((r) => !isFolded(r));
+  return { pinned, rest, folded: matching.filter(isFolded) };
 }

@@ -205,17 +205,31 @@ function arrange(body, wanted) {
   });
 }
 
+// One line for each sweep with matching checkpoints: their number, their scores, and a button that opens or folds them.
+function drawSweeps(shown, folded) {
+  const names = terms().length ? [] : [...new Set([...shown, ...folded].map((r) => r.sweep).filter((name) => name !== null))];
+  find('.rb-sweeps').innerHTML = names.map((name) => {
+    const members = [...shown, ...folded].filter((r) => r.sweep === name), open = members.some((r) => shown.includes(r));
+    const scores = members.map(score).filter((v) => v !== null).sort((a, b) => a - b);
+    const span = scores.length ? `, scores ${percent(scores[0])} to ${percent(scores.at(-1))}` : '';
+    return `<button type="button" class="rb-sweep" data-sweep="${esc(name)}" aria-expanded="${open}">`
+      + `<span aria-hidden="true">${open ? '▾' : '▸'}</span> ${esc(name)}: ${plural(members.length, 'checkpoint')}${span}, not ranked</button>`;
+  }).join('');
+}
+
 function draw() {
-  const { pinned, rest } = chosenRows();
+  const { pinned, rest, folded } = chosenRows();
   arrange(pinnedBody, pinned.map((r) => r.element));
   arrange(restBody, rest.map((r) => r.element));
   markTiers(rest);
+  drawSweeps(rest, folded);
   const count = pinned.length + rest.length;
-  find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`;
+  find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`
+    + `${folded.length ? `, ${plural(folded.length, 'development checkpoint')} folded` : ''}`;
   const none = find('.rb-none');
-  none.hidden = rest.length > 0 || count === rows.length;
+  none.hidden = rest.length > 0 || folded.length > 0 || count === rows.length;
   none.textContent = none.hidden ? '' : `No ${pinned.length ? 'other ' : ''}model matches. Clear the search or the filters.`;
-  find('.rb-scroll').hidden = !count;
+  find('.rb-scroll').hidden = !count && !folded.length;
   find('.rb-clear').hidden = !query.value.trim() && Object.keys(FILTERS).every((name) => !state[name].size);
   holdPins();
   remember();
