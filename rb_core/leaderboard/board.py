@@ -68,10 +68,10 @@ class BoardRow:
     parameters: int | None
     sections: Mapping[str, float]
     subsets: Mapping[str, float]
-    organisation: str | None = None
-    sweep: str | None = None  # of a development checkpoint, which has no rank: the sweep it is part of
     rank_interval: RankInterval | None = None
     tier: int | None = None  # from 1; models of one tier cannot be told apart from its first
+    organisation: str | None = None
+    sweep: str | None = None  # of a development checkpoint, which has no rank: the sweep it is part of
 
     @property
     def can_rank(self) -> bool:

@@ -28,12 +28,16 @@ def small_row(
     kind: str = "Generative",
     parameters: int | None = None,
     interval: RankInterval | None = None,
+    sweep: str | None = None,
 ) -> BoardRow:
     """A row of a board with one section; headline: value, and the ends of its interval."""
     value, low, high = headline
     sections = {"Section": value if section is None else section}
     estimate = Estimate(value=value, low=low, high=high)
-    return BoardRow(rank, model, kind, status, estimate, 1.0, None, parameters, sections, {}, interval)
+    organisation = model.split("/", maxsplit=1)[0] if "/" in model else None
+    return BoardRow(
+        rank, model, kind, status, estimate, 1.0, None, parameters, sections, {}, interval, None, organisation, sweep
+    )
 
 
 def small_board(rows: Sequence[BoardRow], text: str, section: str) -> Board:

@@ -208,7 +208,9 @@ def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -
     expect(page.get_by_role("columnheader", name="Score", exact=True)).to_have_count(0)
     wait_for_ranking(page)
     names, scores, ranks = (shown(page, column) for column in ("Model", "Custom score", "Rank"))
-    assert len(names) == len(board["rows"])
+    sweeps = [i for i, column in enumerate(board["columns"]) if column["role"] == "sweep"]
+    ranked = [row for row in board["rows"] if all(row[i] is None for i in sweeps)]
+    assert len(names) == len(ranked)
     for name, text in zip(names, scores, strict=True):
         score = expected[name]
         assert (text == MISSING) == (score is None)
@@ -217,7 +219,7 @@ def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -
     assert exact == pytest.approx(sorted(exact, reverse=True), abs=1e-5)
     assert numbers(ranks) == sorted(numbers(ranks))
     assert numbers(ranks)[0] == 1
-    assert names != [row[1] for row in board["rows"]]
+    assert names != [row[1] for row in ranked]
     assert len(numbers(shown(page, "Tier"))) == len(numbers(ranks))
     assert MISSING not in shown(page, "Rank interval")[: len(numbers(ranks))]
     expect(page.locator("td.rb-headline").first).to_contain_text("95% interval")
@@ -299,3 +301,28 @@ def test_bounds_have_no_column_where_everything_is_scored(open_page: OpenPage) -
     expect(page.get_by_role("columnheader", name="Tier")).to_be_visible()
     expect(page.get_by_role("columnheader", name="Bounds")).to_have_count(0)
     expect(page.locator(".rb-notes")).not_to_contain_text("Bounds")
+
+
+def test_development_checkpoints_are_folded_until_they_are_opened_or_searched(
+    open_page: OpenPage, results: ResultsFolder
+) -> None:
+    board = results.boards()["rewardbench-2"]
+    folded = [row.model for row in board.rows if row.sweep]
+    page = open_page("?board=rewardbench-2")
+    expect(page.get_by_role("status").filter(has_text="models")).to_contain_text(f"{len(folded)} development")
+    assert set(shown(page, "Model")).isdisjoint(folded)
+    sweep = page.get_by_role("button", name=f"{len(folded)} checkpoints")
+    expect(sweep).to_have_attribute("aria-expanded", "false")
+    sweep.focus()
+    page.keyboard.press("Enter")
+    expect(sweep).to_be_focused()
+    expect(sweep).to_have_attribute("aria-expanded", "true")
+    assert shown(page, "Model")[-len(folded) :] == folded
+    assert set(shown(page, "Rank")[-len(folded) :]) == {MISSING}
+    wait_for_parameter(page, "sweep", "RewardBench 2 development")
+    page.reload()
+    assert shown(page, "Model")[-len(folded) :] == folded
+    page.get_by_role("button", name=f"{len(folded)} checkpoints").click()
+    assert len(shown(page, "Model")) == len(board.rows) - len(folded)
+    page.get_by_role("searchbox", name="Search models").fill("qwen32b")
+    assert set(shown(page, "Model")) >= {name for name in folded if "qwen32b" in name}

@@ -54,7 +54,7 @@ def test_a_published_model_has_scores_and_weak_spots(open_page: OpenPage) -> Non
     assert name_field(page).input_value() == GRM
     row = page.get_by_role("group", name="All results").get_by_role("row", name=re.compile("^RewardBench 2"))
     expect(row).to_contain_text("59.7 (56.6 to 62.7)")
-    expect(row).to_contain_text("123 of 197")
+    expect(row).to_contain_text("47 of 73")
     link = page.get_by_role("link", name="Page on the hub")
     expect(link).to_have_attribute("href", f"https://huggingface.co/{GRM}")
     part = benchmark(page, "RewardBench")
