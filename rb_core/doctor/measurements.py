@@ -13,6 +13,7 @@ from rb_core.benchmarks.example import CompletionSet
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.chat_format import Encoded
 from rb_core.scorers.conversation_scorer import TOLERANCE, ConversationScorer, Inputs
+from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.loading import free_memory
 
 # Largest part of the free memory that a second copy of a model may take.
@@ -150,7 +151,11 @@ def has_room_for(scorer: ConversationScorer, dtype: str) -> bool:
 
 
 def find_head(model: Any) -> tuple[str, nn.Linear] | None:
-    """Return (name, layer) of the last linear layer outside the body with as many outputs as the model, or None."""
+    """Return (name, layer) of the linear layer that makes the outputs: the one that a head of ours names, or the last
+    outside the body with as many outputs as the model; None without one."""
+    if isinstance(model, HeadedModel):
+        layer = model.get_submodule(model.head_layer)
+        return (model.head_layer, layer) if isinstance(layer, nn.Linear) else None
     head = None
     for name, module in model.named_modules():
         outside_body = name and not name.startswith(f"{model.base_model_prefix}.")

@@ -178,6 +178,20 @@ class ChatFormat:
             ids += self._tokenize(part, generation_prompt=True)
         return ids
 
+    def answer_header(self) -> tuple[int, ...]:
+        """Return the tokens that end a prompt: its own last token, and what the template puts before an answer.
+
+        Raises ModelError for a template that puts nothing there.
+        """
+        prompt: Conversation = (Message(role="user", content="A question"),)
+        (prompt_ids,), (ids,) = self._tokenize([prompt]), self._tokenize([prompt], generation_prompt=True)
+        if not prompt_ids or len(ids) <= len(prompt_ids) or ids[: len(prompt_ids)] != prompt_ids:
+            raise ModelError(
+                "the chat template puts no header before an answer, so the end of the prompt cannot be found: give the "
+                "template that the model was trained with (--chat-template FILE)"
+            )
+        return tuple(ids[len(prompt_ids) - 1 :])
+
     def _rewrites(self, prompt: Conversation, prompt_text: str, completion: str, text: str) -> bool:
         """Return True if the template does not put the completion as it is behind the prompt."""
         if not completion:  # what the template adds to a text shows only with a text

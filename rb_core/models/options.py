@@ -20,10 +20,10 @@ from typing import Any, Literal, get_args
 
 from rb_core.errors import ModelError
 
-Kind = Literal["classifier", "value-head", "implicit", "generative", "baseline", "custom"]
+Kind = Literal["classifier", "value-head", "gated", "implicit", "generative", "baseline", "custom"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # Kinds with a head that makes the score from hidden states, in one forward pass.
-HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head")
+HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head", "gated")
 # Kinds that read a whole conversation with a checkpoint, which `doctor` can examine.
 CONVERSATION_KINDS: tuple[Kind, ...] = (*HEAD_KINDS, "implicit")
 # A judge is asked about each completion alone; about two, in both orders; about all, in rotation; or about two, for the
@@ -45,13 +45,14 @@ _SCORER = re.compile(r"(?:[^\W\d]\w*(?:\.[^\W\d]\w*)*|.+\.py):[^\W\d]\w*(?:\.[^\
 Target = Literal[
     "classifier",
     "value-head model",
+    "gated model",
     "implicit-reward model",
     "local judge",
     "served judge",
     "baseline",
     "custom scorer",
 ]
-HEADS: tuple[Target, ...] = ("classifier", "value-head model")
+HEADS: tuple[Target, ...] = ("classifier", "value-head model", "gated model")
 CHECKPOINTS: tuple[Target, ...] = (*HEADS, "implicit-reward model", "local judge")
 JUDGES: tuple[Target, ...] = ("local judge", "served judge")
 

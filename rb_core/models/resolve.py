@@ -36,9 +36,11 @@ from rb_core.models.registry import RECORDS, ModelRecord
 _TARGETS: Mapping[Kind, Target] = {
     "classifier": "classifier",
     "value-head": "value-head model",
+    "gated": "gated model",
     "implicit": "implicit-reward model",
     "generative": "local judge",
 }
+GATED_ARCHITECTURE = "LlamaForRewardModelWithGating"  # of RLHFlow/ArmoRM-Llama3-8B-v0.1
 # What the task of an adapter says of the model's kind.
 _KINDS_OF_TASKS: Mapping[str, Kind] = {"SEQ_CLS": "classifier", "CAUSAL_LM": "implicit"}
 
@@ -169,6 +171,8 @@ def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | Non
     architectures = checkpoint.architectures
     if any(name.endswith("ForSequenceClassification") for name in architectures):
         return "classifier"
+    if GATED_ARCHITECTURE in architectures:
+        return "gated"
     named = ", ".join(architectures) or "no architecture"
     is_language_model = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
     if is_language_model:

@@ -17,8 +17,9 @@ from rb_core.models.options import SINGLE_OUTPUT, Kind, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_adapted_classifier, load_own_tokenizer
 from rb_core.scorers.conversation_scorer import ConversationScorer, Inputs, Prefetched
-from rb_core.scorers.heads import value_head
 from rb_core.scorers.heads.base import HeadedModel
+from rb_core.scorers.heads.gated import load_gated
+from rb_core.scorers.heads.value_head import load_value_head
 from rb_core.scorers.loading import (
     batch_budget,
     check_pad_token,
@@ -31,7 +32,12 @@ from rb_core.scorers.loading import (
 )
 
 # The function that builds the network of each kind whose head is not transformers' own.
-_HEADS: Mapping[Kind, Callable[[ModelSpec], tuple[HeadedModel, dict[str, Any]]]] = {"value-head": value_head.load}
+_HEADS: Mapping[Kind, Callable[[ModelSpec], tuple[HeadedModel, dict[str, Any]]]] = {
+    "value-head": load_value_head,
+    "gated": load_gated,
+}
+
+NOTHING_TO_READ = "the conversation lacks the tokens before the answer that the head reads"
 
 
 @dataclass
@@ -50,6 +56,11 @@ class ClassifierScorer(ConversationScorer):
     scored_token: str = ""
     reads_a_token: bool = False
     separator: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.model, HeadedModel):
+            self.model.use_format(self.chat)
 
     @classmethod
     def load(cls, spec: ModelSpec, upcoming: Sequence[CompletionSet] = (), seed: int = 0) -> ClassifierScorer:
@@ -101,6 +112,16 @@ class ClassifierScorer(ConversationScorer):
         if pad is None:
             return (len(ids) - 1,)
         return (max((i for i, token in enumerate(ids) if token != pad), default=0),)
+
+    def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
+        encoded = super().encode_all(completion_sets)
+        if not isinstance(self.model, HeadedModel):
+            return encoded
+        return [[self._with_reason(sequence) for sequence in row] for row in encoded]
+
+    def _with_reason(self, encoded: Encoded) -> Encoded:
+        """Return a conversation in which the head finds its tokens as it is, another with the reason."""
+        return encoded if encoded.reason or self.reads(encoded) else encoded._replace(reason=NOTHING_TO_READ)
 
     def second_text(self, encoded: Encoded) -> int | None:
         """Return the index after the separator where the completion starts: prompt and completion are then a pair."""

@@ -16,6 +16,7 @@ _LOADERS: Mapping[Kind, str] = {
     "baseline": "baseline:load_baseline",
     "classifier": "classifier:ClassifierScorer.load",
     "value-head": "classifier:ClassifierScorer.load",
+    "gated": "classifier:ClassifierScorer.load",
     "implicit": "implicit:ImplicitScorer.load",
     "generative": "judge.load:load_judge",
     "custom": "custom:load_custom",

@@ -25,6 +25,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PreTrainedModel,
 )
 from transformers import __version__ as transformers_version
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
@@ -60,6 +61,7 @@ _UNUSED = re.compile(
 LOADED_AS: dict[Kind, tuple[Any, str]] = {
     "classifier": (AutoModelForSequenceClassification, "a sequence classifier"),
     "value-head": (AutoModelForCausalLM, "a language model"),
+    "gated": (AutoModelForCausalLM, "a language model"),
     "implicit": (AutoModelForCausalLM, "a language model"),
     "generative": (AutoModelForCausalLM, "a language model"),
 }
@@ -94,7 +96,9 @@ def load_config(spec: ModelSpec, other: Checkpoint | None = None) -> Any:
     """
     name, checkpoint = _named(spec, other)
     declared = checkpoint.config
-    check_own_code(name, "config.json", declared.get("auto_map"), ignored=spec.options.ignore_auto_map)
+    brings_class = spec.kind == "gated"  # in place of the checkpoint's own code
+    ignored = spec.options.ignore_auto_map or brings_class
+    check_own_code(name, "config.json", declared.get("auto_map"), ignored=ignored)
     if (model_type := declared.get("model_type")) not in CONFIG_MAPPING:
         raise ModelError(
             f"{name}: config.json declares the model type {quoted(str(model_type))}, which transformers "
@@ -396,7 +400,8 @@ def loading_notes(checkpoint: Checkpoint, model: Any, unused: Sequence[str]) -> 
         shown = ", ".join(unused[:4]) + (f" and {len(unused) - 4} more" if len(unused) > 4 else "")
         notes.append(f"weights that the score does not use: {shown}")
     if declared.get("auto_map"):
-        notes.append("code of its own (auto_map) was not run")
+        ours = "" if isinstance(model, PreTrainedModel) else f": {type(model).__name__} of rb_core stands in for it"
+        notes.append(f"code of its own (auto_map) was not run{ours}")
     if (quantization := declared.get("quantization_config")) and quantization_of(model) is None:
         method = quoted(str(quantization.get("quant_method")))
         notes.append(f"declared quantisation {method} was not applied: the weights are used as they are in the file")

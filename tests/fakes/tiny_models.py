@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -248,6 +249,26 @@ def openrlhf_value_head(folder: Path, prefix: str = "value_head", **settings: An
 
     edit_weights(folder, edit)
     edit_config(folder, architectures=["RewardModel"], **settings)
+    return folder
+
+
+def gated(folder: Path, **settings: Any) -> Path:
+    """A body with five rewards and a gating network, as RLHFlow publishes it, with code of its own."""
+    causal("llama-lm", folder)
+    random = torch.Generator().manual_seed(23)
+    widths = (32, 16, 16, 5)
+    shapes = {"regression_layer.weight": (5, 32), "reward_transform_matrix": (5, 5), "gating.logit_scale": (1,)}
+    for i, (narrow, wide) in enumerate(pairwise(widths)):
+        shapes |= {f"gating.layers.{i}.weight": (wide, narrow), f"gating.layers.{i}.bias": (wide,)}
+
+    def edit(weights: dict[str, torch.Tensor]) -> None:
+        del weights["lm_head.weight"]
+        weights |= {name: torch.randn(shape, generator=random) for name, shape in shapes.items()}
+
+    edit_weights(folder, edit)
+    settings = {"num_objectives": 5, "gating_hidden_dim": 16, "gating_n_hidden": 2, "gating_temperature": 2} | settings
+    code = {"AutoModelForSequenceClassification": "modeling_custom.LlamaForRewardModelWithGating"}
+    edit_config(folder, architectures=["LlamaForRewardModelWithGating"], auto_map=code, **settings)
     return folder
 
 

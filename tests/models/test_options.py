@@ -57,10 +57,11 @@ INAPPLICABLE: dict[Target, set[str]] = {
     "baseline": set(CHANGED) - {"name", "threshold", "dtype", "device", "batch_tokens"}
     | set(option_specs(JudgeOptions)),
     "classifier": {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions)),
-    "value-head model": {
-        *("reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"),
-        *option_specs(JudgeOptions),
-    },
+    **dict.fromkeys(
+        ("value-head model", "gated model"),
+        {"reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"}
+        | set(option_specs(JudgeOptions)),
+    ),
     "implicit-reward model": {"output_index", "output_weights", "lower_is_better"} | set(option_specs(JudgeOptions)),
     "local judge": {
         *("reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"),
@@ -104,8 +105,8 @@ def test_an_option_without_effect_is_refused(target: Target) -> None:
         (
             {"max_length": 5},
             "baseline",
-            "--max-length applies only to classifiers, value-head models, implicit-reward models and local judges "
-            "(this is a baseline)",
+            "--max-length applies only to classifiers, value-head models, gated models, implicit-reward models and "
+            "local judges (this is a baseline)",
         ),
         ({"judge": JudgeOptions(mode="ratings")}, "baseline", "--mode applies only to judges (this is a baseline)"),
         (

@@ -6,6 +6,7 @@ from rb_core.doctor.inspection import InspectedModel
 from rb_core.doctor.measurements import find_head, head_norm, nonfinite_parameters
 from rb_core.doctor.report import Observation
 from rb_core.scorers.classifier import reads_by_pad
+from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.loading import NO_LIMIT, loading_notes, pad_token_of, quantization_of
 
 
@@ -116,7 +117,8 @@ def inspect_pad_token(model: InspectedModel) -> Observation:
     if config_pad in model.eos_ids:
         ids = () if "conversation" in model.failures else model.encoded.ids
         read = next((token_id for token_id in reversed(ids) if token_id != config_pad), None)
-        position = "" if read is None else f": the score is read at the token before it, {model.token_name(read)}"
+        known = read is not None and not isinstance(model.network, HeadedModel)
+        position = "" if not known else f": the score is read at the token before it, {model.token_name(read)}"
         return Observation(
             "WARN",
             f"{pad}, which is also an end-of-sequence token{position}",

@@ -19,8 +19,8 @@ from rb_core.doctor.measurements import (
 )
 from rb_core.doctor.report import Observation, Status
 from rb_core.models.chat_format import Encoded
-from rb_core.scorers.classifier import reads_by_pad
 from rb_core.scorers.conversation_scorer import ConversationScorer
+from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.loading import quantization_of
 
 PaddedScores = Callable[[ConversationScorer, Sequence[Encoded]], tuple[float, ...]]
@@ -41,15 +41,17 @@ def inspect_read_position(model: InspectedModel) -> Observation:
         found = f"log-probabilities of the completion's {len(reads)} tokens, {reads[0] + 1} to {reads[-1] + 1}"
     else:
         position, pad = reads[-1], scorer.pad_token_id()
-        reason = "the last token"
-        if reads_by_pad(model.network) and pad is None:
-            reason = "the last token, as there is no pad token"
-        elif reads_by_pad(model.network):
+        reason = "the last token, as there is no pad token"
+        if isinstance(model.network, HeadedModel):
+            reason = model.network.position
+        elif pad is not None:
             reason = f"the rightmost that is not {model.token_name(pad)}"
         neighbours = encoded.ids[max(0, position - 1) : position + 2]
         context = " ".join(repr(model.tokenizer.decode([token_id])) for token_id in neighbours)
         token = model.token_name(encoded.ids[position])
         found = f"token {position} of {len(encoded.ids)}, {token}, {reason}; context {context}"
+        for other in reads[:-1]:
+            found += f"; also token {other}, {model.token_name(encoded.ids[other])}"
     difference = read_position_difference(scorer, model.sequences, model.scores)
     if not difference <= rounding_tolerance(scorer, model.scores):
         found = f"{found}; the model's own forward pass reads elsewhere (difference {difference:.3g})"

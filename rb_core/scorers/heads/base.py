@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rb_core.errors import ModelError
+from rb_core.models.chat_format import ChatFormat
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_adapted
 from rb_core.scorers.loading import load_pretrained, read_tensors
@@ -21,13 +22,14 @@ class HeadedModel(nn.Module):
 
     body: a transformers model without a head; score: maps (n x tokens read, width) hidden states, the tokens that
     `reads` returns for each of n conversations in a row, to (n, outputs); head_layer: the name of the linear layer that
-    makes the outputs; detail: the head in words, for the result.
+    makes the outputs; detail: the head in words, for the result; position: the token that is read, in words.
     """
 
     base_model_prefix = "body"
     reads_by_pad = False  # the pad token decides which token is read
     head_layer = "score"
     detail = ""
+    position = "the last token"
 
     def __init__(self, body: Any, score: nn.Module, num_outputs: int = 1) -> None:
         super().__init__()
@@ -38,6 +40,9 @@ class HeadedModel(nn.Module):
         self.hf_quantizer = getattr(body, "hf_quantizer", None)
         *_, last = body.parameters()
         self.score.to(last.device)  # where a body that is spread over devices ends
+
+    def use_format(self, chat: ChatFormat) -> None:
+        """Take what the head needs from the model's chat format. Raises ModelError if it does not have it."""
 
     @abstractmethod
     def reads(self, ids: Sequence[int]) -> Sequence[int]:

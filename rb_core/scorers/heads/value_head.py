@@ -49,7 +49,7 @@ class ValueHeadModel(HeadedModel):
         return mask.shape[1] - 1 - mask.long().flip(1).argmax(dim=1, keepdim=True)
 
 
-def load(spec: ModelSpec) -> tuple[ValueHeadModel, dict[str, Any]]:
+def load_value_head(spec: ModelSpec) -> tuple[ValueHeadModel, dict[str, Any]]:
     """Load a language model with its value head, and report on its weights.
 
     Raises ModelError when there is no value head, or it does not fit the model.
