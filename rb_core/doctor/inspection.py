@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.doctor.measurements import single_scores
-from rb_core.doctor.probes import PAIRS, PROBE_ANSWER, PROBE_PROMPT, probe_conversation
+from rb_core.doctor.probes import PAIRS, PROBE_ANSWER, PROBE_PROMPT
 from rb_core.doctor.report import TokenizedConversation
 from rb_core.errors import ModelError, first_line
 from rb_core.models.chat_format import ChatFormat, Encoded
@@ -27,6 +27,7 @@ from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_own_tokenizer
 from rb_core.scorers.classifier import ClassifierScorer, check_output, head_in_float32, load_classifier
 from rb_core.scorers.conversation_scorer import ConversationScorer
+from rb_core.scorers.heads.token import find_tokens
 from rb_core.scorers.implicit import ImplicitScorer, check_vocabulary
 from rb_core.scorers.loading import (
     LOADING_ERRORS,
@@ -111,7 +112,7 @@ class InspectedModel:
             return None
         reads = self.scorer.reads(self.encoded) if "scorer" not in self.failures and self.reads_a_token else None
         return TokenizedConversation(
-            text=self.chat.text(probe_conversation()),
+            text=self.chat.conversation_text(PROBE_PROMPT, PROBE_ANSWER),
             ids=self.encoded.ids,
             tokens=tuple(self.tokenizer.decode([token_id]) for token_id in self.encoded.ids),
             start=self.encoded.start,
@@ -189,6 +190,10 @@ def _load_reference_tokenizer(model: InspectedModel) -> None:
 def _load_implicit_scorer(model: InspectedModel) -> None:
     scorer = ImplicitScorer.load(model.spec)
     model.scorer, model.network, model.unused = scorer, scorer.model, scorer.unused
+
+
+def _find_tokens(model: InspectedModel) -> None:
+    find_tokens(model.spec, model.tokenizer)
 
 
 def _load_network(model: InspectedModel) -> None:
@@ -276,7 +281,8 @@ _STEPS = (
     Step("tokenizer", (), _load_tokenizer),
     Step("reference", ("tokenizer",), _load_reference_tokenizer, ("implicit",)),
     Step("scorer", ("tokenizer", "reference"), _load_implicit_scorer, ("implicit",)),
-    Step("model", (), _load_network),
+    Step("tokens", ("tokenizer",), _find_tokens, ("token",)),
+    Step("model", ("tokens",), _load_network),
     Step("weights", ("model",), _check_loaded_weights),
     Step("output", ("model",), _choose_output, HEAD_KINDS),
     Step("max_length", ("tokenizer", "model"), _set_max_length),

@@ -64,6 +64,13 @@ def read_position_difference(
     return max(abs(a - b) for a, b in zip(head_scores, scores, strict=True))
 
 
+@torch.inference_mode()
+def answer_probability(scorer: ConversationScorer, sequence: Encoded) -> float:
+    """Return the probability that a token model gives its tokens together, as the next after a conversation."""
+    logits = scorer.model.last_logits(_batch(scorer, [sequence]).ids)
+    return float(logits.softmax(dim=1)[0, scorer.model.ids].sum())
+
+
 def _batch(scorer: ConversationScorer, sequences: Sequence[Encoded]) -> Inputs:
     """Return the sequences as one batch padded on the right."""
     return scorer.inputs(sequences, [(i, 0) for i in range(len(sequences))], "bucketed")

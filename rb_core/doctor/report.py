@@ -26,6 +26,11 @@ class Observation(NamedTuple):
     advice: str = ""
 
 
+def skipped(reason: str) -> Observation:
+    """Return a SKIP with the first clause of the reason; the check of the fault itself shows all of it."""
+    return Observation("SKIP", f"not checked: {reason.partition(';')[0]}")
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """One line of a report: an observation with the id and title of its check."""

@@ -38,7 +38,7 @@ INDEX_KEY = "model-index"
 # that file, and `default` is the hub documentation's name for a single task.
 TASK_ID = "default"
 TASK_NAME = "Preference ranking"
-TASK_TYPES: Mapping[ModelKind, str] = {"implicit": "text-generation", "generative": "text-generation"}
+TASK_TYPES: Mapping[ModelKind, str] = dict.fromkeys(("token", "implicit", "generative"), "text-generation")
 
 
 @dataclass(frozen=True)

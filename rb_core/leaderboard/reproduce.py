@@ -109,11 +109,15 @@ def _split(command: str) -> list[str]:
 def _recorded_options(result: Result) -> list[str]:
     model, judge = result.model, result.model.judge
     options = ModelOptions(
-        kind="generative" if judge else "implicit" if model.kind == "implicit" else None,
+        kind="generative" if judge else model.kind if model.kind in ("implicit", "token") else None,
         dtype=model.dtype or "auto",
         max_length=model.max_length,
         template_name=model.template_name,
         template_vars=model.template_vars,
+        token=model.tokens[0] if model.tokens and len(model.tokens) == 1 else None,
+        tokens=tuple(model.tokens) if model.tokens and len(model.tokens) > 1 else None,
+        question=model.question,
+        generation_prompt=bool(model.generation_prompt) and model.question is None,
         reference=model.reference,
         reference_revision=model.reference_revision,
         beta=model.beta,

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -59,6 +59,7 @@ class Encoded(NamedTuple):
     dropped: int = 0  # prompt tokens removed to fit the maximum length, oldest first
     reason: str = ""  # why the completion cannot be scored, or ""
     rewritten: bool = False  # the template did not put the completion's own text straight after the prompt
+    num_closing: int = 0  # last tokens, of the question and of the header of the next turn
 
 
 class Treatment(NamedTuple):
@@ -93,6 +94,9 @@ class ChatFormat:
     sanitize: bool = False
     template_name: str | None = None  # of one of the tokenizer's templates
     variables: Mapping[str, Any] = field(default_factory=dict)  # passed to the template
+    # What follows a completion that is scored: a user's question, and the header of the assistant's next turn.
+    question: str | None = None
+    generation_prompt: bool = False
 
     def __post_init__(self) -> None:
         named = getattr(self.tokenizer, "chat_template", None)
@@ -131,6 +135,15 @@ class ChatFormat:
         """Return the conversation as text, for people to read. Scores never pass through it."""
         return str(self._apply([messages], tokenize=False, add_generation_prompt=generation_prompt)[0])
 
+    def conversation(self, prompt: Conversation, completion: str) -> Conversation:
+        """Return the turns in which a completion is scored: prompt, completion, and the question if there is one."""
+        question = () if self.question is None else (Message(role="user", content=self.question),)
+        return (*prompt, _as_message(completion), *question)
+
+    def conversation_text(self, prompt: Conversation, completion: str) -> str:
+        """Return the whole text in which a completion is scored, for people to read."""
+        return self.text(self.conversation(prompt, completion), generation_prompt=self.generation_prompt)
+
     def encode(self, prompt: Conversation, completions: tuple[str, ...]) -> list[Encoded]:
         """Return the conversation with each completion, encoded.
 
@@ -146,14 +159,16 @@ class ChatFormat:
     def _encode_part(self, completion_sets: Sequence[tuple[Conversation, tuple[str, ...]]]) -> list[list[Encoded]]:
         prompts = [prompt for prompt, _ in completion_sets]
         conversations = [
-            (*prompt, _as_message(completion)) for prompt, completions in completion_sets for completion in completions
+            self.conversation(prompt, completion)
+            for prompt, completions in completion_sets
+            for completion in completions
         ]
         prompt_texts = self._texts(prompts, generation_prompt=True)
-        texts = self._texts(conversations)
+        texts = self._texts(conversations, generation_prompt=self.generation_prompt)
         for conversation, text in zip(conversations, texts, strict=True):
             self._check_written(conversation, text)
         prompt_ids = self._tokenize(prompts, generation_prompt=True)
-        rendered = zip(texts, self._tokenize(conversations), strict=True)
+        rendered = zip(texts, self._scored_ids(conversations), strict=True)
         encoded = []
         for (prompt, completions), prompt_text, ids_of_prompt in zip(
             completion_sets, prompt_texts, prompt_ids, strict=True
@@ -196,14 +211,15 @@ class ChatFormat:
         """Return True if the template does not put the completion as it is behind the prompt."""
         if not completion:  # what the template adds to a text shows only with a text
             completion = "-"
-            text = self.text((*prompt, _as_message(completion)))
+            text = self.conversation_text(prompt, completion)
         return not text.startswith(prompt_text + completion)
 
     def _encoded(self, prompt_ids: Sequence[int], ids: Sequence[int], rewritten: bool) -> Encoded:
         """Drop the oldest prompt tokens if need be; keep the special token at the front, which encoders read."""
         pairs = enumerate(zip(prompt_ids, ids, strict=False))
         start = next((i for i, (left, right) in pairs if left != right), min(len(prompt_ids), len(ids)))
-        whole, excess = Encoded(tuple(ids), start, rewritten=rewritten), len(ids) - self.max_length
+        whole = Encoded(tuple(ids), start, rewritten=rewritten, num_closing=min(self._num_closing, len(ids) - start))
+        excess = len(ids) - self.max_length
         if excess <= 0:
             return whole
         head = 1 if start > 0 and ids[0] in self.special_ids else 0
@@ -211,6 +227,19 @@ class ChatFormat:
             return whole._replace(reason=COMPLETION_TOO_LONG)
         kept = whole.ids[:head] + whole.ids[head + excess :]
         return whole._replace(ids=kept, start=start - excess, dropped=excess)
+
+    @cached_property
+    def _num_closing(self) -> int:
+        """Number of tokens that follow the turn of the completion, in a short conversation; 0 where the template
+        refuses to end with that turn."""
+        if self.question is None and not self.generation_prompt:
+            return 0
+        prompt, plain = (Message(role="user", content="Hi"),), replace(self, question=None, generation_prompt=False)
+        try:
+            whole, without = (chat._scored_ids([chat.conversation(prompt, "-")])[0] for chat in (self, plain))
+        except ModelError:
+            return 0
+        return max(0, len(whole) - len(without))
 
     # ---- what was written is in the rendered conversation
 
@@ -292,6 +321,9 @@ class ChatFormat:
     def _tokenize(self, conversations: Sequence[Conversation], *, generation_prompt: bool = False) -> list[list[int]]:
         options = {"add_generation_prompt": generation_prompt, "return_dict": False}
         return list(self._apply(conversations, tokenize=True, **options))
+
+    def _scored_ids(self, conversations: Sequence[Conversation]) -> list[list[int]]:
+        return self._tokenize(conversations, generation_prompt=self.generation_prompt)
 
     def _folded(self, turns: Conversation) -> Conversation:
         return fold_system(turns) if self.system_role == "fold" else turns

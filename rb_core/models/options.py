@@ -20,10 +20,10 @@ from typing import Any, Literal, get_args
 
 from rb_core.errors import ModelError
 
-Kind = Literal["classifier", "value-head", "gated", "implicit", "generative", "baseline", "custom"]
+Kind = Literal["classifier", "value-head", "gated", "token", "implicit", "generative", "baseline", "custom"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # Kinds with a head that makes the score from hidden states, in one forward pass.
-HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head", "gated")
+HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head", "gated", "token")
 # Kinds that read a whole conversation with a checkpoint, which `doctor` can examine.
 CONVERSATION_KINDS: tuple[Kind, ...] = (*HEAD_KINDS, "implicit")
 # A judge is asked about each completion alone; about two, in both orders; about all, in rotation; or about two, for the
@@ -46,13 +46,14 @@ Target = Literal[
     "classifier",
     "value-head model",
     "gated model",
+    "token model",
     "implicit-reward model",
     "local judge",
     "served judge",
     "baseline",
     "custom scorer",
 ]
-HEADS: tuple[Target, ...] = ("classifier", "value-head model", "gated model")
+HEADS: tuple[Target, ...] = ("classifier", "value-head model", "gated model", "token model")
 CHECKPOINTS: tuple[Target, ...] = (*HEADS, "implicit-reward model", "local judge")
 JUDGES: tuple[Target, ...] = ("local judge", "served judge")
 
@@ -104,6 +105,7 @@ def option(default: Any, help: str, *, hash: bool | None = None, **rules: Any) -
 _on_device = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
 _head = partial(option, applies_to=("classifier",))
 _implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
+_token = partial(option, panel="Token as reward", applies_to=("token model",))
 _custom = partial(option, panel="Your own scorer", applies_to=("custom scorer",))
 _judge = partial(option, panel="Generative judge", applies_to=JUDGES)
 _served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
@@ -119,6 +121,27 @@ def _numbers(text: str) -> tuple[float, ...]:
 
 def _file_text(path: str) -> str:
     return Path(path).read_text(encoding="utf-8")
+
+
+def _two_tokens(text: str) -> tuple[str, ...]:
+    tokens = tuple(text.split(","))  # spaces are part of a token
+    if len(tokens) != 2:
+        raise ValueError("expected two tokens, YES,NO")
+    return tokens
+
+
+def _text_or_file(text: str) -> str:
+    """Return the text of a file, without its last line break, or the text itself. Raises ValueError for a text that
+    looks like the path of a file, and is none."""
+    try:
+        if Path(text).is_file():
+            return _file_text(text).removesuffix("\n")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise
+    if re.fullmatch(r"\S+\.\w{1,5}|\S*/\S*", text):
+        raise ValueError("there is no such file; a question of one word goes into a file")
+    return text
 
 
 def _variables(text: str) -> dict[str, Any]:
@@ -235,6 +258,12 @@ class ModelOptions:
     threshold: float | None = option(
         None, "score from which on a step is right, in ProcessBench; 0 by default", applies_to=get_args(Target)
     )
+    token: str | None = _token(None, "token whose logit is the reward")
+    tokens: tuple[str, ...] | None = _token(None, "two tokens YES,NO: the reward is their log-odds", parse=_two_tokens)
+    question: str | None = _token(
+        None, "text or file: a user's question after the completion, which the tokens answer", parse=_text_or_file
+    )
+    generation_prompt: bool = _token(False, "read after the header of the assistant's next turn")
     reference: str | None = _implicit(None, "model that training started from", is_model=True)
     reference_revision: str | None = _implicit(None, "commit, branch or tag of the reference on the hub")
     beta: float | None = _implicit(None, f"factor of the log-ratio; {DEFAULT_BETA:g} by default", above=0)
@@ -246,6 +275,11 @@ class ModelOptions:
         None, "arguments of a class: NAME=VALUE,... with values in JSON or as text", parse=_variables, hash=False
     )
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+
+    @property
+    def reward_tokens(self) -> tuple[str, ...]:
+        """The tokens whose logits are the reward: one, or two whose log-odds are; none for other kinds of model."""
+        return self.tokens or (() if self.token is None else (self.token,))
 
 
 def option_specs(options: type[ModelOptions | JudgeOptions]) -> dict[str, OptionSpec]:
@@ -293,6 +327,7 @@ def check_options(options: ModelOptions) -> None:
     if options.template_name is not None and options.chat_template is not None:
         raise ModelError("give either --template-name or --chat-template, not both")
     _check_variables(options.template_vars or {})
+    _check_tokens(options)
     for name in ("reference", "reference_revision", "beta"):
         if options.reference_free is not None and getattr(options, name) is not None:
             raise ModelError(f"{flag(name)} has no effect without a reference model: give it or --reference-free")
@@ -338,6 +373,25 @@ def _check_variables(variables: Mapping[str, Any]) -> None:
             json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise ModelError(f"--template-vars: {name} has a value that a result cannot record: {error}") from None
+
+
+def _check_tokens(options: ModelOptions) -> None:
+    if options.token is not None and options.tokens is not None:
+        raise ModelError("give either --token or --tokens, not both")
+    if options.tokens is not None and len(options.tokens) != 2:
+        raise ModelError(f"--tokens names {len(options.tokens)} tokens; it must be two, YES,NO")
+    if options.question is not None and options.generation_prompt:
+        raise ModelError("--question is followed by the header of the next turn: leave --generation-prompt out")
+    texts = [("--tokens", token) for token in options.tokens or ()]
+    texts += [("--token", options.token)] if options.token is not None else []
+    texts += [("--question", options.question.strip())] if options.question is not None else []
+    for name, text in texts:
+        if not text:
+            raise ModelError(f"{name}: expected a text, not an empty one")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ModelError(f"{name} has a character that a result cannot record: {error}") from None
 
 
 def _check_judge(judge: JudgeOptions) -> None:

@@ -37,6 +37,7 @@ _TARGETS: Mapping[Kind, Target] = {
     "classifier": "classifier",
     "value-head": "value-head model",
     "gated": "gated model",
+    "token": "token model",
     "implicit": "implicit-reward model",
     "generative": "local judge",
 }
@@ -74,6 +75,8 @@ class ModelSpec:
             sanitize=sanitize,
             template_name=self.options.template_name,
             variables=self.options.template_vars or {},
+            question=self.options.question,
+            generation_prompt=self.options.generation_prompt or self.options.question is not None,
         )
 
 
@@ -105,6 +108,8 @@ def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
     spec = replace(_spec(name, kind, checkpoint, record, options), adapter=adapter)
     if kind == "implicit":
         return _with_reference(spec)
+    if kind == "token" and not options.reward_tokens:
+        raise ModelError(f"{name}: which token is its reward? Pass --token TEXT, or --tokens YES,NO for their log-odds")
     if adapter is not None and kind == "generative":
         raise ModelError(f"{name} is an adapter; a judge is loaded as one checkpoint: merge it into its base")
     return spec
@@ -149,7 +154,9 @@ def _kind(
                 f"{model}: its {ADAPTER_CONFIG} declares the task {quoted(task)}; only adapters for "
                 f"{' and '.join(_KINDS_OF_TASKS)} can be scored"
             )
-        if options.kind not in (None, kind, "generative") and (kind, options.kind) != ("implicit", "value-head"):
+        if options.kind not in (None, kind, "generative") and not (
+            kind == "implicit" and options.kind in ("value-head", "token")
+        ):
             raise ModelError(
                 f"{model}: its {ADAPTER_CONFIG} declares the task {task}, which is not of the kind {options.kind}"
             )
@@ -176,6 +183,8 @@ def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | Non
     named = ", ".join(architectures) or "no architecture"
     is_language_model = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
     if is_language_model:
+        if options.reward_tokens:
+            return "token"
         if options.reference is not None or options.reference_free is not None or adapter is not None:
             return "implicit"
         if options.judge != JudgeOptions():
@@ -189,7 +198,8 @@ def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | Non
         )
     raise ModelError(
         f"{model}: its config names {named}, a language model. For its implicit reward, pass --reference with the "
-        "model that its training started from, or --reference-free sum, mean or norm. To ask it as a judge, pass "
+        "model that its training started from, or --reference-free sum, mean or norm. For a reward that is a token's "
+        "logit, or the log-odds of two tokens, pass --token or --tokens. To ask it as a judge, pass "
         f"--mode {', '.join(MODES[:-1])} or {MODES[-1]}"
     )
 

@@ -24,10 +24,13 @@ SCHEMA_VERSION = 1
 SCHEMA_FILE = "result-v1.schema.json"
 MAX_RESULT_BYTES = 2_000_000
 
-ModelKind = Literal["classifier", "custom-classifier", "implicit", "generative", "baseline", "function", "unknown"]
+ModelKind = Literal[
+    "classifier", "custom-classifier", "token", "implicit", "generative", "baseline", "function", "unknown"
+]
 KIND_LABELS: dict[str, str] = {
     "classifier": "Sequence classifier",
     "custom-classifier": "Custom classifier",
+    "token": "Token probability",
     "implicit": "Implicit (DPO)",
     "generative": "Generative",
     "baseline": "Baseline",
@@ -67,11 +70,13 @@ class BenchmarkRef(Record):
 class ModelRef(Record):
     """The model that scored them, and its settings. revision: commit hash; parameters: their number; output: how
     several outputs, or a completion's log-probabilities, became one score; template_name, template_vars: the chosen
-    chat template of a checkpoint with several, and the variables that were passed to the template; reference, beta: of
-    an implicit reward; batching: how conversations shared a forward pass; probe: the largest difference, measured when
-    loaded, between batched scores and the model's own forward pass on one conversation at a time; loading: what was
-    left out of the checkpoint, such as unused weights; judge: how a generative judge was asked; threshold: a score from
-    which on a step is right, where a benchmark compares scores with one (default 0)."""
+    chat template of a checkpoint with several, and the variables that were passed to the template; tokens: of a token
+    as reward, one or two; question, generation_prompt: what follows a completion, a user's question and the header of
+    the next turn; reference, beta: of an implicit reward; batching: how conversations shared a forward pass; probe: the
+    largest difference, measured when loaded, between batched scores and the model's own forward pass on one
+    conversation at a time; loading: what was left out of the checkpoint, such as unused weights; judge: how a
+    generative judge was asked; threshold: a score from which on a step is right, where a benchmark compares scores with
+    one (default 0)."""
 
     name: ModelName
     kind: ModelKind
@@ -86,6 +91,9 @@ class ModelRef(Record):
     chat_template_sha256: str | None = None
     template_name: str | None = None
     template_vars: dict[str, Any] | None = None
+    tokens: list[str] | None = None
+    question: str | None = None
+    generation_prompt: bool | None = None
     system_role: str | None = None
     max_length: int | None = None
     scored_token: str | None = None

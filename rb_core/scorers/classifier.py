@@ -16,9 +16,10 @@ from rb_core.models.chat_format import Encoded
 from rb_core.models.options import SINGLE_OUTPUT, Kind, Output
 from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.adapter import load_adapted_classifier, load_own_tokenizer
-from rb_core.scorers.conversation_scorer import ConversationScorer, Inputs, Prefetched
+from rb_core.scorers.conversation_scorer import TOLERANCE, ConversationScorer, Inputs, Prefetched
 from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.heads.gated import load_gated
+from rb_core.scorers.heads.token import load_token
 from rb_core.scorers.heads.value_head import load_value_head
 from rb_core.scorers.loading import (
     batch_budget,
@@ -35,6 +36,7 @@ from rb_core.scorers.loading import (
 _HEADS: Mapping[Kind, Callable[[ModelSpec], tuple[HeadedModel, dict[str, Any]]]] = {
     "value-head": load_value_head,
     "gated": load_gated,
+    "token": load_token,
 }
 
 NOTHING_TO_READ = "the conversation lacks the tokens before the answer that the head reads"
@@ -163,6 +165,10 @@ class ClassifierScorer(ConversationScorer):
         hidden = self.hidden(self.model.base_model, inputs._replace(reads=tokens))
         return self._reduce(self.model.score(hidden)).cpu().tolist()
 
+    def scale(self, own: Sequence[float]) -> float:
+        largest = super().scale(own)
+        return self.model.rounding_scale(largest) if isinstance(self.model, HeadedModel) else largest
+
     def possible_batchings(self, sequences: Sequence[Encoded], own: Sequence[float]) -> list[str]:
         """Return the batchings to try, best first.
 
@@ -171,17 +177,19 @@ class ClassifierScorer(ConversationScorer):
         """
         if not isinstance(self.model, HeadedModel) and not isinstance(getattr(self.model, "score", None), nn.Linear):
             return ["bucketed-own-forward"]
-        if self._difference_alone(sequences, own) > 1e-5 * self.scale(own):  # rounding
+        head_dtype = self.model.own_head_dtype if isinstance(self.model, HeadedModel) else torch.float32
+        tolerance = 1e-5 if head_dtype == torch.float32 else TOLERANCE.get(head_dtype, 0.0)  # rounding
+        if self._difference_alone(sequences, own) > tolerance * self.scale(own):
             return ["bucketed-own-forward"]
         self.reads_a_token = True
-        token = sequences[0].ids[self.reads(sequences[0])[-1]]
-        self.scored_token = str(self.chat.tokenizer.convert_ids_to_tokens(token))
+        last_read = sequences[0].ids[self.reads(sequences[0])[-1]]
+        self.scored_token = str(self.chat.tokenizer.convert_ids_to_tokens(last_read))
         return ["packed", "bucketed", "bucketed-own-forward"]
 
     def describe(self) -> dict[str, Any]:
         headed = isinstance(self.model, HeadedModel)
         return super().describe() | {
-            "kind": "custom-classifier" if headed else self.kind,
+            "kind": self.model.result_kind if headed else self.kind,
             "kind_detail": self.model.detail if headed else None,
             "scored_token": self.scored_token or None,
             "output": f"{self.output}{', lower is better' if self.lower_is_better else ''}",
@@ -226,7 +234,8 @@ def head_in_float32(model: Any) -> None:
     """
     if model.dtype == torch.float32 or model.base_model is model:
         return
-    for child in model.children():
+    heads = [model.score] if isinstance(model, HeadedModel) else model.children()
+    for child in heads:
         if child is not model.base_model:
             child.float()
             child.register_forward_pre_hook(_cast_to_float32, with_kwargs=True)

@@ -485,7 +485,7 @@ def _key(encoded: Encoded) -> SequenceKey:
 
 def _score(encoded: Encoded, value: float) -> Score:
     num_tokens, truncated = len(encoded.ids), encoded.dropped > 0
-    num_completion_tokens = num_tokens - encoded.start
+    num_completion_tokens = num_tokens - encoded.start - encoded.num_closing
     if encoded.reason or not math.isfinite(value):
         return Score.unscored(encoded.reason or NOT_FINITE, num_tokens, truncated, num_completion_tokens)
     return Score(value, num_tokens, truncated, num_completion_tokens=num_completion_tokens)

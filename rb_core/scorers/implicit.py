@@ -35,6 +35,7 @@ from rb_core.scorers.loading import (
     max_length_of,
     move_to_device,
 )
+from rb_core.scorers.logits import scale_logits
 
 # The number of float32 logits in memory at once: tokens x vocabulary.
 LOGITS_AT_ONCE = {"cpu": 1 << 24, "cuda": 1 << 26, "mps": 1 << 24}
@@ -167,10 +168,10 @@ class ImplicitScorer(ConversationScorer):
         logits."""
         hidden = self.hidden(model.base_model, inputs)
         targets = self._targets(inputs, hidden.device)
-        vocabulary = model.get_output_embeddings().weight.shape[0]
-        rows = max(1, LOGITS_AT_ONCE.get(self.device.type, 1 << 24) // vocabulary)
+        head = model.get_output_embeddings()
+        rows = max(1, LOGITS_AT_ONCE.get(self.device.type, 1 << 24) // head.weight.shape[0])
         chunks = [
-            logprobs_of(_logits(model, states), wanted)
+            logprobs_of(scale_logits(model.config, head(states)), wanted)
             for states, wanted in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
         ]
         return torch.cat(chunks) if chunks else targets.float()
@@ -214,23 +215,6 @@ def logprobs_of(logits: Tensor, targets: Tensor) -> Tensor:
     """Return (tokens,) float32 log-probabilities of (tokens,) targets under (tokens, vocabulary) logits."""
     logits = logits.float()
     return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1)
-
-
-def _logits(model: Any, hidden: Tensor) -> Tensor:
-    """Apply the head, and the scaling of its family: Cohere multiplies logits, Granite divides them, Gemma caps them.
-
-    For a family that does anything else, the check at load time finds the difference and falls back to the model's own
-    forward pass.
-    """
-    config = model.config.get_text_config()
-    logits: Tensor = model.get_output_embeddings()(hidden)
-    if (factor := getattr(config, "logit_scale", None)) is not None:
-        logits = logits * factor
-    if (divisor := getattr(config, "logits_scaling", None)) is not None:
-        logits = logits / divisor
-    if (cap := getattr(config, "final_logit_softcapping", None)) is not None:
-        logits = torch.tanh(logits / cap) * cap
-    return logits
 
 
 def _load_models(spec: ModelSpec) -> tuple[Any, Any | None, Any | None, tuple[str, ...]]:

@@ -17,6 +17,7 @@ _LOADERS: Mapping[Kind, str] = {
     "classifier": "classifier:ClassifierScorer.load",
     "value-head": "classifier:ClassifierScorer.load",
     "gated": "classifier:ClassifierScorer.load",
+    "token": "classifier:ClassifierScorer.load",
     "implicit": "implicit:ImplicitScorer.load",
     "generative": "judge.load:load_judge",
     "custom": "custom:load_custom",

@@ -62,6 +62,7 @@ LOADED_AS: dict[Kind, tuple[Any, str]] = {
     "classifier": (AutoModelForSequenceClassification, "a sequence classifier"),
     "value-head": (AutoModelForCausalLM, "a language model"),
     "gated": (AutoModelForCausalLM, "a language model"),
+    "token": (AutoModelForCausalLM, "a language model"),
     "implicit": (AutoModelForCausalLM, "a language model"),
     "generative": (AutoModelForCausalLM, "a language model"),
 }
@@ -444,6 +445,9 @@ def describe_checkpoint(
         "chat_template_sha256": chat.sha256,
         "template_name": chat.template_name,
         "template_vars": dict(chat.variables) or None,
+        "tokens": (list(spec.options.reward_tokens) or None) if spec else None,
+        "question": chat.question,
+        "generation_prompt": chat.generation_prompt or None,
         "system_role": chat.system_role,
         "max_length": chat.max_length,
     }

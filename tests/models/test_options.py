@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -45,6 +46,10 @@ CHANGED: dict[str, Any] = {
     "output_weights": (1.0, 0.5),
     "threshold": 0.5,
     "lower_is_better": True,
+    "token": "!",
+    "tokens": ("yes", "no"),
+    "question": "Is it right?",
+    "generation_prompt": True,
     "reference": "me/base",
     "reference_revision": "v1",
     "beta": 0.1,
@@ -52,13 +57,17 @@ CHANGED: dict[str, Any] = {
     "scorer": "mine:score",
     "scorer_args": {"n": 1},
 }
-OWN_OPTIONS: dict[Target, set[str]] = {"custom scorer": {"scorer", "scorer_args"}}  # of this kind alone
+# Options of one kind alone.
+OWN_OPTIONS: dict[Target, set[str]] = {
+    "custom scorer": {"scorer", "scorer_args"},
+    "token model": {"token", "tokens", "question", "generation_prompt"},
+}
 INAPPLICABLE: dict[Target, set[str]] = {
     "baseline": set(CHANGED) - {"name", "threshold", "dtype", "device", "batch_tokens"}
     | set(option_specs(JudgeOptions)),
     "classifier": {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions)),
     **dict.fromkeys(
-        ("value-head model", "gated model"),
+        ("value-head model", "gated model", "token model"),
         {"reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"}
         | set(option_specs(JudgeOptions)),
     ),
@@ -105,8 +114,8 @@ def test_an_option_without_effect_is_refused(target: Target) -> None:
         (
             {"max_length": 5},
             "baseline",
-            "--max-length applies only to classifiers, value-head models, gated models, implicit-reward models and "
-            "local judges (this is a baseline)",
+            "--max-length applies only to classifiers, value-head models, gated models, token models, "
+            "implicit-reward models and local judges (this is a baseline)",
         ),
         ({"judge": JudgeOptions(mode="ratings")}, "baseline", "--mode applies only to judges (this is a baseline)"),
         (
@@ -144,6 +153,13 @@ def test_the_message_names_option_and_models(options: dict[str, Any], target: Ta
         ({"template_vars": {"no-name": 1}}, "--template-vars: 'no-name' is no name"),
         ({"template_vars": {"date": float("nan")}}, "--template-vars: date has a value that a result cannot record"),
         ({"template_vars": {"date": "\ud800"}}, "--template-vars: date has a value that a result cannot record"),
+        ({"token": "!", "tokens": ("yes", "no")}, "either --token or --tokens"),
+        ({"tokens": ("yes",)}, "--tokens names 1 tokens; it must be two"),
+        ({"tokens": ("yes", "")}, "--tokens: expected a text"),
+        ({"token": ""}, "--token: expected a text"),
+        ({"token": "\ud800"}, "--token has a character that a result cannot record"),
+        ({"question": " \n"}, "--question: expected a text"),
+        ({"question": "Is it?", "generation_prompt": True}, "leave --generation-prompt out"),
         ({"output_index": 0, "output_weights": (1.0,)}, "either --output-index or --output-weights"),
         ({"device_map": "auto", "device": "cuda:1"}, "--device-map auto.*leave --device out"),
         ({"reference_free": "mean", "reference": "me/base"}, "--reference has no effect without a reference"),
@@ -219,6 +235,28 @@ def test_variables_are_json_where_possible_and_else_text() -> None:
     for text, reason in (("a", "expected NAME=VALUE, not 'a'"), ("a=1,a=2", "'a' is given twice"), ("", "NAME=VALUE")):
         with pytest.raises(ValueError, match=reason):
             parse(text)
+
+
+def test_tokens_keep_their_spaces_and_are_two() -> None:
+    parse = option_specs(ModelOptions)["tokens"].parse
+    assert parse
+    assert parse(" yes, no") == (" yes", " no")
+    for text in ("yes", "a,b,c", ""):
+        with pytest.raises(ValueError, match="expected two tokens"):
+            parse(text)
+
+
+def test_a_question_is_a_text_or_a_file(tmp_path: Path) -> None:
+    parse = option_specs(ModelOptions)["question"].parse
+    assert parse
+    file = tmp_path / "question.txt"
+    file.write_text("Is it right?\nSay yes or no.\n", encoding="utf-8")
+    assert parse(str(file)) == "Is it right?\nSay yes or no."
+    for text in ("Is the answer in A/B right? ", "Right?", "x" * 9000 + " y", "a\0b c"):
+        assert parse(text) == text
+    for path in ("qestion.txt", "questions/right", str(tmp_path / "missing")):
+        with pytest.raises(ValueError, match="there is no such file"):
+            parse(path)
 
 
 def test_allowed_values_pass() -> None:

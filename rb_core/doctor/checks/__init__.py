@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rb_core.doctor.checks import checkpoint, scores, template
 from rb_core.doctor.inspection import MODEL_ERRORS, InspectedModel
-from rb_core.doctor.report import CheckResult, Observation
+from rb_core.doctor.report import CheckResult, Observation, skipped
 from rb_core.models.options import CONVERSATION_KINDS, HEAD_KINDS, Kind
 
 
@@ -31,8 +31,9 @@ CHECKS = (
     Check("tokenizer", "Tokenizer", (), checkpoint.inspect_tokenizer),
     Check("text", "Text", ("tokenizer",), template.inspect_text),
     Check("weights", "Weights", ("model",), checkpoint.inspect_weights),
-    Check("head", "Head", ("weights",), checkpoint.inspect_head, HEAD_KINDS),
+    Check("head", "Head", ("weights",), checkpoint.inspect_head, ("classifier", "value-head", "gated")),
     Check("output", "Output", ("model",), checkpoint.inspect_output, HEAD_KINDS),
+    Check("tokens", "Tokens of the reward", (), checkpoint.inspect_tokens, ("token",)),
     Check("setup", "Set up as", ("model",), checkpoint.inspect_setup),
     Check("max-length", "Maximum length", ("tokenizer", "model"), checkpoint.inspect_max_length),
     Check("pad", "Pad token", ("tokenizer", "model"), checkpoint.inspect_pad_token, HEAD_KINDS),
@@ -73,7 +74,7 @@ def run_checks(model: InspectedModel) -> tuple[CheckResult, ...]:
 def _observe(check: Check, model: InspectedModel) -> Observation:
     reason = model.failure_of(check.needs)
     if reason is not None:
-        return scores.skipped(reason)
+        return skipped(reason)
     try:
         return check.run(model)
     except MODEL_ERRORS as error:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from rb_core.doctor.inspection import InspectedModel
-from rb_core.doctor.measurements import find_head, head_norm, nonfinite_parameters
-from rb_core.doctor.report import Observation
+from rb_core.doctor.measurements import answer_probability, find_head, head_norm, nonfinite_parameters
+from rb_core.doctor.report import Observation, skipped
 from rb_core.scorers.classifier import reads_by_pad
 from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.loading import NO_LIMIT, loading_notes, pad_token_of, quantization_of
+
+# Probability of the two tokens together from which on they are the model's answer.
+LIKELY_ANSWER = 0.01
 
 
 def inspect_kind(model: InspectedModel) -> Observation:
     config = model.spec.checkpoint.config
     architectures = ", ".join(map(str, config.get("architectures") or ())) or "none"
+    if "tokens" in model.failures:
+        return skipped(model.failures["tokens"])
     found = f"{model.spec.kind}; architecture {architectures}, model type {config.get('model_type', 'none')}"
     if "model" in model.failures:
         return Observation(
@@ -74,6 +79,22 @@ def inspect_output(model: InspectedModel) -> Observation:
     outputs = "single output" if model.output.weights is None else f"{model.network.config.num_labels} outputs, "
     outputs += "" if model.output.weights is None else str(model.output)
     return Observation("PASS", f"{outputs}; raw, {'lower' if model.spec.lower_is_better else 'higher'} is better")
+
+
+def inspect_tokens(model: InspectedModel) -> Observation:
+    """Check that each text is one token, and that a model answers with the two whose log-odds are the reward."""
+    if "tokens" in model.failures:
+        return Observation("FAIL", model.failures["tokens"], "pass the text of one token to --token or --tokens")
+    if reason := model.failure_of(("weights", "output", "conversation", "scorer")):
+        return skipped(reason)
+    found = f"{model.network.detail}, read after {'a question' if model.chat.question else 'the conversation'}"
+    if len(model.spec.options.reward_tokens) == 1:
+        return Observation("PASS", found)
+    share = answer_probability(model.scorer, model.encoded)
+    found = f"{found}; in the probe conversation the two tokens have {share:.2g} of the probability"
+    if share < LIKELY_ANSWER:
+        return Observation("WARN", found, "the model would answer otherwise: check the tokens, the question, its place")
+    return Observation("PASS", found)
 
 
 def inspect_setup(model: InspectedModel) -> Observation:

@@ -17,18 +17,13 @@ from rb_core.doctor.measurements import (
     rounding_tolerance,
     score_deviation,
 )
-from rb_core.doctor.report import Observation, Status
+from rb_core.doctor.report import Observation, Status, skipped
 from rb_core.models.chat_format import Encoded
 from rb_core.scorers.conversation_scorer import ConversationScorer
 from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.loading import quantization_of
 
 PaddedScores = Callable[[ConversationScorer, Sequence[Encoded]], tuple[float, ...]]
-
-
-def skipped(reason: str) -> Observation:
-    """Return a SKIP with the first clause of the reason; the check of the fault itself shows all of it."""
-    return Observation("SKIP", f"not checked: {reason.partition(';')[0]}")
 
 
 def inspect_read_position(model: InspectedModel) -> Observation:

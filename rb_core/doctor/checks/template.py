@@ -185,7 +185,8 @@ def inspect_bos(model: InspectedModel) -> Observation:
 
 def inspect_eos(model: InspectedModel) -> Observation:
     encoded, eos_ids = model.encoded, model.eos_ids
-    count = sum(token_id in eos_ids for token_id in encoded.ids[encoded.start :])
+    end = len(encoded.ids) - encoded.num_closing
+    count = sum(token_id in eos_ids for token_id in encoded.ids[encoded.start : end])
     last = f"the last token is {model.token_name(encoded.ids[-1])}"
     if count > 1:
         found = f"{count} end-of-sequence tokens after the answer; {last}"

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import ChatFormat
 from rb_core.models.resolve import ModelSpec
+from rb_core.results.schema import ModelKind
 from rb_core.scorers.adapter import load_adapted
 from rb_core.scorers.loading import load_pretrained, read_tensors
 
@@ -22,12 +23,14 @@ class HeadedModel(nn.Module):
 
     body: a transformers model without a head; score: maps (n x tokens read, width) hidden states, the tokens that
     `reads` returns for each of n conversations in a row, to (n, outputs); head_layer: the name of the linear layer that
-    makes the outputs; detail: the head in words, for the result; position: the token that is read, in words.
+    makes the outputs; result_kind, detail: the kind of model in a result, and the head in words; position: the token
+    that is read, in words.
     """
 
     base_model_prefix = "body"
     reads_by_pad = False  # the pad token decides which token is read
     head_layer = "score"
+    result_kind: ModelKind = "custom-classifier"
     detail = ""
     position = "the last token"
 
@@ -61,6 +64,15 @@ class HeadedModel(nn.Module):
         rows = torch.arange(len(reads), device=states.device)[:, None]
         return SequenceClassifierOutput(logits=self.score(states[rows, reads].flatten(0, 1)))
 
+    def rounding_scale(self, largest_score: float) -> float:
+        """Return the size that a rounding error of scores is relative to."""
+        return largest_score
+
+    @property
+    def own_head_dtype(self) -> torch.dtype:
+        """The dtype in which the kind's own forward pass applies the head."""
+        return torch.float32
+
     @property
     def base_model(self) -> Any:
         return self.body
@@ -77,16 +89,31 @@ class HeadedModel(nn.Module):
         return self.body.get_input_embeddings()
 
 
+class LastTokenModel(HeadedModel):
+    """A body under a head that reads the last token, whichever it is."""
+
+    def reads(self, ids: Sequence[int]) -> Sequence[int]:
+        return (len(ids) - 1,)
+
+    def own_reads(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return mask.shape[1] - 1 - mask.long().flip(1).argmax(dim=1, keepdim=True)
+
+
+def load_language_model(spec: ModelSpec) -> tuple[Any, dict[str, Any]]:
+    """Load a language model, with its adapter if it has one. Return it with transformers' report on its weights.
+
+    Raises ModelError when it cannot be loaded.
+    """
+    return load_pretrained(spec) if spec.adapter is None else load_adapted(spec, spec.adapter)
+
+
 def load_body(spec: ModelSpec) -> tuple[Any, dict[str, Any]]:
     """Load a language model, with its adapter if it has one, without its head.
 
     Return the body with transformers' report on the checkpoint's weights, in which the head of the language model is
     left out and all weights of another head are unexpected. Raises ModelError when it cannot be loaded.
     """
-    if spec.adapter is None:
-        model, loading = load_pretrained(spec)
-    else:
-        model, loading = load_adapted(spec, spec.adapter)
+    model, loading = load_language_model(spec)
     own_head = {key for key in model.state_dict() if not key.startswith(f"{model.base_model_prefix}.")}
     missing = [key for key in loading["missing_keys"] if key not in own_head]
     return model.base_model, {"missing_keys": missing, "unexpected_keys": sorted(loading["unexpected_keys"])}

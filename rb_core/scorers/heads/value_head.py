@@ -6,7 +6,7 @@ As trained by TRL (AutoModelForCausalLMWithValueHead), LLaMA-Factory and OpenRLH
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from rb_core.errors import ModelError
 from rb_core.models.checkpoint import VALUE_HEAD_FILE, value_head_prefix
 from rb_core.models.resolve import ModelSpec
-from rb_core.scorers.heads.base import HeadedModel, fill_head, load_body, take_head
+from rb_core.scorers.heads.base import LastTokenModel, fill_head, load_body, take_head
 from rb_core.scorers.loading import read_safetensors
 
 _TRL_PREFIX = "v_head.summary"
@@ -33,20 +33,14 @@ class ValueHead(nn.Module):
         return (self.summary(states) - self.mean) / self.std  # type: ignore[no-any-return]
 
 
-class ValueHeadModel(HeadedModel):
-    """A body under a value head, which reads the last token."""
+class ValueHeadModel(LastTokenModel):
+    """A body under a value head."""
 
     head_layer = "score.summary"
 
     def __init__(self, body: Any, score: ValueHead, detail: str) -> None:
         super().__init__(body, score)
         self.detail = detail
-
-    def reads(self, ids: Sequence[int]) -> Sequence[int]:
-        return (len(ids) - 1,)
-
-    def own_reads(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return mask.shape[1] - 1 - mask.long().flip(1).argmax(dim=1, keepdim=True)
 
 
 def load_value_head(spec: ModelSpec) -> tuple[ValueHeadModel, dict[str, Any]]:
