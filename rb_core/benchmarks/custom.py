@@ -1,15 +1,17 @@
-"""Benchmarks without a file in this package: a user's own preference file, or a record stored with a result."""
+"""Benchmarks without a file in this package: a user's own data with or without a card, or a record in a result."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from rb_core.benchmarks.card import METRICS_OF_CARDS, Card
+from rb_core.benchmarks.card import METRICS_OF_CARDS, Card, CardSection, CardSubset
 from rb_core.benchmarks.layouts.pairs import read_standard
-from rb_core.benchmarks.spec import BenchmarkSpec, Section, Subset
+from rb_core.benchmarks.registry import registered_spec
+from rb_core.benchmarks.spec import BenchmarkSpec, Section, Source, Subset
 from rb_core.errors import DataError
 from rb_core.stats.metrics import METRICS
 
@@ -32,25 +34,78 @@ def custom_id(name: str, sha256: str, card: Card = DEFAULT_CARD) -> str:
     return "+".join([f"custom-{safe or 'file'}-{sha256[:8]}", *card.settings()])
 
 
-def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None, card: Card = DEFAULT_CARD) -> BenchmarkSpec:
-    """Return the record of a user's file: one section over all examples, each with the same weight.
+def card_id(card: Card, sha256: str) -> str:
+    """Return the benchmark id of a card with an id of its own.
 
-    counts: number of examples in each subset; without it the record has no sections and no subsets.
+    The id alone if the card states the digest of exactly these examples; else with a digest of examples and rules, so
+    that results of different data or rules have different ids.
     """
-    weights = {name: float(count) for name, count in (counts or {}).items()}
+    if sha256 == card.sha256:
+        return card.id
+    return f"{card.id}-{hashlib.sha256(f'{sha256} {card.rules}'.encode()).hexdigest()[:8]}"
+
+
+def check_card_id(card: Card, name: str) -> None:
+    """Raise DataError, naming the card's file, for an id that names another kind of benchmark."""
+    if registered_spec(card.id, {}) or re.search(r"^custom-|-[0-9a-f]{8}$", card.id):
+        raise DataError(
+            f"{name}: id: {card.id!r} is an id of a benchmark of this package, or one with a digest; choose another"
+        )
+
+
+def recorded_spec(benchmark_id: str, sizes: Mapping[str, int], card: Card | None) -> BenchmarkSpec | None:
+    """Return the spec of a registered benchmark, or the one that a result's card gives; None without either.
+
+    sizes: number of examples of each subset in the data.
+    """
+    return registered_spec(benchmark_id, sizes) or (custom_spec(benchmark_id, sizes, card) if card else None)
+
+
+def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None, card: Card = DEFAULT_CARD) -> BenchmarkSpec:
+    """Return the record of a user's data; by default with one section over all examples, each with the same weight.
+
+    counts: number of examples in each subset; without it the record has the sections and subsets of the card only.
+    """
+    counts = counts or {}
+    sections = [_section(section, card, counts) for section in card.sections]
+    if not sections and counts:
+        weights = {name: float(count) for name, count in counts.items()}
+        sections = [Section("All", weights, METRICS_OF_CARDS[card.metric], description="Every example")]
+    listed = card.subset_names
+    parts = [*card.subsets, *(CardSubset(name=name) for name in counts if name not in listed)]
     return BenchmarkSpec(
         id=benchmark_id,
         title=card.title or benchmark_id,
         read=read_standard,
-        sections=(Section("All", weights, METRICS_OF_CARDS[card.metric], description="Every example"),)
-        if counts
-        else (),
-        subsets=tuple(Subset(name, count, chance=None) for name, count in (counts or {}).items()),
+        sections=tuple(sections),
+        subsets=tuple(Subset(part.name, counts.get(part.name), part.description, part.chance) for part in parts),
+        source=source_of(card),
         tie_credit=card.ties,
         licence=card.licence,
         citation=card.citation,
         url=card.url,
         description=card.description,
+        style_levels=tuple(card.style_levels),
+        pooled=card.pooled,
+    )
+
+
+def source_of(card: Card) -> Source | None:
+    """Return the dataset on the hub that a card names."""
+    return Source(card.hub, tuple(card.splits), card.revision, card.config) if card.hub else None
+
+
+def _section(section: CardSection, card: Card, counts: Mapping[str, int]) -> Section:
+    equal = {subset: float(counts.get(subset) or 1) if section.pooled else 1.0 for subset in section.subsets}
+    return Section(
+        section.name,
+        section.weights or equal,
+        METRICS_OF_CARDS[section.metric or card.metric],
+        section.headline_weight,
+        section.required,
+        section.description,
+        section.pooled,
+        section.harmonic,
     )
 
 

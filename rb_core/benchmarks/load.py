@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
-from rb_core.benchmarks.card import Card, read_card, with_options
-from rb_core.benchmarks.custom import custom_id, custom_spec
+from rb_core.benchmarks.card import FILE_SUFFIXES, SUFFIX, Card, read_card, read_card_beside, with_options
+from rb_core.benchmarks.custom import card_id, check_card_id, custom_id, custom_spec, source_of
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.files import Rows, file_name, read_rows
 from rb_core.benchmarks.hub_rows import PREFIX, hub_rows, parse_address
 from rb_core.benchmarks.layouts.reading import read_layouts
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.row_location import RowError, RowLocation, RowProblems
-from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, RowReader, examples_digest
+from rb_core.benchmarks.rows import fitted_to_metric
+from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec, RowReader, Source, examples_digest
 from rb_core.errors import DataError, as_text
 
 # A result has an estimate for each subset, and must not grow beyond what its readers accept.
@@ -38,11 +40,12 @@ def load_benchmark(
     metric: str | None = None,
     ties: str | None = None,
 ) -> Benchmark:
-    """Load a benchmark by its id, or any preference data by its path or its address `hf://ORG/NAME:SPLIT`.
+    """Load a benchmark by its id or its card, or any preference data by path or by address `hf://ORG/NAME:SPLIT`.
 
     Args:
-        data: local file or folder to read the rows from, instead of the hub.
-        revision: revision of the hub dataset; default: the one in the benchmark's record.
+        benchmark: id, path of a card (`NAME.yaml`), of a file or of a folder, or address of a dataset.
+        data: local file or folder to read the rows from, instead of where the benchmark's record or card says.
+        revision: revision of the hub dataset; default: the one in the benchmark's record or card.
         prior: read the benchmark's prior sets too.
         limit: number of examples to keep. They are chosen by the hash of their ids, so that every subset keeps its
             share.
@@ -55,15 +58,21 @@ def load_benchmark(
     if prior and (spec is None or spec.prior is None):
         raise DataError(f"benchmark {benchmark!r} has no prior sets")
     if spec is not None:
-        for option, value in {"--columns": columns, "--metric": metric, "--ties": ties}.items():
-            if value:
-                raise DataError(f"{option} is for data of your own; {benchmark!r} has fields and rules of its own")
+        _refuse_own_data_options(benchmark, {"--columns": columns, "--metric": metric, "--ties": ties})
         loaded = _load_registered(spec, data, revision, prior)
     else:
-        if data is not None:
-            raise DataError(f"--data goes with a named benchmark; {benchmark!r} is a file already")
-        loaded = _load_custom(benchmark, revision, columns or {}, metric, ties)
+        located = _locate(benchmark, data, revision)
+        if located.card.id:
+            check_card_id(located.card, located.card_file)
+            _refuse_own_data_options(located.card_file, {"--columns": columns, "--metric": metric, "--ties": ties})
+        loaded = _load_custom(located._replace(card=with_options(located.card, metric, ties)), columns or {})
     return loaded if limit is None else _limited(loaded, limit)
+
+
+def _refuse_own_data_options(benchmark: str, options: Mapping[str, object]) -> None:
+    for option, value in options.items():
+        if value:
+            raise DataError(f"{option} is for data of your own; {benchmark!r} has fields and rules of its own")
 
 
 def _load_registered(spec: BenchmarkSpec, data: Path | None, revision: str | None, prior: bool) -> Benchmark:
@@ -86,39 +95,108 @@ def _load_registered(spec: BenchmarkSpec, data: Path | None, revision: str | Non
     return loaded
 
 
-def _load_custom(
-    name: str, revision: str | None, columns: Mapping[str, str], metric: str | None, ties: str | None
-) -> Benchmark:
-    """Load data that is no registered benchmark, in any known layout."""
-    commit, path, card = None, Path(name).absolute(), Card()
-    if name.startswith(PREFIX):
-        address = parse_address(name)
-        rows, commit = hub_rows(address, revision, otherwise="")
-        source, title = address.repo, "-".join([address.repo.rpartition("/")[2], *address.splits])
-    elif name and (path.suffix or path.exists()):
-        rows, source, title, card = read_rows(path), as_text(path.name), file_name(path), read_card(path)
-    else:
-        names = ", ".join(BENCHMARKS)
-        raise DataError(
-            f"unknown benchmark {name!r}: choose one of {names}, or give the path of a file or hf://ORG/NAME:SPLIT"
-        )
-    card = with_options(card, metric, ties)
-    reading = read_layouts(rows, columns)
+class _LocatedData(NamedTuple):
+    """Data that are no registered benchmark: rows, the name of their place, a name for the board, and their card.
+
+    card_file: name of the card's file, "" without one; replaced: the rows are not from where the card says.
+    """
+
+    rows: Rows
+    source: str
+    name: str
+    card: Card = Card()
+    card_file: str = ""
+    commit: str | None = None
+    replaced: bool = False
+
+
+def _locate(benchmark: str, data: Path | None, revision: str | None) -> _LocatedData:
+    """Find the data that a card, a path or an address names. data: instead of where the card says."""
+    path = Path(benchmark).absolute()
+    if path.suffix in FILE_SUFFIXES and not benchmark.startswith(PREFIX):
+        card = read_card(path)
+        located = _locate_by_card(card, path, data, revision)
+        return located._replace(card=card, card_file=as_text(path.name), replaced=data is not None)
+    if data is not None:
+        raise DataError(f"--data goes with a named benchmark or a card; {benchmark!r} is data already")
+    if benchmark.startswith(PREFIX):
+        return _locate_on_hub(parse_address(benchmark), revision, otherwise="")
+    if benchmark and (path.suffix or path.exists()):
+        return _locate_file(path)._replace(card=read_card_beside(path), card_file=as_text(path.name + SUFFIX))
+    names = ", ".join(BENCHMARKS)
+    raise DataError(
+        f"unknown benchmark {benchmark!r}: choose one of {names}, or give the path of a card or a file, or "
+        "hf://ORG/NAME:SPLIT"
+    )
+
+
+def _locate_by_card(card: Card, path: Path, data: Path | None, revision: str | None) -> _LocatedData:
+    beside = path.with_name(path.name.removesuffix(SUFFIX))
+    if data is None and (source := source_of(card)) is not None:
+        return _locate_on_hub(source, revision, otherwise=", or give a local copy with --data PATH")
+    if data is None and not card.data and beside == path:
+        raise DataError(f"{as_text(path.name)}: data: is missing; name a file beside the card, or a dataset with hub")
+    return _locate_file(data or (path.parent / card.data if card.data else beside))
+
+
+def _locate_file(path: Path) -> _LocatedData:
+    return _LocatedData(read_rows(path), as_text(path.absolute().name), file_name(path))
+
+
+def _locate_on_hub(source: Source, revision: str | None, *, otherwise: str) -> _LocatedData:
+    rows, commit = hub_rows(source, revision, otherwise=otherwise)
+    return _LocatedData(rows, source.repo, "-".join([source.repo.rpartition("/")[2], *source.splits]), commit=commit)
+
+
+def _load_custom(located: _LocatedData, columns: Mapping[str, str]) -> Benchmark:
+    """Load data that are no registered benchmark, in any known layout."""
+    card, source = located.card, located.source
+    reading = read_layouts(located.rows, {**card.columns, **columns})
     if not reading.examples and reading.left_out:
         reasons = "; ".join(f"{count} rows: {reason}" for reason, count in reading.left_out.items())
         raise DataError(f"{source}: no row states a preference ({reasons})")
-    examples = check_examples(reading.examples, name)
+    sizes = Counter(example.subset for example, _ in reading.examples)
+    examples = check_examples(_fitted(reading.examples, custom_spec("", sizes, card), located), source)
     digest = examples_digest(examples)
+    if card.sha256 not in ("", digest) and not located.replaced:
+        raise DataError(
+            f"{located.card_file}: sha256: the examples of {source} have {digest}: they are not the data that the card "
+            "describes; restore them, or correct sha256"
+        )
+    benchmark_id = card_id(card, digest) if card.id else custom_id(located.name, digest, card)
     return Benchmark(
-        custom_spec(custom_id(title, digest, card), Counter(example.subset for example in examples), card),
+        custom_spec(benchmark_id, sizes, card),
         examples,
         source,
-        commit,
+        located.commit,
         sha256=digest,
         layouts=reading.layouts,
         left_out=reading.left_out,
         card=None if card == Card() else card,
     )
+
+
+def _fitted(examples: LocatedExamples, spec: BenchmarkSpec, located: _LocatedData) -> LocatedExamples:
+    """Return the examples in the form that the metrics of their subsets need.
+
+    Raises DataError for an example of another form, or of a subset that the card does not list, and for a subset of the
+    card without examples.
+    """
+    fitted, problems = [], RowProblems()
+    card, names = located.card, frozenset(located.card.subset_names)
+    for example, location in examples:
+        with problems.collected(location):
+            if card.subsets and example.subset not in names:
+                raise _unknown_subset(example, location, located.card_file, names)
+            metric = spec.metric_of(example.subset)
+            fitted.append((fitted_to_metric(example, metric, location, len(spec.style_levels)), location))
+    problems.raise_any()
+    optional = {name for section in card.sections if not section.required for name in section.subset_names}
+    listed = [*card.subset_names, *(name for section in card.sections for name in section.subset_names)]
+    sizes = Counter(example.subset for example, _ in fitted)
+    if missing := next((name for name in listed if name not in sizes and name not in optional), None):
+        raise DataError(f"{located.card_file}: the subset {missing!r} has no examples in {located.source}: remove it")
+    return fitted
 
 
 def _builtin_rows(spec: BenchmarkSpec) -> Rows:
@@ -135,11 +213,15 @@ def _read_examples(rows: Rows, spec: BenchmarkSpec, read: RowReader) -> LocatedE
                 raise row
             example = read(row, location)
             if example.subset not in spec.subset_names:
-                subsets = ", ".join(sorted(spec.subset_names))
-                raise location.error("subset", f"is {example.subset!r}; the subsets of {spec.id} are {subsets}")
+                raise _unknown_subset(example, location, spec.id, spec.subset_names)
             located.append((example, location))
     problems.raise_any()
     return located
+
+
+def _unknown_subset(example: Example, location: RowLocation, benchmark: str, names: Iterable[str]) -> RowError:
+    subsets = ", ".join(sorted(names))
+    return location.error("subset", f"is {example.subset!r}; the subsets of {benchmark} are {subsets}")
 
 
 def check_examples(located: LocatedExamples, name: str) -> tuple[Example, ...]:

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, TypedDict
 
 from rb_core.benchmarks.example import AssistantTurn, Conversation, Example, Message
 from rb_core.benchmarks.messages import read_messages
-from rb_core.benchmarks.row_location import Row, RowLocation, describe_value, required_field
+from rb_core.benchmarks.row_location import Row, RowError, RowLocation, describe_value, required_field
+from rb_core.stats.metrics import TIES
+from rb_core.stats.metrics.base import Metric
 
 
 class CompletionFields(TypedDict):
@@ -33,10 +35,18 @@ def read_preference_or_ties(row: Row, location: RowLocation) -> Example:
     example = read_preference(row, location)
     if example.subset.lower() != "ties":
         return example
-    version, colon, number = example.id.partition(":")
-    if version not in ("ref", "tied") or not colon or not number:
-        raise location.error("id", f"is {example.id!r}; the id of a Ties example is ref:N or tied:N")
-    return replace(example, group=f"ties:{number}")
+    return fitted_to_metric(example, TIES, location)
+
+
+def fitted_to_metric(example: Example, metric: Metric, location: RowLocation, num_styles: int = 0) -> Example:
+    """Return the example with the group that the metric demands. Raises DataError for one that cannot have the metric.
+
+    num_styles: the number of the benchmark's style levels.
+    """
+    num_rejected = len(example.completions) - example.num_chosen
+    if reason := metric.unfit_reason(example.id, example.num_chosen, num_rejected, num_styles):
+        raise RowError(location, f"does not fit the metric {metric.name!r}: {reason}")
+    return replace(example, group=metric.group_of(example.id) or example.group)
 
 
 def read_name(row: Row, field: str, location: RowLocation) -> str:

@@ -26,7 +26,7 @@ Columns = Annotated[
 
 @app.command("data", rich_help_panel="Results")
 def describe(
-    benchmark: Annotated[str, typer.Argument(help="a file or folder, hf://ORG/NAME:SPLIT, or a benchmark's id")],
+    benchmark: Annotated[str, typer.Argument(help="a file, folder or card, hf://ORG/NAME:SPLIT, or a benchmark's id")],
     *,
     columns: Columns = "",
     data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
@@ -37,6 +37,7 @@ def describe(
     print_line(f"{loaded.source}: {report.examples:,} examples, {report.completions:,} completions")
     print_layouts(loaded)
     print_line(f"benchmark: {loaded.spec.id}")
+    print_line(f"sha256: {loaded.sha256}")
     _print_counts(report)
     for warning in report.warnings():
         print_line(f"warning: {warning}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rb_core.benchmarks.card import MetricName
+from rb_core.benchmarks.card import METRICS_OF_CARDS
 from rb_core.benchmarks.data_report import describe_data
 from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.benchmarks.spec import Benchmark
@@ -28,7 +28,7 @@ app = typer.Typer()
 @takes_model_options()
 def evaluate(
     *,
-    benchmark: Annotated[str, typer.Option(help="a benchmark's id, a preference file, or hf://ORG/NAME:SPLIT")],
+    benchmark: Annotated[str, typer.Option(help="a benchmark's id, a card or preference file, or hf://ORG/NAME:SPLIT")],
     model: Annotated[
         str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, a hub id ORG/NAME, or a server's model")
     ] = "",
@@ -39,7 +39,9 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="read the benchmark's rows from this file or folder")] = None,
     data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
     columns: Columns = "",
-    metric: Annotated[MetricName | None, typer.Option(help="of your own data: what a right example is")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help=f"of your own data: what a right example is: {', '.join(METRICS_OF_CARDS)}")
+    ] = None,
     ties: Annotated[TieCredit | None, typer.Option(help="of your own data: credit of a tie, 0, 1/2 or 1/k")] = None,
     prior: Annotated[bool, typer.Option("--prior", help="evaluate RewardBench's Prior Sets as well")] = False,
     options: ModelOptions,

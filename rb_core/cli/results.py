@@ -84,7 +84,7 @@ def list_benchmarks() -> None:
         source = spec.source.repo if spec.source else "built in"
         table.add_row(spec.id, spec.title, examples, sections, source, spec.licence)
     console.print(table)
-    console.print("Any other preference file is a benchmark of its own: --benchmark path/to/file.jsonl")
+    console.print("Any other preference file, or card, is a benchmark of its own: --benchmark path/to/file.jsonl")
 
 
 @app.command("models", rich_help_panel="Results")

@@ -144,7 +144,9 @@ def _derived_files(repo: ResultsRepo, snapshot: RepositorySnapshot, files: Mappi
         boards, derived_from = {}, ""
     complete = {derived_files.CARD, *map(derived_files.table_path, boards)} <= snapshot.derived.keys()
     if complete and derived_from == derived_files.results_digest(results):
-        return snapshot.derived
+        # A benchmark's card is read again by `evaluate`: it is never taken from the repository.
+        derived = {path: c for path, c in snapshot.derived.items() if not derived_files.is_benchmark_card(path)}
+        return derived | derived_files.benchmark_cards(parse_result(c, path) for path, c in results.items())
     return derived_files.derive(results, repo.name) if results else {}
 
 

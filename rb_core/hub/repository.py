@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from rb_core.benchmarks.card import MAX_CARD_BYTES
 from rb_core.errors import HubError, ResultError
 from rb_core.hub.client import retrying, set_request_timeout, timeout
-from rb_core.leaderboard.derived_files import git_oid, is_derived, results_in_table, table_path
+from rb_core.leaderboard.derived_files import git_oid, is_benchmark_card, is_derived, results_in_table, table_path
 from rb_core.results.schema import MAX_RESULT_BYTES, Segment
 
 if TYPE_CHECKING:
@@ -199,6 +200,8 @@ def _limit(path: str) -> int | None:
         return MAX_RESULT_BYTES
     if _SCORES.fullmatch(path):
         return MAX_SCORES_BYTES
+    if is_benchmark_card(path):
+        return MAX_CARD_BYTES
     return MAX_DERIVED_BYTES if is_derived(path) else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 from pydantic import ConfigDict
 
 from rb_core.benchmarks.card import Card
-from rb_core.benchmarks.custom import custom_spec
-from rb_core.benchmarks.registry import BENCHMARKS, registered_spec
+from rb_core.benchmarks.custom import DEFAULT_CARD, custom_spec, recorded_spec
+from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, RegisteredModel, read_registry
 from rb_core.results.estimate import Chance, Estimate
@@ -61,7 +62,7 @@ class BoardRow:
     rank: int | None
     model: str
     kind: str  # one of KIND_LABELS
-    status: str  # "run", "partial run", "other data" (than published) or "published"
+    status: str  # "run", "partial run", "other data" (than published, or with other rules) or "published"
     headline: Estimate  # HEADLINE_FIELDS and no_interval
     coverage: float | None  # share of the examples that have a score
     consistency: float | None  # of a judge: share of pairs with the same verdict in both orders
@@ -151,13 +152,21 @@ def build_board(results: Sequence[Result], registry: ModelRegistry = NO_MODELS) 
     """Build the board of one or more results of the same benchmark. registry: of the models in it."""
     spec = spec_of_results(results)
     sections, subsets = _sections(spec, results), _subsets(spec, results)
-    sort_values = {result.model.name: _sort_value(result, registry.get(result.model.name)) for result in results}
+    rules = _rules(card_of_results(results))
+    statuses = {result.model.name: _status(result, rules) for result in results}
+    sort_values = {
+        result.model.name: _sort_value(result, statuses[result.model.name], registry.get(result.model.name))
+        for result in results
+    }
     ordered = sorted(
         results, key=lambda result: (-sort_values[result.model.name], -_value(result), result.model.name.lower())
     )
     values = [sort_values[result.model.name] for result in ordered]
     ranks = [None if value == -math.inf else values.index(value) + 1 for value in values]
-    rows = [_row(result, rank, sections, subsets, registry) for result, rank in zip(ordered, ranks, strict=True)]
+    rows = [
+        _row(result, rank, statuses[result.model.name], sections, subsets, registry)
+        for result, rank in zip(ordered, ranks, strict=True)
+    ]
     return Board(
         id=spec.id,
         title=spec.title,
@@ -177,7 +186,9 @@ def build_board(results: Sequence[Result], registry: ModelRegistry = NO_MODELS) 
 def chance_of_results(results: Sequence[Result]) -> Chance:
     """Return the expected scores of random choice: on the published data where known, else on those of a result."""
     spec = spec_of_results(results)
-    of_data = [result.chance.subsets for result in results if result.chance and _status(result) in RANKED_STATUSES]
+    rules = _rules(card_of_results(results))
+    ranked = (result for result in results if _status(result, rules) in RANKED_STATUSES)
+    of_data = [result.chance.subsets for result in ranked if result.chance]
     subsets = {name: value for chances in of_data for name, value in chances.items()} | declared_chance(spec)
     return compose_chance(subsets, spec)
 
@@ -193,10 +204,23 @@ def _shown_chance(chance: Chance, sections: Sequence[BoardSection], subsets: Seq
 def spec_of_results(results: Sequence[Result]) -> BenchmarkSpec:
     """Return the spec of the results' benchmark; for a user's own file one section with the subsets they have."""
     benchmark = results[0].benchmark
+    card = card_of_results(results)
     counts: dict[str, int] = {}
     for result in results:
-        counts |= result.benchmark.subsets
-    return registered_spec(benchmark.id, counts) or custom_spec(benchmark.id, counts, benchmark.card or Card())
+        if _rules(result.benchmark.card) == _rules(card):
+            counts |= result.benchmark.subsets
+    return recorded_spec(benchmark.id, counts, card) or custom_spec(benchmark.id, counts)
+
+
+def card_of_results(results: Iterable[Result]) -> Card | None:
+    """Return the card of the results' benchmark; None if no result has one.
+
+    Where cards of one id differ, it is the newest of those whose rules most results were scored by.
+    """
+    cards = [(_date(result) or "", card) for result in results if (card := result.benchmark.card)]
+    counts = Counter(card.rules for _, card in cards)
+    newest = max(cards, key=lambda dated: (counts[dated[1].rules], dated[1].rules, dated[0]), default=None)
+    return newest[1] if newest else None
 
 
 def _sections(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSection, ...]:
@@ -228,6 +252,7 @@ def _subsets(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSubse
 def _row(
     result: Result,
     rank: int | None,
+    status: str,
     sections: Sequence[BoardSection],
     subsets: Sequence[BoardSubset],
     registry: ModelRegistry,
@@ -239,7 +264,7 @@ def _row(
         rank=rank,
         model=result.model.name,
         kind=KIND_LABELS[result.model.kind],
-        status=_status(result),
+        status=status,
         headline=Estimate.model_validate(headline.model_dump(include={*HEADLINE_FIELDS, "no_interval"})),
         coverage=result.coverage,
         consistency=consistency.value if consistency else None,
@@ -251,10 +276,16 @@ def _row(
     )
 
 
-def _status(result: Result) -> str:
+def _rules(card: Card | None) -> str:
+    return (card or DEFAULT_CARD).rules
+
+
+def _status(result: Result, rules: str) -> str:
+    """Return the status of a row. rules: those of the board's card."""
     if result.status == "run" and result.benchmark.limit is not None:
         return "partial run"
-    return "other data" if result.differing_subsets() else result.status
+    is_other = result.differing_subsets() or _rules(result.benchmark.card) != rules
+    return "other data" if is_other else result.status
 
 
 def _values(
@@ -264,14 +295,14 @@ def _values(
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _sort_value(result: Result, registered: RegisteredModel | None) -> float:
+def _sort_value(result: Result, status: str, registered: RegisteredModel | None) -> float:
     """Return the headline to rank by, with every unscored example failed.
 
     Minus infinity for a model without a headline, for a partial run, for one on other data, and for a checkpoint of a
     development sweep.
     """
     value = result.headline.ranked_by if result.headline else None
-    is_ranked = _status(result) in RANKED_STATUSES and not (registered and registered.sweep)
+    is_ranked = status in RANKED_STATUSES and not (registered and registered.sweep)
     return value if value is not None and is_ranked else -math.inf
 
 

@@ -1,4 +1,4 @@
-"""The files that a push derives from results for the hub: leaderboard.json, a table for each benchmark, dataset card.
+"""The files that a push derives from results: leaderboard.json, tables, the dataset card, and cards of benchmarks.
 
 The same results give the same bytes.
 """
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rb_core.errors import ResultError
-from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
+from rb_core.leaderboard.board import Board, build_board, card_of_results, group_by_benchmark
 from rb_core.leaderboard.board_table import board_columns, board_from_json, board_to_json
 from rb_core.leaderboard.dataset_card import dataset_card
 from rb_core.leaderboard.model_registry import NO_MODELS, REGISTRY_FILE, parse_registry, renamed
@@ -34,9 +34,18 @@ def table_path(benchmark: str) -> str:
     return f"tables/{benchmark}.parquet"
 
 
+def benchmark_card_path(benchmark: str) -> str:
+    return f"benchmarks/{benchmark}.yaml"
+
+
+def is_benchmark_card(path: str) -> bool:
+    return re.fullmatch(rf"benchmarks/{Segment}\.yaml", path) is not None
+
+
 def is_derived(path: str) -> bool:
     """Return True for the path of a derived file in a results repository."""
-    return path in (LEADERBOARD, CARD) or re.fullmatch(rf"tables/{Segment}\.parquet", path) is not None
+    is_table = re.fullmatch(rf"tables/{Segment}\.parquet", path) is not None
+    return path in (LEADERBOARD, CARD) or is_table or is_benchmark_card(path)
 
 
 def git_oid(content: bytes) -> str:
@@ -61,6 +70,7 @@ def derive(files: Mapping[str, bytes], repo: str = "ORG/NAME") -> dict[str, byte
     groups = group_by_benchmark(renamed(result, name) for (_, name), result in best.items())
     boards = {benchmark: build_board(group, registry) for benchmark, group in groups.items()}
     derived = {LEADERBOARD: leaderboard_json(boards.values(), results_digest(files))}
+    derived |= benchmark_cards(results)
     for benchmark, board in boards.items():
         by_model = {result.model.name: result for result in groups[benchmark]}
         texts = {name: files[best[benchmark, name].path().as_posix()].decode() for name in by_model}
@@ -68,6 +78,12 @@ def derive(files: Mapping[str, bytes], repo: str = "ORG/NAME") -> dict[str, byte
     tables = {benchmark: table_path(benchmark) for benchmark in boards}
     derived[CARD] = dataset_card(boards, groups, _column_descriptions(boards.values()), tables, repo).encode()
     return derived
+
+
+def benchmark_cards(results: Iterable[Result]) -> dict[str, bytes]:
+    """Return the card of each benchmark that results by a card with an id were scored on, by path."""
+    cards = {benchmark: card_of_results(group) for benchmark, group in group_by_benchmark(results).items()}
+    return {benchmark_card_path(name): card.to_yaml().encode() for name, card in cards.items() if card and card.id}
 
 
 def derive_from_folder(root: Path) -> dict[str, bytes]:

@@ -41,6 +41,7 @@ class ResultsStore:
         self._root = root
         self._files: dict[str, FileState] | None = None
         self._results: dict[str, dict[str, Result]] = {}
+        self._specs: dict[str, BenchmarkSpec] = {}
         self._published_outcomes: dict[str, dict[str, ItemOutcomes]] = {}
         self.registry = ModelRegistry()
         self.refused: list[str] = []
@@ -55,9 +56,10 @@ class ResultsStore:
         for message in self.refused:
             log.warning("file left out: %s", message)
         self._published_outcomes = {}
+        groups = group_by_benchmark(self.registry.merge_aliases(results))
+        self._specs = {benchmark: spec_of_results(group) for benchmark, group in groups.items()}
         self._results = {
-            benchmark: {result.model.name: result for result in group}
-            for benchmark, group in group_by_benchmark(self.registry.merge_aliases(results)).items()
+            benchmark: {result.model.name: result for result in group} for benchmark, group in groups.items()
         }
         self._files = files
         return True
@@ -105,7 +107,8 @@ class ResultsStore:
             except DataError as error:
                 log.warning("published outcomes left out: %s", error)
                 by_benchmark[benchmark] = {}
-        outcomes, spec = by_benchmark[benchmark].get(model), BENCHMARKS.get(benchmark)
+        outcomes = by_benchmark[benchmark].get(model)
+        spec = self._specs.get(benchmark) or BENCHMARKS.get(benchmark)
         if outcomes is None or spec is None or not outcomes_match_sections(outcomes, spec, sections):
             return None
         return outcomes

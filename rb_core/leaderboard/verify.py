@@ -20,14 +20,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rb_core.benchmarks.registry import registered_spec
+from rb_core.benchmarks.card import parse_card, read_card
+from rb_core.benchmarks.custom import recorded_spec
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.errors import DataError, ResultError, RewardBenchError, first_line
 from rb_core.evaluation.aggregate import aggregate_scores
 from rb_core.leaderboard import derived_files
 from rb_core.leaderboard.model_registry import REGISTRY_FILE, read_registry
 from rb_core.results.estimate import Estimate
-from rb_core.results.schema import Result, ScoreFile, is_unchanged
+from rb_core.results.schema import Result, ScoreFile, is_unchanged, parse_result
 from rb_core.results.storage import read_result
 from rb_core.stats.published import headline_estimate, section_estimate, subset_estimate
 
@@ -143,6 +144,7 @@ def verify(root: Path, *, whole: bool = False, refused: Sequence[str] = ()) -> V
         numbers += check.numbers
         mismatches += check.mismatches
     mismatches += _scores_without_result(root, score_paths)
+    mismatches += _check_benchmark_cards(root, contents)
     try:
         if read_registry(root).models:
             contents[REGISTRY_FILE] = (root / REGISTRY_FILE).read_bytes()
@@ -208,7 +210,7 @@ def _check_published(check: _ResultCheck, result: Result) -> None:
     for name in (*SCORED_FIELDS, "judging"):
         if getattr(result, name):
             check.add_problem(name, "cannot be recomputed: the result has no score file")
-    spec = registered_spec(result.benchmark.id, result.benchmark.subsets)
+    spec = recorded_spec(result.benchmark.id, result.benchmark.subsets, result.benchmark.card)
     for place, stated in _estimates(result):
         if stated.value is None:
             check.add_problem(f"{place}.value", "is missing")
@@ -326,10 +328,28 @@ def _check_derived_files(root: Path, contents: Mapping[str, bytes], whole: bool)
     expected_digest = derived_files.results_digest(contents)
     if digest == expected_digest:
         for path, content in sorted(derived_files.derive(contents).items()):
-            if path != derived_files.CARD:  # it names the repository
+            # The dataset card names the repository; cards of benchmarks are compared also without a leaderboard.
+            if path != derived_files.CARD and not derived_files.is_benchmark_card(path):
                 yield from _compare_file(root, path, content)
     elif whole:
         yield Mismatch(derived_files.LEADERBOARD, "results", digest, expected_digest, source="the results")
+
+
+def _check_benchmark_cards(root: Path, contents: Mapping[str, bytes]) -> Iterator[Mismatch]:
+    """Compare the cards of benchmarks below the root with those that the results were scored by."""
+    if not (root / "benchmarks").is_dir():
+        return
+    results = (parse_result(content, path) for path, content in contents.items())
+    for path, recorded in derived_files.benchmark_cards(results).items():
+        if not (root / path).is_file():
+            continue
+        try:
+            says, gives = read_card(root / path), parse_card(recorded, path)
+        except DataError as error:
+            yield Mismatch(path, problem=str(error).removeprefix(f"{PurePosixPath(path).name}: "))
+            continue
+        for difference in differing_values(says.model_dump(), gives.model_dump()):
+            yield Mismatch(path, *difference, source="the results")
 
 
 def _compare_file(root: Path, path: str, expected: bytes) -> Iterator[Mismatch]:

@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rb_core.benchmarks.custom import spec_from_json
-from rb_core.benchmarks.registry import registered_spec
+from rb_core.benchmarks.card import parse_card_fields
+from rb_core.benchmarks.custom import recorded_spec, spec_from_json
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.files import read_table, write_table
@@ -118,7 +118,8 @@ def load_score_table(path: Path) -> ScoreTable:
     frame, metadata = read_scores(path)
     try:
         benchmark = metadata["benchmark"]
-        spec = registered_spec(benchmark["id"], benchmark.get("subsets") or {})
+        card = parse_card_fields(benchmark["card"], f"{path}: card: ") if benchmark.get("card") else None
+        spec = recorded_spec(benchmark["id"], benchmark.get("subsets") or {}, card)
         spec = spec or spec_from_json(metadata.get("record") or {})
         if (threshold := (metadata.get("model") or {}).get("threshold")) is not None:
             spec = spec.for_threshold(float(threshold))

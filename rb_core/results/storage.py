@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rb_core.benchmarks.custom import DEFAULT_CARD
 from rb_core.errors import ResultError
 from rb_core.files import write_atomically
 from rb_core.results.schema import MAX_RESULT_BYTES, Result, Segment, parse_result, to_json
@@ -38,8 +39,8 @@ def reason_not_to_replace(new: Result, old: Result) -> str | None:
     """Return why `new` must not replace `old` without a request to do so; None when it may.
 
     It must not when it is published and the old one a run, when it has fewer examples or scored fewer, when only it is
-    of other data than the published, when it is of a modified checkout and the old one of a clean one, and when it is
-    older.
+    of other data than the published, when its card states other data or rules, when it is of a modified checkout and
+    the old one of a clean one, and when it is older.
     """
     if new.status == "published" and old.status == "run":
         return "published elsewhere, and the existing one is a run"
@@ -47,6 +48,8 @@ def reason_not_to_replace(new: Result, old: Result) -> str | None:
         return f"limited to {new.benchmark.limit} examples, and the existing one is not limited"
     if (differing := new.differing_subsets()) and not old.differing_subsets():
         return f"run on other data than the published ({', '.join(differing)}), and the existing one is not"
+    if (new.benchmark.card or DEFAULT_CARD).rules != (old.benchmark.card or DEFAULT_CARD).rules:
+        return "of a benchmark of the same id with other data or rules"
     if new.counts and old.counts and new.counts.scored < old.counts.scored:
         return f"scored {new.counts.scored} examples, and the existing one {old.counts.scored}"
     if new.run and new.run.git_dirty and not (old.run and old.run.git_dirty):

@@ -25,6 +25,7 @@ def test_data_shows_how_a_file_is_read(
         "sums.jsonl: 4 examples, 8 completions",
         r"read as: prompt, chosen and rejected \(4 rows\)",
         "benchmark: custom-sums-[0-9a-f]{8}",
+        "sha256: [0-9a-f]{64}",
         "subsets: 'sums' 4",
         "groups: 4, the largest of 1 examples",
         r"characters, median \(range\): prompt 14 \(14 to 14\), .*",

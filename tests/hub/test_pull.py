@@ -19,14 +19,20 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.errors import HubError, ResultError
+from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.hub import folders
-from rb_core.hub.pull import Pulled, pull
+from rb_core.hub.pull import Pulled, check_out, pull
 from rb_core.hub.push import push
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard import derived_files
+from rb_core.leaderboard.verify import verify
 from rb_core.results.schema import MAX_RESULT_BYTES, to_json
 from rb_core.results.storage import read_result
+from rb_core.scorers.function import FunctionScorer
+from rb_core.space.results_source import ResultsFolder
+from tests.benchmarks.preference_files import write_jsonl
 from tests.fakes.commands import run_command
 from tests.fakes.hub_faults import Fault
 from tests.fakes.hub_server import Server
@@ -297,6 +303,33 @@ def test_derived_files_that_lie_are_replaced_by_our_own(server: Server, repo: Re
     server.add_repo(KEY, GOOD | {path: text for path, text in lie.items() if derived_files.is_derived(path)})
     fetch(repo, tmp_path / "pulled")
     assert content(tmp_path / "pulled") == GOOD
+
+
+def test_the_card_of_a_benchmark_goes_up_and_down_with_its_results(
+    server: Server, repo: ResultsRepo, tmp_path: Path
+) -> None:
+    """From the pulled card and the data alone, others get the same benchmark; a forged card does not come down."""
+    rows = [{"id": str(i), "subset": "ab"[i % 2], "prompt": f"p{i}", "chosen": "1", "rejected": "0"} for i in range(4)]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    card = tmp_path / "card.yaml"
+    card.write_text("{id: mine, title: Mine, data: rows.jsonl, sections: {Late: [b], Early: [a]}}", encoding="utf-8")
+    scorer = FunctionScorer(lambda prompt, text: float(text))
+    name = evaluate_scorer(scorer, "me/one", load_benchmark(str(card)), out=tmp_path / "mine").result.benchmark.id
+    push(REPO, tmp_path / "mine", create=True, repo=repo)
+    place = f"benchmarks/{name}.yaml"
+    assert place in server.repo(KEY).files()
+    pulled = tmp_path / "pulled"
+    assert fetch(repo, pulled).refused == ()
+    again = load_benchmark(str(pulled / place), data=tmp_path / "rows.jsonl")
+    assert again.spec == load_benchmark(str(card)).spec
+    assert [section.name for section in again.spec.sections] == ["Late", "Early"]
+    assert verify(pulled, whole=True).differences == ()
+    assert ResultsFolder(pulled).boards()[name].title == "Mine"
+    forged = (pulled / place).read_text(encoding="utf-8").replace("Late", "Other")
+    server.repo(KEY).forge(place, forged.encode())
+    assert fetch(repo, pulled).written == 0
+    check_out(repo, tmp_path / "out")
+    assert [difference.path for difference in verify(tmp_path / "out", whole=True).differences] == [place]
 
 
 @pytest.mark.parametrize("kind", ["500", "503", "429", "cut-down", "wrong-hash", "stall"])

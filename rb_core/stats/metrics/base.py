@@ -95,6 +95,17 @@ class Metric:
         margins = self.margins(scores)
         return with_tie_credit(margins, 1.0 / (1 + scores.num_best_rejected()), tie_credit), margins == 0
 
+    def unfit_reason(self, example_id: str, num_chosen: int, num_rejected: int, num_styles: int) -> str:
+        """Return why an example of this form cannot have the metric; "" for one that can.
+
+        num_styles: the number of the benchmark's style levels.
+        """
+        return ""
+
+    def group_of(self, example_id: str) -> str | None:
+        """Return the group that an example's id states; None where the id states none."""
+        return None
+
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         """Return the parts of a subset's score; None when the outcomes lack what the score needs."""
         measure = Measure(outcomes.credits, outcomes.groups)

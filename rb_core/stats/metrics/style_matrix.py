@@ -21,6 +21,11 @@ class StyleMatrix(Pairs):
     citation = "Liu et al. 2024, arXiv:2410.16184"
     needs_ratings = False  # a judge that chooses the best is refused anyway: several completions are chosen
 
+    def unfit_reason(self, example_id: str, num_chosen: int, num_rejected: int, num_styles: int) -> str:
+        if num_styles and num_chosen == num_rejected == num_styles:
+            return ""
+        return f"{num_chosen} chosen and {num_rejected} rejected completions for {num_styles} style levels"
+
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         """Return the mean credit and, when scores are known, the mean wins of each cell as `style_cell` names it."""
         measures = {"credit": Measure(outcomes.credits, outcomes.groups)}

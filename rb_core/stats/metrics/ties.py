@@ -41,6 +41,14 @@ class Ties(Metric):
     examples_per_trial = 2
     missing_reason = "lacks the ref or the tied versions"
 
+    def unfit_reason(self, example_id: str, num_chosen: int, num_rejected: int, num_styles: int) -> str:
+        version, _, number = example_id.partition(":")
+        is_version = version in ("ref", "tied") and number
+        return "" if is_version else f"the id is {example_id!r}; the id of a Ties example is ref:N or tied:N"
+
+    def group_of(self, example_id: str) -> str | None:
+        return f"ties:{example_id.partition(':')[2]}"
+
     def parts(self, outcomes: ItemOutcomes, tie_credit: TieCredit) -> Parts | None:
         margins, spreads = outcomes.margins, outcomes.spreads
         if margins is None or spreads is None:  # outcomes that are only right or wrong have no margins
