@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rb_core.errors import RewardBenchError
     from rb_core.evaluation.evaluate import evaluate, evaluate_scorer
     from rb_core.evaluation.score import score_completions
+    from rb_core.evaluation.score_rows import score
     from rb_core.models.options import JudgeOptions, ModelOptions
     from rb_core.results.estimate import Estimate
     from rb_core.results.schema import Result
@@ -42,6 +43,7 @@ __all__ = [
     "load_benchmark",
     "load_model",
     "read_result",
+    "score",
     "score_completions",
 ]
 
@@ -52,6 +54,7 @@ _MODULES = {
     "errors": ("RewardBenchError",),
     "evaluation.evaluate": ("evaluate", "evaluate_scorer"),
     "evaluation.score": ("score_completions",),
+    "evaluation.score_rows": ("score",),
     "models.options": ("JudgeOptions", "ModelOptions"),
     "results.estimate": ("Estimate",),
     "results.schema": ("Result",),

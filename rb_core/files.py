@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import logging
 import os
+import shutil
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -37,15 +39,21 @@ def explaining_write_errors(path: Path) -> Iterator[None]:
 
 
 def check_writable(folder: Path, size: int) -> None:
-    """Raise FileError unless a file of `size` bytes can be written in the folder, or where the folder will be made."""
+    """Raise FileError unless a file of `size` bytes can be written in the folder, or where the folder will be made.
+
+    The bytes are written and deleted again, up to 64 MiB; beyond that, only the free space is looked up.
+    """
     with explaining_write_errors(folder):
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        if shutil.disk_usage(existing).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         with tempfile.TemporaryFile(dir=existing) as file:
-            file.write(bytes(size))
+            file.write(bytes(min(size, 2**26)))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file or none: to a temporary file beside it, flushed to disk, then renamed.
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """Yield a temporary file beside the path; it takes the path's place, flushed to disk, when the block ends well.
 
     Raises FileError if the system refuses, for example because the disk is full.
     """
@@ -54,7 +62,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             Path(temporary).chmod(0o644)
@@ -62,6 +70,12 @@ def write_atomically(path: Path, content: bytes) -> None:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file or none. Raises FileError if the system refuses, for example because the disk is full."""
+    with atomic_file(path) as file:
+        file.write(content)
 
 
 def checksum(content: bytes) -> bytes:

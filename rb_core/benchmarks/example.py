@@ -123,9 +123,13 @@ def completion_order(example: Example, seed: int) -> list[int]:
 
     A dataset's own order puts the chosen completion first; no scorer may depend on that.
     """
-    digest = hashlib.sha256(f"{seed}:{example.id}".encode("utf-8", "surrogatepass")).digest()
-    order = list(range(len(example.completions)))
-    random.Random(digest).shuffle(order)
+    return shuffled(len(example.completions), f"{seed}:{example.id}")
+
+
+def shuffled(count: int, key: str) -> list[int]:
+    """Return a permutation of 0 to count - 1 that the key fixes."""
+    order = list(range(count))
+    random.Random(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()).shuffle(order)
     return order
 
 

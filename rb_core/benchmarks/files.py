@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, describe_value
 from rb_core.errors import DataError, as_text, first_line
@@ -64,6 +64,25 @@ def read_rows(path: Path) -> Rows:
             counts[name] += 1
             location = RowLocation(source, line, name, counts[name])
             yield _checked_row(value, location), location
+
+
+def line_rows(stream: BinaryIO, source: str) -> Rows:
+    """Yield (row, location) of JSON lines as they arrive; for a line that cannot be read its error."""
+    number = 0
+    while line := stream.readline(MAX_ROW_BYTES + 1):
+        number += 1
+        location = RowLocation(source, number, source)
+        if len(line) > MAX_ROW_BYTES:
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(MAX_ROW_BYTES)
+            yield RowError(location, f"the line is longer than {MAX_ROW_BYTES:,} bytes"), location
+        elif line.strip():
+            try:
+                text = line.decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                yield RowError(location, f"is not UTF-8: {error.reason} at byte {error.start}"), location
+            else:
+                yield _checked_row(_parsed(text, "not a line of JSON"), location), location
 
 
 def table_rows(batches: Iterable[pa.RecordBatch | pa.Table], source: str, name: str) -> Rows:

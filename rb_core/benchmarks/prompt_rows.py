@@ -22,6 +22,11 @@ COMPLETION_FIELDS = ("completions", "completion", *_LISTS[1:], "response", "answ
 CONVERSATION_FIELDS = ("messages", "conversation", "conversations", "chat")
 # Keys of the text of a completion that is an object, such as {"text": ..., "model": ...}.
 _TEXT_KEYS = ("text", "completion", "response", "answer")
+_PAIR_FIELDS = {name for layout in LAYOUTS for name in layout.fields} - {
+    *PROMPT_FIELDS,
+    "conversations",
+    "conversation_input",
+}
 
 
 class PromptRow(NamedTuple):
@@ -52,11 +57,10 @@ def read_prompt_row(row: Row | RowError, location: RowLocation, columns: Mapping
         held_in = tuple(column for field in fields for column in columns.get(field, field).split("+"))
         return PromptRow(row, location, prompt, completions, held_in)
 
-    pair = next((layout for layout in LAYOUTS if layout.recognises(named)), None)
-    if pair is not None and not set(columns).intersection(COMPLETION_FIELDS):
+    may_be_pair = not _PAIR_FIELDS.isdisjoint(named) and not set(columns).intersection(COMPLETION_FIELDS)
+    if may_be_pair and (pair := next((layout for layout in LAYOUTS if layout.recognises(named)), None)):
         example = pair.read(named, location)
-        answers = [name for name in pair.fields if name not in (*PROMPT_FIELDS, "conversations", "conversation_input")]
-        return from_fields(example.prompt, example.completions, *answers)
+        return from_fields(example.prompt, example.completions, *(name for name in pair.fields if name in _PAIR_FIELDS))
     mapped_first = sorted(COMPLETION_FIELDS, key=lambda name: name not in columns)
     if field := first_field(named, mapped_first):
         return from_fields(*_read_completions(named, field, location), field)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,9 @@ def evaluate_scorer(
     process.on_main(lambda: _check_run(benchmark, name, seed, out, overwrite=overwrite))
     with process.share_errors():
         model = ModelRef(name=name, threshold=scorer.threshold, **scorer.describe())
-    settings = _settings(scorer, model, benchmark, seed)
-    scorer.batch_tokens = _common_budget(scorer, settings, scores_file, process)
+    settings = {**run_settings(scorer, model, seed), "benchmark": benchmark.sha256}
+    earlier = [run.get("batch_tokens") for run in unfinished_runs(scores_file) if settings.items() <= run.items()]
+    scorer.batch_tokens = common_budget(scorer, earlier, process)
     with process.share_errors():
         blinded = blind_all(benchmark, seed)
         transcript = scorer.open_transcript(
@@ -116,7 +117,7 @@ def evaluate_scorer(
     process.on_main(lambda: storage.check_free(out / paths.result_path(benchmark.spec.id, name), overwrite=replaces))
     with process.share_errors():
         plan = scorer.plan([completion_set for completion_set, _ in blinded])
-    fingerprint = _fingerprint(settings, scorer, plan)
+    fingerprint = plan_fingerprint(settings, scorer, plan)
     with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
         if transcript.scores_come_from_it:  # from the stored replies, without asking the judge
             journal.rescore_all()
@@ -144,8 +145,7 @@ def _check_run(benchmark: Benchmark, name: str, seed: int, out: Path, *, overwri
     """Raise RewardBenchError unless a result can record this name and seed, and the run's files can be written."""
     storage.check_model_name(name)
     provenance.benchmark_ref(benchmark)
-    if not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ResultError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
+    check_seed(seed)
     result_file = out / paths.result_path(benchmark.spec.id, name)
     # a result with failed requests may be continued
     storage.check_free(result_file, overwrite=overwrite or storage.has_failures(result_file))
@@ -154,28 +154,33 @@ def _check_run(benchmark: Benchmark, name: str, seed: int, out: Path, *, overwri
         check_writable(file.parent, size)
 
 
+def check_seed(seed: int) -> None:
+    """Raise ResultError unless a file can record the seed."""
+    if not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ResultError(f"--seed is {seed}; it must be a whole number from 0 to 2^63 - 1")
+
+
 def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list[int]]]:
     """Return each example's completion set without labels, and the order that its completions were put in."""
     spec = benchmark.spec
     return [blind(each, seed, needs_ratings=spec.metric_of(each.subset).needs_ratings) for each in benchmark.examples]
 
 
-def _settings(scorer: Scorer, model: ModelRef, benchmark: Benchmark, seed: int) -> dict[str, Any]:
-    """Return the settings that must be equal in all processes, and in an unfinished run that is continued.
+def run_settings(scorer: Scorer, model: ModelRef, seed: int) -> dict[str, Any]:
+    """Return the settings that, with the data, must be equal in all processes and in an unfinished run.
 
     Left out are `probe` (the largest difference on the probe conversations, which varies) and the version of a judge's
     parser: replies of an unfinished run are parsed again with the installed version.
     """
     return {
         "model": model.model_dump(mode="json", exclude={"probe": True, "judge": {"parser"}}),
-        "benchmark": benchmark.sha256,
         "seed": seed,
         "device": str(scorer.device).partition(":")[0],
         "versions": {name: version for name, version in provenance.versions().items() if name in scorer.packages},
     }
 
 
-def _fingerprint(settings: dict[str, Any], scorer: Scorer, plan: Plan) -> dict[str, Any]:
+def plan_fingerprint(settings: dict[str, Any], scorer: Scorer, plan: Plan) -> dict[str, Any]:
     """Return the settings with token budget and plan. Only a run with the same fingerprint continues a journal."""
     cells = json.dumps([[list(cell) for cell in batch.cells] for batch in plan.batches])
     return {
@@ -199,15 +204,14 @@ def _metadata(benchmark: Benchmark, model: ModelRef, plan: Plan, run: Run) -> di
     }
 
 
-def _common_budget(scorer: Scorer, settings: dict[str, Any], scores_file: Path, process: Process) -> int | None:
+def common_budget(scorer: Scorer, earlier: Sequence[int | None], process: Process) -> int | None:
     """Return one token budget for all processes, if the scorer derived its own from free memory.
 
-    Free memory differs between devices, and from one start to the next. An unfinished run goes on with the budget it
-    was started with, which the journal of each of its processes records; a new run takes the smallest.
+    earlier: budgets of the unfinished run that this process knows of. Free memory differs between devices, and from one
+    start to the next: an unfinished run goes on with the budget it was started with; a new run takes the smallest.
     """
     if not scorer.measures_memory:
         return scorer.batch_tokens
-    earlier = [run.get("batch_tokens") for run in unfinished_runs(scores_file) if settings.items() <= run.items()]
     gathered = process.gather((earlier, scorer.batch_tokens))
     started_with = [budget for budgets, _ in gathered for budget in budgets if budget is not None]
     measured = [budget for _, budget in gathered if budget is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import NoReturn
 
 import pandas as pd
 from tqdm import tqdm
@@ -36,17 +37,28 @@ def score_completion_sets(scorer: Scorer, completion_sets: Sequence[CompletionSe
 
 def score_missing(scorer: Scorer, plan: Plan, journal: Journal, process: Process, *, progress: bool = False) -> None:
     """Score this process's share of the batches of the plan that the journal does not have yet."""
-    missing = [index for index in range(len(plan.batches)) if index not in journal.done]
-    share = [missing[i] for i in deal([plan.batches[index].tokens for index in missing], process.count)[process.index]]
-    done, remaining = (sum(len(plan.batches[index].cells) for index in indices) for indices in (journal.done, share))
+    done, share = sum(len(plan.batches[index].cells) for index in journal.done), missing_share(plan, journal, process)
+    remaining = sum(len(plan.batches[index].cells) for index in share)
     hidden = not (progress and process.is_main)
-    begin = time.perf_counter()
     with tqdm(total=done + remaining, initial=done, unit="completion", disable=hidden) as bar:
-        for index, scores in zip(share, scorer.stream(plan.batches[i] for i in share), strict=True):
-            end = time.perf_counter()
-            journal.append(BatchScores(index, tuple(scores), round(end - begin, 6)))
-            bar.update(len(scores))
-            begin = end
+        score_share(scorer, plan, share, journal, bar)
+
+
+def missing_share(plan: Plan, journal: Journal, process: Process) -> list[int]:
+    """Return the indices of this process's share of the batches that the journal does not have yet."""
+    missing = [index for index in range(len(plan.batches)) if index not in journal.done]
+    work = [plan.batches[index].tokens for index in missing]
+    return [missing[i] for i in deal(work, process.count)[process.index]]
+
+
+def score_share(scorer: Scorer, plan: Plan, share: Sequence[int], journal: Journal, bar: tqdm[NoReturn]) -> None:
+    """Score these batches of the plan into the journal."""
+    begin = time.perf_counter()
+    for index, scores in zip(share, scorer.stream(plan.batches[i] for i in share), strict=True):
+        end = time.perf_counter()
+        journal.append(BatchScores(index, tuple(scores), round(end - begin, 6)))
+        bar.update(len(scores))
+        begin = end
 
 
 def score_table(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -144,6 +145,16 @@ class Scorer(ABC):
     def trace(self, prompt: Conversation, completion: str) -> list[TokenReward]:
         """Return the reward at each token of a completion. Raises ModelError if the scorer has no such rewards."""
         raise ModelError(f"{type(self).__name__} scores a completion as a whole: it has no reward per token")
+
+    def keep_replies(
+        self, path: Path, settings: Mapping[str, Any], num_processes: int
+    ) -> AbstractContextManager[object]:
+        """Return a context that keeps what is paid for in a file, so that a killed run does not pay twice.
+
+        It is entered for a part of the input that is scored by itself, and the caller deletes the file afterwards.
+        Raises ModelError if the scorer cannot run in several processes.
+        """
+        return nullcontext()
 
     def open_transcript(self, run: RunContext) -> RunTranscript:
         """Return the files that the scorer keeps of a run. Raises ModelError if it cannot score this run."""

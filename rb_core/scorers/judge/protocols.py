@@ -19,7 +19,15 @@ from rb_core.scorers.base import split_words
 from rb_core.scorers.judge.logprobs import choice_from_tokens, rating_from_tokens
 from rb_core.scorers.judge.parsing import read_verdict
 from rb_core.scorers.judge.prompt_templates import Template, render_messages, reply_schema
-from rb_core.scorers.judge.types import NO_LOGPROBS, TOP_LOGPROBS, Decoding, JudgeQuery, JudgeRecord, Request
+from rb_core.scorers.judge.types import (
+    NO_LOGPROBS,
+    NOTHING_TO_COMPARE,
+    TOP_LOGPROBS,
+    Decoding,
+    JudgeQuery,
+    JudgeRecord,
+    Request,
+)
 
 
 class PromptConfig(NamedTuple):
@@ -89,7 +97,7 @@ def scores_from_records(completion_set: CompletionSet, records: Sequence[JudgeRe
 def mean_points(completion: int, records: Sequence[JudgeRecord]) -> tuple[float, str]:
     """Return a completion's mean points over the records that show it, or NaN with the first error among them."""
     shown = [record for record in records if completion in record.order]
-    if error := next((record.error for record in shown if record.error), ""):
+    if error := next((record.error for record in shown if record.error), "" if shown else NOTHING_TO_COMPARE):
         return math.nan, error
     # fsum rounds once: completions with the same points in another order have equal scores
     return math.fsum(record.points[record.order.index(completion)] for record in shown) / len(shown), ""

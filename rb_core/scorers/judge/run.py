@@ -54,6 +54,12 @@ class Judge(Scorer):
     def open_transcript(self, run: RunContext) -> JudgedRun:
         return JudgedRun(self, run)
 
+    def keep_replies(self, path: Path, settings: Mapping[str, Any], num_processes: int) -> Transcript:
+        check_single_process(num_processes)
+        replies = Transcript(path, dict(settings))
+        self.record(replies)
+        return replies
+
 
 class JudgedRun(RunTranscript):
     """The transcript of a judge's run, from whose replies the scores are computed.
@@ -64,11 +70,7 @@ class JudgedRun(RunTranscript):
     scores_come_from_it = True
 
     def __init__(self, judge: Judge, run: RunContext) -> None:
-        if run.num_processes > 1:
-            raise ModelError(
-                "a judge runs in one process, which keeps many requests in flight: start one process, and to use many "
-                "GPUs serve the model and give its address with --base-url"
-            )
+        check_single_process(run.num_processes)
         check_benchmark(judge, run.benchmark)
         self._judge = judge
         self._run = run
@@ -104,6 +106,14 @@ class JudgedRun(RunTranscript):
 
     def remove(self) -> None:
         self._replies.remove()
+
+
+def check_single_process(num_processes: int) -> None:
+    if num_processes > 1:
+        raise ModelError(
+            "a judge runs in one process, which keeps many requests in flight: start one process, and to use many "
+            "GPUs serve the model and give its address with --base-url"
+        )
 
 
 def finished_records(path: Path, settings: Mapping[str, Any]) -> list[JudgeRecord]:

@@ -1,0 +1,153 @@
+"""The command `score`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from rb_core.benchmarks.layouts.reading import parse_columns
+from rb_core.cli.console import DEFAULT_ROOT, print_line
+from rb_core.cli.data import Columns
+from rb_core.cli.evaluate import hide_loading_bar
+from rb_core.cli.signatures import takes_model_options
+from rb_core.errors import DataError, NotScoredError
+from rb_core.evaluation.distributed import this_process
+from rb_core.evaluation.evaluate import check_seed
+from rb_core.evaluation.percentiles import Percentiles, find_percentiles
+from rb_core.evaluation.prompt_input import Survey
+from rb_core.evaluation.score_file import score_file
+from rb_core.evaluation.score_rows import score_lines
+from rb_core.evaluation.score_writers import Tally, check_suffix, table_writer
+from rb_core.evaluation.scored_prompts import PromptWriter
+from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
+from rb_core.results.schema import ModelRef
+from rb_core.scorers.load import load_scorer
+
+app = typer.Typer()
+STANDARD_STREAMS = "-"
+
+
+@app.command()
+@takes_model_options()
+def score(
+    data: Annotated[
+        str, typer.Argument(help="a file or folder, hf://ORG/NAME:SPLIT, or - for JSON lines on standard input")
+    ],
+    *,
+    model: Annotated[str, typer.Option(help="as for evaluate")] = "",
+    out: Annotated[Path | None, typer.Option(help="file to write: NAME.parquet, NAME.jsonl or NAME.csv")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing file")] = False,
+    columns: Columns = "",
+    split: Annotated[str | None, typer.Option(help="split of a dataset on the hub")] = None,
+    data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the dataset on the hub")] = None,
+    percentile_of: Annotated[
+        str | None, typer.Option(help="benchmark for percentiles; default: the largest that the model was evaluated on")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="folder with the model's results, for percentiles")] = DEFAULT_ROOT,
+    seed: Annotated[int, typer.Option(help="seed of completion order and the random baseline")] = 0,
+    options: ModelOptions,
+) -> None:
+    """Score prompts with completions, or conversations, without labels. A killed run resumes when started again.
+
+    Rows are like {"prompt": "...", "completions": ["...", "..."]}; the output has one row per completion.
+    """
+    if not model.startswith("baseline/") and not options.judge.served:
+        hide_loading_bar()
+    summary = Summary(results, percentile_of)
+    if data == STANDARD_STREAMS:
+        _score_standard_input(summary, model, options, out, columns, seed)
+    else:
+        if out is None:
+            raise DataError("--out is missing: name the file to write, such as --out scores.parquet")
+        check_suffix(out)
+        score_file(
+            model,
+            data,
+            lambda survey, described: summary.writer(out, survey, described),
+            out,
+            options=options,
+            columns=parse_columns(columns),
+            split=split,
+            data_revision=data_revision,
+            seed=seed,
+            overwrite=overwrite,
+            progress=True,
+        )
+    if this_process().is_main:
+        summary.show(out)
+        summary.check_scored()
+
+
+class Summary:
+    """The percentiles of a command's scores, and its closing lines."""
+
+    def __init__(self, results: Path, percentile_of: str | None) -> None:
+        self.tally = Tally()
+        self.percentiles: Percentiles | None = None
+        self._results, self._benchmark = results, percentile_of
+        self._reason = ""
+
+    def find_percentiles(self, model: ModelRef) -> Percentiles | None:
+        self.percentiles, self._reason = find_percentiles(model, self._results, self._benchmark)
+        return self.percentiles
+
+    def writer(self, out: Path, survey: Survey, model: ModelRef) -> PromptWriter:
+        """Return a writer of the table, whose parquet form describes model and data."""
+        metadata = {"model": model.model_dump(mode="json", exclude={"probe"}), "data": survey.sha256}
+        return table_writer(out, survey.columns, self.find_percentiles(model), self.tally, metadata)
+
+    def show(self, out: Path | None) -> None:
+        """Print counts, where the median stands, and where the scores are; to standard error without a file."""
+        print_to = print_line if out is not None else _print_error
+        tally = self.tally
+        unscored = sum(tally.unscored.values())
+        print_to(
+            f"{tally.prompts:,} rows, {tally.completions:,} completions: {unscored:,} unscored, "
+            f"{tally.truncated:,} truncated"
+        )
+        for reason, count in tally.unscored.most_common(5):
+            print_to(f"unscored {count:,} times: {reason}")
+        median = tally.median_rank()
+        if self.percentiles is None:
+            print_to(f"percentiles are left out: {self._reason}")
+        elif median is not None:
+            percent = self.percentiles.percent(median)
+            print_to(f"median score is higher than {percent:.0f}% of the chosen answers of {self.percentiles.title}")
+        if out is not None:
+            print_to(f"written to {out}")
+
+    def check_scored(self) -> None:
+        """Raise NotScoredError if there are completions and none has a score."""
+        if self.tally.completions and self.tally.unscored.total() == self.tally.completions:
+            raise NotScoredError("no completion could be scored: see the column reason")
+
+
+def _score_standard_input(
+    summary: Summary, model: str, options: ModelOptions, out: Path | None, columns: str, seed: int
+) -> None:
+    if out is not None:
+        raise DataError("- writes to standard output: leave out --out")
+    if this_process().count > 1:
+        raise DataError("- reads standard input in one process: give a file to use several")
+    check_seed(seed)
+    spec, mapping = resolve(model, options), parse_columns(columns)
+    scorer = load_scorer(spec, seed)
+    percentiles = summary.find_percentiles(ModelRef(name=spec.name, **scorer.describe()))
+    score_lines(
+        scorer,
+        sys.stdin.buffer,
+        sys.stdout.buffer,
+        columns=mapping,
+        seed=seed,
+        percentiles=percentiles,
+        tally=summary.tally,
+    )
+
+
+def _print_error(text: str) -> None:
+    Console(stderr=True).print(text, soft_wrap=True, markup=False, highlight=False)

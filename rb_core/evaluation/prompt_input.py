@@ -1,0 +1,126 @@
+"""The input of `score`: rows of a file, a folder or a dataset of the hub, read several times, never held in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from rb_core.benchmarks.files import read_rows
+from rb_core.benchmarks.hub_rows import PREFIX, parse_address, stream_to_file
+from rb_core.benchmarks.prompt_rows import PromptRow, read_prompt_row
+from rb_core.benchmarks.row_location import RowProblems
+from rb_core.errors import DataError, as_text
+from rb_core.evaluation.prompt_windows import in_parts, own_columns
+
+_SURVEYED_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class PromptInput:
+    """Rows of a local file or folder. columns: for a field the column that holds it."""
+
+    path: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self) -> Iterator[PromptRow]:
+        """Yield the rows. Raises DataError for one that cannot be read."""
+        for row, location in read_rows(self.path):
+            yield read_prompt_row(row, location, self.columns)
+
+    def survey(self) -> Survey:
+        """Read everything once. Raises DataError that names the rows that cannot be read, or if there are none."""
+        problems, summary = RowProblems(), _Summary()
+
+        for part in in_parts(read_rows(self.path), _SURVEYED_ROWS):
+            readable = []
+            for row, location in part:
+                with problems.collected(location):
+                    read = read_prompt_row(row, location, self.columns)
+                    readable.append((read, own_columns(read)))
+            summary.add(readable)
+        problems.raise_any()
+        if not summary.rows:
+            raise DataError(f"{as_text(self.path.name)}: has no rows")
+        return Survey(
+            summary.rows, summary.completions, summary.characters, summary.digest.hexdigest(), summary.columns
+        )
+
+
+class Survey(NamedTuple):
+    """What an input holds. sha256: of its rows; columns: type of the rows' own columns in a table, None for values of
+    several types, which are written as JSON."""
+
+    rows: int
+    completions: int
+    characters: int
+    sha256: str
+    columns: dict[str, pa.DataType | None]
+
+
+class _Summary:
+    """The counts of a survey, while it lasts."""
+
+    def __init__(self) -> None:
+        self.rows = self.completions = self.characters = 0
+        self.digest = hashlib.sha256()
+        self.columns: dict[str, pa.DataType | None] = {}
+
+    def add(self, part: Iterable[tuple[PromptRow, dict[str, Any]]]) -> None:
+        values: dict[str, list[Any]] = {}
+        for read, own in part:
+            text = json.dumps(read.row, default=str)
+            self.digest.update(text.encode() + b"\n")
+            self.rows += 1
+            self.completions += len(read.completions)
+            self.characters += len(text) * len(read.completions)
+            for name, value in own.items():
+                values.setdefault(name, []).append(value)
+        for name, column in values.items():
+            self.columns[name] = _common_type(self.columns.get(name, pa.null()), column)
+
+
+def _common_type(earlier: pa.DataType | None, values: list[Any]) -> pa.DataType | None:
+    """Return a type for a column's values and those of an earlier type; None if there is none."""
+    if earlier is None:
+        return None
+    try:
+        schemas = [pa.schema([pa.field("column", kind)]) for kind in (earlier, pa.array(values).type)]
+        kind = pa.unify_schemas(schemas, promote_options="permissive").field("column").type
+    except (pa.ArrowException, OverflowError, ValueError, TypeError):
+        return None
+    return kind if _is_storable(kind) else None
+
+
+def _is_storable(kind: pa.DataType) -> bool:
+    """Return False for a type with an object without fields, which a parquet file cannot hold."""
+    if pa.types.is_struct(kind) and not kind.num_fields:
+        return False
+    return all(_is_storable(kind.field(index).type) for index in range(kind.num_fields))
+
+
+def open_input(
+    address: str, columns: Mapping[str, str], split: str | None, revision: str | None, folder: Path
+) -> PromptInput:
+    """Return the input at a path or `hf://` address.
+
+    A dataset of the hub is streamed once, into a file in `folder`, unless a killed run has left it there. Raises
+    DataError when there is no such input.
+    """
+    if not address.startswith(PREFIX):
+        if split is not None or revision is not None:
+            raise DataError(f"--split and --data-revision are for a dataset of the hub; {address!r} is a path")
+        return PromptInput(Path(address), columns)
+    if split is not None:
+        address = f"{address}:{split}"
+    source = parse_address(address)
+    settings = hashlib.sha256(json.dumps([address, revision]).encode()).hexdigest()[:16]
+    path = folder / f"{source.repo.rpartition('/')[2]}-{settings}.parquet"
+    if not path.exists():
+        stream_to_file(source, revision, path)
+    return PromptInput(path, columns)

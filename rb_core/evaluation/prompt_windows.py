@@ -1,0 +1,141 @@
+"""Windows: parts of an input that are planned and scored by themselves, so that memory does not grow with it.
+
+A window holds some thousand completions, enough to fill batches. Consecutive rows with equal prompts are in one window
+and make one completion set, so that their tokens are shared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from typing import Any, NamedTuple, TypeVar
+
+from rb_core.benchmarks.example import AssistantTurn, CompletionSet, shuffled
+from rb_core.benchmarks.prompt_rows import PromptRow
+from rb_core.evaluation.scored_prompts import SCORE_COLUMNS, ScoredPrompt, is_scored
+from rb_core.results.score_table import Score
+from rb_core.scorers.base import Batch, Cell, scores_by_cell
+
+T = TypeVar("T")
+
+# A window ends with the group that reaches one of these. An unfinished run goes on only with the same values.
+WINDOW_COMPLETIONS = 4096
+WINDOW_CHARACTERS = 2**23
+
+
+class BlindedSet(NamedTuple):
+    """A completion set, and for each of its completions the index in the order of the input."""
+
+    completion_set: CompletionSet
+    order: list[int]
+
+
+class Window(NamedTuple):
+    """Consecutive rows of the input. first_row: number of the first, from 1; groups: rows with equal prompts."""
+
+    first_row: int
+    groups: tuple[tuple[PromptRow, ...], ...]
+
+    @property
+    def num_completions(self) -> int:
+        return sum(len(row.completions) for group in self.groups for row in group)
+
+    def blinded(self, seed: int) -> list[BlindedSet]:
+        """Return a completion set per group, its completions in an order that (seed, number of its first row) fixes.
+
+        The order in a file may say which completions are better: in a preference file the chosen ones come first.
+        """
+        blinded, number = [], self.first_row
+        for group in self.groups:
+            completions = [text for row in group for text in row.completions]
+            order = shuffled(len(completions), f"{seed}:{number}")
+            shown = tuple(completions[index] for index in order)
+            blinded.append(BlindedSet(CompletionSet(group[0].prompt, shown), order))
+            number += len(group)
+        return blinded
+
+    def scored_prompts(self, scores: Sequence[Score]) -> Iterator[ScoredPrompt]:
+        """Yield each row with its scores. scores: of all completions, in the order of the input."""
+        first = 0
+        for number, row in enumerate((row for group in self.groups for row in group), start=self.first_row):
+            last = first + len(row.completions)
+            yield ScoredPrompt(own_columns(row), number, row.prompt, row.completions, tuple(scores[first:last]))
+            first = last
+
+
+def prompt_windows(rows: Iterable[PromptRow]) -> Iterator[Window]:
+    """Divide rows into windows."""
+    groups: list[tuple[PromptRow, ...]] = []
+    first_row, completions, characters = 1, 0, 0
+    for group in _groups(rows):
+        groups.append(group)
+        completions += sum(len(row.completions) for row in group)
+        characters += sum(_num_characters(row) for row in group)
+        if completions >= WINDOW_COMPLETIONS or characters >= WINDOW_CHARACTERS:
+            yield Window(first_row, tuple(groups))
+            first_row += sum(map(len, groups))
+            groups, completions, characters = [], 0, 0
+    if groups:
+        yield Window(first_row, tuple(groups))
+
+
+def _groups(rows: Iterable[PromptRow]) -> Iterator[tuple[PromptRow, ...]]:
+    """Yield consecutive rows with equal prompts together, up to the size of a window."""
+    for _, equal_prompts in groupby(rows, key=lambda row: row.prompt):
+        group: list[PromptRow] = []
+        size = characters = 0
+        for row in equal_prompts:
+            group.append(row)
+            size += len(row.completions)
+            characters += _num_characters(row)
+            if size >= WINDOW_COMPLETIONS or characters >= WINDOW_CHARACTERS:
+                yield tuple(group)
+                group, size, characters = [], 0, 0
+        if group:
+            yield tuple(group)
+
+
+def _num_characters(row: PromptRow) -> int:
+    """Return the characters of all conversations of a row."""
+    prompt = sum(len(message["content"]) for message in row.prompt)
+    return sum(prompt + len(text) for text in row.completions)
+
+
+def scores_in_order(
+    blinded: Sequence[BlindedSet], batches: Iterable[Batch], scores: Iterable[Sequence[Score]]
+) -> list[Score]:
+    """Return the scores of all completions in the order of the input, given those of the batches."""
+    by_cell = scores_by_cell(batches, scores)
+    in_order = []
+    for number, (_, order) in enumerate(blinded):
+        position = {index: shown for shown, index in enumerate(order)}
+        in_order += [by_cell[Cell(number, position[index])] for index in range(len(order))]
+    return in_order
+
+
+def own_columns(row: PromptRow) -> dict[str, Any]:
+    """Return a row without its completions, and without what an earlier `score` added to it.
+
+    Raises DataError where another column has a name that `score` writes.
+    """
+    own = {name: value for name, value in row.row.items() if name not in row.fields}
+    if is_scored(row.row):
+        return {name: value for name, value in own.items() if name not in SCORE_COLUMNS}
+    if clash := next((name for name in own if name in SCORE_COLUMNS), None):
+        raise row.location.error(clash, "has the name of a column that `score` writes; rename it")
+    return own
+
+
+def completion_as_text(completion: str) -> str:
+    """Return a completion as a table holds it: an assistant turn with calls or reasoning as its message in JSON."""
+    if isinstance(completion, AssistantTurn):
+        return json.dumps([completion.message], ensure_ascii=False)
+    return completion
+
+
+def in_parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Yield the items in lists of at most `size`."""
+    iterator = iter(items)
+    while part := list(islice(iterator, size)):
+        yield part
