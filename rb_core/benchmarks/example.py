@@ -123,10 +123,10 @@ def completion_order(example: Example, seed: int) -> list[int]:
 
     A dataset's own order puts the chosen completion first; no scorer may depend on that.
     """
-    return shuffled(len(example.completions), f"{seed}:{example.id}")
+    return shuffled_order(len(example.completions), f"{seed}:{example.id}")
 
 
-def shuffled(count: int, key: str) -> list[int]:
+def shuffled_order(count: int, key: str) -> list[int]:
     """Return a permutation of 0 to count - 1 that the key fixes."""
     order = list(range(count))
     random.Random(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()).shuffle(order)

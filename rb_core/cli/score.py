@@ -58,9 +58,9 @@ def score(
     """
     if not model.startswith("baseline/") and not options.judge.served:
         hide_loading_bar()
-    summary = Summary(results, percentile_of)
+    closing = ClosingLines(results, percentile_of)
     if data == STANDARD_STREAMS:
-        _score_standard_input(summary, model, options, out, columns, seed)
+        _score_standard_input(closing, model, options, out, columns, seed)
     else:
         if out is None:
             raise DataError("--out is missing: name the file to write, such as --out scores.parquet")
@@ -68,7 +68,7 @@ def score(
         score_file(
             model,
             data,
-            lambda survey, described: summary.writer(out, survey, described),
+            lambda survey, described: closing.writer(out, survey, described),
             out,
             options=options,
             columns=parse_columns(columns),
@@ -79,11 +79,11 @@ def score(
             progress=True,
         )
     if this_process().is_main:
-        summary.show(out)
-        summary.check_scored()
+        closing.show(out)
+        closing.check_scored()
 
 
-class Summary:
+class ClosingLines:
     """The percentiles of a command's scores, and its closing lines."""
 
     def __init__(self, results: Path, percentile_of: str | None) -> None:
@@ -128,7 +128,7 @@ class Summary:
 
 
 def _score_standard_input(
-    summary: Summary, model: str, options: ModelOptions, out: Path | None, columns: str, seed: int
+    closing: ClosingLines, model: str, options: ModelOptions, out: Path | None, columns: str, seed: int
 ) -> None:
     if out is not None:
         raise DataError("- writes to standard output: leave out --out")
@@ -137,7 +137,7 @@ def _score_standard_input(
     check_seed(seed)
     spec, mapping = resolve(model, options), parse_columns(columns)
     scorer = load_scorer(spec, seed)
-    percentiles = summary.find_percentiles(ModelRef(name=spec.name, **scorer.describe()))
+    percentiles = closing.find_percentiles(ModelRef(name=spec.name, **scorer.describe()))
     score_lines(
         scorer,
         sys.stdin.buffer,
@@ -145,7 +145,7 @@ def _score_standard_input(
         columns=mapping,
         seed=seed,
         percentiles=percentiles,
-        tally=summary.tally,
+        tally=closing.tally,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeVar
 
-from rb_core.benchmarks.example import AssistantTurn, CompletionSet, shuffled
+from rb_core.benchmarks.example import AssistantTurn, CompletionSet, shuffled_order
 from rb_core.benchmarks.prompt_rows import PromptRow
 from rb_core.evaluation.scored_prompts import SCORE_COLUMNS, ScoredPrompt, is_scored
 from rb_core.results.score_table import Score
@@ -49,7 +49,7 @@ class Window(NamedTuple):
         blinded, number = [], self.first_row
         for group in self.groups:
             completions = [text for row in group for text in row.completions]
-            order = shuffled(len(completions), f"{seed}:{number}")
+            order = shuffled_order(len(completions), f"{seed}:{number}")
             shown = tuple(completions[index] for index in order)
             blinded.append(BlindedSet(CompletionSet(group[0].prompt, shown), order))
             number += len(group)

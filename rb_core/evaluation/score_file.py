@@ -63,7 +63,7 @@ def unfinished_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
-def check_output(out: Path, size: int, *, overwrite: bool) -> None:
+def check_output_file(out: Path, size: int, *, overwrite: bool) -> None:
     """Raise ResultError if the output exists, unless it may be replaced, and FileError if it cannot be written.
 
     size: what the output and the unfinished run will take at most, in bytes.
@@ -98,7 +98,7 @@ def score_file(
     """
     process = this_process()
     folder = unfinished_folder(out)
-    process.on_main(lambda: check_output(out, 0, overwrite=overwrite))
+    process.on_main(lambda: check_output_file(out, 0, overwrite=overwrite))
     with process.share_errors():
         spec = resolve(model, options or ModelOptions())
         check_model_name(spec.name)
@@ -110,7 +110,7 @@ def score_file(
         source = open_input(data, columns or {}, split, data_revision, folder)
         survey = source.survey()
     process.on_main(
-        lambda: check_output(out, survey.characters + BYTES_PER_SCORE * survey.completions, overwrite=overwrite)
+        lambda: check_output_file(out, survey.characters + BYTES_PER_SCORE * survey.completions, overwrite=overwrite)
     )
     with process.share_errors():
         scorer = load_scorer(process.place(spec), seed)
