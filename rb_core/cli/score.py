@@ -16,7 +16,7 @@ from rb_core.cli.evaluate import hide_loading_bar
 from rb_core.cli.signatures import takes_model_options
 from rb_core.errors import DataError, NotScoredError
 from rb_core.evaluation.distributed import this_process
-from rb_core.evaluation.evaluate import check_seed
+from rb_core.evaluation.evaluate import check_seed, describe_model
 from rb_core.evaluation.percentiles import Percentiles, find_percentiles
 from rb_core.evaluation.prompt_input import Survey
 from rb_core.evaluation.score_file import score_file
@@ -137,7 +137,7 @@ def _score_standard_input(
     check_seed(seed)
     spec, mapping = resolve(model, options), parse_columns(columns)
     scorer = load_scorer(spec, seed)
-    percentiles = closing.find_percentiles(ModelRef(name=spec.name, **scorer.describe()))
+    percentiles = closing.find_percentiles(describe_model(scorer, spec.name))
     score_lines(
         scorer,
         sys.stdin.buffer,

@@ -104,7 +104,7 @@ def evaluate_scorer(
     scores_file = out / paths.scores_path(benchmark.spec.id, name)
     process.on_main(lambda: _check_run(benchmark, name, seed, out, overwrite=overwrite))
     with process.share_errors():
-        model = ModelRef(name=name, threshold=scorer.threshold, **scorer.describe())
+        model = describe_model(scorer, name)
     settings = {**run_settings(scorer, model, seed), "benchmark": benchmark.sha256}
     earlier = [run.get("batch_tokens") for run in unfinished_runs(scores_file) if settings.items() <= run.items()]
     scorer.batch_tokens = common_budget(scorer, earlier, process)
@@ -164,6 +164,11 @@ def blind_all(benchmark: Benchmark, seed: int) -> list[tuple[CompletionSet, list
     """Return each example's completion set without labels, and the order that its completions were put in."""
     spec = benchmark.spec
     return [blind(each, seed, needs_ratings=spec.metric_of(each.subset).needs_ratings) for each in benchmark.examples]
+
+
+def describe_model(scorer: Scorer, name: str) -> ModelRef:
+    """Return the description of a model that results and score tables hold."""
+    return ModelRef(name=name, threshold=scorer.threshold, **scorer.describe())
 
 
 def run_settings(scorer: Scorer, model: ModelRef, seed: int) -> dict[str, Any]:

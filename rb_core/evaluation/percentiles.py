@@ -18,7 +18,7 @@ from rb_core.results.score_table import read_scores
 from rb_core.stats.item_outcomes import Floats
 
 # Settings that change a score by rounding only, or not at all.
-_IRRELEVANT = {"name", "kind_detail", "parameters", "attention", "batching", "probe", "loading"}
+_IRRELEVANT = {"name", "threshold", "kind_detail", "parameters", "attention", "batching", "probe", "loading"}
 # Ways of asking a judge whose scores compare the completions of one prompt.
 _RELATIVE_MODES = ("pairwise", "listwise", "logprob")
 

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from rb_core.errors import FileError, ResultError, ScoreTableError
 from rb_core.evaluation.distributed import Process, this_process
-from rb_core.evaluation.evaluate import check_seed, common_budget, plan_fingerprint, run_settings
+from rb_core.evaluation.evaluate import check_seed, common_budget, describe_model, plan_fingerprint, run_settings
 from rb_core.evaluation.journal import Journal
 from rb_core.evaluation.prompt_input import PromptInput, Survey, open_input
 from rb_core.evaluation.prompt_windows import (
@@ -114,7 +114,7 @@ def score_file(
     )
     with process.share_errors():
         scorer = load_scorer(process.place(spec), seed)
-        described = ModelRef(name=spec.name, **scorer.describe())
+        described = describe_model(scorer, spec.name)
     run = FileRun.open(scorer, described, source, survey, folder, seed=seed, discard=overwrite, process=process)
     with process.share_errors():
         if process.is_main:

@@ -14,12 +14,12 @@ from rb_core.benchmarks.files import line_rows, read_rows
 from rb_core.benchmarks.prompt_rows import PromptRow, read_prompt_row
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, RowProblems
 from rb_core.errors import DataError
+from rb_core.evaluation.evaluate import describe_model
 from rb_core.evaluation.percentiles import Percentiles, find_percentiles
 from rb_core.evaluation.prompt_windows import Window, own_columns, prompt_windows, scores_in_order
 from rb_core.evaluation.score_writers import Tally, json_text, score_rows
 from rb_core.evaluation.scored_prompts import ROW, SCORE_COLUMNS, ScoredPrompt
 from rb_core.models.options import ModelOptions
-from rb_core.results.schema import ModelRef
 from rb_core.scorers.base import Scorer
 from rb_core.scorers.load import load_model
 
@@ -54,7 +54,7 @@ def score(
     rows = _read_all(data, columns or {})
     scorer = model if isinstance(model, Scorer) else _load_cached(model, options or ModelOptions(), seed)
     name = model if isinstance(model, str) else _MODEL_NAME
-    percentiles, _ = find_percentiles(ModelRef(name=name, **scorer.describe()), results, percentile_of)
+    percentiles, _ = find_percentiles(describe_model(scorer, name), results, percentile_of)
     with tqdm(total=sum(len(row.completions) for row in rows), unit="completion", disable=not progress) as bar:
 
         def scored_prompts() -> Iterator[ScoredPrompt]:
