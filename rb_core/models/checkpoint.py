@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -132,9 +132,9 @@ def _locate_on_hub(model: str, revision: str | None) -> Checkpoint:
     return Checkpoint(model, info.sha, config, head)
 
 
-def weight_names(checkpoint: Checkpoint) -> frozenset[str]:
-    """Return the names of a checkpoint's weights in the safetensors format, without reading the weights; none if they
-    cannot be read."""
+def weight_shapes(checkpoint: Checkpoint) -> dict[str, Sequence[int]]:
+    """Return the shapes of a checkpoint's weights in the safetensors format by their names, without reading the
+    weights; none if they cannot be read."""
     from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
     unreadable: tuple[type[Exception], ...] = (SafetensorError, NotASafetensorsRepoError, SafetensorsParsingError)
@@ -144,14 +144,15 @@ def weight_names(checkpoint: Checkpoint) -> frozenset[str]:
             from huggingface_hub import HfApi
 
             metadata = HfApi().get_safetensors_metadata(checkpoint.location, revision=checkpoint.hub_revision)
-            return frozenset(metadata.weight_map)
-        names: set[str] = set()
-        for file in Path(checkpoint.location).glob("*.safetensors"):
-            with safe_open(file, framework="np") as weights:
-                names |= set(weights.keys())
-        return frozenset(names)
+            files = metadata.files_metadata.values()
+            return {name: tensor.shape for file in files for name, tensor in file.tensors.items()}
+        shapes: dict[str, Sequence[int]] = {}
+        for path in Path(checkpoint.location).glob("*.safetensors"):
+            with safe_open(path, framework="np") as weights:
+                shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118 - no dict
+        return shapes
     except unreadable:
-        return frozenset()
+        return {}
 
 
 def value_head_prefix(config: Mapping[str, Any], names: Collection[str]) -> str | None:

@@ -231,7 +231,7 @@ class ModelOptions:
     kind: Kind | None = option(
         None,
         "kind of model",
-        choices=tuple(kind for kind in KINDS if kind != "baseline"),
+        choices=tuple(kind for kind in KINDS if kind not in ("baseline", "custom")),
         applies_to=(*CHECKPOINTS, "served judge"),
     )
     revision: str | None = option(None, "commit, branch or tag of the model on the hub")
@@ -254,6 +254,12 @@ class ModelOptions:
     batch_tokens: int | None = _on_device(None, "tokens per forward pass; by free memory by default", minimum=1)
     output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
     output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)
+    pad_token: Literal["config", "tokenizer"] | None = option(
+        None,
+        "whose pad token the model was trained with, where config and tokenizer differ",
+        choices=("config", "tokenizer"),
+        applies_to=("classifier", "gated model"),
+    )
     lower_is_better: bool = option(False, "the model's output is a cost", applies_to=HEADS)
     threshold: float | None = option(
         None, "score from which on a step is right, in ProcessBench; 0 by default", applies_to=get_args(Target)

@@ -17,7 +17,7 @@ from rb_core.models.checkpoint import (
     base_checkpoint,
     locate,
     value_head_prefix,
-    weight_names,
+    weight_shapes,
 )
 from rb_core.models.options import (
     DEFAULT_BETA,
@@ -189,7 +189,7 @@ def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | Non
             return "implicit"
         if options.judge != JudgeOptions():
             return "generative"
-    if value_head_prefix(checkpoint.config, weight_names(checkpoint)) is not None:
+    if value_head_prefix(checkpoint.config, weight_shapes(checkpoint)) is not None:
         return "value-head"
     if not is_language_model:
         raise ModelError(

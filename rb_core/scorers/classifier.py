@@ -61,6 +61,8 @@ class ClassifierScorer(ConversationScorer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.declared_pad == "tokenizer":
+            self.model.config.get_text_config().pad_token_id = self.chat.tokenizer.pad_token_id
         if isinstance(self.model, HeadedModel):
             self.model.use_format(self.chat)
 
@@ -85,7 +87,7 @@ class ClassifierScorer(ConversationScorer):
             model, loading = weights.result()
         unused = check_weights(spec.name, loading)
         if reads_by_pad(model):
-            check_pad_token(spec.name, config, tokenizer)
+            check_pad_token(spec.name, config, tokenizer, spec.options.pad_token)
         output = check_output(spec, model.config.num_labels)
         head_in_float32(model)
         device = move_to_device(model, spec)
@@ -103,6 +105,11 @@ class ClassifierScorer(ConversationScorer):
         )
         scorer.choose_batching()
         return scorer
+
+    @property
+    def declared_pad(self) -> str | None:
+        """Return whose pad token is declared to be right."""
+        return self.spec.options.pad_token if self.spec else None
 
     def reads(self, encoded: Encoded) -> Sequence[int]:
         """Return the tokens that a head of ours reads, or the one that transformers' classifiers read: the rightmost
@@ -187,8 +194,11 @@ class ClassifierScorer(ConversationScorer):
         return ["packed", "bucketed", "bucketed-own-forward"]
 
     def describe(self) -> dict[str, Any]:
-        headed = isinstance(self.model, HeadedModel)
-        return super().describe() | {
+        headed, described = isinstance(self.model, HeadedModel), super().describe()
+        if self.declared_pad is not None:
+            note = f"pad token {self.pad_token_id()}, that of the {self.declared_pad}, as declared"
+            described["loading"] = [*(described["loading"] or ()), note]
+        return described | {
             "kind": self.model.result_kind if headed else self.kind,
             "kind_detail": self.model.detail if headed else None,
             "scored_token": self.scored_token or None,

@@ -5,10 +5,13 @@ And read what scoring needs from their configs: limits of length, switches of ro
 
 from __future__ import annotations
 
+import copy
 import inspect
+import logging
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +35,7 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from rb_core.errors import ModelError, first_line, hub_errors, quoted
 from rb_core.models.chat_format import ChatFormat
-from rb_core.models.checkpoint import Checkpoint
+from rb_core.models.checkpoint import Checkpoint, weight_shapes
 from rb_core.models.options import Kind
 from rb_core.models.resolve import ModelSpec
 from rb_core.models.time_limit import within_time_limit
@@ -179,20 +182,24 @@ def load_pretrained(
     try:
         building = f"{name}: building the model that its config declares"
         declared = within_time_limit(lambda: _declared_shapes(auto_class, config), building)
+        if num_labels is None and spec.kind == "classifier" and not declares_outputs(checkpoint):
+            config.num_labels = _rows_of_head(auto_class, config, checkpoint) or config.num_labels
+            declared = _declared_shapes(auto_class, config)
     except LOADING_ERRORS as error:
         raise ModelError(f"{name}: the model that its config declares cannot be built: {_reason(error)}") from error
     if checkpoint.hub_revision is None:
         _check_size(name, declared, Path(checkpoint.location))
     try:
-        model, loading = auto_class.from_pretrained(
-            checkpoint.location,
-            **_source(checkpoint),
-            config=config,
-            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
-            device_map=spec.options.device_map,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
+        with _without_load_report():
+            model, loading = auto_class.from_pretrained(
+                checkpoint.location,
+                **_source(checkpoint),
+                config=config,
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+                device_map=spec.options.device_map,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
     except LOADING_ERRORS as error:
         reason = _weights_reason(error, declared, checkpoint)
         raise ModelError(f"{name}: cannot be loaded as {what}: {reason}") from error
@@ -203,10 +210,40 @@ def load_pretrained(
     return model, loading
 
 
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Keep transformers from printing a report on the weights, whose advice does not apply: `check_weights` refuses
+    weights that are missing, and a head of ours is unexpected to transformers."""
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(_is_no_load_report)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_no_load_report)
+
+
+def _is_no_load_report(record: logging.LogRecord) -> bool:
+    return "LOAD REPORT" not in record.getMessage()
+
+
 def _declared_shapes(auto_class: Any, config: Any) -> dict[str, list[int]]:
     """Return the shape of every weight of the model that a config declares, without memory for them."""
     with torch.device("meta"):
         return {name: list(weight.shape) for name, weight in auto_class.from_config(config).state_dict().items()}
+
+
+def declares_outputs(checkpoint: Checkpoint) -> bool:
+    """Return True if a config says how many outputs the head has."""
+    return any(field in checkpoint.config for field in ("num_labels", "id2label", "label2id"))
+
+
+def _rows_of_head(auto_class: Any, config: Any, checkpoint: Checkpoint) -> int | None:
+    """Return the number of outputs by the head's weights: those that change their shape with it. None without them."""
+    other = copy.deepcopy(config)
+    other.num_labels = config.num_labels + 1
+    shapes, other_shapes = _declared_shapes(auto_class, config), _declared_shapes(auto_class, other)
+    stored = weight_shapes(checkpoint)
+    return next((stored[name][0] for name in shapes if name in stored and shapes[name] != other_shapes[name]), None)
 
 
 def _check_size(name: str, declared: Mapping[str, Sequence[int]], folder: Path) -> None:
@@ -329,13 +366,16 @@ def pad_token_of(config: Any) -> int | None:
     return None if pad is None or pad < 0 else pad
 
 
-def check_pad_token(name: str, config: Any, tokenizer: Any) -> None:
-    """Raise ModelError if config and tokenizer disagree on the pad token, which decides where the score is read."""
+def check_pad_token(name: str, config: Any, tokenizer: Any, declared: str | None) -> None:
+    """Raise ModelError if config and tokenizer disagree on the pad token, which decides where the score is read, and
+    neither is declared to be right; or if the declared one has none."""
     config_pad, tokenizer_pad = pad_token_of(config), tokenizer.pad_token_id
-    if config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:
+    if declared == "tokenizer" and tokenizer_pad is None:
+        raise ModelError(f"{name}: --pad-token is tokenizer, and the tokenizer has no pad token")
+    if declared is None and config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:
         raise ModelError(
             f"{name}: pad_token_id is {config_pad} in the config and {tokenizer_pad} in the tokenizer; it decides at "
-            "which token the score is read: correct the one that the model was not trained with"
+            "which token the score is read: pass --pad-token config or tokenizer, the one that it was trained with"
         )
 
 
@@ -406,6 +446,12 @@ def loading_notes(checkpoint: Checkpoint, model: Any, unused: Sequence[str]) -> 
     if (quantization := declared.get("quantization_config")) and quantization_of(model) is None:
         method = quoted(str(quantization.get("quant_method")))
         notes.append(f"declared quantisation {method} was not applied: the weights are used as they are in the file")
+    outputs = model.config.num_labels
+    is_whole_classifier = (
+        "SequenceClassification" in (name := type(model).__name__) and name in checkpoint.architectures
+    )
+    if is_whole_classifier and outputs != 2 and not declares_outputs(checkpoint):
+        notes.append(f"num_labels is not in config.json: {outputs} by the weights of the head")
     if (pad := model.config.get_text_config().pad_token_id) is not None and pad < 0:
         notes.append(f"pad_token_id {pad} is no token: the last token is read")
     return notes

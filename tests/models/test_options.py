@@ -46,6 +46,7 @@ CHANGED: dict[str, Any] = {
     "output_weights": (1.0, 0.5),
     "threshold": 0.5,
     "lower_is_better": True,
+    "pad_token": "config",
     "token": "!",
     "tokens": ("yes", "no"),
     "question": "Is it right?",
@@ -62,19 +63,20 @@ OWN_OPTIONS: dict[Target, set[str]] = {
     "custom scorer": {"scorer", "scorer_args"},
     "token model": {"token", "tokens", "question", "generation_prompt"},
 }
+NOT_OF_HEADS = {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions))
 INAPPLICABLE: dict[Target, set[str]] = {
     "baseline": set(CHANGED) - {"name", "threshold", "dtype", "device", "batch_tokens"}
     | set(option_specs(JudgeOptions)),
-    "classifier": {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions)),
+    "classifier": NOT_OF_HEADS,
+    "gated model": NOT_OF_HEADS | {"output_index", "output_weights"},
     **dict.fromkeys(
-        ("value-head model", "gated model", "token model"),
-        {"reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"}
-        | set(option_specs(JudgeOptions)),
+        ("value-head model", "token model"), NOT_OF_HEADS | {"output_index", "output_weights", "pad_token"}
     ),
-    "implicit-reward model": {"output_index", "output_weights", "lower_is_better"} | set(option_specs(JudgeOptions)),
+    "implicit-reward model": {"output_index", "output_weights", "lower_is_better", "pad_token"}
+    | set(option_specs(JudgeOptions)),
     "local judge": {
         *("reference", "reference_revision", "beta", "reference_free", "output_index", "output_weights"),
-        *("lower_is_better", "structured", "extra_body", "concurrency", "deadline"),
+        *("lower_is_better", "pad_token", "structured", "extra_body", "concurrency", "deadline"),
         *("price_prompt", "price_completion", "max_cost", "max_tokens_total"),
     },
     "served judge": set(CHANGED) - {"name", "threshold", "kind", "fold_system"},

@@ -708,6 +708,39 @@ def test_pad_tokens_that_differ_are_an_error(tiny_copy: TinyModel) -> None:
         load(folder)
 
 
+@pytest.mark.parametrize(("declared", "pad"), [("config", 1), ("tokenizer", 4)])
+def test_the_declared_pad_token_decides_which_token_is_read(tiny_copy: TinyModel, declared: str, pad: int) -> None:
+    """1 ends each turn, so the token before the last one is read if it is the pad token."""
+    folder = tiny_copy("llama")
+    edit_config(folder, pad_token_id=1)
+    model = Own(folder)
+    model.model.config.pad_token_id = pad
+    scorer = load(folder, pad_token=declared)
+    assert scorer.batching == "packed"
+    for batching in ("packed", "bucketed", "bucketed-own-forward"):
+        scorer.batching = batching
+        assert_close(values(score_completion_sets(scorer, CANDIDATES)), model.scores(CANDIDATES))
+    assert scorer.describe()["loading"] == [f"pad token {pad}, that of the {declared}, as declared"]
+
+
+def test_a_declared_pad_token_has_to_exist(tiny_model: TinyModel) -> None:
+    with pytest.raises(ModelError, match="--pad-token is tokenizer, and the tokenizer has no pad token"):
+        load(tiny_model("gpt2"), "gpt2", pad_token="tokenizer")  # noqa: S106 - no password
+
+
+@pytest.mark.parametrize(("name", "outputs"), [("llama", 1), ("deberta", 1), ("llama", 3)])
+def test_a_config_without_num_labels_has_as_many_as_the_head_has_rows(tmp_path: Path, name: str, outputs: int) -> None:
+    folder = classifier(name, tmp_path / name, num_labels=outputs)
+    wanted = Own(folder, name).scores(CANDIDATES)
+    config = json.loads((folder / "config.json").read_text())
+    for field in ("num_labels", "id2label", "label2id"):
+        config.pop(field, None)
+    (folder / "config.json").write_text(json.dumps(config))
+    scorer = load(folder, name, output_index=None if outputs == 1 else 0)
+    assert_close(values(score_completion_sets(scorer, CANDIDATES)), wanted)
+    assert scorer.describe()["loading"] == [f"num_labels is not in config.json: {outputs} by the weights of the head"]
+
+
 def test_a_missing_template_is_an_error(tiny_model: TinyModel) -> None:
     with pytest.raises(ModelError, match="--chat-template"):
         load(tiny_model("gpt2"))

@@ -123,13 +123,16 @@ def inspect_max_length(model: InspectedModel) -> Observation:
 def inspect_pad_token(model: InspectedModel) -> Observation:
     if not reads_by_pad(model.network):
         return Observation("FACT", "it does not decide which token is read: the last token of the conversation is")
+    if declared := model.spec.options.pad_token:
+        return Observation("FACT", f"that of the {declared}, as declared with --pad-token")
     config_pad = pad_token_of(model.network.config)
     tokenizer_pad = model.tokenizer.pad_token_id
     if config_pad is not None and tokenizer_pad is not None and config_pad != tokenizer_pad:
         return Observation(
             "FAIL",
             f"the config has {model.token_name(config_pad)}, the tokenizer {model.token_name(tokenizer_pad)}",
-            "the position of the score depends on it: correct the one that the model was not trained with",
+            "the position of the score depends on it: pass --pad-token config or tokenizer, the one that the model was "
+            "trained with",
         )
     if config_pad is None:
         where = "not set" if tokenizer_pad is None else f"set only in the tokenizer, {model.token_name(tokenizer_pad)}"
