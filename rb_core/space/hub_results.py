@@ -11,13 +11,14 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
+from rb_core.audits.report import AuditReport
 from rb_core.errors import RewardBenchError, ScoreTableError
 from rb_core.hub.client import retrying, seconds_from_environment, timeout
 from rb_core.hub.repository import ResultsRepo
@@ -205,6 +206,10 @@ class HubResults:
             return self._bundled.ranking_outcomes(benchmark)
         board = snapshot.boards.get(benchmark)
         return {} if board is None else bundled_outcomes(self._bundled.store, board)
+
+    def reports(self) -> Sequence[AuditReport]:
+        """Return the reports that come with this program; reports in the repository are not read."""
+        return self._bundled.reports()
 
     def on_hub(self) -> HubPlace | None:
         snapshot = self._snapshot

@@ -18,6 +18,7 @@ from rb_core.space.html import render
 from rb_core.space.leaderboard.tab import build_leaderboard
 from rb_core.space.model.tab import build_model
 from rb_core.space.plot.tab import build_plot
+from rb_core.space.questions.tab import build_questions
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.server import MAX_SESSIONS, Gate, LinkPreview, Page, PageCompression
 from rb_core.space.theme import head, theme
@@ -45,6 +46,7 @@ def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
         PageTab("plot", "Plot", build_plot),
         PageTab("compare", "Compare", build_compare),
         PageTab("model", "Model", build_model),
+        PageTab("questions", "Questions", build_questions),
         PageTab("try", "Try a pair", lambda page, results: build_try_pair(page, results, on_gpu)),
         PageTab("about", "About", build_about),
     )

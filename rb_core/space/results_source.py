@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from rb_core.audits.report import AuditReport, read_reports
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_to_json, detectable_text
@@ -16,6 +18,8 @@ from rb_core.results.schema import Result
 from rb_core.space.html import render
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.version import __version__
+
+log = logging.getLogger(__name__)
 
 
 class ResultsSource(Protocol):
@@ -39,6 +43,9 @@ class ResultsSource(Protocol):
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         """Return the outcomes by model that a board's rank intervals were computed from; nothing is downloaded."""
 
+    def reports(self) -> Sequence[AuditReport]:
+        """Return the reports of audits that belong to the results."""
+
     def on_hub(self) -> HubPlace | None:
         """Return the place of the shown results on the hub; None for those of a folder."""
 
@@ -47,6 +54,7 @@ class ResultsFolder:
     """The results below a root, read again when a file changes."""
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self.store = ResultsStore(root)
         self._boards: Mapping[str, Board] = {}
         self._lock = threading.Lock()
@@ -74,6 +82,12 @@ class ResultsFolder:
 
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         return {model: self.store.outcomes(benchmark, model) for model in self.results(benchmark)}
+
+    def reports(self) -> Sequence[AuditReport]:
+        reports, refused = read_reports(self._root)
+        for message in refused:
+            log.warning("report left out: %s", message)
+        return reports
 
     def on_hub(self) -> HubPlace | None:
         return None

@@ -26,7 +26,7 @@ window.rb = {
   showTitle(url) {
     const parameters = url.searchParams, tab = parameters.get('tab') ?? 'leaderboard';
     const label = document.getElementById(`tab-${tab}-button`)?.textContent.trim();
-    const subject = parameters.get({ model: 'model', compare: 'models', plot: 'models' }[tab] ?? 'board');
+    const subject = parameters.get({ model: 'model', compare: 'models', plot: 'models', questions: 'question' }[tab] ?? 'board');
     document.title = [subject?.replaceAll(',', ', '), label, 'RewardBench'].filter(Boolean).join(' · ');
   },
 

@@ -1,0 +1,133 @@
+"""The report of an audit: a question, its answer in sentences, tables and a figure.
+
+Audits return one. The command line prints it, and a results root keeps it as `audits/NAME.json`, which the page shows.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from rb_core.errors import ResultError
+from rb_core.files import write_atomically
+from rb_core.results.estimate import Record
+from rb_core.results.schema import MAX_RESULT_BYTES, Segment
+
+AuditName = Annotated[str, Field(pattern=rf"^{Segment}$", max_length=100)]
+Text = Annotated[str, Field(max_length=2000)]
+Cell = str | int | float | None
+
+
+class AuditTable(Record):
+    """A table of a report. Numbers are shown with `decimals` decimals; None is shown as a dash."""
+
+    title: Text
+    columns: tuple[Text, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    decimals: int = 3
+    note: Text = ""
+
+    @model_validator(mode="after")
+    def _check_widths(self) -> AuditTable:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError("a row with another number of cells than columns")
+        return self
+
+
+class AuditPoint(Record):
+    """A point of a figure. low, high: ends of the 95% interval of y; group: its series in the legend."""
+
+    label: Text
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    group: Text = ""
+
+
+class AuditFigure(Record):
+    """A figure of a report: points on two axes, or, as `intervals`, one row for each label with y along the axis.
+
+    reference: a value of y that a line marks, such as no difference.
+    """
+
+    kind: Literal["points", "intervals"]
+    title: Text
+    x_label: Text
+    y_label: Text
+    points: tuple[AuditPoint, ...]
+    reference: float | None = None
+
+
+class AuditReport(Record):
+    """What an audit found.
+
+    question: in one sentence; answer: sentences with the main numbers, the most important first; cautions: what the
+    numbers do not show; method: how they were computed, with the source of its formulas; sources: of the data; command:
+    that computes them again.
+    """
+
+    audit: AuditName
+    title: Text
+    question: Text
+    answer: tuple[Text, ...]
+    tables: tuple[AuditTable, ...]
+    figure: AuditFigure | None = None
+    cautions: tuple[Text, ...] = ()
+    method: Text
+    sources: tuple[Text, ...]
+    command: Text
+
+
+def cell_text(cell: Cell, decimals: int) -> str:
+    """Return a cell as text: a dash for None, floats with the table's decimals."""
+    if cell is None:
+        return "-"
+    return f"{cell:.{decimals}f}" if isinstance(cell, float) else str(cell)
+
+
+def report_path(audit: str) -> Path:
+    """Return the path of an audit's report below a results root."""
+    return Path("audits", f"{audit}.json")
+
+
+def write_report(root: Path, report: AuditReport, *, overwrite: bool = False) -> Path:
+    """Write a report below a results root. Raises ResultError where one exists and `overwrite` is False."""
+    path = root / report_path(report.audit)
+    if path.exists() and not overwrite:
+        raise ResultError(f"{path}: this report exists already; replace it with --overwrite")
+    content = report.model_dump(mode="json", exclude_none=True)
+    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    return path
+
+
+def read_report(path: Path) -> AuditReport:
+    """Return the report in a file. Raises ResultError, naming file and field, for anything else."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_RESULT_BYTES + 1)
+        if len(content) > MAX_RESULT_BYTES:
+            raise ResultError(f"{path}: a report has at most {MAX_RESULT_BYTES:,} bytes")
+        return AuditReport.model_validate_json(content)
+    except OSError as error:
+        raise ResultError(f"{path}: cannot be read: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ResultError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error
+
+
+def read_reports(root: Path) -> tuple[list[AuditReport], list[str]]:
+    """Return the reports below a results root, sorted by file name, and a message for each file that is refused."""
+    reports, refused = [], []
+    for path in sorted((root / "audits").glob("*.json")):
+        try:
+            report = read_report(path)
+            if path != root / report_path(report.audit):
+                raise ResultError(f"{path}: its content belongs at {report_path(report.audit)}")
+            reports.append(report)
+        except ResultError as error:
+            refused.append(str(error))
+    return reports, refused

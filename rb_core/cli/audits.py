@@ -1,0 +1,46 @@
+"""The commands `audit NAME`: one for each audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
+from rb_core.cli.console import console, literal, print_line
+
+app = typer.Typer(help="Audit models, labels, data and claims about them.", no_args_is_help=True)
+
+Out = Annotated[Path | None, typer.Option(help="write the report below this results folder, for the page")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing report")]
+
+
+def finish(report: AuditReport, out: Path | None, *, overwrite: bool) -> None:
+    """Print a report, and write it below a results root if there is one."""
+    path = None if out is None else write_report(out, report, overwrite=overwrite)
+    print_report(report)
+    if path is not None:
+        console.print(f"written to {path}", soft_wrap=True)
+
+
+def print_report(report: AuditReport) -> None:
+    """Print a report's question, answer, tables and cautions."""
+    print_line(f"{report.title}: {report.question}")
+    for sentence in report.answer:
+        print_line(sentence)
+    for table in report.tables:
+        _print_table(table)
+    for caution in report.cautions:
+        print_line(f"Caution: {caution}")
+
+
+def _print_table(content: AuditTable) -> None:
+    table = Table(title=literal(content.title), caption=literal(content.note) if content.note else None)
+    for index, column in enumerate(content.columns):
+        is_text = any(isinstance(row[index], str) for row in content.rows)
+        table.add_column(literal(column), justify="left" if is_text else "right", overflow="fold")
+    for row in content.rows:
+        table.add_row(*(literal(cell_text(cell, content.decimals)) for cell in row))
+    console.print(table)

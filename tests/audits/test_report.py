@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from rb_core.audits.report import AuditTable, read_report, read_reports, report_path, write_report
+from rb_core.errors import ResultError
+from tests.audits.reports import small_report
+
+
+def test_a_report_is_read_as_it_was_written_and_not_replaced_without_being_asked(tmp_path: Path) -> None:
+    report = small_report()
+    path = write_report(tmp_path, report)
+    assert read_report(path) == report
+    with pytest.raises(ResultError, match="--overwrite"):
+        write_report(tmp_path, report)
+    assert write_report(tmp_path, small_report(text="new"), overwrite=True) == path
+    assert read_reports(tmp_path) == ([small_report(text="new")], [])
+
+
+def test_files_that_are_no_reports_are_refused_by_name(tmp_path: Path) -> None:
+    write_report(tmp_path, small_report())
+    content = json.loads((tmp_path / report_path("small")).read_text())
+    for name, change in {"elsewhere": {}, "field": {"colour": "red"}, "nan": {"answer": 7}}.items():
+        (tmp_path / report_path(name)).write_text(json.dumps(content | change), encoding="utf-8")
+    (tmp_path / report_path("broken")).write_text("{", encoding="utf-8")
+    reports, refused = read_reports(tmp_path)
+    assert [report.audit for report in reports] == ["small"]
+    assert len(refused) == 4
+    assert all(name in message for name, message in zip(("broken", "elsewhere", "field", "nan"), refused, strict=True))
+
+
+def test_a_row_has_a_cell_for_each_column() -> None:
+    with pytest.raises(ValidationError, match="another number of cells"):
+        AuditTable(title="t", columns=("a", "b"), rows=(("x",),))
