@@ -42,8 +42,11 @@ _TARGETS: Mapping[Kind, Target] = {
     "generative": "local judge",
 }
 GATED_ARCHITECTURE = "LlamaForRewardModelWithGating"  # of RLHFlow/ArmoRM-Llama3-8B-v0.1
-# What the task of an adapter says of the model's kind.
-_KINDS_OF_TASKS: Mapping[str, Kind] = {"SEQ_CLS": "classifier", "CAUSAL_LM": "implicit"}
+# The kinds that an adapter of a task can have.
+_KINDS_OF_TASKS: Mapping[str, tuple[Kind, ...]] = {
+    "SEQ_CLS": ("classifier",),
+    "CAUSAL_LM": ("implicit", "value-head", "gated", "token", "generative"),
+}
 
 
 @dataclass(frozen=True)
@@ -148,20 +151,18 @@ def _kind(
     if options.kind is None and (adapter or checkpoint).value_head is not None:
         return "value-head"
     if task is not None:
-        kind = _KINDS_OF_TASKS.get(task)
-        if kind is None:
+        kinds = _KINDS_OF_TASKS.get(task)
+        if kinds is None:
             raise ModelError(
                 f"{model}: its {ADAPTER_CONFIG} declares the task {quoted(task)}; only adapters for "
                 f"{' and '.join(_KINDS_OF_TASKS)} can be scored"
             )
-        if options.kind not in (None, kind, "generative") and not (
-            kind == "implicit" and options.kind in ("value-head", "token")
-        ):
+        if options.kind not in (None, *kinds):
             raise ModelError(
                 f"{model}: its {ADAPTER_CONFIG} declares the task {task}, which is not of the kind {options.kind}"
             )
-        if kind == "classifier":
-            return kind
+        if kinds == ("classifier",):
+            return "classifier"
     if any(name.endswith("ForTokenClassification") for name in checkpoint.architectures):
         raise ModelError(
             f"{model}: its config names {', '.join(checkpoint.architectures)}, which gives every token a reward "

@@ -433,13 +433,15 @@ def quantization_of(model: Any) -> str | None:
     return str(getattr(method, "value", method))
 
 
-def loading_notes(checkpoint: Checkpoint, model: Any, unused: Sequence[str]) -> list[str]:
+def loading_notes(spec: ModelSpec, model: Any, unused: Sequence[str]) -> list[str]:
     """Return what was left out of a checkpoint, in words: unused weights, code, a quantisation, a pad token."""
-    declared = checkpoint.config
+    checkpoint, declared = spec.checkpoint, spec.checkpoint.config
     notes = []
     if unused:
         shown = ", ".join(unused[:4]) + (f" and {len(unused) - 4} more" if len(unused) > 4 else "")
         notes.append(f"weights that the score does not use: {shown}")
+    if spec.kind != "value-head" and (file := (spec.adapter or checkpoint).value_head):
+        notes.append(f"the value head in {file} was not used")
     if declared.get("auto_map"):
         ours = "" if isinstance(model, PreTrainedModel) else f": {type(model).__name__} of rb_core stands in for it"
         notes.append(f"code of its own (auto_map) was not run{ours}")
@@ -480,7 +482,7 @@ def describe_checkpoint(
     return {
         "adapter": adapter.name if adapter else None,
         "adapter_revision": adapter.revision if adapter else None,
-        "loading": (loading_notes(spec.checkpoint, model, unused) or None) if spec else None,
+        "loading": (loading_notes(spec, model, unused) or None) if spec else None,
         "source": spec.checkpoint.location if spec and spec.checkpoint.hub_revision else None,
         "revision": spec.checkpoint.revision if spec else None,
         "architecture": type(model).__name__,

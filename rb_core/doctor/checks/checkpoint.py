@@ -24,7 +24,7 @@ def inspect_kind(model: InspectedModel) -> Observation:
             "FAIL", f"{found}; {model.failures['model']}", "correct the checkpoint, or pass another --kind"
         )
     found = f"{found}; loaded as {type(model.network).__name__}"
-    if notes := loading_notes(model.spec.checkpoint, model.network, ()):
+    if notes := loading_notes(model.spec, model.network, ()):
         return Observation("WARN", f"{found}; {'; '.join(notes)}", "compare a score with the authors' own code")
     return Observation("PASS", found)
 

@@ -130,8 +130,10 @@ def take_head(spec: ModelSpec, loading: dict[str, Any], names: Mapping[str, str]
 
 
 def fill_head(name: str, head: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Put a checkpoint's weights into a head. Raises ModelError, naming the weight, if one is missing or does not
-    fit."""
+    """Put a checkpoint's weights into a head that was built on the device "meta", without memory.
+
+    Raises ModelError, naming the weight, if one is missing or has another shape.
+    """
     declared = head.state_dict()
     if unexpected := sorted(weights.keys() - declared.keys()):
         raise ModelError(f"{name}: its head has unexpected {', '.join(unexpected)}")
@@ -141,5 +143,5 @@ def fill_head(name: str, head: nn.Module, weights: Mapping[str, Tensor]) -> None
         if weight.shape != declared[key].shape:
             shapes = f"{list(weight.shape)}; the model needs {list(declared[key].shape)}"
             raise ModelError(f"{name}: {key} of its head has the shape {shapes}")
-    head.load_state_dict({key: weight.float() for key, weight in weights.items()})
+    head.load_state_dict({key: weight.float() for key, weight in weights.items()}, assign=True)
     head.requires_grad_(False)

@@ -21,7 +21,8 @@ from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.heads.base import HeadedModel, fill_head, load_body, take_head
 from rb_core.scorers.loading import pad_token_of
 
-_LARGEST_NUMBER = 100_000  # of layers and widths: several times as large as any published model's
+# Fields of the config with their defaults in the published code, and a limit far above any published model's.
+_FIELDS = (("num_objectives", 19, 100_000), ("gating_hidden_dim", 1024, 100_000), ("gating_n_hidden", 3, 1_000))
 
 
 class GatingNetwork(nn.Module):
@@ -108,22 +109,20 @@ def load_gated(spec: ModelSpec) -> tuple[GatedModel, dict[str, Any]]:
     config = spec.checkpoint.config
     body, loading = load_body(spec)
     width = body.config.get_text_config().hidden_size
-    objectives, hidden, layers = (
-        _whole_number(spec.name, config, field, default)
-        for field, default in (("num_objectives", 19), ("gating_hidden_dim", 1024), ("gating_n_hidden", 3))
-    )
+    objectives, hidden, layers = (_whole_number(spec.name, config, *field) for field in _FIELDS)
     temperature = config.get("gating_temperature", 10)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < math.inf:
         raise ModelError(f"{spec.name}: gating_temperature in config.json has to be greater than 0")
-    head = GatedHead(width, objectives, [hidden] * layers, temperature)
+    with torch.device("meta"):
+        head = GatedHead(width, objectives, [hidden] * layers, temperature)
     fill_head(spec.name, head, take_head(spec, loading, {name: name for name in head.state_dict()}))
     return GatedModel(body, head), loading
 
 
-def _whole_number(name: str, config: Mapping[str, Any], field: str, default: int) -> int:
+def _whole_number(name: str, config: Mapping[str, Any], field: str, default: int, largest: int) -> int:
     number = config.get(field, default)
-    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= _LARGEST_NUMBER:
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= largest:
         raise ModelError(
-            f"{name}: {field} in config.json is {quoted(str(number))}; expected a number from 1 to {_LARGEST_NUMBER:,}"
+            f"{name}: {field} in config.json is {quoted(str(number))}; expected a number from 1 to {largest:,}"
         )
     return number

@@ -9,6 +9,7 @@ import math
 from collections.abc import Collection
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from rb_core.errors import ModelError
@@ -59,7 +60,8 @@ def load_value_head(spec: ModelSpec) -> tuple[ValueHeadModel, dict[str, Any]]:
         names = {f"{place}.weight": "weight", f"{place}.bias": "bias", "mean": "mean", "std": "std"}
         weights = take_head(spec, loading, names)
     mean, std = _normalisation(spec, weights)
-    head = ValueHead(body.config.get_text_config().hidden_size, bias="bias" in weights, mean=mean, std=std)
+    with torch.device("meta"):
+        head = ValueHead(body.config.get_text_config().hidden_size, bias="bias" in weights, mean=mean, std=std)
     fill_head(spec.name, head.summary, weights)
     normalised = "" if (mean, std) == (0.0, 1.0) else f", (reward - {mean:g}) / {std:g}"
     return ValueHeadModel(body, head, f"value head {place}{normalised}"), loading

@@ -140,6 +140,12 @@ def test_the_result_names_kind_and_head(tmp_path: Path) -> None:
     assert described["kind_detail"] == "value head v_head.summary of value_head.safetensors"
 
 
+def test_a_head_beside_an_implicit_reward_is_recorded_as_unused(tmp_path: Path) -> None:
+    folder = llama_factory_value_head(tmp_path / "adapter", causal("llama-lm", tmp_path / "base"))
+    described = load_copy(folder, kind="implicit").describe()
+    assert described["loading"] == ["the value head in value_head.safetensors was not used"]
+
+
 # ---- refused
 
 
