@@ -89,6 +89,8 @@ def _evaluate_arguments(result: Result) -> list[str]:
     if "evaluate" in words:
         options = _without(words[words.index("evaluate") + 1 :], {"--out": True, "--overwrite": False})
         options = [_without_path(option) for option in _without_addresses(options)]
+        if result.model.question:  # in place of a file
+            options = [*_without(options, {"--question": True}), "--question", result.model.question]
     else:
         options = _recorded_options(result)  # of a run that was started from Python
     if result.model.revision and _COMMIT.fullmatch(result.model.revision):

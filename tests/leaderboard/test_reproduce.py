@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,28 @@ def test_the_command_of_a_bundled_run_gives_its_headline_again(tmp_path: Path) -
     done = CliRunner().invoke(app, [*evaluate_words(result)[3:-1], str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert read_result(tmp_path / result.path()).headline == result.headline
+
+
+def test_the_command_of_a_token_model_asks_its_question_without_the_file(
+    tiny_model: Callable[[str], Path], tmp_path: Path
+) -> None:
+    question = tmp_path / "question.txt"
+    question.write_text("Is it right?\nSay 'y' or n.\n", encoding="utf-8")
+    words = ["evaluate", "--model", str(tiny_model("llama-lm")), "--benchmark", "starter", "--limit", "4", "--out"]
+    words += [str(tmp_path / "first"), "--tokens", "y,n", "--question", str(question), "--device", "cpu"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    first = read_result(next((tmp_path / "first").glob("results/*/*/*.json")))
+    assert (first.model.kind, first.model.question) == ("token", "Is it right?\nSay 'y' or n.")
+    assert first.run
+    recorded = first.model_copy(update={"run": first.run.model_copy(update={"command": shlex.join(["rb", *words])})})
+    question.unlink()
+    for result in (recorded, first):  # with the command, and without, as after a run from Python
+        filled = [word.replace("PATH/TO", str(tiny_model("llama-lm").parent)) for word in evaluate_words(result)]
+        filled = [str(tiny_model("llama-lm")) if word == first.model.name else word for word in filled]
+        again = CliRunner().invoke(app, [*filled[3:-1], str(tmp_path / "again"), "--overwrite"])
+        assert again.exit_code == 0, again.output
+        assert read_result(tmp_path / "again" / first.path()).model == first.model
 
 
 def test_the_command_of_a_judge_gives_its_settings_scores_and_bias_again(tmp_path: Path) -> None:

@@ -10,10 +10,11 @@ const NEAR = 24; // pixels: the largest distance of the pointer from its point
 const SHAPES = {
   circle: 'M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z', square: 'M-4.5 -4.5H4.5V4.5H-4.5Z', triangle: 'M0 -6L5.6 4.2H-5.6Z',
   diamond: 'M0 -6.4L6.4 0L0 6.4L-6.4 0Z', down: 'M0 6L5.6 -4.2H-5.6Z', star: 'M0 -7L1.8 -2.3L6.8 -2.2L2.8 .9L4.2 5.7L0 2.9L-4.2 5.7L-2.8 .9L-6.8 -2.2L-1.8 -2.3Z',
-  cross: 'M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z',
+  cross: 'M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z', hexagon: 'M0 -6L5.2 -3V3L0 6L-5.2 3V-3Z',
 };
 const KINDS = {
   'Sequence classifier': ['#0072B2', 'circle'], 'Custom classifier': ['#56B4E9', 'diamond'], 'Implicit (DPO)': ['#E69F00', 'triangle'],
+  'Token probability': ['#D55E00', 'hexagon'],
   Generative: ['#009E73', 'square'], Baseline: ['#CC79A7', 'cross'], Function: ['#F0E442', 'star'],
 };
 const OTHER = ['#999999', 'down'];
