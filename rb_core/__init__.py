@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rb_core.results.schema import Result
     from rb_core.results.storage import read_result
     from rb_core.scorers.base import Scorer
+    from rb_core.scorers.ensemble import EnsembleScorer
     from rb_core.scorers.function import FunctionScorer
     from rb_core.scorers.load import load_model
     from rb_core.version import __version__
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Benchmark",
     "CompletionSet",
+    "EnsembleScorer",
     "Estimate",
     "Example",
     "FunctionScorer",
@@ -60,6 +62,7 @@ _MODULES = {
     "results.schema": ("Result",),
     "results.storage": ("read_result",),
     "scorers.base": ("Scorer",),
+    "scorers.ensemble": ("EnsembleScorer",),
     "scorers.function": ("FunctionScorer",),
     "scorers.load": ("load_model",),
     "version": ("__version__",),

@@ -56,7 +56,7 @@ def score(
 
     Rows are like {"prompt": "...", "completions": ["...", "..."]}; the output has one row per completion.
     """
-    if not model.startswith("baseline/") and not options.judge.served:
+    if not model.startswith("baseline/") and not options.judge.served and options.scorer is None:
         hide_loading_bar()
     closing = ClosingLines(results, percentile_of)
     if data == STANDARD_STREAMS:

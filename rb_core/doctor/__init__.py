@@ -32,6 +32,8 @@ def examine(model: str, options: ModelOptions | None = None) -> DoctorReport:
             f"{model} is a judge, and doctor examines where a score is read from a model: run evaluate --limit on a "
             "few examples and read the transcript instead"
         )
+    if spec.kind == "ensemble":
+        raise ModelError(f"{spec.name} is an ensemble: examine its members one by one")
     if spec.kind == "custom":
         return examine_scorer(load_scorer(spec), spec.checkpoint.location)
     # These import torch, which the command line does not load for its other commands.

@@ -101,6 +101,8 @@ class Process:
 
         Raises ModelError when this machine has fewer GPUs than processes, or --device-map claims all of them.
         """
+        if spec.kind == "ensemble":
+            return replace(spec, members=tuple(map(self.place, spec.members)))
         if self.count == 1 or spec.kind in ("baseline", "generative", "custom"):  # no checkpoint, or one process
             return spec
         if spec.options.device_map is not None:

@@ -31,6 +31,9 @@ from rb_core.results.score_table import write_scores
 from rb_core.scorers.base import Plan, RunContext, Scorer
 from rb_core.scorers.load import load_scorer
 
+# Fields of a model that may change while a run is interrupted: the largest difference on the probe conversations, and
+# the version of a judge's parser, because replies of an unfinished run are parsed again with the installed version.
+_VARYING: dict[str, Any] = {"probe": True, "judge": {"parser"}}
 BYTES_PER_COMPLETION = 300  # of journal and score file together, mostly much less
 
 
@@ -172,13 +175,10 @@ def describe_model(scorer: Scorer, name: str) -> ModelRef:
 
 
 def run_settings(scorer: Scorer, model: ModelRef, seed: int) -> dict[str, Any]:
-    """Return the settings that, with the data, must be equal in all processes and in an unfinished run.
-
-    Left out are `probe` (the largest difference on the probe conversations, which varies) and the version of a judge's
-    parser: replies of an unfinished run are parsed again with the installed version.
-    """
+    """Return the settings that, with the data, must be equal in all processes and in an unfinished run."""
+    members = {"members": {"__all__": {"model": _VARYING}}}
     return {
-        "model": model.model_dump(mode="json", exclude={"probe": True, "judge": {"parser"}}),
+        "model": model.model_dump(mode="json", exclude=_VARYING | {"ensemble": members}),
         "seed": seed,
         "device": str(scorer.device).partition(":")[0],
         "versions": {name: version for name, version in provenance.versions().items() if name in scorer.packages},

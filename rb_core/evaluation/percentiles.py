@@ -17,8 +17,6 @@ from rb_core.results.schema import ModelRef
 from rb_core.results.score_table import read_scores
 from rb_core.stats.item_outcomes import Floats
 
-# Settings that change a score by rounding only, or not at all.
-_IRRELEVANT = {"name", "threshold", "kind_detail", "parameters", "attention", "batching", "probe", "loading"}
 # Ways of asking a judge whose scores compare the completions of one prompt.
 _RELATIVE_MODES = ("pairwise", "listwise", "logprob")
 
@@ -78,8 +76,7 @@ def _percentiles_of(path: Path, model: ModelRef) -> tuple[Percentiles | None, st
         title = str(metadata["benchmark"]["title"])
     except (RewardBenchError, KeyError, TypeError, ValueError) as error:
         return None, f"{path} is not readable: {error}"
-    used, other = (each.model_dump(mode="json", exclude=_IRRELEVANT) for each in (model, scored_by))
-    if differing := differing_keys(used, other):
+    if differing := differing_keys(model.score_settings(), scored_by.score_settings()):
         return None, f"the scores in {path} are of a model with a different {', '.join(differing)}"
     chosen = frame["score"][frame["is_chosen"]].dropna().to_numpy(dtype=np.float64)
     if not len(chosen):

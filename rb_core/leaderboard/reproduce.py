@@ -6,12 +6,13 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from rb_core.leaderboard.hub_links import REWARD_BENCH_DATASETS, HubPlace, source_files
 from rb_core.models.options import JudgeOptions, ModelOptions, command_line_options
 from rb_core.results.judge_records import JudgeRef
-from rb_core.results.schema import Result
+from rb_core.results.schema import EnsembleRef, Result
 from rb_core.scorers.judge.prompt_templates import load_template
 
 SERVER = "http://SERVER/v1"  # placeholder for the address of a judge's server
@@ -127,7 +128,9 @@ def _recorded_options(result: Result) -> list[str]:
         fold_system=judge is not None and judge.backend != "local" and model.system_role == "fold",
         judge=_judge_options(judge) if judge else JudgeOptions(),
     )
-    words = [] if options.judge.judges else ["--model", model.name]
+    if model.ensemble is not None:
+        options = replace(options, **_ensemble_options(model.ensemble))
+    words = [] if options.judge.judges or options.ensemble else ["--model", model.name]
     words += ["--benchmark", result.benchmark.id, *command_line_options(options)]
     words += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
     return words + (["--seed", str(result.run.seed)] if result.run else [])
@@ -153,6 +156,15 @@ def _judge_options(judge: JudgeRef) -> JudgeOptions:
     )
 
 
+def _ensemble_options(ensemble: EnsembleRef) -> dict[str, Any]:
+    return {
+        "ensemble": tuple(member.model.name for member in ensemble.members),
+        "combine": ensemble.combine,
+        "lambda_": ensemble.penalty,
+        "scale_by": ensemble.scale_by,
+    }
+
+
 def _without(options: Iterable[str], unwanted: Mapping[str, bool]) -> list[str]:
     """Return the options without the unwanted ones; the mapping has True for those that take a value."""
     kept: list[str] = []
@@ -172,7 +184,7 @@ def _without_addresses(options: list[str]) -> Iterator[str]:
         name, equals, value = option.partition("=") if option.startswith("--") else (previous, "", option)
         if name == "--base-url" and option != name:
             value = SERVER
-        elif name == "--judges" and option != name:
+        elif name in ("--judges", "--ensemble") and option != name:
             members = (re.sub(r"@https?://.*", f"@{SERVER}", member) for member in value.split(","))
             value = ",".join(map(_without_path, members))
         yield f"{name}={value}" if equals else value or option

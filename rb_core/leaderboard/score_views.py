@@ -18,7 +18,7 @@ from rb_core.stats.style_control import style_control
 NUM_BINS = 24
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Scores of these kinds are not rewards: the difference of two is not a log-odds.
-WITHOUT_LOG_ODDS = frozenset({"baseline", "generative"})
+WITHOUT_LOG_ODDS = frozenset({"baseline", "generative", "ensemble"})
 
 
 def score_view(model: ModelRef, outcomes: ItemOutcomes | None, spec: BenchmarkSpec) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from rb_core.errors import ModelError
 
-Kind = Literal["classifier", "value-head", "gated", "token", "implicit", "generative", "baseline", "custom"]
+Kind = Literal["classifier", "value-head", "gated", "token", "implicit", "generative", "baseline", "custom", "ensemble"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # Kinds with a head that makes the score from hidden states, in one forward pass.
 HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head", "gated", "token")
@@ -36,6 +36,11 @@ VOTES: tuple[Vote, ...] = ("majority", "mean")
 # Ways to turn the log-probabilities of a completion's tokens into a score without a reference model.
 ReferenceFree = Literal["sum", "mean", "norm"]
 REFERENCE_FREE: tuple[ReferenceFree, ...] = ("sum", "mean", "norm")
+# Ways to combine the scaled scores of an ensemble; mean-sd is the mean minus lambda standard deviations.
+Combination = Literal["mean", "median", "min", "mean-sd"]
+COMBINATIONS: tuple[Combination, ...] = get_args(Combination)
+DEFAULT_LAMBDA = 0.5
+DEFAULT_RESULTS = Path("leaderboard_data")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_BETA = 0.1
@@ -52,6 +57,7 @@ Target = Literal[
     "served judge",
     "baseline",
     "custom scorer",
+    "ensemble",
 ]
 HEADS: tuple[Target, ...] = ("classifier", "value-head model", "gated model", "token model")
 CHECKPOINTS: tuple[Target, ...] = (*HEADS, "implicit-reward model", "local judge")
@@ -107,6 +113,7 @@ _head = partial(option, applies_to=("classifier",))
 _implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
 _token = partial(option, panel="Token as reward", applies_to=("token model",))
 _custom = partial(option, panel="Your own scorer", applies_to=("custom scorer",))
+_ensemble = partial(option, panel="Ensemble", applies_to=("ensemble",))
 _judge = partial(option, panel="Generative judge", applies_to=JUDGES)
 _served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
 
@@ -280,6 +287,15 @@ class ModelOptions:
     scorer_args: Mapping[str, Any] | None = _custom(
         None, "arguments of a class: NAME=VALUE,... with values in JSON or as text", parse=_variables, hash=False
     )
+    ensemble: tuple[str, ...] = _ensemble((), "models to combine: A,B,...", parse=_names, is_local=True)
+    combine: Combination | None = _ensemble(None, "way to combine their scores; mean by default", choices=COMBINATIONS)
+    lambda_: float | None = _ensemble(
+        None, f"standard deviations that mean-sd subtracts; {DEFAULT_LAMBDA:g} by default", minimum=0
+    )
+    scale_by: str | None = _ensemble(
+        None, "benchmark on which every member was evaluated: its mean and spread there scale its scores"
+    )
+    scale_results: Path = _ensemble(DEFAULT_RESULTS, "folder with these evaluations", is_local=True)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
 
     @property
@@ -314,7 +330,7 @@ def command_line_options(options: ModelOptions | JudgeOptions) -> list[str]:
 
 def flag(name: str) -> str:
     """Return the command-line flag of an option."""
-    return "--" + name.replace("_", "-")
+    return "--" + name.rstrip("_").replace("_", "-")  # lambda_, as lambda is a keyword
 
 
 def check_options(options: ModelOptions) -> None:
@@ -337,6 +353,8 @@ def check_options(options: ModelOptions) -> None:
     for name in ("reference", "reference_revision", "beta"):
         if options.reference_free is not None and getattr(options, name) is not None:
             raise ModelError(f"{flag(name)} has no effect without a reference model: give it or --reference-free")
+    if options.lambda_ is not None and options.combine != "mean-sd":
+        raise ModelError("--lambda has no effect without --combine mean-sd")
     if options.scorer is not None and not _SCORER.fullmatch(options.scorer):
         raise ModelError(f"--scorer {options.scorer}: expected package.module:OBJECT or FILE.py:OBJECT")
     _check_judge(options.judge)

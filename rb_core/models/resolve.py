@@ -5,7 +5,7 @@ Nothing is decided by a part of a model's name. A record is looked up by the who
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +21,7 @@ from rb_core.models.checkpoint import (
 )
 from rb_core.models.options import (
     DEFAULT_BETA,
+    DEFAULT_RESULTS,
     MODES,
     JudgeOptions,
     Kind,
@@ -55,7 +56,7 @@ class ModelSpec:
 
     name: str
     kind: Kind
-    checkpoint: Checkpoint  # only a name for baselines, custom scorers, judges on a server and panels
+    checkpoint: Checkpoint  # only a name for baselines, custom scorers, judges on a server, panels and ensembles
     options: ModelOptions
     chat_template: str | None
     system_role: SystemRole
@@ -66,7 +67,7 @@ class ModelSpec:
     # Reference of an implicit reward, None without one. Equal to `checkpoint`: the checkpoint without its adapter.
     reference: Checkpoint | None = None
     beta: float = 1.0
-    members: tuple[ModelSpec, ...] = ()  # judges of a panel
+    members: tuple[ModelSpec, ...] = ()  # judges of a panel, models of an ensemble
 
     def chat_format(self, tokenizer: Any, max_length: int, *, sanitize: bool = False) -> ChatFormat:
         """Return the model's chat format. Raises ModelError when there is no template, or several and none chosen."""
@@ -84,7 +85,7 @@ class ModelSpec:
 
 
 def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
-    """Return the model of a name or folder with its settings; "" stands for the scorer or panel that the options name.
+    """Return the model of a name or folder with its settings; without a name, what the options name instead.
 
     Raises ModelError when there is no such model, its kind is unclear, or an option does not apply to it.
     """
@@ -92,6 +93,8 @@ def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
     check_options(options)
     if options.scorer is not None:
         return _custom_scorer(model, options)
+    if options.ensemble:
+        return _ensemble(model, options)
     if options.judge.judges or not model:
         return _panel(model, options)
     if options.judge.served:
@@ -235,6 +238,36 @@ def _custom_scorer(model: str, options: ModelOptions) -> ModelSpec:
     return _spec(name, "custom", Checkpoint(location, None, {}), None, options)
 
 
+def _ensemble(model: str, options: ModelOptions) -> ModelSpec:
+    """Return several models that the other options apply to, as one model."""
+    if model:
+        raise ModelError("give either --model or --ensemble, not both")
+    if len(options.ensemble) < 2:
+        raise ModelError("--ensemble needs at least two models: A,B,...")
+    if options.scale_by is None:
+        raise ModelError("--ensemble needs --scale-by with a benchmark on which every member was evaluated")
+    if options.revision is not None:
+        raise ModelError("--revision applies to a single model, and --ensemble names several")
+    if options.judge.judges:
+        raise ModelError("give either --ensemble or --judges, not both")
+    member_options = replace(options, name=None, ensemble=(), combine=None, lambda_=None, scale_by=None)
+    member_options = replace(member_options, scale_results=DEFAULT_RESULTS, threshold=None)
+    members = tuple(resolve(member, member_options) for member in options.ensemble)
+    for member in members:
+        if member.kind == "generative":
+            raise ModelError(f"--ensemble: {member.name} is a judge: combine judges with --judges")
+    name = _joined_name("ensemble", members, "--ensemble")
+    return replace(_spec(name, "ensemble", Checkpoint(name, None, {}), None, options), members=members)
+
+
+def _joined_name(prefix: str, members: Sequence[ModelSpec], option: str) -> str:
+    """Return PREFIX/A+B+C. Raises ModelError, naming the option, if a member is there twice."""
+    names = [member.name for member in members]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ModelError(f"{option} names {', '.join(sorted(repeated))} twice")
+    return f"{prefix}/" + "+".join(name.rpartition("/")[2] for name in names)
+
+
 def _served_judge(model: str, options: ModelOptions) -> ModelSpec:
     if model.startswith(("baseline/", "builtin/")):
         raise ModelError(f"{model} is the name of a model of this package: name the server's model in another way")
@@ -248,17 +281,14 @@ def _panel(model: str, options: ModelOptions) -> ModelSpec:
     if model and options.judge.judges:
         raise ModelError("give either --model or --judges, not both")
     if len(options.judge.judges) < 2:
-        raise ModelError("give --model, --scorer, or at least two --judges for a panel")
+        raise ModelError("give --model, --scorer, --ensemble, or at least two --judges for a panel")
     for name, value in (("revision", options.revision), ("author", options.judge.author)):
         if value is not None:
             raise ModelError(f"{flag(name)} applies to a single model, and --judges names several")
     options = _as_judge(options)
     member_options = replace(options, name=None, judge=replace(options.judge, judges=(), vote=None))
     members = tuple(_panel_member(judge, member_options) for judge in options.judge.judges)
-    names = [member.name for member in members]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise ModelError(f"--judges names {', '.join(sorted(repeated))} twice")
-    name = "panel/" + "+".join(member.name.rpartition("/")[2] for member in members)
+    name = _joined_name("panel", members, "--judges")
     options = replace(options, judge=replace(options.judge, vote=options.judge.vote or "majority"))
     return replace(_spec(name, "generative", Checkpoint(name, None, {}), None, options), members=members)
 

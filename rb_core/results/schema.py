@@ -16,6 +16,7 @@ from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import ResultError
 from rb_core.files import checksum
+from rb_core.models.options import Combination
 from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, Record, StyleControl
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.results.paths import result_path, scores_path
@@ -25,7 +26,7 @@ SCHEMA_FILE = "result-v1.schema.json"
 MAX_RESULT_BYTES = 2_000_000
 
 ModelKind = Literal[
-    "classifier", "custom-classifier", "token", "implicit", "generative", "baseline", "function", "unknown"
+    "classifier", "custom-classifier", "token", "implicit", "generative", "baseline", "function", "ensemble", "unknown"
 ]
 KIND_LABELS: dict[str, str] = {
     "classifier": "Sequence classifier",
@@ -35,8 +36,12 @@ KIND_LABELS: dict[str, str] = {
     "generative": "Generative",
     "baseline": "Baseline",
     "function": "Function",
+    "ensemble": "Ensemble",
     "unknown": "Unknown",
 }
+
+# Settings of a model that change a score by rounding only, or not at all.
+_WITHOUT_EFFECT = {"name", "threshold", "parameters", "attention", "batching", "probe", "loading"}
 
 # One organisation and one name, or a name alone, in characters that are safe in a path and a URL.
 Segment = r"[A-Za-z0-9_][A-Za-z0-9_.+\-]*"
@@ -76,7 +81,7 @@ class ModelRef(Record):
     largest difference, measured when loaded, between batched scores and the model's own forward pass on one
     conversation at a time; loading: what was left out of the checkpoint, such as unused weights; judge: how a
     generative judge was asked; threshold: a score from which on a step is right, where a benchmark compares scores with
-    one (default 0)."""
+    one (default 0); ensemble: the models that were combined."""
 
     name: ModelName
     kind: ModelKind
@@ -108,6 +113,32 @@ class ModelRef(Record):
     loading: list[str] | None = None
     judge: JudgeRef | None = None
     threshold: float | None = None
+    ensemble: EnsembleRef | None = None
+
+    def score_settings(self) -> dict[str, Any]:
+        """Return the settings that change scores by more than rounding; equal for models whose scores compare."""
+        ignored = _WITHOUT_EFFECT if self.kind == "function" else _WITHOUT_EFFECT | {"kind_detail"}
+        members = {"members": {"__all__": {"model": _WITHOUT_EFFECT}}}
+        return self.model_dump(mode="json", exclude=dict.fromkeys(ignored, True) | {"ensemble": members})
+
+
+class EnsembleMember(Record):
+    """A model of an ensemble. mean, sd: of its scores on the benchmark that scales them; a score x counts as
+    (x - mean) / sd."""
+
+    model: ModelRef
+    mean: float
+    sd: float
+
+
+class EnsembleRef(Record):
+    """The models of an ensemble, and how their scaled scores are combined. penalty: the number of standard deviations
+    that mean-sd subtracts; scale_by: the benchmark whose scores give mean and sd."""
+
+    members: tuple[EnsembleMember, ...]
+    combine: Combination
+    penalty: float | None = None
+    scale_by: str | None = None
 
 
 class Notes(Record):

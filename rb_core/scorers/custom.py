@@ -164,7 +164,7 @@ class CustomScorer(Scorer):
 
     def __init__(self, scorer: Scorer, code: UserCode, origin: str) -> None:
         self.scorer, self.code, self.origin = scorer, code, origin
-        self.device, self.precision = scorer.device, scorer.precision
+        self.device, self.precision, self.threshold = scorer.device, scorer.precision, scorer.threshold
         self.describe()  # a fault of it is found before anything is scored
 
     @property

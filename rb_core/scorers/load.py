@@ -21,6 +21,7 @@ _LOADERS: Mapping[Kind, str] = {
     "implicit": "implicit:ImplicitScorer.load",
     "generative": "judge.load:load_judge",
     "custom": "custom:load_custom",
+    "ensemble": "ensemble:load_ensemble",
 }
 
 
@@ -40,5 +41,6 @@ def load_scorer(spec: ModelSpec, seed: int = 0, upcoming: Sequence[CompletionSet
     Raises ModelError when the model cannot be loaded, or its score would not be its own.
     """
     scorer: Scorer = resolve_name(f"rb_core.scorers.{_LOADERS[spec.kind]}")(spec, upcoming, seed)
-    scorer.threshold = spec.options.threshold
+    if spec.options.threshold is not None:
+        scorer.threshold = spec.options.threshold
     return scorer

@@ -144,6 +144,9 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) ->
     assert device(Process(3, 4, 3), "auto", "baseline/longest") == "auto"
     assert [device(Process(5, 6, local), name) for local, name in ((0, "auto"), (1, "cuda"))] == ["cuda:0", "cuda:1"]
     assert taken == [0, 1]
+    options = ModelOptions(ensemble=("builtin/tiny-rm", "baseline/longest"), scale_by="starter")
+    members = Process(5, 6, 1).place(resolve("", options)).members
+    assert [member.options.device for member in members] == ["cuda:1", "auto"]
     with pytest.raises(ModelError, match="this machine has 2"):
         device(Process(2, 3, 2), "auto")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)

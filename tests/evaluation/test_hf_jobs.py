@@ -424,6 +424,7 @@ def test_the_command_line_never_says_the_token(service: Service, failure: tuple[
         (("--data", "x"), "--data: a job has no files"),
         (("--chat-template", "x"), "--chat-template: a job has no files"),
         (("--scorer", "mine:f"), "--scorer: a job has no files"),
+        (("--ensemble", "a/b,c/d"), "--ensemble: a job has no files"),
         (("--model", "other/model"), "go before the --"),
         (("--reference", "rb_core"), "cannot read files of this machine"),
     ],

@@ -13,7 +13,7 @@ from rb_core.evaluation.evaluate import evaluate
 from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.reproduce import SERVER, reproduce_commands
 from rb_core.models.options import JudgeOptions, ModelOptions
-from rb_core.results.schema import ModelRef, Published, Result, Run
+from rb_core.results.schema import ModelRef, Published, Result, Run, from_json
 from rb_core.results.storage import read_result
 from rb_core.scorers.judge.prompt_templates import FOLDER
 from tests.fakes.judge_server import JudgeServer
@@ -51,6 +51,17 @@ def test_the_recorded_options_are_given_with_the_recorded_commits(tiny_rm: Resul
         *("evaluate", "--model", "a/b", "--benchmark", "rewardbench", "--fold-system", "--limit", "9"),
         *("--revision", "a" * 40, "--data-revision", "d" * 40, "--out", "mine"),
     ]
+
+
+def test_an_ensemble_that_was_evaluated_from_python_is_named_by_its_members(tiny_rm: Result) -> None:
+    members = [{"model": {"name": name, "kind": "classifier"}, "mean": 0.0, "sd": 1.0} for name in ("a/b", "c/d")]
+    ensemble = {"members": members, "combine": "mean-sd", "penalty": 0.25, "scale_by": "starter"}
+    model = from_json(ModelRef, {"name": "ensemble/b+d", "kind": "ensemble", "ensemble": ensemble})
+    words = evaluate_words(with_command(tiny_rm, "python my_script.py").model_copy(update={"model": model}))
+    assert "--model" not in words
+    assert shlex.join(words).endswith(
+        "--ensemble a/b,c/d --combine mean-sd --lambda 0.25 --scale-by starter --seed 0 --out mine"
+    )
 
 
 @pytest.mark.parametrize("command", ["python my_script.py", "rb evaluate 'unclosed"])
@@ -96,6 +107,8 @@ def test_a_record_cannot_inject_another_command(tiny_rm: Result) -> None:
         ("--judges a/b@http://10.0.0.5/v1,/home/me/judges/c --vote mean", "--judges a/b@{at},PATH/TO/c --vote mean"),
         ("--judges=a/b@https://one.example,c/d", "--judges=a/b@{at},c/d"),
         ("--model a/b --provider together", "--model a/b --provider together"),
+        ("--ensemble /home/me/c,a/b --scale-by starter", "--ensemble PATH/TO/c,a/b --scale-by starter"),
+        ("--scorer /home/me/mine.py:f --name me/f", "--scorer PATH/TO/mine.py:f --name me/f"),
     ],
 )
 def test_the_address_of_a_judges_server_becomes_a_placeholder(tiny_rm: Result, typed: str, shown: str) -> None:

@@ -57,10 +57,16 @@ CHANGED: dict[str, Any] = {
     "reference_free": "sum",
     "scorer": "mine:score",
     "scorer_args": {"n": 1},
+    "ensemble": ("a/b", "c/d"),
+    "combine": "min",
+    "lambda_": 0.1,
+    "scale_by": "starter",
+    "scale_results": Path("mine"),
 }
 # Options of one kind alone.
 OWN_OPTIONS: dict[Target, set[str]] = {
     "custom scorer": {"scorer", "scorer_args"},
+    "ensemble": {"ensemble", "combine", "lambda_", "scale_by", "scale_results"},
     "token model": {"token", "tokens", "question", "generation_prompt"},
 }
 NOT_OF_HEADS = {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions))
@@ -81,6 +87,7 @@ INAPPLICABLE: dict[Target, set[str]] = {
     },
     "served judge": set(CHANGED) - {"name", "threshold", "kind", "fold_system"},
     "custom scorer": set(CHANGED) - {"name", "threshold"} | set(option_specs(JudgeOptions)),
+    "ensemble": set(CHANGED) - {"name", "threshold"} | set(option_specs(JudgeOptions)),
 }
 for target, names in OWN_OPTIONS.items():
     INAPPLICABLE = {other: inapplicable | names for other, inapplicable in INAPPLICABLE.items()}
@@ -167,6 +174,9 @@ def test_the_message_names_option_and_models(options: dict[str, Any], target: Ta
         ({"reference_free": "mean", "reference": "me/base"}, "--reference has no effect without a reference"),
         ({"reference_free": "mean", "reference_revision": "v1"}, "--reference-revision has no effect without"),
         ({"reference_free": "mean", "beta": 0.1}, "--beta has no effect without"),
+        ({"combine": "max"}, "unknown combine 'max'.*mean, median, min, mean-sd"),
+        ({"lambda_": -1.0, "combine": "mean-sd"}, "--lambda is -1; it must be at least 0"),
+        ({"lambda_": 1.0, "combine": "min"}, "--lambda has no effect without --combine mean-sd"),
         ({"scorer": "mine"}, "--scorer mine: expected package.module:OBJECT"),
         ({"scorer": ".mine:f"}, "--scorer .mine:f: expected package.module:OBJECT"),
     ],

@@ -280,8 +280,25 @@ def test_a_panel_has_its_judges_each_with_its_own_server() -> None:
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        ("", {}, "give --model, --scorer, or at least two --judges"),
+        ("", {}, "give --model, --scorer, --ensemble, or at least two --judges"),
         ("builtin/tiny-rm", {"scorer": "mine:f"}, "either --model or --scorer"),
+        ("a/b", {"ensemble": ("a/b", "c/d")}, "either --model or --ensemble"),
+        ("", {"ensemble": ("a/b",), "scale_by": "starter"}, "at least two models"),
+        ("", {"ensemble": ("a/b", "c/d")}, "--ensemble needs --scale-by"),
+        ("", {"ensemble": ("baseline/longest",) * 2, "scale_by": "starter"}, "names baseline/longest twice"),
+        ("", {"ensemble": ("a/b", "c/d"), "scale_by": "starter", "revision": "v1"}, "--revision applies to a single"),
+        (
+            *("", {"ensemble": ("a/b", "c/d"), "scale_by": "starter", "judge": JudgeOptions(base_url=SERVER)}),
+            "a/b is a judge: combine judges with --judges",
+        ),
+        (
+            *("", {"ensemble": ("a/b", "c/d"), "scale_by": "starter", "judge": JudgeOptions(judges=("e/f", "g/h"))}),
+            "either --ensemble or --judges",
+        ),
+        (
+            *("", {"ensemble": ("baseline/longest", "baseline/random"), "scale_by": "starter", "beta": 0.2}),
+            r"--beta applies only to implicit-reward models \(this is a baseline\)",
+        ),
         ("", {"scorer": "mine:f", "dtype": "float32"}, "--dtype applies only to .*custom scorer"),
         ("", {"judge": JudgeOptions(judges=("a/b",))}, "at least two --judges"),
         ("a/b", {"judge": JudgeOptions(judges=("a/b", "c/d"))}, "either --model or --judges"),

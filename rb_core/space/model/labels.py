@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 SETTINGS = {
     "kind": "Kind",
-    "kind_detail": "Kind at the source",
+    "kind_detail": "Kind in detail",
     "architecture": "Architecture",
     "source": "Loaded from",
     "revision": "Commit",

@@ -67,10 +67,25 @@ def setting_facts(entry: Plain) -> Facts:
     settings, run = entry["settings"], entry["run"]
     facts = labelled(labels.SETTINGS, settings)
     facts += judge_setting_facts(settings["judge"]) if "judge" in settings else []
+    facts += ensemble_facts(settings["ensemble"]) if "ensemble" in settings else []
     facts += labelled(labels.DATA, entry["data"])
     if run:
         facts += labelled(labels.RUN, run)
         facts.append(("Versions", ", ".join(f"{name} {version}" for name, version in run["versions"].items())))
+    return facts
+
+
+def ensemble_facts(ensemble: Plain) -> Facts:
+    """Return the models of an ensemble and how their scores are combined. ensemble: an `EnsembleRef` as JSON."""
+    combined = ensemble["combine"]
+    if ensemble.get("penalty") is not None:
+        combined = f"mean minus {number_text(ensemble['penalty'])} standard deviations"
+    facts = [("Combined by", f"{combined} of scaled scores")]
+    scaled_on = f" on {ensemble['scale_by']}" if ensemble.get("scale_by") else ""
+    for member in ensemble["members"]:
+        scale = f"mean {number_text(member['mean'])}, standard deviation {number_text(member['sd'])}{scaled_on}"
+        revision = member["model"].get("revision")
+        facts.append((f"Member {member['model']['name']}", scale + (f"; commit {revision}" if revision else "")))
     return facts
 
 

@@ -12,7 +12,7 @@ from rb_core.leaderboard.model_report import model_report
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
 from rb_core.results.paths import result_path
-from rb_core.results.schema import ModelRef, Published
+from rb_core.results.schema import ModelRef, Published, from_json
 from rb_core.results.storage import read_result, write_result
 from rb_core.space.model.labels import JUDGE_COST
 from rb_core.space.model.report import report_html, size_text
@@ -43,6 +43,16 @@ def test_texts_of_a_result_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "&lt;i&gt;arch&lt;/i&gt;" in html
     assert not re.search(r"<script|<i>arch|<b>paper|javascript:", html)
+
+
+def test_an_ensemble_names_its_members_with_their_scales(tmp_path: Path) -> None:
+    member = {"model": {"name": "c/d", "kind": "classifier", "revision": "a" * 40}, "mean": 1.5, "sd": 0.25}
+    ensemble = {"members": [member], "combine": "mean-sd", "penalty": 0.5, "scale_by": "starter"}
+    model = from_json(ModelRef, {"name": "ensemble/x", "kind": "ensemble", "ensemble": ensemble})
+    html = html_of(write_set(tmp_path, published("ensemble/x", model=model)), "ensemble/x")
+    assert "Ensemble" in html
+    assert "mean minus 0.5 standard deviations of scaled scores" in html
+    assert f"mean 1.5, standard deviation 0.25 on starter; commit {'a' * 40}" in html
 
 
 def test_style_matrices_and_accuracy_by_length(tmp_path: Path) -> None:
