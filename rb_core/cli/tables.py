@@ -245,7 +245,7 @@ def _judging_table(judging: Judging) -> Table:
     for name in _JUDGE_SHARES:
         estimates = [getattr(column, name) for column in columns.values()]
         if any(estimates):
-            table.add_row(name.replace("_", " "), *(_value_with_interval(estimate) for estimate in estimates))
+            table.add_row(name.replace("_", " "), *(value_with_interval(estimate) for estimate in estimates))
     for name in ("requests", "prompt_tokens", "completion_tokens", "flips", "injections"):
         table.add_row(name.replace("_", " "), *(_percent(getattr(column, name)) for column in columns.values()))
     costs = [column.cost for column in columns.values()]
@@ -253,12 +253,12 @@ def _judging_table(judging: Judging) -> Table:
         table.add_row("cost", *("-" if cost is None else f"${cost:.4f}" for cost in costs))
     if judging.agreement is not None:
         panel = judging.agreement
-        kappa, alpha = (_value_with_interval(estimate, "{:.2f}".format) for estimate in (panel.kappa, panel.alpha))
-        raw = _value_with_interval(panel.raw)
+        kappa, alpha = (value_with_interval(estimate, "{:.2f}".format) for estimate in (panel.kappa, panel.alpha))
+        raw = value_with_interval(panel.raw)
         table.caption = f"agreement {raw}, Fleiss' kappa {kappa}, Krippendorff's alpha {alpha}"
     return table
 
 
-def _value_with_interval(estimate: Estimate | None, as_text: Callable[[Cell], str] = _percent) -> str:
+def value_with_interval(estimate: Estimate | None, as_text: Callable[[Cell], str] = _percent) -> str:
     """Return a value and its interval, such as "73.7 (51.2 to 88.2)"; a dash without a value."""
     return "-" if estimate is None else f"{as_text(estimate.value)} ({_interval(estimate, as_text)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +83,12 @@ class _Summary:
                 values.setdefault(name, []).append(value)
         for name, column in values.items():
             self.columns[name] = _common_type(self.columns.get(name, pa.null()), column)
+
+
+def common_types(rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.DataType | None]:
+    """Return a type for each column of rows in a table, None for values of several types."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _common_type(pa.null(), [row.get(name) for row in rows]) for name in names}
 
 
 def _common_type(earlier: pa.DataType | None, values: list[Any]) -> pa.DataType | None:

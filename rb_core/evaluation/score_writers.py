@@ -99,10 +99,10 @@ def table_writer(
     return write
 
 
-def check_suffix(out: Path) -> None:
+def check_suffix(out: Path, option: str = "--out") -> None:
     """Raise DataError unless a table can be written to a file of this name."""
     if out.suffix.lower() not in _FORMATS:
-        raise DataError(f"--out {out}: expected a file that ends with {', '.join(_FORMATS)}")
+        raise DataError(f"{option} {out}: expected a file that ends with {', '.join(_FORMATS)}")
 
 
 def write_rows(out: Path, columns: ColumnTypes, rows: OutputRows, metadata: dict[str, Any]) -> None:

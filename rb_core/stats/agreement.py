@@ -1,14 +1,18 @@
-"""Agreement of raters beyond chance: Fleiss' kappa and Krippendorff's alpha.
+"""Agreement of raters beyond chance: Fleiss' kappa and Krippendorff's alpha, and Cohen's kappa of two raters.
 
-Both are 1 - observed / expected disagreement of two ratings of the same item. Tables have a row per item and a column
-per category; a cell is the number of raters that chose this category for this item.
+All are 1 - observed / expected disagreement of two ratings of the same item. Tables have a row per item and a column
+per category; a cell is the number of raters that chose this category for this item. Cohen's kappa, for two raters who
+are not interchangeable, is computed of a confusion matrix.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-from rb_core.stats.item_outcomes import Floats
+import numpy as np
+
+from rb_core.stats.item_outcomes import Codes, Floats
 
 
 class Coefficient(NamedTuple):
@@ -66,3 +70,24 @@ def _beyond_chance(counts: Floats, correction: float) -> Coefficient | None:
     change = -2 * correction * (counts / raters[:, None] - shares) @ shares
     influence = (observed * change / expected - (disagreement - observed)) / expected
     return Coefficient(1 - observed / expected + weights * influence, 1 - 1 / expected)
+
+
+def confusion_matrix(labels: Codes, predictions: Codes, num_categories: int) -> Floats:
+    """Return the number of items by label (row) and prediction (column); both are numbered from 0."""
+    cells = np.bincount(labels * num_categories + predictions, minlength=num_categories**2)
+    return cells.reshape(num_categories, num_categories).astype(np.float64)
+
+
+def cohen_kappa(confusion: Floats, *, quadratic: bool = False) -> float:
+    """Return Cohen's kappa of two raters (1960, doi:10.1177/001316446002000104).
+
+    confusion: a matrix by `confusion_matrix`; quadratic: weigh a disagreement by the square of its distance, for
+    categories in an order (Cohen 1968, doi:10.1037/h0026256). NaN when both raters use one and the same category.
+    """
+    category = np.arange(len(confusion))
+    distance = np.abs(category[:, None] - category)
+    weights = distance**2 if quadratic else distance > 0
+    total = confusion.sum()
+    expected = np.outer(confusion.sum(axis=1), confusion.sum(axis=0)) / total if total else confusion
+    expected_disagreement = float((weights * expected).sum())
+    return 1 - float((weights * confusion).sum()) / expected_disagreement if expected_disagreement else math.nan

@@ -29,7 +29,12 @@ _PRIOR = (0.75, 0.3)
 
 
 def interval(
-    value: float, variance: float, num_groups: float, value_range: tuple[float, float] = (0.0, 1.0)
+    value: float,
+    variance: float,
+    num_groups: float,
+    value_range: tuple[float, float] = (0.0, 1.0),
+    *,
+    tail: float = 0.025,
 ) -> tuple[float, float]:
     """Return the 95% interval of a mean of independent groups, or of a weighted sum of such means.
 
@@ -44,13 +49,16 @@ def interval(
         variance: its squared standard error.
         num_groups: effective number of independent groups, at least 1: 1 / (sum of squared shares of the groups).
         value_range: smallest and largest possible value of a group.
+        tail: probability beyond each limit; with another than 2.5% it is not the 95% interval.
     """
     strong, weak = _PRIOR
     lowest, highest = value_range
     below = _posterior(value, variance, num_groups, value_range, at_low=strong, at_high=weak)
     above = _posterior(value, variance, num_groups, value_range, at_low=weak, at_high=strong)
     nearest = min(max(value, lowest), highest)  # next to an end of the range the quantiles may leave it out
-    low, high = (lowest + quantile * (highest - lowest) for quantile in (below.quantile(0.025), above.quantile(0.975)))
+    low, high = (
+        lowest + quantile * (highest - lowest) for quantile in (below.quantile(tail), above.quantile(1 - tail))
+    )
     return min(low, nearest), max(high, nearest)
 
 

@@ -29,7 +29,7 @@ _LABEL_FIELDS = (
     "label", "preference", "winner", "preferred", "better_response_id", "better", "choice", "verdict", "labels",
     "overall_preference", "gold", "gold_label", "human_preference",
 )  # fmt: skip
-_TIES = frozenset({"tie", "ties", "tie (bothbad)", "both", "bothbad", "equal", "same", "none", "neither", "draw"})
+TIE_LABELS = frozenset({"tie", "ties", "tie (bothbad)", "both", "bothbad", "equal", "same", "none", "neither", "draw"})
 
 
 class AnswerFields(NamedTuple):
@@ -103,9 +103,9 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
     """
     if (winner := _named_answer(label, fields)) is not None:
         return winner
-    names, word = (fields.first_name, fields.second_name), _label_word(label)
+    names, word = (fields.first_name, fields.second_name), label_word(label)
     is_half = names == ("1", "2") and word in ("1.5", "1.50")
-    if word in _TIES or is_half or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word):
+    if word in TIE_LABELS or is_half or re.fullmatch(rf"{names[0]}\s*=+\s*{names[1]}", word):
         raise NoPreference("a tie")
     if word == "0" and names == ("1", "2"):
         raise location.error(
@@ -122,7 +122,7 @@ def read_winner(label: Any, fields: AnswerFields, location: RowLocation, field: 
 
 def _named_answer(label: Any, fields: AnswerFields) -> int | None:
     """Return 0 or 1 where a label names the first or the second answer, None for any other label."""
-    names, word = (fields.first_name, fields.second_name), _label_word(label)
+    names, word = (fields.first_name, fields.second_name), label_word(label)
     if names == ("1", "2") and re.fullmatch(r"1\.\d+", word) and float(word) != 1.5:
         word = f"{float(word):.0f}"  # AlpacaEval's 1.2 is a weak preference for 1
     for index, (name, answer) in enumerate(zip(names, (fields.first, fields.second), strict=True)):
@@ -133,7 +133,7 @@ def _named_answer(label: Any, fields: AnswerFields) -> int | None:
     return None
 
 
-def _label_word(label: Any) -> str:
+def label_word(label: Any) -> str:
     """Return a label in lower case, "[[B]]" as "b", and 2.0, from a column with gaps, as "2"."""
     word = str(label).strip("[] \n").lower()
     return word.partition(".")[0] if re.fullmatch(r"\d+\.0+", word) else word
