@@ -13,13 +13,15 @@ from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.cli.console import DEFAULT_ROOT, print_line
 from rb_core.cli.data import Columns
 from rb_core.cli.evaluate import hide_loading_bar
+from rb_core.cli.selected import select_from_scores, selection_output
 from rb_core.cli.signatures import takes_model_options
 from rb_core.errors import DataError, NotScoredError
 from rb_core.evaluation.distributed import this_process
 from rb_core.evaluation.evaluate import check_seed, describe_model
 from rb_core.evaluation.percentiles import Percentiles, find_percentiles
+from rb_core.evaluation.preference_pairs import PairSelection
 from rb_core.evaluation.prompt_input import Survey
-from rb_core.evaluation.score_file import score_file
+from rb_core.evaluation.score_file import check_output_file, score_file
 from rb_core.evaluation.score_rows import score_lines
 from rb_core.evaluation.score_writers import Tally, check_suffix, table_writer
 from rb_core.evaluation.scored_prompts import PromptWriter
@@ -30,6 +32,7 @@ from rb_core.scorers.load import load_scorer
 
 app = typer.Typer()
 STANDARD_STREAMS = "-"
+SELECT = "Best-of-N and preference pairs"
 
 
 @app.command()
@@ -50,37 +53,68 @@ def score(
     ] = None,
     results: Annotated[Path, typer.Option(help="folder with the model's results, for percentiles")] = DEFAULT_ROOT,
     seed: Annotated[int, typer.Option(help="seed of completion order and the random baseline")] = 0,
+    best_of: Annotated[
+        bool, typer.Option("--best-of", help="write only the best completion of each prompt", rich_help_panel=SELECT)
+    ] = False,
+    correct: Annotated[
+        str, typer.Option(help="column that says what is correct, for a curve of best-of-k", rich_help_panel=SELECT)
+    ] = "",
+    curve: Annotated[
+        Path | None, typer.Option(help="write the curve: NAME.csv, .jsonl or .parquet", rich_help_panel=SELECT)
+    ] = None,
+    min_margin: Annotated[
+        float | None,
+        typer.Option(
+            "--filter",
+            metavar="MIN_MARGIN",
+            help="write preference pairs whose scores differ by this or more",
+            rich_help_panel=SELECT,
+        ),
+    ] = None,
+    pairs: Annotated[
+        PairSelection | None, typer.Option(help="of a prompt; default: best-worst", rich_help_panel=SELECT)
+    ] = None,
     options: ModelOptions,
 ) -> None:
     """Score prompts with completions, or conversations, without labels. A killed run resumes when started again.
 
-    Rows are like {"prompt": "...", "completions": ["...", "..."]}; the output has one row per completion.
+    Rows are like {"prompt": "...", "completions": ["...", "..."]}; the output has one row per completion. With
+    --best-of or --filter a file that this command wrote can be the input, without a model.
     """
     if not model.startswith("baseline/") and not options.judge.served and options.scorer is None:
         hide_loading_bar()
-    closing = ClosingLines(results, percentile_of)
+    selection = selection_output(best_of=best_of, correct=correct, curve=curve, min_margin=min_margin, pairs=pairs)
+    output = selection or ClosingLines(results, percentile_of)
     if data == STANDARD_STREAMS:
-        _score_standard_input(closing, model, options, out, columns, seed)
+        if not isinstance(output, ClosingLines):
+            raise DataError("- is read line by line: give --best-of and --filter a file")
+        _score_standard_input(output, model, options, out, columns, seed)
+    elif out is None:
+        raise DataError("--out is missing: name the file to write, such as --out scores.parquet")
     else:
-        if out is None:
-            raise DataError("--out is missing: name the file to write, such as --out scores.parquet")
         check_suffix(out)
-        score_file(
-            model,
-            data,
-            lambda survey, described: closing.writer(out, survey, described),
-            out,
-            options=options,
-            columns=parse_columns(columns),
-            split=split,
-            data_revision=data_revision,
-            seed=seed,
-            overwrite=overwrite,
-            progress=True,
-        )
+        if curve is not None:
+            check_suffix(curve, "--curve")
+            check_output_file(curve, 0, overwrite=overwrite)
+        if selection is not None and not model and options.scorer is None:
+            this_process().on_main(lambda: select_from_scores(Path(data), selection, out, overwrite=overwrite))
+        else:
+            score_file(
+                model,
+                data,
+                lambda survey, described: output.writer(out, survey, described),
+                out,
+                options=options,
+                columns=parse_columns(columns),
+                split=split,
+                data_revision=data_revision,
+                seed=seed,
+                overwrite=overwrite,
+                progress=True,
+            )
     if this_process().is_main:
-        closing.show(out)
-        closing.check_scored()
+        output.show(out)
+        output.check_scored()
 
 
 class ClosingLines:
