@@ -72,8 +72,8 @@ def evaluate(
     if this_process().is_main:
         print_result(finished.result)
         console.print(f"written to {finished.path}", soft_wrap=True)
-        if finished.result.judging is not None and finished.result.judging.failed:
-            console.print(f"{finished.result.judging.failed} requests failed; the same command sends only these again")
+        if failed := finished.result.failed_requests:
+            console.print(f"{failed} requests failed; the same command sends only these again")
     if finished.result.counts is not None and not finished.result.counts.scored:
         reasons = ", ".join(finished.result.counts.reasons) or "there are no examples"
         raise NotScoredError(f"no example could be scored: {reasons}")

@@ -36,6 +36,10 @@ def examine(model: str, options: ModelOptions | None = None) -> DoctorReport:
         raise ModelError(f"{spec.name} is an ensemble: examine its members one by one")
     if spec.kind == "custom":
         return examine_scorer(load_scorer(spec), spec.checkpoint.location)
+    if spec.kind == "remote":
+        from rb_core.doctor.remote import examine_remote
+
+        return examine_remote(spec, model)
     # These import torch, which the command line does not load for its other commands.
     from rb_core.doctor.checks import run_checks
     from rb_core.doctor.inspection import load_for_inspection

@@ -122,7 +122,7 @@ class InspectedModel:
     def scores_in(self, dtype: str) -> tuple[float, ...]:
         """Return the score of each sequence from a second copy of the model in another dtype."""
         spec = replace(self.spec, options=replace(self.spec.options, dtype=dtype))
-        with _captured_logs([]):
+        with captured_logs([]):
             scorer: ConversationScorer
             if spec.kind == "implicit":
                 scorer = ImplicitScorer.load(spec)
@@ -135,7 +135,7 @@ def load_for_inspection(spec: ModelSpec, requested_name: str) -> InspectedModel:
     """Load a model as far as possible. Raises ModelError when the device does not exist."""
     pick_device(spec.options.device)
     model = InspectedModel(spec, requested_name)
-    with _captured_logs(model.log_messages):
+    with captured_logs(model.log_messages):
         for step in _STEPS:
             if spec.kind not in step.kinds:
                 continue
@@ -151,7 +151,7 @@ def load_for_inspection(spec: ModelSpec, requested_name: str) -> InspectedModel:
 
 
 @contextmanager
-def _captured_logs(messages: list[str]) -> Iterator[None]:
+def captured_logs(messages: list[str]) -> Iterator[None]:
     """Append the scorers' log messages to `messages`, and keep transformers from printing."""
     from transformers.utils import logging as transformers_logging
 

@@ -103,7 +103,8 @@ class Process:
         """
         if spec.kind == "ensemble":
             return replace(spec, members=tuple(map(self.place, spec.members)))
-        if self.count == 1 or spec.kind in ("baseline", "generative", "custom"):  # no checkpoint, or one process
+        # no checkpoint, or one process
+        if self.count == 1 or spec.kind in ("baseline", "generative", "custom", "remote"):
             return spec
         if spec.options.device_map is not None:
             if self.local_index:

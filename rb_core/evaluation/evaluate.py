@@ -122,8 +122,7 @@ def evaluate_scorer(
         plan = scorer.plan([completion_set for completion_set, _ in blinded])
     fingerprint = plan_fingerprint(settings, scorer, plan)
     with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
-        if transcript.scores_come_from_it:  # from the stored replies, without asking the judge
-            journal.rescore_all()
+        journal.keep(transcript.keeps)
         with process.share_errors(long=True):
             score_missing(scorer, plan, journal, process, progress=progress)
         journal.collect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -98,10 +98,10 @@ class Journal:
         append_entry(self._file, self.path, [entry.batch, entry.seconds, rows])
         self.done[entry.batch] = self._appended[entry.batch] = entry
 
-    def rescore_all(self) -> None:
-        """Mark all batches as missing. The time that they took still counts."""
-        self._earlier_seconds = {index: entry.seconds for index, entry in self.done.items()}
-        self.done = {}
+    def keep(self, keeps: Callable[[Sequence[Score]], bool]) -> None:
+        """Mark the batches whose scores are not kept as missing. The time that they took still counts."""
+        dropped = {index for index, entry in self.done.items() if not keeps(entry.scores)}
+        self._earlier_seconds = {index: self.done.pop(index).seconds for index in dropped}
 
     def collect(self) -> None:
         """Add to every process's `done` what the others have appended. Waits for all."""

@@ -20,7 +20,9 @@ from typing import Any, Literal, get_args
 
 from rb_core.errors import ModelError
 
-Kind = Literal["classifier", "value-head", "gated", "token", "implicit", "generative", "baseline", "custom", "ensemble"]
+Kind = Literal[
+    "classifier", "value-head", "gated", "token", "implicit", "generative", "baseline", "custom", "ensemble", "remote"
+]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # Kinds with a head that makes the score from hidden states, in one forward pass.
 HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head", "gated", "token")
@@ -41,6 +43,9 @@ Combination = Literal["mean", "median", "min", "mean-sd"]
 COMBINATIONS: tuple[Combination, ...] = get_args(Combination)
 DEFAULT_LAMBDA = 0.5
 DEFAULT_RESULTS = Path("leaderboard_data")
+# Interfaces of servers of reward models.
+ServerApi = Literal["vllm-classify", "vllm-pooling", "sglang", "openrlhf", "tei"]
+SERVER_APIS: tuple[ServerApi, ...] = ("vllm-classify", "vllm-pooling", "sglang", "openrlhf", "tei")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_BETA = 0.1
@@ -58,6 +63,7 @@ Target = Literal[
     "baseline",
     "custom scorer",
     "ensemble",
+    "remote model",
 ]
 HEADS: tuple[Target, ...] = ("classifier", "value-head model", "gated model", "token model")
 CHECKPOINTS: tuple[Target, ...] = (*HEADS, "implicit-reward model", "local judge")
@@ -109,13 +115,17 @@ def option(default: Any, help: str, *, hash: bool | None = None, **rules: Any) -
 
 
 _on_device = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
-_head = partial(option, applies_to=("classifier",))
+_rendered = partial(option, applies_to=(*CHECKPOINTS, "remote model"))  # concerns the text that a model reads
+_head = partial(option, applies_to=("classifier", "remote model"))
 _implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
 _token = partial(option, panel="Token as reward", applies_to=("token model",))
 _custom = partial(option, panel="Your own scorer", applies_to=("custom scorer",))
 _ensemble = partial(option, panel="Ensemble", applies_to=("ensemble",))
 _judge = partial(option, panel="Generative judge", applies_to=JUDGES)
+_server = partial(option, panel="Server of a reward model", applies_to=("remote model",))
 _served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
+
+_requests = partial(option, panel="Server and budget of a judge", applies_to=("served judge", "remote model"))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -188,8 +198,8 @@ class JudgeOptions:
     expected: bool = _judge(False, "compute ratings from the probabilities of all ratings")
     author: str | None = _judge(None, "name of the judge among the completions' authors")
     extra_body: str | None = _served(None, "JSON object with further fields of every request", panel="Generative judge")
-    concurrency: int | None = _served(None, "requests in flight; 64 by default", minimum=1)
-    deadline: float | None = _served(None, "seconds for a request with all its attempts; 600 by default", minimum=1)
+    concurrency: int | None = _requests(None, "requests in flight; 64 by default", minimum=1)
+    deadline: float | None = _requests(None, "seconds for a request with all its attempts; 600 by default", minimum=1)
     price_prompt: float | None = _served(None, "US dollars per million tokens of prompts", minimum=0)
     price_completion: float | None = _served(None, "US dollars per million tokens of replies", minimum=0)
     max_cost: float | None = _served(None, "stop before more US dollars than this are spent", minimum=0)
@@ -234,30 +244,32 @@ class ModelOptions:
     """Options of a model. None leaves a choice to the model's record and to its checkpoint."""
 
     name: str | None = option(None, "name of the model in the result", applies_to=get_args(Target))
-    # A baseline is named, so its kind is not an option.
+    # A baseline is named, and a remote model has --url, so their kinds are not options.
     kind: Kind | None = option(
         None,
         "kind of model",
-        choices=tuple(kind for kind in KINDS if kind not in ("baseline", "custom")),
+        choices=tuple(kind for kind in KINDS if kind not in ("baseline", "custom", "remote")),
         applies_to=(*CHECKPOINTS, "served judge"),
     )
-    revision: str | None = option(None, "commit, branch or tag of the model on the hub")
+    revision: str | None = _rendered(None, "commit, branch or tag of the model on the hub")
     dtype: str = _on_device("auto", "dtype of the weights; auto is the checkpoint's", choices=DTYPES)
     device: str = _on_device("auto", f"device to score on: {', '.join(DEVICES)} or cuda:N")
     device_map: Literal["auto"] | None = option(None, "auto spreads a model over all GPUs", choices=("auto",))
-    max_length: int | None = option(None, "maximum tokens of a conversation; the model's by default", minimum=1)
-    chat_template: str | None = option(None, "file with a Jinja chat template", parse=_file_text, is_file=True)
-    template_name: str | None = option(None, "name of the chat template, of a checkpoint that has several")
-    template_vars: Mapping[str, Any] | None = option(
+    max_length: int | None = _rendered(None, "maximum tokens of a conversation; the model's by default", minimum=1)
+    chat_template: str | None = _rendered(None, "file with a Jinja chat template", parse=_file_text, is_file=True)
+    template_name: str | None = _rendered(None, "name of the chat template, of a checkpoint that has several")
+    template_vars: Mapping[str, Any] | None = _rendered(
         None,
         "variables for the chat template: NAME=VALUE,... with values in JSON or as text",
         parse=_variables,
         hash=False,
     )
     fold_system: bool = option(
-        False, "move system messages into the first user turn", applies_to=(*CHECKPOINTS, "served judge")
+        False,
+        "move system messages into the first user turn",
+        applies_to=(*CHECKPOINTS, "served judge", "remote model"),
     )
-    ignore_auto_map: bool = option(False, "use transformers' class although the checkpoint names its own code")
+    ignore_auto_map: bool = _rendered(False, "use transformers' class although the checkpoint names its own code")
     batch_tokens: int | None = _on_device(None, "tokens per forward pass; by free memory by default", minimum=1)
     output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
     output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)
@@ -265,9 +277,9 @@ class ModelOptions:
         None,
         "whose pad token the model was trained with, where config and tokenizer differ",
         choices=("config", "tokenizer"),
-        applies_to=("classifier", "gated model"),
+        applies_to=("classifier", "gated model", "remote model"),
     )
-    lower_is_better: bool = option(False, "the model's output is a cost", applies_to=HEADS)
+    lower_is_better: bool = option(False, "the model's output is a cost", applies_to=(*HEADS, "remote model"))
     threshold: float | None = option(
         None, "score from which on a step is right, in ProcessBench; 0 by default", applies_to=get_args(Target)
     )
@@ -296,6 +308,9 @@ class ModelOptions:
         None, "benchmark on which every member was evaluated: its mean and spread there scale its scores"
     )
     scale_results: Path = _ensemble(DEFAULT_RESULTS, "folder with these evaluations", is_local=True)
+    url: str | None = _server(None, "address of the server that scores; its key in RB_REWARD_API_KEY")
+    api: ServerApi | None = _server(None, "the server's interface", choices=SERVER_APIS)
+    tokenizer: str | None = _server(None, "folder or hub id of its tokenizer; by default that of the model's name")
     judge: JudgeOptions = field(default_factory=JudgeOptions)
 
     @property
@@ -357,6 +372,8 @@ def check_options(options: ModelOptions) -> None:
         raise ModelError("--lambda has no effect without --combine mean-sd")
     if options.scorer is not None and not _SCORER.fullmatch(options.scorer):
         raise ModelError(f"--scorer {options.scorer}: expected package.module:OBJECT or FILE.py:OBJECT")
+    if (options.url is None) != (options.api is None):
+        raise ModelError(f"--url and --api are needed together: --api is one of {', '.join(SERVER_APIS)}")
     _check_judge(options.judge)
 
 
@@ -365,8 +382,9 @@ def check_applicable(options: ModelOptions, target: Target) -> None:
     for name, _, spec in changed_options(options):
         if target not in spec.applies_to:
             names = ", ".join(f"{other}s" for other in spec.applies_to).replace("local judges, served judges", "judges")
-            if spec.applies_to == ("served judge",):
-                names = "judges with --base-url or --provider"
+            names = names.replace("remote models", "models with --url")
+            if "local judge" not in spec.applies_to:
+                names = names.replace("served judges", "judges with --base-url or --provider")
             names = " and ".join(names.rsplit(", ", 1))
             article = "an" if target[0] in "aeiou" else "a"
             raise ModelError(f"{flag(name)} applies only to {names} (this is {article} {target})")

@@ -68,6 +68,7 @@ class ModelSpec:
     reference: Checkpoint | None = None
     beta: float = 1.0
     members: tuple[ModelSpec, ...] = ()  # judges of a panel, models of an ensemble
+    served_name: str = ""  # of a remote model: its name for the server
 
     def chat_format(self, tokenizer: Any, max_length: int, *, sanitize: bool = False) -> ChatFormat:
         """Return the model's chat format. Raises ModelError when there is no template, or several and none chosen."""
@@ -97,6 +98,8 @@ def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
         return _ensemble(model, options)
     if options.judge.judges or not model:
         return _panel(model, options)
+    if options.url is not None:
+        return _remote_model(model, options)
     if options.judge.served:
         return _served_judge(model, options)
     record = RECORDS.get(model)
@@ -274,6 +277,24 @@ def _served_judge(model: str, options: ModelOptions) -> ModelSpec:
     options = _as_judge(options)
     check_applicable(options, "served judge")
     return _spec(model, "generative", Checkpoint(model, None, {}), None, options)
+
+
+def _remote_model(model: str, options: ModelOptions) -> ModelSpec:
+    """Return a reward model behind a server, with the checkpoint whose tokenizer and template write its input."""
+    if options.kind is not None:
+        raise ModelError("--url names a reward model behind a server: leave --kind out")
+    if model.startswith("baseline/"):
+        raise ModelError(f"{model} is a baseline of this package: name the server's model with --model")
+    check_applicable(options, "remote model")
+    named = options.tokenizer or model
+    try:
+        checkpoint = locate(named, RECORDS.get(named), options.revision)
+    except ModelError as error:
+        advice = "" if options.tokenizer else "; give the folder or hub id of the model's tokenizer with --tokenizer"
+        raise ModelError(f"{error}{advice}") from error
+    if checkpoint.is_adapter:
+        checkpoint = base_checkpoint(checkpoint)
+    return replace(_spec(model, "remote", checkpoint, RECORDS.get(named), options), served_name=model)
 
 
 def _panel(model: str, options: ModelOptions) -> ModelSpec:

@@ -18,6 +18,7 @@ from rb_core.errors import ResultError
 from rb_core.files import checksum
 from rb_core.models.options import Combination
 from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, Record, StyleControl
+from rb_core.results.failures import FAILED
 from rb_core.results.judge_records import JudgeRef, Judging
 from rb_core.results.paths import result_path, scores_path
 
@@ -79,8 +80,9 @@ class ModelRef(Record):
     as reward, one or two; question, generation_prompt: what follows a completion, a user's question and the header of
     the next turn; reference, beta: of an implicit reward; batching: how conversations shared a forward pass; probe: the
     largest difference, measured when loaded, between batched scores and the model's own forward pass on one
-    conversation at a time; loading: what was left out of the checkpoint, such as unused weights; judge: how a
-    generative judge was asked; threshold: a score from which on a step is right, where a benchmark compares scores with
+    conversation at a time; loading: what was left out of the checkpoint, such as unused weights; tokenizer: of a
+    model behind a server, the checkpoint whose tokenizer and chat template wrote its input; judge: how a generative
+    judge was asked; threshold: a score from which on a step is right, where a benchmark compares scores with
     one (default 0); ensemble: the models that were combined."""
 
     name: ModelName
@@ -111,6 +113,8 @@ class ModelRef(Record):
     batching: str | None = None
     probe: float | None = None
     loading: list[str] | None = None
+    tokenizer: str | None = None
+    tokenizer_revision: str | None = None
     judge: JudgeRef | None = None
     threshold: float | None = None
     ensemble: EnsembleRef | None = None
@@ -222,6 +226,14 @@ class Result(Record):
     def coverage(self) -> float | None:
         """Share of the examples that were scored; None for a published result."""
         return self.counts.scored / self.counts.examples if self.counts else None
+
+    @property
+    def failed_requests(self) -> int:
+        """Number of requests to a server without an answer, which the same command sends again."""
+        if self.judging is not None:
+            return self.judging.failed
+        reasons = self.counts.reasons if self.counts else {}
+        return sum(count for reason, count in reasons.items() if reason in FAILED)
 
     def path(self) -> Path:
         """Return the path of the result file below the results root."""

@@ -27,12 +27,11 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def has_failures(path: Path) -> bool:
-    """Return True for the result of a judge some of whose requests failed, which the same command sends again."""
+    """Return True for a result some of whose requests to a server failed, which the same command sends again."""
     try:
-        judging = read_result(path).judging
+        return read_result(path).failed_requests > 0
     except ResultError:
         return False
-    return judging is not None and judging.failed > 0
 
 
 def reason_not_to_replace(new: Result, old: Result) -> str | None:

@@ -80,12 +80,10 @@ class RunContext(NamedTuple):
 class RunTranscript:
     """Files that a scorer keeps of a run beside the score table; this base class keeps none.
 
-    It is entered before the first batch and left when the run ends, complete or not. scores_come_from_it: scores are
-    computed from the transcript, so the scores that an unfinished run left in its journal are computed again.
+    It is entered before the first batch and left when the run ends, complete or not.
     continues: this run repeats what failed in a finished run, and its result replaces that of the finished one.
     """
 
-    scores_come_from_it: ClassVar[bool] = False
     continues: bool = False
 
     def __enter__(self) -> RunTranscript:
@@ -95,6 +93,10 @@ class RunTranscript:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+    def keeps(self, scores: Sequence[Score]) -> bool:
+        """Return False for a batch's scores in an unfinished run's journal that are to be computed again."""
+        return True
 
     def write(self, scores: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, Any]:
         """Write the transcript of a complete run. Return the score table's metadata, extended where needed."""

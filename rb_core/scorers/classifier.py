@@ -146,14 +146,7 @@ class ClassifierScorer(ConversationScorer):
         return self._reduce(self.model(**inputs.for_model()).logits)
 
     def _reduce(self, logits: Tensor) -> Tensor:
-        """Reduce (conversations, outputs) raw logits to (conversations,) float32 scores."""
-        logits = logits.float()
-        sign = -1.0 if self.lower_is_better else 1.0
-        if self.output.weights is None:
-            return sign * logits[:, 0]
-        # outputs of weight 0 are left out instead of multiplied: they may be infinite
-        terms = [weight * logits[:, i] for i, weight in enumerate(self.output.weights) if weight]
-        return sign * (torch.stack(terms).sum(dim=0) if terms else torch.zeros(len(logits), device=logits.device))
+        return reduce_outputs(logits, self.output, lower_is_better=self.lower_is_better)
 
     @torch.inference_mode()
     def token_rewards(self, encoded: Encoded) -> list[float]:
@@ -217,6 +210,17 @@ def load_classifier(spec: ModelSpec) -> tuple[Any, dict[str, Any]]:
 def reads_by_pad(network: Any) -> bool:
     """Return True if the pad token decides which token a network reads."""
     return network.reads_by_pad if isinstance(network, HeadedModel) else True
+
+
+def reduce_outputs(logits: Tensor, output: Output, *, lower_is_better: bool) -> Tensor:
+    """Reduce (conversations, outputs) raw logits to (conversations,) float32 scores."""
+    logits = logits.float()
+    sign = -1.0 if lower_is_better else 1.0
+    if output.weights is None:
+        return sign * logits[:, 0]
+    # outputs of weight 0 are left out instead of multiplied: they may be infinite
+    terms = [weight * logits[:, i] for i, weight in enumerate(output.weights) if weight]
+    return sign * (torch.stack(terms).sum(dim=0) if terms else torch.zeros(len(logits), device=logits.device))
 
 
 def check_output(spec: ModelSpec, num_outputs: int) -> Output:

@@ -199,13 +199,7 @@ class ConversationScorer(Scorer):
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
         """Encode everything and distribute it over batches; what cannot be scored makes a last batch of its own."""
         encoded = self.encode_all(completion_sets)
-        notes = {"empty_completions": 0, "control_token_examples": 0, "rewritten_completions": 0}
-        for completion_set, sequences in zip(completion_sets, encoded, strict=True):
-            texts = [message["content"] for message in completion_set.prompt]
-            notes["control_token_examples"] += bool(self.chat.control_tokens(*texts, *completion_set.completions))
-            notes["empty_completions"] += sum(not text for text in completion_set.completions)
-            notes["rewritten_completions"] += sum(sequence.rewritten for sequence in sequences)
-        return Plan(self.batches(encoded), notes)
+        return Plan(self.batches(encoded), input_notes(self.chat, completion_sets, encoded))
 
     def score(self, batch: Batch) -> list[Score]:
         return next(self.stream([batch]))
@@ -356,7 +350,7 @@ class ConversationScorer(Scorer):
         for part, tensor in in_flight.values:
             keys = [_key(sequences[i]) for i in part.indices]
             values |= dict(zip(keys, tensor.float().cpu().tolist(), strict=True))
-        return [_score(encoded, values.get(_key(encoded), math.nan)) for encoded in batch.inputs]
+        return [as_score(encoded, values.get(_key(encoded), math.nan)) for encoded in batch.inputs]
 
     # ---- through the model
 
@@ -475,6 +469,19 @@ class ConversationScorer(Scorer):
         return self._forward(self.inputs(sequences, families, batching), batching).float().cpu().tolist()
 
 
+def input_notes(
+    chat: ChatFormat, completion_sets: Sequence[CompletionSet], encoded: Sequence[Sequence[Encoded]]
+) -> dict[str, int]:
+    """Return the peculiarities of encoded input, by field of results.schema.Notes."""
+    notes = {"empty_completions": 0, "control_token_examples": 0, "rewritten_completions": 0}
+    for completion_set, sequences in zip(completion_sets, encoded, strict=True):
+        texts = [message["content"] for message in completion_set.prompt]
+        notes["control_token_examples"] += bool(chat.control_tokens(*texts, *completion_set.completions))
+        notes["empty_completions"] += sum(not text for text in completion_set.completions)
+        notes["rewritten_completions"] += sum(sequence.rewritten for sequence in sequences)
+    return notes
+
+
 def _family(cell: Cell, encoded: Encoded) -> Family:
     return cell.completion_set, encoded.dropped
 
@@ -483,7 +490,8 @@ def _key(encoded: Encoded) -> SequenceKey:
     return encoded.ids, encoded.start
 
 
-def _score(encoded: Encoded, value: float) -> Score:
+def as_score(encoded: Encoded, value: float) -> Score:
+    """Return the score of a conversation; unscored, with the reason, if it has none or `value` is not finite."""
     num_tokens, truncated = len(encoded.ids), encoded.dropped > 0
     num_completion_tokens = num_tokens - encoded.start - encoded.num_closing
     if encoded.reason or not math.isfinite(value):

@@ -22,6 +22,7 @@ _LOADERS: Mapping[Kind, str] = {
     "generative": "judge.load:load_judge",
     "custom": "custom:load_custom",
     "ensemble": "ensemble:load_ensemble",
+    "remote": "remote.load:load_remote",
 }
 
 

@@ -112,8 +112,8 @@ def load_config(spec: ModelSpec, other: Checkpoint | None = None) -> Any:
     if quantization and not any(quantization.get(key) for key in ("quant_method", "load_in_8bit", "load_in_4bit")):
         raise ModelError(f"{name}: quantization_config in config.json names no quant_method")
     config = _load(lambda: AutoConfig.from_pretrained(checkpoint.location, **_source(checkpoint)), name, "config")
-    auto_class, what = LOADED_AS[spec.kind]
-    if type(config) not in auto_class._model_mapping:
+    auto_class, what = LOADED_AS.get(spec.kind, (None, ""))  # nothing is loaded of a remote model
+    if auto_class is not None and type(config) not in auto_class._model_mapping:
         raise ModelError(
             f"{name}: transformers {transformers_version} has no class for {what} of the type {model_type}"
         )

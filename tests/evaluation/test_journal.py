@@ -99,7 +99,7 @@ def test_what_is_forgotten_is_scored_anew_and_its_time_counts(tmp_path: Path) ->
     with Journal(path, RUN) as journal:
         journal.append(FIRST)
     with Journal(path, RUN) as journal:
-        journal.rescore_all()
+        journal.keep(lambda scores: False)
         assert journal.done == {}
         journal.append(FIRST._replace(seconds=2.0))
     with Journal(path, RUN) as journal:

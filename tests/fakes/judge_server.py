@@ -81,7 +81,7 @@ class JudgeServer:
     """A context manager; everything it recorded can be read during and after.
 
     latency: seconds from a request to its answer; models: the names it has, None for any; key: what has to stand in
-    the header, None for anything; rejects: fields it answers with a 422; path: of its base URL.
+    the header, None for anything; rejects: fields it answers with a 422; path, endpoint: of its base URL, and below it.
     """
 
     def __init__(
@@ -93,8 +93,9 @@ class JudgeServer:
         key: str | None = None,
         rejects: Collection[str] = (),
         path: str = "/v1",
+        endpoint: str = "/chat/completions",
     ) -> None:
-        self.path = path
+        self.path, self.endpoint = path, endpoint
         self.answer, self.latency, self.models, self.key, self.rejects = answer, latency, models, key, rejects
         self.requests: list[Received] = []
         self.answered: Counter[str] = Counter()
@@ -205,11 +206,11 @@ class JudgeServer:
 
     def _refusal(self, received: Received) -> Fault | None:
         """Return how a working server refuses a request, if it does."""
-        if received.path.split("?")[0] != f"{self.path}/chat/completions":
+        if received.path.split("?")[0] != f"{self.path}{self.endpoint}":
             return Fault("status", status=404, said={"detail": "Not Found"})
         if self.key is not None and received.headers.get("authorization") != f"Bearer {self.key}":
             return Fault("status", status=401, said="Incorrect API key provided")
-        if self.models is not None and received.body["model"] not in self.models:
+        if self.models is not None and received.body.get("model") not in self.models:
             return Fault("status", status=404, said=f"The model `{received.body['model']}` does not exist.")
         if unexpected := sorted(set(received.body) & set(self.rejects)):
             return Fault("status", status=422, said={"detail": f"Unexpected fields in the request: {unexpected}"})

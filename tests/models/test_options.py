@@ -51,6 +51,9 @@ CHANGED: dict[str, Any] = {
     "tokens": ("yes", "no"),
     "question": "Is it right?",
     "generation_prompt": True,
+    "url": "http://127.0.0.1:8000",
+    "api": "tei",
+    "tokenizer": "me/x",
     "reference": "me/base",
     "reference_revision": "v1",
     "beta": 0.1,
@@ -68,6 +71,7 @@ OWN_OPTIONS: dict[Target, set[str]] = {
     "custom scorer": {"scorer", "scorer_args"},
     "ensemble": {"ensemble", "combine", "lambda_", "scale_by", "scale_results"},
     "token model": {"token", "tokens", "question", "generation_prompt"},
+    "remote model": {"url", "api", "tokenizer"},
 }
 NOT_OF_HEADS = {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions))
 INAPPLICABLE: dict[Target, set[str]] = {
@@ -88,6 +92,11 @@ INAPPLICABLE: dict[Target, set[str]] = {
     "served judge": set(CHANGED) - {"name", "threshold", "kind", "fold_system"},
     "custom scorer": set(CHANGED) - {"name", "threshold"} | set(option_specs(JudgeOptions)),
     "ensemble": set(CHANGED) - {"name", "threshold"} | set(option_specs(JudgeOptions)),
+    "remote model": {
+        *("kind", "dtype", "device", "device_map", "batch_tokens"),
+        *("reference", "reference_revision", "beta", "reference_free"),
+        *(set(option_specs(JudgeOptions)) - {"concurrency", "deadline"}),
+    },
 }
 for target, names in OWN_OPTIONS.items():
     INAPPLICABLE = {other: inapplicable | names for other, inapplicable in INAPPLICABLE.items()}
@@ -124,7 +133,7 @@ def test_an_option_without_effect_is_refused(target: Target) -> None:
             {"max_length": 5},
             "baseline",
             "--max-length applies only to classifiers, value-head models, gated models, token models, "
-            "implicit-reward models and local judges (this is a baseline)",
+            "implicit-reward models, local judges and models with --url (this is a baseline)",
         ),
         ({"judge": JudgeOptions(mode="ratings")}, "baseline", "--mode applies only to judges (this is a baseline)"),
         (

@@ -17,20 +17,23 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Generator, Hashable, Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, Self, TypeVar
 
 import httpx
 
 from rb_core import retries
 from rb_core.errors import ModelError, NotScoredError, first_line
-from rb_core.results.failures import FAILED, FILTERED, NO_MESSAGE, NOT_JSON, REJECTED, SERVER_ERROR
+from rb_core.results.failures import FAILED, FILTERED, NO_MESSAGE, NO_SCORE, NOT_JSON, REJECTED, SERVER_ERROR
 from rb_core.scorers.http.refusals import Refusal, classify_refusal, refusal_message, status_of_error
 from rb_core.scorers.http.replies import Reply, UnusableAnswerError
 from rb_core.scorers.http.session import Answer, Endpoint, HttpSession
 
 FIRST_CONTACT = 5.0  # seconds after which a server that fails every attempt from the beginning is given up
 MAX_UNUSABLE = 3  # answers to a request that hold no reply but may be billed
+MAX_FAILURES_IN_A_ROW = 32  # requests without an answer after which a run stops: the server is down
 MAX_HELD = 3  # failed requests after which a run ends if none was answered
+_UNANSWERED = FAILED - {FILTERED, REJECTED}  # by a server that may be down
 _CONTINUE = "then run the same command again: answered requests are not sent again"
 
 logger = logging.getLogger(__name__)
@@ -138,7 +141,7 @@ class HttpClient(ABC, Generic[RequestT]):
         The iterable is read in the consumer's thread. ModelError is raised after all requests on their way have
         arrived and were yielded; nothing is sent in the meantime.
         """
-        replies = self._replies(enumerate(requests))
+        replies = self._while_up(self._replies(enumerate(requests)))
         self._open.add(replies)
         return replies
 
@@ -146,6 +149,20 @@ class HttpClient(ABC, Generic[RequestT]):
         """End every iterator that is not exhausted."""
         for replies in list(self._open):
             replies.close()
+
+    def _while_up(self, replies: Generator[tuple[int, Reply]]) -> Generator[tuple[int, Reply]]:
+        """Yield the replies. Raises NotScoredError after many requests in a row without an answer."""
+        failures = 0
+        with closing(replies):
+            for index, reply in replies:
+                yield index, reply
+                failures = failures + 1 if reply.error in _UNANSWERED else 0
+                if failures >= MAX_FAILURES_IN_A_ROW:
+                    words = f" ({reply.text})" if reply.text else ""
+                    raise NotScoredError(
+                        f"{self.endpoint().shown}: {failures} requests in a row had no answer, the last after "
+                        f"{reply.attempts} attempts{words}; wait until the server is back, {_CONTINUE}"
+                    )
 
     def _replies(self, requests: Iterator[tuple[int, RequestT]]) -> Generator[tuple[int, Reply]]:
         error: BaseException | None = None
@@ -397,7 +414,7 @@ class _Sender(Generic[RequestT]):
 
     def _unusable(self, answer: Answer, request: RequestT, changes: frozenset[str], reason: str) -> Reply | _Retry:
         """Return the outcome of an answer without a reply, which may be an error with status 200."""
-        status = status_of_error(answer.text) if reason == NO_MESSAGE else None
+        status = status_of_error(answer.text) if reason in (NO_MESSAGE, NO_SCORE) else None
         if status is not None:
             return self._refused(answer._replace(status=status), request, changes)
         return _Retry(reason, unusable=reason)

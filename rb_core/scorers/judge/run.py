@@ -67,8 +67,6 @@ class JudgedRun(RunTranscript):
     Raises ModelError for several processes, and if an option does not apply to the benchmark.
     """
 
-    scores_come_from_it = True
-
     def __init__(self, judge: Judge, run: RunContext) -> None:
         check_single_process(run.num_processes)
         check_benchmark(judge, run.benchmark)
@@ -89,6 +87,10 @@ class JudgedRun(RunTranscript):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._replies.__exit__(kind, error, trace)
+
+    def keeps(self, scores: Sequence[Score]) -> bool:
+        """Return False: scores are computed again from the stored replies, without asking the judge."""
+        return False
 
     def write(self, scores: pd.DataFrame, metadata: dict[str, Any]) -> dict[str, Any]:
         """Write the records, and return the metadata with the figures about the judge and what they depend on."""

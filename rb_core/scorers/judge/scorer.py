@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any
 
 from rb_core.benchmarks.example import CompletionSet
-from rb_core.errors import ModelError, NotScoredError
+from rb_core.errors import ModelError
 from rb_core.models.options import Mode
-from rb_core.results.failures import FAILED, FILTERED, REJECTED
 from rb_core.results.judge_records import JudgeRef, TemplateRef
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Cell, Plan, split_words
+from rb_core.scorers.http.client import MAX_FAILURES_IN_A_ROW
 from rb_core.scorers.http.replies import Reply
 from rb_core.scorers.judge.budget import Budget
 from rb_core.scorers.judge.parsing import PARSER_VERSION
@@ -32,9 +32,6 @@ from rb_core.scorers.judge.protocols import (
 from rb_core.scorers.judge.run import Judge
 from rb_core.scorers.judge.transcript import Transcript
 from rb_core.scorers.judge.types import JudgeQuery, JudgeRecord, ReplySource, Request
-
-# A run stops after this many failed requests in a row: the server is down, or does not support the mode.
-MAX_FAILURES_IN_A_ROW = 32
 
 
 class JudgeScorer(Judge):
@@ -158,11 +155,12 @@ class QueryStream:
         failures = 0
         with closing(self._judge.generator.generate(self._requests())) as replies:
             for index, reply in replies:
-                failure = self._add(index, reply)
-                failures = failures + 1 if failure else 0
+                failures = failures + 1 if self._add(index, reply) else 0
                 if failures >= MAX_FAILURES_IN_A_ROW:
-                    error = NotScoredError if reply.error else ModelError
-                    raise error(f"{self._judge.name}: {failures} requests in a row {failure}")
+                    raise ModelError(
+                        f"{self._judge.name}: {failures} requests in a row came back without log-probabilities: "
+                        "--mode logprob needs a server that gives them (top_logprobs)"
+                    )
                 yield from self._complete()
         yield from self._complete()  # sets whose replies were all in the transcript
 
@@ -189,15 +187,15 @@ class QueryStream:
                     self._sent.append(sha256)
                     yield request
 
-    def _add(self, index: int, reply: Reply) -> str:
-        """Add a reply. Return a description of a failure that may affect all requests, or ""."""
+    def _add(self, index: int, reply: Reply) -> bool:
+        """Add a reply. Return True if it lacks the log-probabilities that its mode needs."""
         sha256 = self._sent[index]
         self._judge.transcript.add(self._judge.name, sha256, reply)
         waiting = self._waiting.pop(sha256)
         for set_index, number in waiting:
             record = self._judge.judge_reply(self._queries[set_index][number], reply)
             self._records[set_index][number] = record
-        return _describe_failure(record)
+        return record.mode == "logprob" and not record.reply.error and not record.reply.tokens
 
     def _complete(self) -> Iterator[list[Score]]:
         while self._next < len(self._sets):
@@ -206,18 +204,6 @@ class QueryStream:
                 return
             yield scores_from_records(self._sets[self._next], [records[number] for number in range(len(queries))])
             self._next += 1
-
-
-def _describe_failure(record: JudgeRecord) -> str:
-    if record.reply.error in FAILED - {FILTERED, REJECTED}:
-        words = f" ({record.reply.text})" if record.reply.text else ""
-        return (
-            f"had no answer, the last after {record.reply.attempts} attempts{words}; answered requests are kept: run "
-            "the same command again when the server is back"
-        )
-    if record.mode == "logprob" and not record.reply.error and not record.reply.tokens:
-        return "came back without log-probabilities: --mode logprob needs a server that gives them (top_logprobs)"
-    return ""
 
 
 def _batch(index: int, completion_set: CompletionSet) -> Batch:

@@ -31,6 +31,8 @@ SETTINGS = {
     "reference_revision": "Commit of the reference model",
     "beta": "Beta",
     "threshold": "Score from which on a step is right",
+    "tokenizer": "Tokenizer and chat template from",
+    "tokenizer_revision": "Commit of the tokenizer",
     "adapter": "Adapter",
     "adapter_revision": "Commit of the adapter",
 }
