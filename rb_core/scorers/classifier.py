@@ -194,6 +194,7 @@ class ClassifierScorer(ConversationScorer):
         return described | {
             "kind": self.model.result_kind if headed else self.kind,
             "kind_detail": self.model.detail if headed else None,
+            "architecture": self.model.architecture if headed else type(self.model).__name__,
             "scored_token": self.scored_token or None,
             "output": f"{self.output}{', lower is better' if self.lower_is_better else ''}",
         }

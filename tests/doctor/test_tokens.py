@@ -9,7 +9,7 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.doctor.reports import TinyModel, diagnose, failures, result_of
-from tests.fakes.tiny_models import edit_weights
+from tests.fakes.tiny_models import causal, edit_weights
 from tests.fakes.tiny_tokenizers import LLAMA_TEMPLATE
 
 YES_NO: dict[str, Any] = {"tokens": ("y", "n"), "question": "Is the answer right? Please answer y or n."}
@@ -36,6 +36,13 @@ def test_nothing_fails_or_is_skipped_on_a_good_one(tiny_model: TinyModel) -> Non
     assert report.conversation.text.endswith(
         f"{YES_NO['question']}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n"
     )
+
+
+def test_the_answer_is_examined_where_it_stands_in_front_of_a_question(tmp_path: Path) -> None:
+    """This template puts an empty thought in front of an answer that comes last."""
+    folder = causal("qwen3-lm", tmp_path / "qwen3")
+    assert "is added in front of the answer" in result_of(diagnose(folder, tokens=("y", "n")), "answer").found
+    assert result_of(diagnose(folder, **YES_NO), "answer").status == "PASS"
 
 
 def test_tokens_that_the_model_would_not_answer_with_are_warned_about(tiny_copy: TinyModel) -> None:

@@ -62,7 +62,7 @@ def inspect_variables(model: InspectedModel) -> Observation:
 
 def _texts(chat: ChatFormat) -> tuple[str, str]:
     """Return the probe conversation and its prompt as text."""
-    return chat.text(probe_conversation()), chat.text(PROBE_PROMPT, generation_prompt=True)
+    return chat.conversation_text(PROBE_PROMPT, PROBE_ANSWER), chat.text(PROBE_PROMPT, generation_prompt=True)
 
 
 def _without_variable(chat: ChatFormat, name: str) -> ChatFormat:
@@ -132,7 +132,7 @@ def inspect_turns(model: InspectedModel) -> Observation:
 def inspect_answer(model: InspectedModel) -> Observation:
     """Check what the template changes in a plain answer, in one with white space, and in one with a thought."""
     chat, plain = model.chat, f"{_MARK} is the answer."
-    text, prompt = chat.text(probe_conversation(plain)), chat.text(PROBE_PROMPT, generation_prompt=True)
+    text, prompt = chat.conversation_text(PROBE_PROMPT, plain), chat.text(PROBE_PROMPT, generation_prompt=True)
     if plain not in text:
         return Observation("WARN", "the conversation does not contain the answer", "the model reads another text")
     changes, notes = [], []
@@ -143,9 +143,9 @@ def inspect_answer(model: InspectedModel) -> Observation:
     elif added:
         changes.append(f"{added!r} is added in front of the answer")
     spaced = f" \n{plain}\n "
-    if spaced not in chat.text(probe_conversation(spaced)):
+    if spaced not in chat.conversation_text(PROBE_PROMPT, spaced):
         changes.append("white space around the answer is trimmed")
-    if _THOUGHT not in chat.text(probe_conversation(f"<think>\n{_THOUGHT}\n</think>\n\n{plain}")):
+    if _THOUGHT not in chat.conversation_text(PROBE_PROMPT, f"<think>\n{_THOUGHT}\n</think>\n\n{plain}"):
         changes.append("a <think> block in the answer is dropped")
     if changes:
         advice = "such completions are counted in the result, and refused where the template drops a part of one"
@@ -157,7 +157,8 @@ def inspect_start(model: InspectedModel) -> Observation:
     encoded = model.encoded
     completion = model.tokenizer.decode(list(encoded.ids[encoded.start :]))
     found = f"at token {encoded.start} of {len(encoded.ids)}: {completion!r}"
-    if not model.chat.text(probe_conversation()).startswith(model.chat.text(PROBE_PROMPT, generation_prompt=True)):
+    text, prompt = _texts(model.chat)
+    if not text.startswith(prompt):
         found = f"{found}; the rendered prompt is not a prefix of the conversation"
         return Observation("WARN", found, "the completion starts where prompt and conversation begin to differ")
     return Observation("PASS", f"{found}; the rendered prompt is a prefix of the conversation")

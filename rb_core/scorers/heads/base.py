@@ -64,6 +64,11 @@ class HeadedModel(nn.Module):
         rows = torch.arange(len(reads), device=states.device)[:, None]
         return SequenceClassifierOutput(logits=self.score(states[rows, reads].flatten(0, 1)))
 
+    @property
+    def architecture(self) -> str:
+        """Name of the architecture, for the result."""
+        return type(self).__name__
+
     def rounding_scale(self, largest_score: float) -> float:
         """Return the size that a rounding error of scores is relative to."""
         return largest_score

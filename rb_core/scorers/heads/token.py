@@ -74,6 +74,10 @@ class TokenModel(LastTokenModel):
         last = self.own_reads(input_ids, mask)[:, 0].to(logits.device)
         return logits[torch.arange(len(last), device=logits.device), last].float()
 
+    @property
+    def architecture(self) -> str:
+        return type(self.language_model).__name__
+
     def rounding_scale(self, largest_score: float) -> float:
         return max(largest_score, self.largest_logit)
 

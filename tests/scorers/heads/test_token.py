@@ -228,6 +228,7 @@ def test_a_token_without_a_logit_is_refused(tmp_path: Path) -> None:
 def test_the_result_says_what_was_read_and_where(tiny_model: TinyModel) -> None:
     about = load(tiny_model("llama-lm"), **YES_NO).describe()
     assert (about["kind"], about["tokens"], about["question"]) == ("token", ["y", "n"], QUESTION)
+    assert about["architecture"] == "LlamaForCausalLM"
     assert about["kind_detail"] == "log-odds of token 93 ('y') over 82 ('n')"
     model = AutoModelForCausalLM.from_pretrained(tiny_model("llama-lm"))
     assert about["parameters"] == sum(weights.numel() for weights in model.parameters())
