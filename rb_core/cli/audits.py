@@ -8,13 +8,22 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from rb_core.audits import training_choices
 from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
-from rb_core.cli.console import console, literal, print_line
+from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
 
 app = typer.Typer(help="Audit models, labels, data and claims about them.", no_args_is_help=True)
 
 Out = Annotated[Path | None, typer.Option(help="write the report below this results folder, for the page")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing report")]
+
+Root = Annotated[Path, typer.Option("--results", help="folder with results")]
+
+
+@app.command("training-choices")
+def audit_training_choices(root: Root = DEFAULT_ROOT, out: Out = None, overwrite: Overwrite = False) -> None:
+    """Estimate what training choices do to the score, from the checkpoints of RewardBench 2's development."""
+    finish(training_choices.training_choices_report(root), out, overwrite=overwrite)
 
 
 def finish(report: AuditReport, out: Path | None, *, overwrite: bool) -> None:

@@ -26,6 +26,23 @@ MAX_REGISTRY_BYTES = 4_000_000
 Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class Recipe(BaseModel):
+    """How a development checkpoint was trained, as its name says. None means that the name does not say.
+
+    base: the model or stage that training started from; data: the mix of preference data; flipped: share of the
+    training labels that were exchanged on purpose; seed: of the run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: Text
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    epochs: Annotated[int, Field(gt=0)] | None = None
+    data: Text
+    flipped: Annotated[float, Field(ge=0, le=1)] = 0.0
+    seed: int
+
+
 class RegisteredModel(BaseModel):
     """A model. None means not known.
 
@@ -38,6 +55,7 @@ class RegisteredModel(BaseModel):
         context_length: in tokens.
         training_data: preference data that its makers declare.
         sweep: of a development checkpoint, the name of the sweep it is part of. Such models are shown, but not ranked.
+        recipe: of a development checkpoint, how it was trained.
         sources: where the facts come from.
     """
 
@@ -55,6 +73,7 @@ class RegisteredModel(BaseModel):
     context_length: Annotated[int, Field(gt=0)] | None = None
     training_data: tuple[Text, ...] | None = None
     sweep: Text | None = None
+    recipe: Recipe | None = None
     sources: tuple[Text, ...] = ()
 
     @model_validator(mode="after")
