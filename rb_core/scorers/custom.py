@@ -98,29 +98,38 @@ def load_custom(spec: ModelSpec, upcoming: Sequence[CompletionSet] = (), seed: i
 def _import(name: str) -> tuple[ModuleType, UserCode]:
     """Import the module of MODULE:OBJECT from the current folder or the installed packages, or run FILE.py:OBJECT."""
     location = name.rpartition(":")[0]
-    file = Path(location).absolute() if location.endswith(".py") else None
-    folder = str(file.parent if file else Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)  # its own imports, as with `python FILE.py` and `python -m MODULE`
+    return _run_file(name, Path(location).absolute()) if location.endswith(".py") else _import_module(name, location)
+
+
+def _run_file(name: str, file: Path) -> tuple[ModuleType, UserCode]:
     code = UserCode(name, file)
-    if file is not None:
-        if not file.is_file():
-            code.fail("there is no such file")
-        found = spec_from_file_location(f"rb_scorer_{file.stem}", file)
-    else:
-        with code.explaining("importing it"):
-            found = _find_module(location)
-        if found is None:
-            code.fail(f"there is no module {location} in the current folder or among the installed packages")
-        code = UserCode(name, Path(found.origin) if found.has_location and found.origin else None)
+    found = spec_from_file_location(f"rb_scorer_{file.stem}", file) if file.is_file() else None
     if found is None or found.loader is None:
-        code.fail("this is not a Python file")
+        code.fail("there is no such file")
+    _import_also_from(file.parent)
+    module = sys.modules[found.name] = module_from_spec(found)  # dataclasses look their module up by name
     with code.explaining("importing it"):
-        if file is None:
-            return import_module(location), code
-        module = sys.modules[found.name] = module_from_spec(found)
         found.loader.exec_module(module)
     return module, code
+
+
+def _import_module(name: str, location: str) -> tuple[ModuleType, UserCode]:
+    _import_also_from(Path.cwd())
+    code = UserCode(name, None)
+    with code.explaining("importing it"):
+        found = _find_module(location)
+    if found is None:
+        code.fail(f"there is no module {location} in the current folder or among the installed packages")
+    if found.has_location:
+        code = UserCode(name, Path(found.origin))
+    with code.explaining("importing it"):
+        return import_module(location), code
+
+
+def _import_also_from(folder: Path) -> None:
+    """Let imports find a folder's modules first, as `python FILE.py` and `python -m MODULE` do."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 def _find_module(location: str) -> Any:
@@ -223,11 +232,12 @@ class CustomScorer(Scorer):
                 pending.append(batch)
                 yield batch
 
+        source = taken()
         with self.code.explaining("scoring"):
-            for scores in self.scorer.stream(taken()):
+            for scores in self.scorer.stream(source):
                 yield self._checked(scores, len(pending.popleft().cells))
-            if pending:
-                self.code.fail(f"stream left out the scores of {len(pending)} batches")
+        if list(source) or pending:
+            self.code.fail("stream ended without the scores of all batches")
 
     def _checked(self, scores: Sequence[Score], expected: int) -> list[Score]:
         if len(scores) != expected:

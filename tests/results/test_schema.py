@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -79,3 +80,21 @@ def test_a_wrong_field_is_named(field: str, value: object, message: str) -> None
     part[last] = value
     with pytest.raises(ResultError, match=message):
         schema.parse_result(json.dumps(content).encode(), "bad.json")
+
+
+def test_every_kind_has_a_label() -> None:
+    assert set(schema.KIND_LABELS) == set(get_args(schema.ModelKind))
+
+
+def test_settings_of_a_score_leave_out_what_changes_it_by_rounding_only() -> None:
+    def ensemble(probe: float, combine: str = "mean") -> dict[str, Any]:
+        model = {"name": "a/b", "kind": "classifier", "probe": probe}
+        return {"members": [{"model": model, "mean": 0.0, "sd": 1.0}], "combine": combine}
+
+    def settings(**changes: Any) -> dict[str, Any]:
+        fields = {"name": "e/x", "kind": "ensemble", "kind_detail": "x", "ensemble": ensemble(0.1)}
+        return schema.from_json(schema.ModelRef, fields | changes).score_settings()
+
+    assert settings() == settings(probe=1.0, kind_detail="y", name="e/y") == settings(ensemble=ensemble(0.2))
+    assert settings() != settings(ensemble=ensemble(0.1, "min"))
+    assert settings(kind="function") != settings(kind="function", kind_detail="other code")

@@ -118,6 +118,7 @@ def test_a_module_of_the_current_folder_with_its_neighbours(tmp_path: Path, monk
         ("TooFew", "it returned 2 scores for a batch of 3 completions"),
         ("Numbers", "it returned a float for a completion; expected a Score"),
         ("Crashing", r"scoring raises OSError: disk on fire \(user_scorers.py, line \d+\)"),
+        ("Ending", "stream ended without the scores of all batches"),
         ("Forgetful", "its plan does not have each completion exactly once"),
         ("Chatty", "plan returned a wrong mood"),
     ],

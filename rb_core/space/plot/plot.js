@@ -16,7 +16,7 @@ const KINDS = {
   'Sequence classifier': ['#0072B2', 'circle'], 'Custom classifier': ['#56B4E9', 'diamond'], 'Implicit (DPO)': ['#E69F00', 'triangle'],
   'Token probability': ['#D55E00', 'hexagon'],
   Generative: ['#009E73', 'square'], Baseline: ['#CC79A7', 'cross'], Function: ['#F0E442', 'star'],
-  Ensemble: ['#D55E00', 'down'],
+  Ensemble: ['#8C6BB1', 'down'],
 };
 const OTHER = ['#999999', 'down'];
 const LINES = [['#0072B2', 'circle', ''], ['#D55E00', 'square', '7 3'], ['#009E73', 'triangle', '2 3'], ['#CC79A7', 'diamond', '9 3 2 3']];
