@@ -84,6 +84,8 @@ def score(
     if not model.startswith("baseline/") and not options.judge.served and options.scorer is None:
         hide_loading_bar()
     selection = selection_output(best_of=best_of, correct=correct, curve=curve, min_margin=min_margin, pairs=pairs)
+    if selection is not None and percentile_of is not None:
+        raise DataError("--percentile-of adds a column to a table of scores, which --best-of and --filter do not write")
     output = selection or ClosingLines(results, percentile_of)
     if data == STANDARD_STREAMS:
         if not isinstance(output, ClosingLines):
@@ -96,7 +98,8 @@ def score(
         if curve is not None:
             check_suffix(curve, "--curve")
             check_output_file(curve, 0, overwrite=overwrite)
-        if selection is not None and not model and options.scorer is None:
+        reads_text = columns or split or data_revision
+        if selection is not None and not model and options == ModelOptions() and not reads_text:
             this_process().on_main(lambda: select_from_scores(Path(data), selection, out, overwrite=overwrite))
         else:
             score_file(

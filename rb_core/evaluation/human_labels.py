@@ -265,6 +265,8 @@ def _choices(matched: Sequence[tuple[LabelRow, ScoredItem]]) -> tuple[LabelKind,
     first = 0 if 0 in numbers else 1
     positions: list[int | None] = []
     for word, (row, item) in zip(words, matched, strict=True):
+        if len(item.completions) < 2:
+            raise RowError(row.location, f"item {quoted(row.item)} has one completion: there is nothing to prefer")
         if word in TIE_LABELS:
             positions.append(None)
             continue

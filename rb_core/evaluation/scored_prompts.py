@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rb_core.benchmarks.example import Conversation
+from rb_core.benchmarks.example import Conversation, prompt_digest
 from rb_core.benchmarks.files import read_rows
 from rb_core.benchmarks.layouts.base import read_number
 from rb_core.benchmarks.prompt_rows import read_prompt_row
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, required_field
+from rb_core.errors import DataError, as_text
 from rb_core.results.score_table import Score
 
 # The columns that `score` adds to a row's own, one output row per completion.
@@ -24,8 +25,8 @@ SCORE_COLUMNS = (ROW, COMPLETION, COMPLETION_INDEX, "score", "percentile", "num_
 class ScoredPrompt:
     """A prompt with its completions and their scores, in the order of the input.
 
-    row: the input's own columns without its completions; of a prompt that was put together from several rows
-    (`merge_prompts`), a column in which they differ holds the list of their values, one per completion.
+    row: the input's own columns without its completions; of a prompt that was read back from several rows
+    (`read_scored_prompts`), a column in which they differ holds the list of their values, one per completion.
     row_number: of the first row in the input, from 1.
     """
 
@@ -38,12 +39,6 @@ class ScoredPrompt:
 
 # What is done with scored prompts; they arrive in input order, and are not held in memory together.
 PromptWriter = Callable[[Iterator[ScoredPrompt]], None]
-
-
-def merge_prompts(scored_prompts: Iterable[ScoredPrompt]) -> Iterator[ScoredPrompt]:
-    """Join consecutive scored prompts with equal prompts, such as those of a file with one completion per row."""
-    for _, group in groupby(scored_prompts, key=lambda scored: scored.prompt):
-        yield _joined(list(group))
 
 
 def _joined(members: list[ScoredPrompt]) -> ScoredPrompt:
@@ -67,10 +62,15 @@ def is_scored(row: Row) -> bool:
 def read_scored_prompts(path: Path) -> Iterator[ScoredPrompt]:
     """Yield the prompts of a file that `score` wrote, with the completions of one input row together.
 
-    Raises DataError for any other file.
+    Raises DataError for any other file, and for one in which the completions of a row are apart.
     """
     by_completion = (_read_scored_row(row, location) for row, location in read_rows(path))
-    for _, group in groupby(by_completion, key=lambda scored: (scored.row_number, scored.prompt)):
+    earlier: set[int] = set()  # hashes, which take less memory than prompts
+    for (number, prompt), group in groupby(by_completion, key=lambda scored: (scored.row_number, scored.prompt)):
+        place = hash((number, prompt_digest(prompt)))
+        if place in earlier:
+            raise DataError(f"{as_text(path.name)}: the completions of row {number} are apart; sort the file by {ROW}")
+        earlier.add(place)
         yield _joined(list(group))
 
 

@@ -63,7 +63,8 @@ def best_of_curve(prompts: Sequence[LabelledScores], groups: Strings) -> list[Cu
     for row, (scores, labels) in enumerate(prompts):
         n = len(scores)
         model[row, :n] = expected_best(scores, labels)
-        floors[row, :n], ceilings[row, :n] = best_of_bounds(scores, labels)
+        is_whole = not np.isnan(scores).any()
+        floors[row, :n], ceilings[row, :n] = [model[row, :n]] * 2 if is_whole else best_of_bounds(scores, labels)
         randoms[row, :n] = labels.mean()
         oracles[row, :n] = expected_best(labels, labels)
     points = []

@@ -227,7 +227,7 @@ def _compare_categories(
     accuracy = mean_estimate(right, groups)
     if rule.uses_labels:  # its cuts differ between samples of items, which the error of a mean leaves out
         sampled = bootstrap_estimate(share_right, group_of, (0.0, 1.0))
-        accuracy = accuracy.model_copy(update=sampled.model_dump(include={"stderr", "low", "high"}))
+        accuracy = accuracy.model_copy(update=sampled.model_dump(include={"stderr", "low", "high", "no_interval"}))
     # a disagreement takes more off kappa the less of it chance gives, as if there were fewer items
     shares = np.bincount(labels, minlength=len(names)) / max(1, len(labels))
     kappa_estimate = bootstrap_estimate(kappa, group_of, informative=min(1.0, 2 * float(1 - shares @ shares)))

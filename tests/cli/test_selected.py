@@ -68,6 +68,7 @@ def test_pairs_can_be_evaluated(
         (["--correct", "ok"], "--correct needs --best-of"),
         (["--best-of", "--curve", "c.csv"], "--curve needs --correct COLUMN"),
         (["--pairs", "all"], "--pairs needs --filter MIN_MARGIN"),
+        (["--best-of", "--percentile-of", "starter"], "--percentile-of adds a column to a table of scores"),
         (["--filter", "-1"], "--filter -1: expected a margin of 0 or more"),
         (["--best-of", "--correct", "right"], "--correct right: the input has no such column; it has id, prompt, ok"),
         (

@@ -111,6 +111,11 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
         (PAIRS, [{"id": "q1", "label": "C"}], r"labels.jsonl:1: the label 'C' names none of the 2 completions of item"),
         (PAIRS, [{"id": "q1", "label": "tie"}], r"labels.jsonl: every label is a tie"),
         (PAIRS, [{"id": "q1", "label": 1}], r"labels.jsonl: the labels 1 may count completions from 0 or from 1"),
+        (
+            [*PAIRS, {"id": "z", "score": 1.0}],
+            [{"id": "q1", "label": "A"}, {"id": "z", "label": "A"}],
+            r"labels.jsonl:2: item 'z' has one completion: there is nothing to prefer",
+        ),
         (PAIRS, [{"id": "q1", "label": None}], r"labels.jsonl: has no labels"),
         ([*PAIRS, PAIRS[0]], [{"id": "q0", "label": "A"}], r"scores.jsonl:9: completion 0 of item 'q0' has two scores"),
         ([{"id": 1, "score": "high"}], [{"id": 1, "label": 1}], r"scores.jsonl:1: field 'score': is text"),

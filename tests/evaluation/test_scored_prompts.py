@@ -1,4 +1,4 @@
-"""Scored prompts: those of consecutive rows with equal prompts are joined, and a file of scores is read back."""
+"""A file of scores is read back, with the completions of each row together."""
 
 from __future__ import annotations
 
@@ -9,26 +9,9 @@ from typing import Any
 
 import pytest
 
-from rb_core.benchmarks.example import Message
 from rb_core.errors import DataError
-from rb_core.evaluation.scored_prompts import ScoredPrompt, merge_prompts, read_scored_prompts
+from rb_core.evaluation.scored_prompts import read_scored_prompts
 from rb_core.results.score_table import Score
-
-
-def one(prompt: str, number: int, *completions: str, **row: Any) -> ScoredPrompt:
-    scores = tuple(Score(float(len(text)), 1) for text in completions)
-    return ScoredPrompt(row, number, (Message(role="user", content=prompt),), completions, scores)
-
-
-def test_consecutive_rows_with_equal_prompts_are_joined() -> None:
-    rows = [one("p", 1, "a", "bb", same=1, label="x"), one("p", 2, "ccc", same=1, label="y"), one("q", 3, "d")]
-    joined, last = merge_prompts(rows)
-    assert joined == ScoredPrompt(
-        {"same": 1, "label": ["x", "x", "y"]}, 1, rows[0].prompt, ("a", "bb", "ccc"),
-        (Score(1.0, 1), Score(2.0, 1), Score(3.0, 1)),
-    )  # fmt: skip
-    assert last is rows[2]
-    assert [scored.row_number for scored in merge_prompts([rows[0], rows[2], one("p", 4, "e")])] == [1, 3, 4]
 
 
 def scored_row(row: int, prompt: str, completion: str, score: float | None, **more: Any) -> dict[str, Any]:
@@ -55,4 +38,12 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "plain.jsonl"
     path.write_text('{"prompt": "p", "completion": "a", "score": 1}')
     with pytest.raises(DataError, match=r"plain.jsonl:1: was not written by `score`: it lacks row, "):
+        list(read_scored_prompts(path))
+
+
+def test_completions_of_a_row_that_are_apart_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "sorted_by_score.jsonl"
+    rows = [scored_row(1, "p", "a", 3.0), scored_row(2, "q", "b", 2.0), scored_row(1, "p", "c", 1.0)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=r"the completions of row 1 are apart; sort the file by row"):
         list(read_scored_prompts(path))
