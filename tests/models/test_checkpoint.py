@@ -11,10 +11,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub.errors import NotASafetensorsRepoError
 
 from rb_core.errors import ModelError
-from rb_core.models.checkpoint import Checkpoint, base_checkpoint, locate
+from rb_core.models.checkpoint import Checkpoint, base_checkpoint, locate, weight_shapes
 from rb_core.models.registry import RECORDS
+from rb_core.models.resolve import resolve
 from rb_core.results.storage import check_model_name
 from tests.models.conftest import ModelFolder
 
@@ -217,6 +219,33 @@ def test_a_branch_is_resolved_to_a_commit_whose_config_is_read(monkeypatch: pyte
     assert checkpoint == Checkpoint("me/model", "sha-of-me/model", config)
     assert (checkpoint.name, checkpoint.hub_revision) == ("me/model", "sha-of-me/model")
     assert requests == [("me/model", "main"), ("me/model", "config.json", "sha-of-me/model")]
+
+
+def test_a_value_head_on_the_hub_is_recognised_by_files_or_names_of_weights(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = json.dumps({"architectures": ["LlamaForCausalLM"]})
+    models = {
+        "me/beside": {"config.json": config, "value_head.safetensors": "x"},
+        "me/inside": {"config.json": config},
+        "me/none": {"config.json": config},
+    }
+    serve_files(monkeypatch, tmp_path, models)
+
+    def metadata(self: Any, model: str, revision: str) -> Any:
+        assert revision == f"sha-of-{model}"
+        if model == "me/none":
+            raise NotASafetensorsRepoError("no weights")
+        tensor = SimpleNamespace(shape=[1, 32])
+        return SimpleNamespace(files_metadata={"a": SimpleNamespace(tensors={"v_head.summary.weight": tensor})})
+
+    monkeypatch.setattr("huggingface_hub.HfApi.get_safetensors_metadata", metadata)
+    assert locate("me/beside", None, None).value_head == "value_head.safetensors"
+    assert weight_shapes(locate("me/inside", None, None)) == {"v_head.summary.weight": [1, 32]}
+    assert weight_shapes(locate("me/none", None, None)) == {}
+    assert [resolve(name).kind for name in ("me/beside", "me/inside")] == ["value-head"] * 2
+    with pytest.raises(ModelError, match="me/none: its config names LlamaForCausalLM, a language model"):
+        resolve("me/none")
 
 
 @pytest.mark.parametrize("content", ["[]", "3", "{"])
