@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,15 @@ WAYS: Mapping[str, dict[str, Any]] = {
     "after the next header": {"tokens": (" the", "!"), "generation_prompt": True},
     "after a question": YES_NO,
 }
+
+# These take the same ways through the code as others.
+SOAK_ONLY = {
+    (name, way) for name in ("mistral-lm", "mixtral-lm", "phi3-lm") for way in WAYS if way != "after a question"
+}
+CASES = [
+    pytest.param(*case, marks=[pytest.mark.soak] * (case in SOAK_ONLY))
+    for case in itertools.product(CAUSAL_BUILDERS, WAYS)
+]
 
 
 class Own:
@@ -73,8 +83,7 @@ def assert_rewards(scorer: Any, wanted: list[list[float]], batch_tokens: tuple[i
             assert left == pytest.approx(right, abs=CLOSE, rel=CLOSE)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", CAUSAL_BUILDERS)
+@pytest.mark.parametrize(("name", "way"), CASES)
 def test_rewards_are_those_of_all_logits_after_each_conversation_alone(
     tiny_model: TinyModel, name: str, way: str
 ) -> None:
