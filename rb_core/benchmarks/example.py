@@ -46,20 +46,31 @@ def message_text(message: Message) -> str:
 
 
 class AssistantTurn(str):
-    """A completion that is more than text: with tool calls or reasoning.
+    """A completion that is more than text: with tool calls or reasoning, or with several messages.
 
-    As text it is `message_text(message)`, for scorers that read text; a chat template gets the message.
+    messages: one of the assistant, or an agent's calls and the tools' results up to the assistant's last message, for
+    chat templates. As text, for scorers that read text, the turn is what they say.
     """
 
-    message: Message
+    messages: Conversation
 
-    def __new__(cls, message: Message) -> AssistantTurn:
-        turn = super().__new__(cls, message_text(message))
-        turn.message = message
+    def __new__(cls, *messages: Message) -> AssistantTurn:
+        texts = [message_text(message) for message in messages]
+        if len(messages) > 1:
+            texts = [f"{message['role']}: {text}" for message, text in zip(messages, texts, strict=True)]
+        turn = super().__new__(cls, "\n".join(texts))
+        turn.messages = messages
         return turn
 
-    def __getnewargs__(self) -> tuple[Message]:  # type: ignore[override]
-        return (self.message,)
+    def __getnewargs__(self) -> Conversation:  # type: ignore[override]
+        return self.messages
+
+
+def messages_of(completion: str) -> Conversation:
+    """Return a completion as messages; one that is more than text brings its own."""
+    if isinstance(completion, AssistantTurn):
+        return completion.messages
+    return (Message(role="assistant", content=completion),)
 
 
 class CompletionSet(NamedTuple):

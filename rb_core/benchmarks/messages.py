@@ -24,14 +24,20 @@ _ROLE_ALIASES: Mapping[str, Role] = {
     "chatbot": "assistant",
     "model": "assistant",
     "developer": "system",
+    "tool_call": "assistant",
+    "function_call": "assistant",
+    "tool_response": "tool",
+    "tool_result": "tool",
     "function": "tool",
     "function_response": "tool",
     "ipython": "tool",
     "observation": "tool",
 }
+# Roles of messages whose content is a call; several in a row are made at once.
+_CALL_ROLES = ("tool_call", "function_call")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 # Fields of a message with content that is not passed to any chat template.
-_UNSUPPORTED_FIELDS = ("function_call", "images", "image", "audio", "video", "videos", "refusal")
+_UNSUPPORTED_FIELDS = ("images", "image", "audio", "video", "videos", "refusal")
 # The beginning of objects in JSON, or as Python writes them, and of objects that can only be messages.
 _WRITTEN_OBJECTS = re.compile(r"""\s*(?:\[\s*){0,2}\{\s*['"]""")
 _WRITTEN_MESSAGES = re.compile(r"""\s*(?:\[\s*){0,2}\{\s*['"](?:role|content|from|value)['"]\s*:""")
@@ -51,7 +57,18 @@ def read_messages(value: Any, location: RowLocation, field: str) -> Conversation
     messages = [value] if isinstance(value, dict) else value
     if not isinstance(messages, list) or not messages:
         raise location.error(field, f"is {describe_value(value)}; expected text or a non-empty list of messages")
-    return tuple(_read_message(message, f"message {index}", location, field) for index, message in enumerate(messages))
+    read: list[Message] = []
+    for index, written in enumerate(messages):
+        message = _read_message(written, f"message {index}", location, field)
+        if _is_call(written) and read and read[-1]["role"] == "assistant":
+            read[-1] = {**read[-1], "tool_calls": read[-1].get("tool_calls", []) + message["tool_calls"]}
+        else:
+            read.append(message)
+    return tuple(read)
+
+
+def _is_call(value: Mapping[str, Any]) -> bool:
+    return str(value.get("role") or value.get("from")).strip().lower() in _CALL_ROLES
 
 
 def _read_message(value: Any, name: str, location: RowLocation, field: str) -> Message:
@@ -66,6 +83,8 @@ def _read_message(value: Any, name: str, location: RowLocation, field: str) -> M
         if value.get(unsupported):
             raise location.error(field, f"{name} has {unsupported!r}, which is not supported; leave the row out")
     content = value.get("content", value.get("value"))
+    if _is_call(value):
+        value, content = {"function_call": content}, None
     extras = _read_extras(value, known_role, name, location, field)
     if content is None and "tool_calls" in extras:
         content = ""
@@ -82,11 +101,14 @@ def _read_extras(value: Mapping[str, Any], role: Role, name: str, location: RowL
         if not isinstance(reasoning, str):
             raise location.error(field, f"the reasoning of {name} is {describe_value(reasoning)}; expected text")
         extras["reasoning_content"] = reasoning
-    if value.get("tool_calls"):
-        calls = parsed_text(value["tool_calls"])
+    if written_calls := value.get("tool_calls") or value.get("function_call"):
+        calls = parsed_text(written_calls)
+        calls = [calls] if isinstance(calls, dict) else calls
         if role != "assistant" or not isinstance(calls, list):
             raise location.error(field, f"{name} has tool calls that are not a list of an assistant's calls")
         extras["tool_calls"] = [_read_tool_call(call, name, location, field) for call in calls]
+    if value.get("tools"):
+        extras["tools"] = read_tools(value["tools"], location, field)
     if role == "tool":
         extras |= {key: str(value[key]) for key in ("name", "tool_call_id") if value.get(key)}
     return extras
@@ -111,6 +133,19 @@ def read_tools(value: Any, location: RowLocation, field: str) -> list[Any]:
             field, f"is {describe_value(tools)}; expected a list of functions in the form of JSON Schema"
         )
     return tools
+
+
+def split_tools(messages: Conversation) -> tuple[Conversation, list[Any]]:
+    """Return a conversation without the tools that its messages bring, and the tools."""
+    tools = next((message["tools"] for message in messages if "tools" in message), [])
+    bare: Any = tuple({name: value for name, value in turn.items() if name != "tools"} for turn in messages)
+    return bare, tools
+
+
+def with_tools(messages: Conversation, tools: list[Any]) -> Conversation:
+    """Return a conversation whose first message brings the tools; not a system message, which may be folded."""
+    first = next((index for index, message in enumerate(messages) if message["role"] != "system"), 0)
+    return (*messages[:first], {**messages[first], "tools": tools}, *messages[first + 1 :]) if tools else messages
 
 
 def _join_parts(content: Any, name: str, location: RowLocation, field: str) -> str:

@@ -14,7 +14,7 @@ from rb_core.benchmarks.layouts.pairs import LAYOUTS, PROMPT_FIELDS, merge_histo
 from rb_core.benchmarks.layouts.reading import prepare_row
 from rb_core.benchmarks.messages import parsed_text, read_messages, read_turns
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, required_field
-from rb_core.benchmarks.rows import AnswerInContext, completion_of, read_answers
+from rb_core.benchmarks.rows import AnswerInContext, completion_of, read_answers, with_shared_history
 
 # Fields that hold completions, the most explicit names first; those in the plural may hold a list as JSON.
 _LISTS = ("completions", "responses", "answers", "candidates", "generations", "outputs")
@@ -77,7 +77,7 @@ def _read_completions(row: Row, field: str, location: RowLocation) -> tuple[Conv
         value = parsed
     if isinstance(value, list):
         value = [_text_of(part) for part in value]
-    answers = read_answers(value, location, field)
+    answers = with_shared_history(read_answers(value, location, field))
     context = {name: content for name, content in row.items() if name not in COMPLETION_FIELDS}
     if first_field(context, PROMPT_FIELDS) is None and answers[0].history:
         prompt = read_context(context, location, answers[0].history)

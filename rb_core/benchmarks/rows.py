@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypedDict
 
-from rb_core.benchmarks.example import AssistantTurn, Conversation, Example, Message
-from rb_core.benchmarks.messages import read_messages
+from rb_core.benchmarks.example import AssistantTurn, Conversation, Example, Message, messages_of
+from rb_core.benchmarks.messages import read_messages, shared_beginning
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, describe_value, required_field
 from rb_core.stats.metrics import TIES
 from rb_core.stats.metrics.base import Metric
@@ -113,15 +114,48 @@ def read_answers(value: Any, location: RowLocation, field: str) -> list[AnswerIn
 
 
 def _read_answer(value: Any, location: RowLocation, field: str) -> AnswerInContext:
-    *history, last = read_messages(value, location, field)
+    messages = read_messages(value, location, field)
+    if is_assistant_turn(messages):
+        return AnswerInContext((), completion_of(*messages))
+    *history, last = messages
     if last["role"] != "assistant":
         raise location.error(field, "is a conversation that does not end with an assistant message")
     return AnswerInContext(tuple(history), completion_of(last))
 
 
-def completion_of(message: Message) -> str:
-    """Return an assistant message as a completion: its text, or an `AssistantTurn` for one with calls or reasoning."""
-    return AssistantTurn(message) if message.keys() > {"role", "content"} else message["content"]
+def completion_of(*messages: Message) -> str:
+    """Return messages as a completion: the text of a plain one, else an `AssistantTurn`."""
+    is_plain = len(messages) == 1 and messages[0].keys() <= {"role", "content"}
+    return messages[0]["content"] if is_plain else AssistantTurn(*messages)
+
+
+def is_assistant_turn(messages: Sequence[Message]) -> bool:
+    """Return True for an assistant's message, and for an agent's calls and their results that end with one."""
+    roles = [message["role"] for message in messages]
+    return bool(roles) and {roles[0], roles[-1]} == {"assistant"} and set(roles) <= {"assistant", "tool"}
+
+
+def split_last_turns(conversations: Sequence[Conversation]) -> tuple[Conversation, list[Conversation]]:
+    """Return the messages with which all conversations begin, and what follows in each, a call with its results."""
+    length = len(shared_beginning(conversations))
+    while length and any(turn["role"] == "tool" for each in conversations for turn in each[length : length + 1]):
+        length -= 1
+    return conversations[0][:length], [conversation[length:] for conversation in conversations]
+
+
+def with_shared_history(answers: list[AnswerInContext]) -> list[AnswerInContext]:
+    """Return the answers of agents, which differ before their last message, with all their own messages in them.
+
+    What all conversations begin with is the history, up to the calls whose results differ. Other answers are returned
+    as they are.
+    """
+    if not all(answer.history for answer in answers) or len({repr(answer.history) for answer in answers}) == 1:
+        return answers
+    conversations = [(*answer.history, *messages_of(answer.text)) for answer in answers]
+    history, turns = split_last_turns(conversations)
+    if not history or not all(map(is_assistant_turn, turns)):
+        return answers
+    return [AnswerInContext(history, completion_of(*turn)) for turn in turns]
 
 
 def _authors(row: Row, field: str, count: int, location: RowLocation) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from jinja2 import TemplateError
 
-from rb_core.benchmarks.example import AssistantTurn, Conversation, Message
+from rb_core.benchmarks.example import Conversation, Message, messages_of
 from rb_core.errors import ModelError, first_line, quoted
 from rb_core.models.time_limit import SECONDS, within_time_limit
 
@@ -36,6 +36,7 @@ MAX_ADDED = 1_000_000  # characters that a template may add to a conversation, b
 _NO_ROLES: frozenset[str] = frozenset()
 # Fields of messages, tool calls and tools that a template need not write out.
 _NOT_WRITTEN = ("role", "type", "id", "tool_call_id", "required")
+_NAMED = ("arguments", "properties")  # fields whose own fields have names of a user's choice
 
 # Templates of the Llama 3 family write today's date. A macro of the same name shadows transformers' function, so that
 # a conversation renders alike on every day (the date is the one those templates fall back to).
@@ -138,7 +139,7 @@ class ChatFormat:
     def conversation(self, prompt: Conversation, completion: str) -> Conversation:
         """Return the turns in which a completion is scored: prompt, completion, and the question if there is one."""
         question = () if self.question is None else (Message(role="user", content=self.question),)
-        return (*prompt, _as_message(completion), *question)
+        return (*prompt, *messages_of(completion), *question)
 
     def conversation_text(self, prompt: Conversation, completion: str) -> str:
         """Return the whole text in which a completion is scored, for people to read."""
@@ -415,13 +416,6 @@ def fold_system(messages: Conversation) -> Conversation:
     return (folded, *rest[1:])
 
 
-def _as_message(completion: str) -> Message:
-    """Return a completion as the last turn; one with tool calls or reasoning brings its message along."""
-    if isinstance(completion, AssistantTurn):
-        return completion.message
-    return Message(role="assistant", content=completion)
-
-
 def _starts(items: Sequence[Any]) -> range:
     return range(0, len(items), MAX_TOKENIZED)
 
@@ -446,14 +440,20 @@ def _template_input(turns: Sequence[Mapping[str, Any]], with_parts: frozenset[st
 
 def _with_texts(turn: Mapping[str, Any], replace: Callable[[str, Written], Written]) -> Any:
     """Return a message with `replace(role, text)` in place of each text that a template has to write out: content,
-    reasoning, tools, names of tool calls and their arguments, numbers included. A tool's answer names a call again."""
+    reasoning, tools, names of tool calls, and their arguments by name, numbers included. A tool's answer names a call
+    again."""
     role = str(turn["role"])
 
-    def replaced(value: Any, kinds: tuple[type, ...]) -> Any:
+    def replaced(value: Any, kinds: tuple[type, ...], *, is_named: bool = False) -> Any:
         if type(value) in kinds:
             return replace(role, value)
         if isinstance(value, Mapping):
-            return {k: v if k in _NOT_WRITTEN else replaced(v, kinds) for k, v in value.items()}
+            return {
+                replace(role, k) if is_named else k: v
+                if k in _NOT_WRITTEN and not is_named
+                else replaced(v, kinds, is_named=k in _NAMED)
+                for k, v in value.items()
+            }
         return [replaced(each, kinds) for each in value] if isinstance(value, list | tuple) else value
 
     written = {k: v for k, v in turn.items() if k not in _NOT_WRITTEN and (role, k) != ("tool", "name")}

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from rb_core.benchmarks.example import CompletionSet
+from rb_core.benchmarks.example import CompletionSet, messages_of
 from rb_core.errors import ModelError
 from rb_core.models.chat_format import Encoded
 from rb_core.models.checkpoint import Checkpoint
@@ -41,6 +41,7 @@ from rb_core.scorers.logits import scale_logits
 LOGITS_AT_ONCE = {"cpu": 1 << 24, "cuda": 1 << 26, "mps": 1 << 24}
 # Stored values: reasons in score tables.
 UNKNOWN_TO_REFERENCE = "has a token that the reference model does not know"
+TOOL_RESULTS = "has results of tools, which the policy did not write"
 NOTHING_BEFORE = "no token of the prompt is left to tell the completion's first by"
 
 
@@ -100,10 +101,17 @@ class ImplicitScorer(ConversationScorer):
         return scorer
 
     def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
-        return [[self._with_reason(each) for each in row] for row in super().encode_all(completion_sets)]
+        rows = zip(super().encode_all(completion_sets), completion_sets, strict=True)
+        return [
+            [self._with_reason(*each) for each in zip(row, completion_set.completions, strict=True)]
+            for row, completion_set in rows
+        ]
 
-    def _with_reason(self, encoded: Encoded) -> Encoded:
-        """Add the reason why a token has no log-probability: nothing precedes it, or the reference lacks it."""
+    def _with_reason(self, encoded: Encoded, completion: str) -> Encoded:
+        """Add the reason why a token has no log-probability: nothing precedes it, the reference lacks it, or it is not
+        the policy's own."""
+        if any(message["role"] == "tool" for message in messages_of(completion)):
+            return encoded._replace(reason=TOOL_RESULTS)
         if encoded.start == 0 and not encoded.reason:
             return encoded._replace(reason=NOTHING_BEFORE)
         if self.reference is not None:  # the policy's own base has the same vocabulary

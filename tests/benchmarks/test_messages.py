@@ -70,16 +70,37 @@ def test_tool_calls_reasoning_and_tool_names_are_kept() -> None:
         ({"role": "assistant", "content": None}, "needs its content as text"),
         ({"role": "user", "content": "x", "tool_calls": [CALL]}, "tool calls that are not"),
         ({"role": "assistant", "content": "x", "tool_calls": [{}]}, "no function name"),
-        (
-            {"role": "assistant", "content": "x", "function_call": {"name": "f"}},
-            "'function_call', which is not supported",
-        ),
+        ({"role": "tool_call", "content": "add 2"}, "tool calls that are not"),
+        ({"role": "user", "content": "x", "tools": "add"}, "expected a list of functions"),
         ("text", "message 0 is text; expected an object"),
     ],
 )
 def test_messages_that_no_template_can_render_are_refused(message: Any, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         read([message])
+
+
+@pytest.mark.parametrize("write", [lambda value: value, json.dumps, repr])
+def test_calls_in_messages_of_their_own_are_made_at_once(write: Any) -> None:
+    """As ms-swift (tool_call, tool_response) and LLaMA-Factory (function_call, observation) write them."""
+    functions = [{"name": name, "arguments": write({"a": 2})} for name in ("add", "mul")]
+    expected = [{"type": "function", "function": {"name": name, "arguments": {"a": 2}}} for name in ("add", "mul")]
+    calls = [{"role": "tool_call", "content": write(function)} for function in functions]
+    result = {"role": "tool_response", "content": "4", "name": "add"}
+    assert read([{"role": "assistant", "content": "Let me see."}, *calls, result]) == (
+        {"role": "assistant", "content": "Let me see.", "tool_calls": expected},
+        {"role": "tool", "content": "4", "name": "add"},
+    )
+    (message,) = read([{"from": "function_call", "value": write(functions[0])}])
+    assert message == {"role": "assistant", "content": "", "tool_calls": expected[:1]}
+    assert read([{"role": "assistant", "content": None, "function_call": functions[0]}]) == (message,)
+
+
+def test_tools_in_a_message_are_kept() -> None:
+    tools = [{"name": "add", "parameters": {}}]
+    message = {"role": "system", "content": "S", "tools": tools}
+    for written in (tools, json.dumps(tools)):
+        assert read([message | {"tools": written}, {"role": "user", "content": "Q"}])[0] == message
 
 
 def test_different_tool_calls_are_different_completions() -> None:
@@ -90,9 +111,9 @@ def test_different_tool_calls_are_different_completions() -> None:
     ]
     assert turns[0] != turns[1]
     assert isinstance(turns[0], AssistantTurn)
-    assert message_text(turns[0].message) == turns[0] == json.dumps(CALL)
+    assert message_text(turns[0].messages[0]) == turns[0] == json.dumps(CALL)
     for copied in (pickle.loads(pickle.dumps(turns[0])), copy.deepcopy(turns[0])):  # noqa: S301
-        assert (copied, copied.message) == (turns[0], turns[0].message)
+        assert (copied, copied.messages) == (turns[0], turns[0].messages)
 
 
 @pytest.mark.parametrize("write", [json.dumps, repr, lambda value: json.dumps(value, indent=2)])

@@ -108,6 +108,16 @@ DEBERTA_TEMPLATE = (
     "{% endif %}{% endfor %}"
 )
 
+# Writes everything that a conversation with tools says.
+TOOL_TEMPLATE = (
+    "{% if tools %}{{ tools | tojson }}{% endif %}"
+    "{% for turn in messages %}{{ '<|start_header_id|>' + turn['role'] + '<|end_header_id|>' }}"
+    "{% if turn['reasoning_content'] %}{{ '(' + turn['reasoning_content'] + ')' }}{% endif %}{{ turn['content'] }}"
+    "{% for call in turn['tool_calls'] %}{{ call['function']['name'] + (call['function']['arguments'] | tojson) }}"
+    "{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>' }}{% endif %}"
+)
+
 
 def make_tokenizer(
     special: tuple[str, ...], *, ordinary: tuple[str, ...] = (), adds_bos: str | None = None, **options: Any

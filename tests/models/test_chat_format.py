@@ -24,6 +24,7 @@ from tests.fakes.tiny_tokenizers import (
     GPT2_TEMPLATE,
     LLAMA_TEMPLATE,
     TOKENIZERS,
+    TOOL_TEMPLATE,
     llama_tokenizer,
 )
 
@@ -173,14 +174,6 @@ def test_a_tokenizer_without_template_needs_one(name: str) -> None:
 PARTS = "{% for part in turn['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
 CALL: Any = {"type": "function", "function": {"name": "add", "arguments": {"a": "first\nline", "b": 2}}}
 TOOLS: Any = [{"type": "function", "function": {"name": "add", "description": "Add up.", "parameters": {}}}]
-TOOL_TEMPLATE = (
-    "{% if tools %}{{ tools | tojson }}{% endif %}"
-    "{% for turn in messages %}{{ '<|start_header_id|>' + turn['role'] + '<|end_header_id|>' }}"
-    "{% if turn['reasoning_content'] %}{{ '(' + turn['reasoning_content'] + ')' }}{% endif %}{{ turn['content'] }}"
-    "{% for call in turn['tool_calls'] %}{{ call['function']['name'] + (call['function']['arguments'] | tojson) }}"
-    "{% endfor %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>' }}{% endif %}"
-)
 
 
 def answer(text: str = "", **fields: Any) -> AssistantTurn:
@@ -244,8 +237,32 @@ def test_tool_calls_tools_and_reasoning_reach_the_model() -> None:
     text = chat.tokenizer.decode(chat.encode(prompt, (answer("4", reasoning_content="2 and 2"),))[0].ids)
     assert "Add up." in text
     assert text.endswith("(2 and 2)4")
-    answered: Any = (*prompt, answer(tool_calls=[CALL]).message, {"role": "tool", "name": "add", "content": "4"})
+    answered: Any = (*prompt, answer(tool_calls=[CALL]).messages[0], {"role": "tool", "name": "add", "content": "4"})
     assert chat.encode(answered, ("Four.",))[0].start > first.start
+
+
+def test_parallel_calls_and_their_results_are_read_in_order() -> None:
+    chat = chat_of("llama", template=TOOL_TEMPLATE)
+    calls: Any = [{**CALL, "id": name, "function": {"name": name, "arguments": {"x": name * 2}}} for name in ("f", "g")]
+    results: Any = [{"role": "tool", "tool_call_id": name, "content": f"{name} gives 1"} for name in ("f", "g")]
+    completion = AssistantTurn(answer(tool_calls=calls).messages[0], *results, turn("assistant", "Both give 1."))
+    encoded = chat.encode(ASK, (completion, answer(tool_calls=calls)))
+    text = chat.tokenizer.decode(encoded[0].ids[encoded[0].start :])
+    expected = ['f{"x": "ff"}', 'g{"x": "gg"}', "f gives 1", "g gives 1", "Both give 1."]
+    places = [text.index(part) for part in expected]
+    assert places == sorted(places)
+    assert encoded[0].start == encoded[1].start
+
+
+def test_arguments_that_differ_in_their_name_alone_are_read_or_refused() -> None:
+    def call(name: str) -> AssistantTurn:
+        return answer(tool_calls=[{"function": {"name": "f", "arguments": {name: 1, "type": {"id": True}}}}])
+
+    first, second = chat_of("llama", template=TOOL_TEMPLATE).encode(ASK, (call("city"), call("country")))
+    assert first.ids != second.ids
+    values = TOOL_TEMPLATE.replace("['arguments'] | tojson", "['arguments'].values() | list | tojson")
+    with pytest.raises(ModelError, match="drops assistant messages"):
+        chat_of("llama", template=values).encode(ASK, (call("city"),))
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,19 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 
 from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.errors import ModelError
+from rb_core.evaluation.evaluate import evaluate
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.chat_format import COMPLETION_TOO_LONG
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
+from rb_core.results.score_table import read_scores
 from rb_core.scorers.base import Cell, scores_by_cell
 from rb_core.scorers.classifier import ClassifierScorer
 from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.load import load_scorer
 from rb_core.scorers.loading import max_length_of
+from tests.benchmarks.preference_files import write_jsonl
 from tests.fakes import tiny_models, tiny_tokenizers
 from tests.fakes.prompts import ASK, CANDIDATES, turn, values
 from tests.fakes.scorers import load_copy
@@ -42,7 +45,7 @@ from tests.fakes.tiny_models import (
     edit_config,
     edit_weights,
 )
-from tests.fakes.tiny_tokenizers import DECLARED, pair_tokenizer
+from tests.fakes.tiny_tokenizers import DECLARED, TOOL_TEMPLATE, pair_tokenizer
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5
@@ -1178,3 +1181,36 @@ def test_an_encoder_has_no_trace(tiny_model: TinyModel) -> None:
     scorer = load(tiny_model("deberta"), "deberta")
     with pytest.raises(ModelError, match="no reward per token"):
         scorer.token_rewards(scorer.encode(CANDIDATES[0])[0])
+
+
+# ---- tools
+
+
+def test_tools_calls_and_results_are_scored_as_the_model_reads_them(tmp_path: Path) -> None:
+    """From a card to the score table: each score is the model's own on the conversation that its template writes."""
+    folder = tiny_models.classifier("llama", tmp_path / "model", tiny_tokenizers.llama_tokenizer(TOOL_TEMPLATE))
+    tools = [{"type": "function", "function": {"name": "add", "description": "Add up.", "parameters": {}}}]
+    ask = {"role": "user", "content": "What is 2 + 2?"}
+
+    def calls(*numbers: int) -> dict[str, Any]:
+        functions = [{"name": "add", "arguments": {"a": number}} for number in numbers]
+        return {"role": "assistant", "content": "", "tool_calls": [{"function": each} for each in functions]}
+
+    said = [{"role": "tool", "content": "4"}, {"role": "assistant", "content": "Four."}]
+    turns = [[calls(2), *said], [calls(3), *said], [calls(2, 3), said[0], *said], [calls(2)]]
+    row = {"question": [ask], "tools": tools, "good": [turns[0]], "bad": turns[1:]}
+    write_jsonl(tmp_path / "agents.jsonl", [row])
+    card = tmp_path / "agents.yaml"
+    card.write_text("{data: agents.jsonl, columns: {prompt: question, chosen: good, rejected: bad}}", encoding="utf-8")
+    result = evaluate(str(folder), str(card), options=ModelOptions(name="me/agent"), out=tmp_path).result
+    scores = read_scores(tmp_path / result.scores_path())[0]["score"].tolist()
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    expected = []
+    for messages in turns:
+        ids = tokenizer.apply_chat_template([ask, *messages], tools=tools, return_dict=False)
+        with torch.no_grad():
+            expected.append(float(model(torch.tensor([ids])).logits[0, 0]))
+    assert scores == pytest.approx(expected, rel=CLOSE, abs=CLOSE)
+    assert len({round(score, 4) for score in scores}) == len(turns)

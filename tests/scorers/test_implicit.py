@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from rb_core.benchmarks.example import CompletionSet, Conversation, Message
+from rb_core.benchmarks.example import AssistantTurn, CompletionSet, Conversation, Message
 from rb_core.errors import ModelError
 from rb_core.evaluation import aggregate, evaluate
 from rb_core.evaluation.score import score_completion_sets
@@ -29,12 +29,12 @@ from rb_core.results.storage import read_result
 from rb_core.scorers import implicit
 from rb_core.scorers.conversation_scorer import TOLERANCE
 from rb_core.scorers.function import NOT_FINITE
-from rb_core.scorers.implicit import UNKNOWN_TO_REFERENCE, ImplicitScorer
+from rb_core.scorers.implicit import TOOL_RESULTS, UNKNOWN_TO_REFERENCE, ImplicitScorer
 from rb_core.scorers.load import load_scorer
 from tests.fakes.prompts import ASK, CANDIDATES, ask, turn, values
 from tests.fakes.scorers import load_copy
 from tests.fakes.tiny_models import CAUSAL_BUILDERS, adapter, causal, changed_adapter, edit_weights
-from tests.fakes.tiny_tokenizers import DECLARED
+from tests.fakes.tiny_tokenizers import DECLARED, TOOL_TEMPLATE
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5
@@ -767,3 +767,12 @@ def test_a_result_names_the_reference_free_variant(tiny_model: TinyModel, tmp_pa
     about = read_result(finished.path).model
     assert (about.kind, about.output) == ("implicit", "reference-free mean")
     assert (about.reference, about.reference_revision, about.beta) == (None, None, None)
+
+
+def test_results_of_tools_are_not_the_policys_words(tiny_model: TinyModel) -> None:
+    scorer = load(tiny_model("llama-lm"), "llama-lm", chat_template=TOOL_TEMPLATE, reference_free="sum")
+    call: Message = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "f", "arguments": {}}}]}
+    completions = (AssistantTurn(call), AssistantTurn(call, turn("tool", "4"), turn("assistant", "Four.")))
+    ((scored, unscored),) = score_completion_sets(scorer, [CompletionSet(ASK, completions)])
+    assert math.isfinite(scored.value)
+    assert (math.isnan(unscored.value), unscored.reason) == (True, TOOL_RESULTS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rb_core.benchmarks.example import Conversation, Example, Message
-from rb_core.benchmarks.messages import parsed_text, read_prompt_text, read_tools
+from rb_core.benchmarks.messages import parsed_text, read_prompt_text, read_tools, split_tools, with_tools
 from rb_core.benchmarks.row_location import NoPreference, Row, RowLocation, describe_value, required_field
 from rb_core.benchmarks.rows import read_answers, read_name
 
@@ -82,11 +82,11 @@ def read_context(row: Row, location: RowLocation, prompt: Conversation) -> Conve
     messages = [*_read_history(row, location), *prompt]
     if system.strip() and Message(role="system", content=system) not in messages:
         messages.insert(0, Message(role="system", content=system))
-    if tools := read_tools(row.get("tools") or [], location, "tools"):
-        # Not with a system message, which may be folded into the first turn.
-        first = next((index for index, message in enumerate(messages) if message["role"] != "system"), 0)
-        messages[first] = Message(**messages[first], tools=tools)
-    return tuple(messages)
+    conversation, tools_in_messages = split_tools(tuple(messages))
+    tools = read_tools(row.get("tools") or tools_in_messages, location, "tools")
+    if tools_in_messages not in ([], tools):
+        raise location.error("tools", "are others than those in a message of the prompt")
+    return with_tools(conversation, tools)
 
 
 def _read_history(row: Row, location: RowLocation) -> list[Message]:

@@ -14,9 +14,17 @@ from rb_core.benchmarks.layouts.base import (
     read_context,
     read_conversation,
 )
-from rb_core.benchmarks.messages import read_messages, read_turns, shared_beginning
+from rb_core.benchmarks.messages import read_messages, read_turns, split_tools, with_tools
 from rb_core.benchmarks.row_location import Row, RowLocation, describe_value, required_field
-from rb_core.benchmarks.rows import AnswerInContext, completion_of, read_answers, read_authors
+from rb_core.benchmarks.rows import (
+    AnswerInContext,
+    completion_of,
+    is_assistant_turn,
+    read_answers,
+    read_authors,
+    split_last_turns,
+    with_shared_history,
+)
 
 _QUESTION_FIELDS = ("instruction", "question", "query", "input")
 _CONVERSATION_FIELDS = ("messages", "conversation", "context")
@@ -38,6 +46,8 @@ def _read_pair(
     the conversations say more than the prompt (a system message, earlier turns), they are the prompt.
     """
     chosen, rejected = (_read_answers(row, field, location) for field in fields)
+    answers = with_shared_history([*chosen, *rejected])
+    chosen, rejected = answers[: len(chosen)], answers[len(chosen) :]
     prompt = merge_histories(prompt, [*chosen, *rejected], location, fields)
     authors = read_authors(row, (len(chosen), len(rejected)), location)
     texts = ([answer.text for answer in answers] for answers in (chosen, rejected))
@@ -74,28 +84,32 @@ def merge_histories(
     histories = [answer.history for answer in answers if answer.history]
     if not histories:
         return prompt
-    history = histories[0]
-    if any(other != history for other in histories):
+    prompt, tools = split_tools(prompt)
+    history, tools_of_history = split_tools(histories[0])
+    if tools and tools_of_history not in ([], tools):
+        raise location.error(fields[0], "is a conversation with other tools than the prompt")
+    if any(other != histories[0] for other in histories):
         subject = f"and {fields[1]!r} are" if len(fields) > 1 else "has"
         raise location.error(fields[0], f"{subject} conversations that differ before their last message")
     whole, part = (history, prompt) if len(history) > len(prompt) else (prompt, history)
     if part not in (whole[: len(part)], whole[len(whole) - len(part) :]):
         raise location.error(fields[0], "is a conversation whose earlier messages differ from the prompt")
-    return whole
+    return with_tools(whole, tools or tools_of_history)
 
 
 def read_without_prompt(row: Row, location: RowLocation) -> Example:
     """Read `chosen` and `rejected`, conversations or transcripts whose shared beginning is the prompt."""
     chosen, rejected = (_read_conversation(row, field, location) for field in ("chosen", "rejected"))
-    prompt = shared_beginning([chosen, rejected])
+    prompt, answers = split_last_turns([chosen, rejected])
     if chosen == rejected:
-        prompt = chosen[:-1]
-    answers = [conversation[len(prompt) :] for conversation in (chosen, rejected)]
-    if not prompt or any(len(answer) != 1 or answer[0]["role"] != "assistant" for answer in answers):
+        prompt, answers = chosen[:-1], [chosen[-1:], rejected[-1:]]
+    if not prompt or not all(map(is_assistant_turn, answers)):
         raise location.error(
-            "chosen", "and 'rejected' are conversations that differ before their last message, an assistant's"
+            "chosen",
+            "and 'rejected' are conversations that differ in more than the assistant's last turn, with its calls of "
+            "tools and their results",
         )
-    texts = [[completion_of(answer[0])] for answer in answers]
+    texts = [[completion_of(*answer)] for answer in answers]
     return make_example(row, location, read_context(row, location, prompt), *texts)
 
 
