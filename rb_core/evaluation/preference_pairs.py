@@ -11,7 +11,7 @@ from itertools import combinations
 
 import pyarrow as pa
 
-from rb_core.benchmarks.example import AssistantTurn, Message
+from rb_core.benchmarks.example import messages_of
 from rb_core.errors import DataError
 from rb_core.evaluation.best_completions import Candidate, candidates_by_prompt
 from rb_core.evaluation.score_writers import ColumnTypes, OutputRows
@@ -69,8 +69,8 @@ def pair_rows(
         for chosen, rejected in pairs:
             yield {
                 "prompt": list(chosen.source.prompt),
-                "chosen": [_message(chosen.completion)],
-                "rejected": [_message(rejected.completion)],
+                "chosen": list(messages_of(chosen.completion)),
+                "rejected": list(messages_of(rejected.completion)),
                 "chosen_score": chosen.score,
                 "rejected_score": rejected.score,
                 "margin": chosen.score - rejected.score,
@@ -111,9 +111,3 @@ def _reason(candidates: list[Candidate], ranked: list[Candidate], min_margin: fl
     if len({candidate.completion for candidate in ranked}) == 1:
         return "equal texts"
     return "equal scores" if not margin else f"a margin below {min_margin:g}" if margin < min_margin else "equal texts"
-
-
-def _message(completion: str) -> Message:
-    return (
-        completion.message if isinstance(completion, AssistantTurn) else Message(role="assistant", content=completion)
-    )

@@ -128,9 +128,9 @@ def own_columns(row: PromptRow) -> dict[str, Any]:
 
 
 def completion_as_text(completion: str) -> str:
-    """Return a completion as a table holds it: an assistant turn with calls or reasoning as its message in JSON."""
+    """Return a completion as a table holds it: an assistant turn with calls or reasoning as its messages in JSON."""
     if isinstance(completion, AssistantTurn):
-        return json.dumps([completion.message], ensure_ascii=False)
+        return json.dumps(completion.messages, ensure_ascii=False)
     return completion
 
 
