@@ -10,12 +10,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rb_core.leaderboard.hub_links import REWARD_BENCH_DATASETS, HubPlace, source_files
-from rb_core.models.options import JudgeOptions, ModelOptions, command_line_options
+from rb_core.models.options import SERVER_APIS, JudgeOptions, ModelOptions, command_line_options
 from rb_core.results.judge_records import JudgeRef
 from rb_core.results.schema import EnsembleRef, Result
 from rb_core.scorers.judge.prompt_templates import load_template
 
 SERVER = "http://SERVER/v1"  # placeholder for the address of a judge's server
+REWARD_SERVER = "http://SERVER"  # and for that of a reward model
 OUT = ("--out", "mine")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?[/\\~].*[/\\](?P<name>[^/\\]+)[/\\]?")
@@ -130,6 +131,8 @@ def _recorded_options(result: Result) -> list[str]:
     )
     if model.ensemble is not None:
         options = replace(options, **_ensemble_options(model.ensemble))
+    if api := next((api for api in SERVER_APIS if model.tokenizer and api == model.kind_detail), None):
+        options = replace(options, url=REWARD_SERVER, api=api, tokenizer=model.tokenizer)
     words = [] if options.judge.judges or options.ensemble else ["--model", model.name]
     words += ["--benchmark", result.benchmark.id, *command_line_options(options)]
     words += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
@@ -179,11 +182,13 @@ def _without(options: Iterable[str], unwanted: Mapping[str, bool]) -> list[str]:
 
 
 def _without_addresses(options: list[str]) -> Iterator[str]:
-    """Yield the options with a placeholder for the address of a judge's server, which may contain a key."""
+    """Yield the options with a placeholder for the address of a server, which may contain a key."""
     for previous, option in zip(["", *options], options, strict=False):
         name, equals, value = option.partition("=") if option.startswith("--") else (previous, "", option)
         if name == "--base-url" and option != name:
             value = SERVER
+        elif name == "--url" and option != name:
+            value = REWARD_SERVER
         elif name in ("--judges", "--ensemble") and option != name:
             members = (re.sub(r"@https?://.*", f"@{SERVER}", member) for member in value.split(","))
             value = ",".join(map(_without_path, members))

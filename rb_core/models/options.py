@@ -125,7 +125,7 @@ _judge = partial(option, panel="Generative judge", applies_to=JUDGES)
 _server = partial(option, panel="Server of a reward model", applies_to=("remote model",))
 _served = partial(option, panel="Server and budget of a judge", applies_to=("served judge",))
 
-_requests = partial(option, panel="Server and budget of a judge", applies_to=("served judge", "remote model"))
+_requests = partial(option, panel="Requests to a server", applies_to=("served judge", "remote model"))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ import pytest
 from rb_core import retries
 from rb_core.evaluation import evaluate
 from rb_core.evaluation.journal import Journal
+from rb_core.leaderboard.reproduce import reproduce_commands
 from rb_core.results.failures import NO_SCORE, REJECTED
 from rb_core.results.paths import scores_path
 from rb_core.results.schema import Result
@@ -136,8 +137,11 @@ def test_the_result_says_how_it_was_scored_and_not_where(
         assert rb(arguments, monkeypatch) == 0
         assert server.requests[0].headers["authorization"].startswith("Basic ")
     result, _ = written(out)
-    assert (result.model.kind, result.model.kind_detail) == ("classifier", "vLLM /classify, raw outputs")
+    assert (result.model.kind, result.model.kind_detail) == ("classifier", "vllm-classify")
     assert result.model.tokenizer is not None
     assert result.model.source == NAME
+    assert result.model.output == "single; raw outputs of the server"
+    (again, *_) = reproduce_commands(result, None)
+    assert "--url http://SERVER --api vllm-classify" in again.command
     assert all("a-secret" not in path.read_text() for path in out.rglob("*.json"))
     assert all(b"a-secret" not in path.read_bytes() for path in out.rglob("*.parquet"))

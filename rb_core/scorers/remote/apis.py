@@ -1,7 +1,9 @@
 """Interfaces of servers of reward models: the body of a request, and the outputs in an answer.
 
-Sources: vLLM 0.32 (`/classify`, `/pooling`), SGLang 0.5 (`/classify`), OpenRLHF 0.9 (`openrlhf.cli.serve_rm`) and Text
-Embeddings Inference 1.8 (`/predict`). To add an interface, add a class here and its name to `SERVER_APIS`.
+Sources: vLLM (vllm/entrypoints/pooling), SGLang (`EmbeddingReqInput` and `/classify` of its http_server.py), OpenRLHF
+(openrlhf/cli/serve_rm.py) and Text Embeddings Inference (router/src/http).
+
+To add an interface, add a class here and its name to `SERVER_APIS`.
 """
 
 from __future__ import annotations

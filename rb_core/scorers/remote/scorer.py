@@ -127,14 +127,14 @@ class RemoteScorer(Scorer):
         spec = self.spec
         return {
             "kind": self.kind,
-            "kind_detail": f"{self.client.api.title}, raw outputs",
+            "kind_detail": spec.options.api,
             "source": self.client.model,
             "tokenizer": spec.checkpoint.name,
             "tokenizer_revision": spec.checkpoint.revision,
             "chat_template_sha256": self.chat.sha256,
             "system_role": self.chat.system_role,
             "max_length": self.chat.max_length,
-            "output": f"{spec.output}{', lower is better' if spec.lower_is_better else ''}",
+            "output": f"{spec.output}{', lower is better' if spec.lower_is_better else ''}; raw outputs of the server",
         }
 
     @property
