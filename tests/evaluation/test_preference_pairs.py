@@ -72,6 +72,6 @@ def test_a_turn_with_tool_calls_is_kept_whole_or_refused() -> None:
     turn = AssistantTurn(Message(role="assistant", content="", tool_calls=[{"name": "f"}]))
     prompt = ScoredPrompt({}, 3, PROMPT, (turn, "b"), (Score(1.0, 1), Score(0.0, 1)))
     rows = list(pair_rows([prompt], 0.0, PairSelection.all, PairTally()))
-    assert rows[0]["chosen"] == [turn.message]
+    assert rows[0]["chosen"] == list(turn.messages)
     with pytest.raises(DataError, match="row 3: messages with tool calls or reasoning do not fit a table"):
         list(check_plain(iter(rows)))
