@@ -27,6 +27,7 @@ from rb_core.evaluation.score_writers import Tally, check_suffix, table_writer
 from rb_core.evaluation.scored_prompts import PromptWriter
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
+from rb_core.results.failures import FAILED
 from rb_core.results.schema import ModelRef
 from rb_core.scorers.load import load_scorer
 
@@ -149,6 +150,8 @@ class ClosingLines:
         )
         for reason, count in tally.unscored.most_common(5):
             print_to(f"unscored {count:,} times: {reason}")
+        if failed := sum(count for reason, count in tally.unscored.items() if reason in FAILED):
+            print_to(f"{failed:,} requests failed; the same command sends only these again")
         median = tally.median_rank()
         if self.percentiles is None:
             print_to(f"percentiles are left out: {self._reason}")

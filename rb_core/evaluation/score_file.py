@@ -2,7 +2,8 @@
 
 While a run is not finished, a folder beside the output holds a description of the run and the scores of the windows
 that are complete; the window in work has journals, as an evaluation has. The output is written when all are complete,
-so it does not depend on where a run was killed, nor on the number of processes.
+so it does not depend on where a run was killed, nor on the number of processes. If requests to a server have failed,
+the folder stays, and the same command sends these again and replaces the output.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from rb_core.evaluation.scored_prompts import PromptWriter, ScoredPrompt
 from rb_core.files import check_writable, differing_keys, read_table, write_atomically, write_table
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
+from rb_core.results.failures import FAILED
 from rb_core.results.schema import ModelRef
 from rb_core.results.score_table import Score
 from rb_core.results.storage import check_model_name
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 # Bytes of a score in the folder of the unfinished run, and of all columns that are added in the output.
 BYTES_PER_SCORE = 200
+
+FINISHED = "finished"  # file in the folder of a run that has written its output, and that some requests failed in
 
 _WINDOW_SCHEMA = pa.schema(
     [
@@ -98,7 +102,8 @@ def score_file(
     """
     process = this_process()
     folder = unfinished_folder(out)
-    process.on_main(lambda: check_output_file(out, 0, overwrite=overwrite))
+    replaces = overwrite or process.on_main((folder / FINISHED).exists)
+    process.on_main(lambda: check_output_file(out, 0, overwrite=replaces))
     with process.share_errors():
         spec = resolve(model, options or ModelOptions())
         check_model_name(spec.name)
@@ -110,7 +115,7 @@ def score_file(
         source = open_input(data, columns or {}, split, data_revision, folder)
         survey = source.survey()
     process.on_main(
-        lambda: check_output_file(out, survey.characters + BYTES_PER_SCORE * survey.completions, overwrite=overwrite)
+        lambda: check_output_file(out, survey.characters + BYTES_PER_SCORE * survey.completions, overwrite=replaces)
     )
     with process.share_errors():
         scorer = load_scorer(process.place(spec), seed)
@@ -121,7 +126,7 @@ def score_file(
             write = make_writer(survey, described)
     run.score(progress=progress)
     process.on_main(lambda: write(run.scored_prompts()))
-    process.on_main(run.remove)
+    process.on_main(run.close)
 
 
 @dataclass(frozen=True)
@@ -186,8 +191,11 @@ class FileRun:
         for number, window in enumerate(prompt_windows(self.source.rows())):
             yield from window.scored_prompts(_read_window(self._window_path(number), window.num_completions))
 
-    def remove(self) -> None:
-        """Delete the folder, once the output is written."""
+    def close(self) -> None:
+        """Delete the folder, once the output is written; keep it if requests failed, whose windows have journals."""
+        if any(self.folder.glob("window-*.journal*")):
+            write_atomically(self.folder / FINISHED, b"")
+            return
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
 
@@ -203,6 +211,7 @@ class FileRun:
         with process.share_errors():
             replies = scorer.keep_replies(path.with_suffix(".replies"), fingerprint, process.count)
         with Journal(path, fingerprint, process=process) as journal, replies:
+            journal.keep(_all_answered)
             with process.share_errors(long=True):
                 score_share(scorer, plan, missing_share(plan, journal, process), journal, bar)
             journal.collect()
@@ -212,8 +221,15 @@ class FileRun:
                 _write_window(path, scores_in_order(blinded, plan.batches, scores))
 
             process.on_main(write)
+            if not all(_all_answered(entry.scores) for entry in journal.done.values()):
+                return
             journal.remove()
         process.on_main(lambda: path.with_suffix(".replies").unlink(missing_ok=True))
+
+
+def _all_answered(scores: Sequence[Score]) -> bool:
+    """Return False if a request to a server failed."""
+    return not any(score.reason in FAILED for score in scores)
 
 
 def _read_run(folder: Path, settings: dict[str, Any], *, discard: bool) -> dict[str, Any]:
@@ -233,15 +249,17 @@ def _read_run(folder: Path, settings: dict[str, Any], *, discard: bool) -> dict[
             f"{folder}: this unfinished run has a different {', '.join(differing)}; "
             "finish it with the same settings, or discard it with --overwrite"
         )
-    for leftover in [*folder.glob("window-*"), path]:
-        leftover.unlink()
+    for leftover in [*folder.glob("window-*"), folder / FINISHED, path]:
+        leftover.unlink(missing_ok=True)
     return {}
 
 
 def _whole_windows(folder: Path) -> set[Path]:
-    """Return the files of complete windows; a damaged one is deleted, to be scored again."""
+    """Return the files of complete windows, which have no journal; a damaged one is deleted, to be scored again."""
     whole = set()
     for path in folder.glob("window-*.parquet"):
+        if any(folder.glob(f"{path.stem}.journal*")):
+            continue
         try:
             read_table(path, "window of scores", _WINDOW_SCHEMA)
             whole.add(path)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from rb_core import retries
-from rb_core.evaluation import evaluate
+from rb_core.evaluation import evaluate, prompt_windows
 from rb_core.evaluation.journal import Journal
 from rb_core.leaderboard.reproduce import reproduce_commands
 from rb_core.results.failures import NO_SCORE, REJECTED
@@ -34,6 +34,11 @@ def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(retries, "LONGEST_WAIT", 0.05)
     monkeypatch.setattr(client, "FIRST_CONTACT", 0.3)
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_windows, "WINDOW_COMPLETIONS", 6)
 
 
 @pytest.fixture
@@ -87,6 +92,36 @@ def test_a_second_run_asks_only_about_what_failed(
     expected, _ = read_scores(tmp_path / "local" / scores_path(local.result.benchmark.id, local.result.model.name))
     assert complete["score"].to_numpy() == pytest.approx(expected["score"].to_numpy(), abs=1e-5)
     assert list(complete["num_tokens"]) == list(expected["num_tokens"])
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_scored_file_is_completed_by_the_same_command(
+    tiny_model: TinyModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, out = tiny_model("llama"), tmp_path / "scores.csv"
+    rows = [{"prompt": f"Question {i}?", "completions": [f"Right {i}", f"Wrong {i}"]} for i in range(NUM_PAIRS)]
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with RewardServer("sglang", folder) as server:
+        arguments = ["score", str(data), "--out", str(out), *command(server, folder, data, out)[7:]]
+        arguments += ["--model", NAME]
+        answer = server.answer
+        server.answer = lambda body: HALF if "Right 1" in server.tokenizer.decode(body["input_ids"]) else answer(body)
+        assert rb(arguments, monkeypatch) == 0
+        assert "3 requests failed; the same command sends only these again" in capsys.readouterr().out
+        first = pd.read_csv(out)
+        assert list(first["reason"].value_counts().items()) == [(NO_SCORE, 3)]
+        server.answer, server.scored = answer, 0
+        assert rb(arguments, monkeypatch) == 0
+        assert server.scored == 7 + 3
+        second = pd.read_csv(out)
+        assert second["score"].notna().all()
+        assert second["score"][first["score"].notna()].equals(first["score"].dropna())
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.jsonl", "scores.csv"]
+        assert rb(arguments, monkeypatch) == 2  # the file exists
 
 
 def test_nothing_scored_is_an_error_without_a_result(
