@@ -19,7 +19,7 @@ app = typer.Typer()
 def submit_job(
     context: typer.Context,
     model: Annotated[str, typer.Option(help="a model on the hub, ORG/NAME, or one with a record")],
-    benchmark: Annotated[str, typer.Option(help="a benchmark's id")],
+    benchmark: Annotated[str, typer.Option(help="a benchmark's id, or a card that names data on the hub")],
     flavor: Annotated[str, typer.Option(help="hardware, such as a10g-large")],
     repo: Annotated[str | None, typer.Option(help="push the result to this dataset repository, ORG/NAME")] = None,
     timeout: Annotated[str, typer.Option(help="maximum time of the job: 90m, 6h")] = hf_jobs.DEFAULT_TIMEOUT,

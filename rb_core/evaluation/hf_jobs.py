@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from rb_core.benchmarks.card import FILE_SUFFIXES, Card, read_card
+from rb_core.benchmarks.custom import check_card_id
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import HubError
 from rb_core.evaluation.provenance import git
@@ -40,6 +42,7 @@ ENDED = frozenset({"COMPLETED", "CANCELED", "ERROR", "DELETED"})
 # Labels can hold letters, digits, - and _ only; the exact names go into the environment.
 MODEL_VARIABLE, BENCHMARK_VARIABLE = "RB_MODEL", "RB_BENCHMARK"
 MAX_LABEL = 100
+CARD_FILE = "benchmark.yaml"
 
 # With these options one process does all the work: one model over all GPUs, or a judge.
 _ONE_PROCESS = frozenset({"--device-map", "generative", *map(flag, option_specs(JudgeOptions))})
@@ -63,7 +66,7 @@ class Job:
 
     package: pip's requirement for this package; repo: the dataset repository that the result is pushed to, or None;
     options: further options of `evaluate`; timeout: seconds, or a number with s, m, h or d; namespace: the user or
-    organisation that pays, None for the token's own.
+    organisation that pays, None for the token's own; card: text of the benchmark's card, "" for a registered one.
     """
 
     model: str
@@ -75,6 +78,7 @@ class Job:
     timeout: str = DEFAULT_TIMEOUT
     namespace: str | None = None
     image: str = DEFAULT_IMAGE
+    card: str = ""
 
     @property
     def command(self) -> list[str]:
@@ -85,10 +89,12 @@ class Job:
             option.removeprefix("--kind=").partition("=")[0] in _ONE_PROCESS for option in self.options
         ):
             program = ["accelerate", "launch", "--num_processes", str(gpus), "-m", "rb_core"]
-        arguments = ["--model", self.model, "--benchmark", self.benchmark, "--out", "mine"]
+        benchmark = CARD_FILE if self.card else self.benchmark
+        arguments = ["--model", self.model, "--benchmark", benchmark, "--out", "mine"]
         steps = [
             'cd "$(mktemp -d)"',
             shlex.join(["python", "-m", "pip", "install", "--quiet", self.package]),
+            *([f"printf %s {shlex.quote(self.card)} > {CARD_FILE}"] if self.card else []),
             shlex.join([*program, "evaluate", *arguments, *self.options]),
         ]
         if self.repo is None:
@@ -158,9 +164,11 @@ def plan_job(
     a model or benchmark that exists on this machine only, and for a malformed value.
     """
     check_job_model(model)
-    if benchmark not in BENCHMARKS:
+    card = _job_card(benchmark)
+    if card is None and benchmark not in BENCHMARKS:
         raise HubError(
-            f"--benchmark {benchmark}: a job cannot read files of this machine; choose {', '.join(BENCHMARKS)}"
+            f"--benchmark {benchmark}: a job cannot read files of this machine; choose {', '.join(BENCHMARKS)}, or "
+            "give a card that names data on the hub"
         )
     if repo is not None and not re.fullmatch(f"{Segment}/{Segment}", repo):
         raise HubError(f"--repo {repo!r}: expected ORG/NAME")
@@ -171,7 +179,21 @@ def plan_job(
     if not image or image.startswith("-") or image.split() != [image]:
         raise HubError(f"--image {image!r}: expected the name of a container image, such as {DEFAULT_IMAGE}")
     package = default_package() if package is None else _checked_package(package)
-    return Job(model, benchmark, flavor, package, repo, tuple(options), timeout, namespace, image)
+    name = benchmark if card is None else card.id or Path(benchmark).stem
+    text = "" if card is None else card.to_yaml()
+    return Job(model, name, flavor, package, repo, tuple(options), timeout, namespace, image, text)
+
+
+def _job_card(benchmark: str) -> Card | None:
+    """Return the card that a job takes along, None for another benchmark. Raises for one with data of this machine."""
+    path = Path(benchmark)
+    if path.suffix not in FILE_SUFFIXES:
+        return None
+    card = read_card(path)
+    if not card.hub:
+        raise HubError(f"--benchmark {benchmark}: hub: is missing; a job cannot read data of this machine")
+    check_card_id(card, path.name)
+    return card
 
 
 def check_job_model(model: str) -> None:

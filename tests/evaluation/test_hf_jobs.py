@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi
 
+from rb_core.benchmarks.card import read_card
 from rb_core.errors import HubError
 from rb_core.evaluation import hf_jobs
 from tests.fakes.commands import run_command
@@ -445,3 +446,18 @@ def test_jobs_are_printed(service: Service) -> None:
     _, line = done.stdout.splitlines()
     assert line.split()[:3] == ["id1", "RUNNING", "a/b?[2J"]
     assert len(rb(["jobs", "--all"], service).stdout.splitlines()) == 3
+
+
+def test_a_job_takes_the_card_of_a_benchmark_on_the_hub_along(tmp_path: Path) -> None:
+    card = tmp_path / "honesty.yaml"
+    card.write_text("{id: honesty, hub: org/data, title: It's one, splits: [test]}", encoding="utf-8")
+    job = hf_jobs.plan_job("org/model", str(card), "cpu-basic", package="rewardbench")
+    steps = job.command[2].split(" && ")
+    assert job.benchmark == "honesty"
+    (step,) = [step for step in steps if "benchmark.yaml" in step and "printf" in step]
+    subprocess.run(["bash", "-c", step], cwd=tmp_path, check=True)
+    assert read_card(tmp_path / "benchmark.yaml") == read_card(card)
+    assert any("--benchmark benchmark.yaml" in step for step in steps)
+    card.write_text("{id: honesty, data: rows.jsonl}", encoding="utf-8")
+    with pytest.raises(HubError, match="hub: is missing; a job cannot read data of this machine"):
+        hf_jobs.plan_job("org/model", str(card), "cpu-basic", package="rewardbench")
