@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from rb_core.benchmarks.layouts.base import read_number
 from rb_core.benchmarks.layouts.comparisons import TIE_LABELS, label_word
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, required_field
 from rb_core.errors import DataError, as_text, quoted
-from rb_core.evaluation.scored_prompts import SCORE_COLUMNS
+from rb_core.evaluation.scored_prompts import COMPLETION, COMPLETION_INDEX, ROW, SCORE_COLUMNS
 from rb_core.stats.label_agreement import (
     LabelAgreement,
     LabelKind,
@@ -27,7 +27,7 @@ from rb_core.stats.label_agreement import (
     letter_of,
 )
 
-ID_COLUMNS = ("id", "example_id", "row", "item", "prompt_id", "uid")
+ID_COLUMNS = ("row", "id", "example_id", "item", "prompt_id", "uid")
 LABEL_COLUMNS = (
     "label", "human_label", "human", "rating", "preference", "preferred", "choice", "winner", "verdict", "gold",
 )  # fmt: skip
@@ -67,16 +67,19 @@ class ScoreRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredItem:
-    """The scored completions of an item by their index. Items of one group are not independent."""
+    """The scored completions of an item, in the order of rows and of completions in a row, by both numbers.
+
+    Items of one group are not independent.
+    """
 
     group: str
-    completions: dict[int, ScoreRow]
+    completions: dict[tuple[int, int], ScoreRow]
 
-    def only(self, index: int | None) -> ScoredItem | None:
-        """Return the item with one of its completions, None without that; the item itself without an index."""
+    def only(self, index: int | None) -> ScoredItem:
+        """Return the item with the completions of this index; the item itself without one."""
         if index is None:
             return self
-        return ScoredItem(self.group, {index: self.completions[index]}) if index in self.completions else None
+        return ScoredItem(self.group, {place: row for place, row in self.completions.items() if place[1] == index})
 
 
 class Labelled(NamedTuple):
@@ -129,9 +132,10 @@ def read_labelled_items(scores: Path, labels: Path, columns: ColumnNames = DEFAU
     several completions says which one is preferred. Raises DataError for files that cannot be joined and for labels
     that are not understood.
     """
-    rows, empty, id_column = _read_labels(labels, columns)
-    items, num_items, num_completions = _read_scores(scores, columns, id_column, {row.item for row in rows})
-    matched = [(row, item) for row in rows if row.item in items and (item := items[row.item].only(row.completion))]
+    label_id, score_id = _id_columns(labels, scores, columns.id)
+    rows, empty = _read_labels(labels, label_id, columns.label)
+    items, num_items, num_completions = _read_scores(scores, score_id, columns.score, {row.item for row in rows})
+    matched = list(_match(rows, items))
     if not matched:
         raise DataError(
             f"{as_text(labels.name)}: {as_text(scores.name)} has a score for none of its {len(rows):,} labels; "
@@ -153,6 +157,20 @@ def read_labelled_items(scores: Path, labels: Path, columns: ColumnNames = DEFAU
         without_score=len(rows) - len(matched),
         without_label=(num_items if is_choice else num_completions) - num_labelled,
     )
+
+
+def _match(rows: Sequence[LabelRow], items: Mapping[str, ScoredItem]) -> Iterator[tuple[LabelRow, ScoredItem]]:
+    """Yield each label that has a score with what it is a label of."""
+    for row in rows:
+        item = items[row.item].only(row.completion) if row.item in items else None
+        if item is None or not item.completions:
+            continue
+        if row.completion is not None and len(item.completions) > 1:
+            raise RowError(
+                row.location,
+                f"item {quoted(row.item)} has several completions {row.completion}: add the column {ROW}",
+            )
+        yield row, item
 
 
 def label_disagreements(items: LabelledItems, agreement: LabelAgreement) -> list[dict[str, Any]]:
@@ -179,26 +197,42 @@ def label_disagreements(items: LabelledItems, agreement: LabelAgreement) -> list
 # ---- files
 
 
-def _read_labels(path: Path, columns: ColumnNames) -> tuple[list[LabelRow], int, str]:
-    """Return the labels, the number of rows without one, and the column with the ids."""
-    rows, empty, id_column = [], 0, ""
+def _id_columns(labels: Path, scores: Path, name: str) -> tuple[str, str]:
+    """Return the columns with the ids: the one that is named, a known one that both files have, or one in each."""
+    (label_row, label_location), (score_row, score_location) = _first_row(labels), _first_row(scores)
+    shared = [column for column in ID_COLUMNS if column in label_row and column in score_row]
+    known = (*shared, *ID_COLUMNS)
+    label_column = _column(label_row, name, known, "id", label_location)
+    return label_column, _column(score_row, "", (label_column, *known), "id", score_location)
+
+
+def _first_row(path: Path) -> tuple[Row, RowLocation]:
+    row, location = next(read_rows(path), (None, None))
+    if row is None or location is None:
+        raise DataError(f"{as_text(path.name)}: has no rows")
+    if isinstance(row, RowError):
+        raise row
+    return row, location
+
+
+def _read_labels(path: Path, id_column: str, name: str) -> tuple[list[LabelRow], int]:
+    """Return the labels, and the number of rows without one."""
+    rows, empty = [], 0
     for row, location in read_rows(path):
         if isinstance(row, RowError):
             raise row
-        id_column = id_column or _column(row, columns.id, ID_COLUMNS, "id", location)
-        label_column = _column(row, columns.label, LABEL_COLUMNS, "label", location)
-        label = row[label_column]
+        label = row[_column(row, name, LABEL_COLUMNS, "label", location)]
         if label is None or not str(label).strip():
             empty += 1
         else:
             rows.append(LabelRow(_item_id(row, id_column, location), _completion_index(row), label, row, location))
     if not rows:
         raise DataError(f"{as_text(path.name)}: has no labels")
-    return rows, empty, id_column
+    return rows, empty
 
 
 def _read_scores(
-    path: Path, columns: ColumnNames, id_column: str, wanted: Set[str]
+    path: Path, id_column: str, score_column: str, wanted: Set[str]
 ) -> tuple[dict[str, ScoredItem], int, int]:
     """Return the wanted items, and how many items and completions the file has."""
     items: dict[str, ScoredItem] = {}
@@ -206,15 +240,15 @@ def _read_scores(
     for row, location in read_rows(path):
         if isinstance(row, RowError):
             raise row
-        item = _item_id(row, _column(row, "", (id_column, *ID_COLUMNS), "id", location), location)
+        item = _item_id(row, id_column, location)
         if item in wanted:
             group = next((str(row[name]) for name in _GROUP_COLUMNS if row.get(name) is not None), item)
             completions = items.setdefault(item, ScoredItem(group, {})).completions
             index = _completion_index(row)
-            index = counts[item] if index is None else index
-            if index in completions:
-                raise RowError(location, f"completion {index} of item {quoted(item)} has two scores")
-            completions[index] = ScoreRow(_score(row, columns.score, location), row)
+            place = (_whole_number(row.get(ROW)) or 0, counts[item] if index is None else index)
+            if place in completions:
+                raise RowError(location, f"completion {place[1]} of item {quoted(item)} has two scores")
+            completions[place] = ScoreRow(_score(row, score_column, location), row)
         counts[item] += 1
     ordered = {name: ScoredItem(item.group, dict(sorted(item.completions.items()))) for name, item in items.items()}
     return ordered, len(counts), counts.total()
@@ -237,10 +271,15 @@ def _item_id(row: Row, column: str, location: RowLocation) -> str:
 
 def _completion_index(row: Row) -> int | None:
     """Return the number of the completion from the columns of `score` or `evaluate`; None without them."""
-    index, completion = row.get("completion_index"), row.get("completion")
-    if isinstance(index, int | float | str) and re.fullmatch(r"\d+(\.0)?", str(index)):
-        return int(float(index))
-    return completion if isinstance(completion, int) else None
+    completion = row.get(COMPLETION)
+    index = _whole_number(row.get(COMPLETION_INDEX))
+    return index if index is not None else completion if isinstance(completion, int) else None
+
+
+def _whole_number(value: Any) -> int | None:
+    """Return a number from 0, also in a text or as 2.0; None for anything else."""
+    is_number = not isinstance(value, bool) and re.fullmatch(r"\d+(\.0+)?", str(value))
+    return int(float(value)) if is_number else None
 
 
 def _score(row: Row, column: str, location: RowLocation) -> float:

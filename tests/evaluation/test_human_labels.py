@@ -78,6 +78,16 @@ def test_a_label_of_one_completion_is_joined_with_its_score(tmp_path: Path) -> N
     assert (items.without_label, items.without_score) == (6, 0)
 
 
+def test_completions_in_rows_of_their_own_are_joined_by_the_column_that_both_files_have(tmp_path: Path) -> None:
+    scores = [{"id": "q", "row": row, "completion_index": 0, "score": float(row)} for row in (2, 1, 3)]
+    choice = joined(tmp_path, scores, [{"id": "q", "label": "C"}])
+    assert (choice.kind, choice.compare().predictions.tolist()) == ("choice", ["C"])
+    graded = joined(tmp_path, scores, [{"id": "q", "row": 2, "completion_index": 0, "label": "good"}])
+    assert [each.score for each in graded.labelled[0].item.completions.values()] == [2.0]
+    with pytest.raises(DataError, match="item 'q' has several completions 0: add the column row"):
+        joined(tmp_path, scores, [{"id": "q", "completion_index": 0, "label": "good"}])
+
+
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     labels = [{"id": f"q{i}", "label": label} for i, label in ((0, "A"), (1, "tie"), (2, None), (9, "B"), (0, "B"))]
     items = joined(tmp_path, PAIRS, labels)
