@@ -136,7 +136,7 @@ class ClosingLines:
 
     def writer(self, out: Path, survey: Survey, model: ModelRef) -> PromptWriter:
         """Return a writer of the table, whose parquet form describes model and data."""
-        metadata = {"model": model.model_dump(mode="json", exclude={"probe"}), "data": survey.sha256}
+        metadata = {"model": model.model_dump(mode="json", exclude={"probe"}, exclude_none=True), "data": survey.sha256}
         return table_writer(out, survey.columns, self.find_percentiles(model), self.tally, metadata)
 
     def show(self, out: Path | None) -> None:
