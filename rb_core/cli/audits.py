@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from rb_core.audits import training_choices
+from rb_core.audits import downstream, training_choices
 from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
 
@@ -24,6 +24,23 @@ Root = Annotated[Path, typer.Option("--results", help="folder with results")]
 def audit_training_choices(root: Root = DEFAULT_ROOT, out: Out = None, overwrite: Overwrite = False) -> None:
     """Estimate what training choices do to the score, from the checkpoints of RewardBench 2's development."""
     finish(training_choices.training_choices_report(root), out, overwrite=overwrite)
+
+
+@app.command("downstream")
+def audit_downstream(
+    tables: Annotated[
+        list[Path] | None, typer.Argument(help="tables of your own: model, group, benchmark, score, outcome, value")
+    ] = None,
+    root: Root = DEFAULT_ROOT,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Relate benchmark scores to policies that were trained or selected with the models.
+
+    Without a table: the published best-of-N and PPO outcomes in leaderboard_data.
+    """
+    report = downstream.downstream_report(tables or downstream.bundled_tables(root))
+    finish(report, out, overwrite=overwrite)
 
 
 def finish(report: AuditReport, out: Path | None, *, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from rb_core.cli.console import DEFAULT_ROOT, console, print_line
-from rb_core.importers import item_styles, published_tables, reward_bench_results
+from rb_core.importers import downstream_tables, item_styles, published_tables, reward_bench_results
 
 app = typer.Typer(help="Convert results in other layouts into results of this project.", no_args_is_help=True)
 
@@ -26,6 +26,17 @@ def import_published_tables(
     """Convert the public RewardBench leaderboards' tables into published results."""
     for name, count in published_tables.import_tables(tables, out, overwrite=overwrite).items():
         print_line(f"{name}: {count} results")
+
+
+@app.command("downstream-tables")
+def import_downstream_tables(
+    tables: Annotated[Path, typer.Argument(help="folder with the published tables (see rb_core/importers/README.md)")],
+    out: Annotated[Path, typer.Option(help="folder with results")] = DEFAULT_ROOT,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert published outcomes of policies into the tables of `audit downstream`."""
+    for path in downstream_tables.import_downstream_tables(tables, out, overwrite=overwrite):
+        print_line(f"written to {path}")
 
 
 @app.command("rewardbench-results")
