@@ -136,7 +136,10 @@ def _locate_by_card(card: Card, path: Path, data: Path | None, revision: str | N
         return _locate_on_hub(source, revision, otherwise=", or give a local copy with --data PATH")
     if data is None and not card.data and beside == path:
         raise DataError(f"{as_text(path.name)}: data: is missing; name a file beside the card, or a dataset with hub")
-    return _locate_file(data or (path.parent / card.data if card.data else beside))
+    place = path.parent / card.data if card.data else beside
+    if data is None and not place.exists():
+        raise DataError(f"{as_text(path.name)}: data: there is no {place}; restore it, or give a copy with --data PATH")
+    return _locate_file(data or place)
 
 
 def _locate_file(path: Path) -> _LocatedData:

@@ -262,6 +262,7 @@ def test_a_card_beside_data_is_the_same_benchmark_as_the_data(data: Path) -> Non
         ({"id": "a/b"}, r"id: is 'a/b': string should match pattern"),
         ({"data": "../rows/mine.jsonl"}, r"data: name a file or folder beside the card"),
         ({"data": "/etc/passwd"}, r"data: name a file or folder beside the card"),
+        ({"data": "lost.jsonl"}, r"data: there is no .*lost\.jsonl; restore it, or give a copy with --data"),
         ({"data": ""}, r"data: is missing; name a file beside the card, or a dataset with hub"),
         ({"hub": "org/name"}, r"hub: the card names data already"),
         ({"splits": ["test"]}, r"hub: is missing; config, splits and revision belong to a dataset"),
