@@ -17,6 +17,7 @@ from rb_core.doctor.probes import PAIRS
 from rb_core.doctor.report import CheckResult, DoctorReport, Observation
 from rb_core.errors import ModelError, first_line
 from rb_core.models.chat_format import Encoded
+from rb_core.models.options import JudgeOptions
 from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.scorers.conversation_scorer import ConversationScorer
 from rb_core.scorers.load import load_scorer
@@ -65,11 +66,8 @@ def examine_remote(spec: ModelSpec, model: str) -> DoctorReport:
     except MODEL_ERRORS as error:
         add("local", "Checkpoint", Observation("FAIL", first_line(error), "nothing to compare the server with"))
         return DoctorReport(model, tuple(checks))
-    add(
-        "local",
-        "Checkpoint",
-        Observation("PASS", f"{spec.options.tokenizer or model}, {local.describe()['architecture']}"),
-    )
+    checkpoint = f"{spec.options.tokenizer or model}, {local.describe()['architecture']}"
+    add("local", "Checkpoint", Observation("PASS", checkpoint))
     if server_answers:
         try:
             with captured_logs(messages):
@@ -85,7 +83,7 @@ def examine_remote(spec: ModelSpec, model: str) -> DoctorReport:
 
 
 def _load_local(spec: ModelSpec, model: str) -> ConversationScorer:
-    options = replace(spec.options, url=None, api=None, tokenizer=None)
+    options = replace(spec.options, url=None, api=None, tokenizer=None, judge=JudgeOptions())
     local = load_scorer(resolve(spec.options.tokenizer or model, options))
     if not isinstance(local, ConversationScorer):
         raise ModelError(f"{spec.checkpoint.name} is no model that scores conversations with a head")

@@ -86,8 +86,8 @@ def check_server(scorer: RemoteScorer) -> None:
             )
     if is_ignored:
         raise ModelError(
-            f"{shown} gives probabilities (a sigmoid or softmax of the outputs) although raw outputs are asked for; "
-            "large ones cannot be told apart any more: start it so that it gives raw outputs"
+            f"{shown} gives probabilities (a sigmoid or softmax of the outputs) instead of raw outputs, and those of "
+            "high scores are all 1: start the server so that it gives raw outputs"
         )
 
 
