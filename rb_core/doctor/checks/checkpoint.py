@@ -7,7 +7,7 @@ from rb_core.doctor.measurements import answer_probability, find_head, head_norm
 from rb_core.doctor.report import Observation, skipped
 from rb_core.scorers.classifier import reads_by_pad
 from rb_core.scorers.heads.base import HeadedModel
-from rb_core.scorers.loading import NO_LIMIT, loading_notes, pad_token_of, quantization_of
+from rb_core.scorers.loading import NO_LIMIT, check_pad_token, loading_notes, pad_token_of, quantization_of
 
 # Probability of the two tokens together from which on they are the model's answer.
 LIKELY_ANSWER = 0.01
@@ -124,6 +124,7 @@ def inspect_pad_token(model: InspectedModel) -> Observation:
     if not reads_by_pad(model.network):
         return Observation("FACT", "it does not decide which token is read: the last token of the conversation is")
     if declared := model.spec.options.pad_token:
+        check_pad_token(model.spec.name, model.network.config, model.tokenizer, declared)
         return Observation("FACT", f"that of the {declared}, as declared with --pad-token")
     config_pad = pad_token_of(model.network.config)
     tokenizer_pad = model.tokenizer.pad_token_id
