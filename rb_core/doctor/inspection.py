@@ -39,6 +39,7 @@ from rb_core.scorers.loading import (
     pair_separator,
     pick_device,
 )
+from rb_core.scorers.process import ProcessScorer
 
 # Raised by broken checkpoints and templates.
 MODEL_ERRORS = (ModelError, TemplateError, *LOADING_ERRORS)
@@ -234,7 +235,8 @@ def _classifier_scorer(spec: ModelSpec, network: Any, chat: ChatFormat, output: 
     head_in_float32(network)
     device = move_to_device(network, spec)
     budget = spec.options.batch_tokens or batch_budget([network], device)
-    return ClassifierScorer(
+    scorer_class = ProcessScorer if spec.kind == "process" else ClassifierScorer
+    return scorer_class(
         network,
         chat,
         device,

@@ -10,7 +10,9 @@ from rb_core.results.schema import KIND_LABELS
 # Datasets in the layout that `import rewardbench-results` reads.
 REWARD_BENCH_DATASETS = ("allenai/reward-bench-results", "allenai/reward-bench-2-results")
 # Generative models are mostly behind APIs, and what scores without a checkpoint has no page on the hub.
-_KINDS_ON_HUB = frozenset(KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "token", "implicit"))
+_KINDS_ON_HUB = frozenset(
+    KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "token", "process", "implicit")
+)
 _NOT_ON_HUB = ("baseline/", "builtin/", "local/", "unknown/")
 _SOURCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{7,40})(?::\s*(?P<path>[^\s,]+))?")
 

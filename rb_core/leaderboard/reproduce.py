@@ -113,7 +113,7 @@ def _split(command: str) -> list[str]:
 def _recorded_options(result: Result) -> list[str]:
     model, judge = result.model, result.model.judge
     options = ModelOptions(
-        kind="generative" if judge else model.kind if model.kind in ("implicit", "token") else None,
+        kind="generative" if judge else model.kind if model.kind in ("implicit", "token", "process") else None,
         dtype=model.dtype or "auto",
         max_length=model.max_length,
         template_name=model.template_name,
@@ -126,6 +126,8 @@ def _recorded_options(result: Result) -> list[str]:
         reference_revision=model.reference_revision,
         beta=model.beta,
         threshold=model.threshold,
+        step_separator=model.step_separator,
+        aggregate=model.aggregate,
         fold_system=judge is not None and judge.backend != "local" and model.system_role == "fold",
         judge=_judge_options(judge) if judge else JudgeOptions(),
     )

@@ -61,6 +61,7 @@ class Encoded(NamedTuple):
     reason: str = ""  # why the completion cannot be scored, or ""
     rewritten: bool = False  # the template did not put the completion's own text straight after the prompt
     num_closing: int = 0  # last tokens, of the question and of the header of the next turn
+    steps: tuple[int, ...] = ()  # indices of the tokens at which the steps of the completion end, see `step_format`
 
 
 class Treatment(NamedTuple):

@@ -21,11 +21,12 @@ from typing import Any, Literal, get_args
 from rb_core.errors import ModelError
 
 Kind = Literal[
-    "classifier", "value-head", "gated", "token", "implicit", "generative", "baseline", "custom", "ensemble", "remote"
+    "classifier", "value-head", "gated", "token", "process", "implicit", "generative", "baseline", "custom", "ensemble",
+    "remote",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 # Kinds with a head that makes the score from hidden states, in one forward pass.
-HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head", "gated", "token")
+HEAD_KINDS: tuple[Kind, ...] = ("classifier", "value-head", "gated", "token", "process")
 # Kinds that read a whole conversation with a checkpoint, which `doctor` can examine.
 CONVERSATION_KINDS: tuple[Kind, ...] = (*HEAD_KINDS, "implicit")
 # A judge is asked about each completion alone; about two, in both orders; about all, in rotation; or about two, for the
@@ -46,6 +47,10 @@ DEFAULT_RESULTS = Path("leaderboard_data")
 # Interfaces of servers of reward models.
 ServerApi = Literal["vllm-classify", "vllm-pooling", "sglang", "openrlhf", "tei"]
 SERVER_APIS: tuple[ServerApi, ...] = ("vllm-classify", "vllm-pooling", "sglang", "openrlhf", "tei")
+# Ways to make one score of the probabilities of an answer's steps.
+Aggregate = Literal["min", "prod", "mean", "last"]
+AGGREGATES: tuple[Aggregate, ...] = ("min", "prod", "mean", "last")
+DEFAULT_AGGREGATE: Aggregate = "min"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 DEFAULT_BETA = 0.1
@@ -57,6 +62,7 @@ Target = Literal[
     "value-head model",
     "gated model",
     "token model",
+    "process reward model",
     "implicit-reward model",
     "local judge",
     "served judge",
@@ -66,7 +72,7 @@ Target = Literal[
     "remote model",
 ]
 HEADS: tuple[Target, ...] = ("classifier", "value-head model", "gated model", "token model")
-CHECKPOINTS: tuple[Target, ...] = (*HEADS, "implicit-reward model", "local judge")
+CHECKPOINTS: tuple[Target, ...] = (*HEADS, "process reward model", "implicit-reward model", "local judge")
 JUDGES: tuple[Target, ...] = ("local judge", "served judge")
 
 
@@ -117,6 +123,7 @@ def option(default: Any, help: str, *, hash: bool | None = None, **rules: Any) -
 _on_device = partial(option, applies_to=(*CHECKPOINTS, "baseline"))
 _rendered = partial(option, applies_to=(*CHECKPOINTS, "remote model"))  # concerns the text that a model reads
 _head = partial(option, applies_to=("classifier", "remote model"))
+_process = partial(option, panel="Process reward", applies_to=("process reward model",))
 _implicit = partial(option, panel="Implicit reward", applies_to=("implicit-reward model",))
 _token = partial(option, panel="Token as reward", applies_to=("token model",))
 _custom = partial(option, panel="Your own scorer", applies_to=("custom scorer",))
@@ -159,6 +166,10 @@ def _text_or_file(text: str) -> str:
     if re.fullmatch(r"\S+\.\w{1,5}|\S*/\S*", text):
         raise ValueError("there is no such file; a question of one word goes into a file")
     return text
+
+
+def _with_line_breaks(text: str) -> str:
+    return text.replace("\\n", "\n")
 
 
 def _variables(text: str) -> dict[str, Any]:
@@ -271,7 +282,12 @@ class ModelOptions:
     )
     ignore_auto_map: bool = _rendered(False, "use transformers' class although the checkpoint names its own code")
     batch_tokens: int | None = _on_device(None, "tokens per forward pass; by free memory by default", minimum=1)
-    output_index: int | None = _head(None, "index of the reward among several outputs, from 0", minimum=0)
+    output_index: int | None = option(
+        None,
+        "index of the reward among several outputs, from 0",
+        minimum=0,
+        applies_to=("classifier", "process reward model", "remote model"),
+    )
     output_weights: tuple[float, ...] | None = _head(None, "weights of several outputs: A,B,...", parse=_numbers)
     pad_token: Literal["config", "tokenizer"] | None = option(
         None,
@@ -284,11 +300,20 @@ class ModelOptions:
         None, "score from which on a step is right, in ProcessBench; 0 by default", applies_to=get_args(Target)
     )
     token: str | None = _token(None, "token whose logit is the reward")
-    tokens: tuple[str, ...] | None = _token(None, "two tokens YES,NO: the reward is their log-odds", parse=_two_tokens)
+    tokens: tuple[str, ...] | None = _token(
+        None,
+        "two tokens YES,NO: the reward is their log-odds",
+        parse=_two_tokens,
+        applies_to=("token model", "process reward model"),
+    )
     question: str | None = _token(
         None, "text or file: a user's question after the completion, which the tokens answer", parse=_text_or_file
     )
     generation_prompt: bool = _token(False, "read after the header of the assistant's next turn")
+    step_separator: str | None = _process(None, r"text after each step, as in '\n\n'", parse=_with_line_breaks)
+    aggregate: Aggregate | None = _process(
+        None, f"score of an answer from its steps' probabilities; {DEFAULT_AGGREGATE} by default", choices=AGGREGATES
+    )
     reference: str | None = _implicit(None, "model that training started from", is_model=True)
     reference_revision: str | None = _implicit(None, "commit, branch or tag of the reference on the hub")
     beta: float | None = _implicit(None, f"factor of the log-ratio; {DEFAULT_BETA:g} by default", above=0)
@@ -426,6 +451,7 @@ def _check_tokens(options: ModelOptions) -> None:
         raise ModelError("--question is followed by the header of the next turn: leave --generation-prompt out")
     texts = [("--tokens", token) for token in options.tokens or ()]
     texts += [("--token", options.token)] if options.token is not None else []
+    texts += [("--step-separator", options.step_separator)] if options.step_separator is not None else []
     texts += [("--question", options.question.strip())] if options.question is not None else []
     for name, text in texts:
         if not text:

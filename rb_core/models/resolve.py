@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rb_core.errors import ModelError, quoted
@@ -33,20 +34,24 @@ from rb_core.models.options import (
     flag,
 )
 from rb_core.models.registry import RECORDS, ModelRecord
+from rb_core.models.step_format import StepFormat
 
 _TARGETS: Mapping[Kind, Target] = {
     "classifier": "classifier",
     "value-head": "value-head model",
     "gated": "gated model",
     "token": "token model",
+    "process": "process reward model",
     "implicit": "implicit-reward model",
     "generative": "local judge",
 }
+TWO_LAYER_PROCESS = "Qwen2ForProcessRewardModel"  # of Qwen/Qwen2.5-Math-PRM
+PROCESS_ARCHITECTURES = ("ForTokenClassification", TWO_LAYER_PROCESS)  # ends of their names
 GATED_ARCHITECTURE = "LlamaForRewardModelWithGating"  # of RLHFlow/ArmoRM-Llama3-8B-v0.1
 # The kinds that an adapter of a task can have.
 _KINDS_OF_TASKS: Mapping[str, tuple[Kind, ...]] = {
     "SEQ_CLS": ("classifier",),
-    "CAUSAL_LM": ("implicit", "value-head", "gated", "token", "generative"),
+    "CAUSAL_LM": ("implicit", "value-head", "gated", "token", "process", "generative"),
 }
 
 
@@ -72,7 +77,10 @@ class ModelSpec:
 
     def chat_format(self, tokenizer: Any, max_length: int, *, sanitize: bool = False) -> ChatFormat:
         """Return the model's chat format. Raises ModelError when there is no template, or several and none chosen."""
-        return ChatFormat(
+        make = (
+            partial(StepFormat, separator=self.options.step_separator or "") if self.kind == "process" else ChatFormat
+        )
+        return make(
             tokenizer,
             max_length,
             self.chat_template,
@@ -117,8 +125,7 @@ def resolve(model: str, options: ModelOptions | None = None) -> ModelSpec:
     spec = replace(_spec(name, kind, checkpoint, record, options), adapter=adapter)
     if kind == "implicit":
         return _with_reference(spec)
-    if kind == "token" and not options.reward_tokens:
-        raise ModelError(f"{name}: which token is its reward? Pass --token TEXT, or --tokens YES,NO for their log-odds")
+    _check_declared(name, kind, options)
     if adapter is not None and kind == "generative":
         raise ModelError(f"{name} is an adapter; a judge is loaded as one checkpoint: merge it into its base")
     return spec
@@ -169,10 +176,11 @@ def _kind(
             )
         if kinds == ("classifier",):
             return "classifier"
-    if any(name.endswith("ForTokenClassification") for name in checkpoint.architectures):
+    is_process = any(name.endswith(PROCESS_ARCHITECTURES) for name in checkpoint.architectures)
+    if is_process and options.kind not in (None, "process"):
         raise ModelError(
-            f"{model}: its config names {', '.join(checkpoint.architectures)}, which gives every token a reward "
-            "(a process reward model): such models are not supported"
+            f"{model}: its config names {', '.join(checkpoint.architectures)}, a process reward model, which is not of "
+            f"the kind {options.kind}"
         )
     if options.kind is not None:
         return options.kind
@@ -187,9 +195,13 @@ def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | Non
         return "classifier"
     if GATED_ARCHITECTURE in architectures:
         return "gated"
+    if any(name.endswith(PROCESS_ARCHITECTURES) for name in architectures):
+        return "process"
     named = ", ".join(architectures) or "no architecture"
     is_language_model = any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in architectures)
     if is_language_model:
+        if options.step_separator is not None:
+            return "process"
         if options.reward_tokens:
             return "token"
         if options.reference is not None or options.reference_free is not None or adapter is not None:
@@ -209,6 +221,17 @@ def _declared_kind(model: str, checkpoint: Checkpoint, adapter: Checkpoint | Non
         "logit, or the log-odds of two tokens, pass --token or --tokens. To ask it as a judge, pass "
         f"--mode {', '.join(MODES[:-1])} or {MODES[-1]}"
     )
+
+
+def _check_declared(name: str, kind: Kind, options: ModelOptions) -> None:
+    """Raise ModelError unless the options declare what cannot be found in a checkpoint of this kind."""
+    if kind == "token" and not options.reward_tokens:
+        raise ModelError(f"{name}: which token is its reward? Pass --token TEXT, or --tokens YES,NO for their log-odds")
+    if kind == "process" and options.step_separator is None:
+        raise ModelError(
+            f"{name} is a process reward model: give the text that follows each step, at which its score is read, with "
+            r"--step-separator, such as '<extra_0>' or '\n\n'"
+        )
 
 
 def _with_reference(spec: ModelSpec) -> ModelSpec:

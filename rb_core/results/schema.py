@@ -16,7 +16,7 @@ from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.errors import ResultError
 from rb_core.files import checksum
-from rb_core.models.options import Combination
+from rb_core.models.options import Aggregate, Combination
 from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, Record, StyleControl
 from rb_core.results.failures import FAILED
 from rb_core.results.judge_records import JudgeRef, Judging
@@ -27,12 +27,22 @@ SCHEMA_FILE = "result-v1.schema.json"
 MAX_RESULT_BYTES = 2_000_000
 
 ModelKind = Literal[
-    "classifier", "custom-classifier", "token", "implicit", "generative", "baseline", "function", "ensemble", "unknown"
+    "classifier",
+    "custom-classifier",
+    "token",
+    "process",
+    "implicit",
+    "generative",
+    "baseline",
+    "function",
+    "ensemble",
+    "unknown",
 ]
 KIND_LABELS: dict[str, str] = {
     "classifier": "Sequence classifier",
     "custom-classifier": "Custom classifier",
     "token": "Token probability",
+    "process": "Process reward",
     "implicit": "Implicit (DPO)",
     "generative": "Generative",
     "baseline": "Baseline",
@@ -83,7 +93,7 @@ class ModelRef(Record):
     conversation at a time; loading: what was left out of the checkpoint, such as unused weights; tokenizer: of a
     model behind a server, the checkpoint whose tokenizer and chat template wrote its input; judge: how a generative
     judge was asked; threshold: a score from which on a step is right, where a benchmark compares scores with
-    one (default 0); ensemble: the models that were combined."""
+    one (default 0); step_separator, aggregate: of a process reward model; ensemble: the models that were combined."""
 
     name: ModelName
     kind: ModelKind
@@ -117,6 +127,8 @@ class ModelRef(Record):
     tokenizer_revision: str | None = None
     judge: JudgeRef | None = None
     threshold: float | None = None
+    step_separator: str | None = None
+    aggregate: Aggregate | None = None
     ensemble: EnsembleRef | None = None
 
     def score_settings(self) -> dict[str, Any]:

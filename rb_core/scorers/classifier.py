@@ -19,6 +19,7 @@ from rb_core.scorers.adapter import load_adapted_classifier, load_own_tokenizer
 from rb_core.scorers.conversation_scorer import TOLERANCE, ConversationScorer, Inputs, Prefetched
 from rb_core.scorers.heads.base import HeadedModel
 from rb_core.scorers.heads.gated import load_gated
+from rb_core.scorers.heads.process import load_process
 from rb_core.scorers.heads.token import load_token
 from rb_core.scorers.heads.value_head import load_value_head
 from rb_core.scorers.loading import (
@@ -37,6 +38,7 @@ _HEADS: Mapping[Kind, Callable[[ModelSpec], tuple[HeadedModel, dict[str, Any]]]]
     "value-head": load_value_head,
     "gated": load_gated,
     "token": load_token,
+    "process": load_process,
 }
 
 NOTHING_TO_READ = "the conversation lacks the tokens before the answer that the head reads"
@@ -231,6 +233,11 @@ def check_output(spec: ModelSpec, num_outputs: int) -> Output:
     """
     weights = spec.output.weights
     if weights is None:
+        if num_outputs != 1 and spec.kind == "process":
+            raise ModelError(
+                f"{spec.name}: its head has {num_outputs} outputs; declare the one that means right with "
+                "--output-index I"
+            )
         if num_outputs != 1:
             raise ModelError(
                 f"{spec.name}: its head has {num_outputs} outputs; declare the reward with --output-index I, or a "

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -132,6 +132,7 @@ class ConversationScorer(Scorer):
     spec: ModelSpec | None = None
     unused: tuple[str, ...] = ()
     limit: BatchLimit = field(init=False)
+    probes: ClassVar[tuple[CompletionSet, ...]] = PROBES
 
     def __post_init__(self) -> None:
         self.limit = BatchLimit(self.device)
@@ -157,6 +158,10 @@ class ConversationScorer(Scorer):
     @abstractmethod
     def token_rewards(self, encoded: Encoded) -> list[float]:
         """Return the reward at each token of the completion, by one forward pass."""
+
+    def needed_tokens(self, encoded: Encoded) -> tuple[int, ...]:
+        """Return the beginning of a conversation that its score depends on where no token sees a later one."""
+        return encoded.ids
 
     def second_text(self, encoded: Encoded) -> int | None:
         """Return the index of the first token of the second text, for a model that reads a pair of texts."""
@@ -186,15 +191,20 @@ class ConversationScorer(Scorer):
 
         Raises ModelError for a model that has no reward per token, and for a completion that does not fit.
         """
-        (encoded,) = self.encode(CompletionSet(prompt, (completion,)))
-        if encoded.reason:
-            raise ModelError(f"the completion cannot be scored: {encoded.reason}")
+        encoded = self.encode_one(prompt, completion)
         rewards = self.token_rewards(encoded)
         tokens = encoded.ids[len(encoded.ids) - len(rewards) :]
         return [
             TokenReward(self.chat.tokenizer.decode([token]), reward)
             for token, reward in zip(tokens, rewards, strict=True)
         ]
+
+    def encode_one(self, prompt: Conversation, completion: str) -> Encoded:
+        """Return a conversation as the model reads it. Raises ModelError, with the reason, if it cannot be scored."""
+        (encoded,) = self.encode(CompletionSet(prompt, (completion,)))
+        if encoded.reason:
+            raise ModelError(f"the completion cannot be scored: {encoded.reason}")
+        return encoded
 
     def plan(self, completion_sets: Sequence[CompletionSet]) -> Plan:
         """Encode everything and distribute it over batches; what cannot be scored makes a last batch of its own."""
@@ -257,7 +267,7 @@ class ConversationScorer(Scorer):
             if not sequence.reason:
                 copies.setdefault(_key(sequence), []).append((cell, sequence))
         distinct = list(copies.values())
-        rows = [sequence.ids for (_, sequence), *_ in distinct]
+        rows = [self._row(sequence) for (_, sequence), *_ in distinct]
         families = [_family(*first) for first, *_ in distinct]
         batches = []
         for group in self._groups(rows, families, self.batch_tokens):
@@ -268,6 +278,10 @@ class ConversationScorer(Scorer):
             cells, inputs = zip(*impossible, strict=True)
             batches.append(Batch(cells, inputs))
         return tuple(batches)
+
+    def _row(self, encoded: Encoded) -> tuple[int, ...]:
+        """Return the tokens of a conversation that go through the model."""
+        return self.needed_tokens(encoded) if self.batching == "packed" else encoded.ids
 
     def _groups(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family], budget: int) -> list[list[int]]:
         """Return the indices of the conversations that share a forward pass.
@@ -324,7 +338,7 @@ class ConversationScorer(Scorer):
         """Return the sequences at these indices as one part, or as several that the memory limit allows."""
         groups = [indices] if indices else []
         if self.limit.tokens is not None:
-            rows = [prepared.sequences[i].ids for i in indices]
+            rows = [self._row(prepared.sequences[i]) for i in indices]
             split = self._groups(rows, [prepared.families[i] for i in indices], self.limit.tokens)
             groups = [[indices[i] for i in group] for group in split]
         return tuple(
@@ -338,11 +352,15 @@ class ConversationScorer(Scorer):
             prepared.parts,
             lambda part: self._forward(part.inputs, self.batching),
             tokens_in=lambda part: part.inputs.ids.numel(),
-            is_single=lambda part: len(part.indices) == 1,
+            is_single=lambda part: self._is_single([prepared.sequences[i] for i in part.indices], part.inputs),
             split=lambda part: self._parts(prepared, part.indices),
             unit="conversation",
         )
         return InFlight(prepared, tuple(values))
+
+    def _is_single(self, sequences: Sequence[Encoded], inputs: Inputs) -> bool:
+        """Return True for one conversation, with or without beginnings of it."""
+        return inputs.ids.numel() <= max(len(self._row(sequence)) for sequence in sequences)
 
     def _collect(self, in_flight: InFlight) -> list[Score]:
         sequences, batch = in_flight.prepared.sequences, in_flight.prepared.batch
@@ -375,7 +393,7 @@ class ConversationScorer(Scorer):
         """Return conversations as tensors, packed or padded as the batching requires."""
         if (batching or self.batching) != "packed":
             return self._padded(sequences)
-        row = pack([sequence.ids for sequence in sequences], families)
+        row = pack([self.needed_tokens(sequence) for sequence in sequences], families)
         reads = [row.index_of(i, token) for i, sequence in enumerate(sequences) for token in self.reads(sequence)]
         ids, positions = self._tensor([row.ids]), self._tensor([row.positions])
         return Inputs(tuple(sequences), ids, positions, torch.ones_like(ids), self._tensor(reads), row.segments)
@@ -420,7 +438,7 @@ class ConversationScorer(Scorer):
         """
         entries = [
             (sequence, (i, sequence.dropped))
-            for i, row in enumerate(self.encode_all(PROBES))
+            for i, row in enumerate(self.encode_all(self.probes))
             for sequence in row
             if not sequence.reason
         ]

@@ -18,6 +18,7 @@ _LOADERS: Mapping[Kind, str] = {
     "value-head": "classifier:ClassifierScorer.load",
     "gated": "classifier:ClassifierScorer.load",
     "token": "classifier:ClassifierScorer.load",
+    "process": "process:ProcessScorer.load",
     "implicit": "implicit:ImplicitScorer.load",
     "generative": "judge.load:load_judge",
     "custom": "custom:load_custom",

@@ -37,7 +37,7 @@ from rb_core.errors import ModelError, first_line, hub_errors, quoted
 from rb_core.models.chat_format import ChatFormat
 from rb_core.models.checkpoint import Checkpoint, weight_shapes
 from rb_core.models.options import Kind
-from rb_core.models.resolve import ModelSpec
+from rb_core.models.resolve import TWO_LAYER_PROCESS, ModelSpec
 from rb_core.models.time_limit import within_time_limit
 
 # Raised by transformers for damaged or foreign checkpoints.
@@ -66,6 +66,7 @@ LOADED_AS: dict[Kind, tuple[Any, str]] = {
     "value-head": (AutoModelForCausalLM, "a language model"),
     "gated": (AutoModelForCausalLM, "a language model"),
     "token": (AutoModelForCausalLM, "a language model"),
+    "process": (AutoModelForCausalLM, "a language model"),
     "implicit": (AutoModelForCausalLM, "a language model"),
     "generative": (AutoModelForCausalLM, "a language model"),
 }
@@ -100,7 +101,8 @@ def load_config(spec: ModelSpec, other: Checkpoint | None = None) -> Any:
     """
     name, checkpoint = _named(spec, other)
     declared = checkpoint.config
-    brings_class = spec.kind == "gated"  # in place of the checkpoint's own code
+    # in place of the checkpoint's own code
+    brings_class = spec.kind == "gated" or (spec.kind == "process" and TWO_LAYER_PROCESS in checkpoint.architectures)
     ignored = spec.options.ignore_auto_map or brings_class
     check_own_code(name, "config.json", declared.get("auto_map"), ignored=ignored)
     if (model_type := declared.get("model_type")) not in CONFIG_MAPPING:

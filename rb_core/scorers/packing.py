@@ -35,7 +35,7 @@ def plan_rows(
 
     families: one key per conversation; those with the same key probably begin alike, and stay together if the budget
     allows. A family beyond the budget is split, and its parts repeat the shared tokens; a conversation beyond it goes
-    alone. enough: a row that has so many tokens takes no further family.
+    alone, with those that it begins with. enough: a row that has so many tokens takes no further family.
     """
     parts = [part for members in _members(families) for part in _split(conversations, members, batch_tokens)]
     sizes = [unique_tokens([conversations[i] for i in part], [0] * len(part)) for part in parts]
@@ -58,8 +58,9 @@ def unique_tokens(conversations: Sequence[tuple[int, ...]], families: Sequence[H
     """Return the number of tokens in a packed row of these conversations."""
     total = 0
     for members in _members(families):
-        shared = _num_shared([conversations[i] for i in members])
-        total += shared + sum(len(conversations[i]) - shared for i in members)
+        carriers = set(_carriers(conversations, members).values())
+        shared = _num_shared([conversations[i] for i in carriers])
+        total += shared + sum(len(conversations[i]) - shared for i in carriers)
     return total
 
 
@@ -84,7 +85,8 @@ class Row(NamedTuple):
     """Conversations packed into one row.
 
     ids: the tokens; positions: of each token in its conversation; segments: cover the row in order; endings: for each
-    conversation the segment that ends it, which refers to its shared tokens.
+    conversation the segment that ends it, which refers to its shared tokens; a conversation that another one of its
+    family begins with has no tokens of its own, and the ending of that one.
     """
 
     ids: tuple[int, ...]
@@ -116,10 +118,13 @@ def pack(conversations: Sequence[tuple[int, ...]], families: Sequence[Hashable])
         return segment
 
     for members in _members(families):
-        shared = _num_shared([conversations[i] for i in members]) if len(members) > 1 else 0
-        prefix = append(conversations[members[0]][:shared], len(ids), len(ids))
-        for i in members:
+        carrier_of = _carriers(conversations, members)
+        carriers = [i for i in members if carrier_of[i] == i]
+        shared = _num_shared([conversations[i] for i in carriers]) if len(carriers) > 1 else 0
+        prefix = append(conversations[carriers[0]][:shared], len(ids), len(ids))
+        for i in carriers:
             endings[i] = append(conversations[i][shared:], prefix.start, prefix.stop)
+        endings |= {i: endings[carrier_of[i]] for i in members}
     return Row(tuple(ids), tuple(positions), tuple(segments), tuple(endings[i] for i in range(len(conversations))))
 
 
@@ -129,6 +134,17 @@ def _members(families: Sequence[Hashable]) -> list[list[int]]:
     for index, family in enumerate(families):
         members.setdefault(family, []).append(index)
     return list(members.values())
+
+
+def _carriers(conversations: Sequence[tuple[int, ...]], members: Sequence[int]) -> dict[int, int]:
+    """Return for each member the one that holds all its tokens: itself, or one that begins with it and is itself held
+    by no other."""
+    order = sorted(members, key=lambda i: conversations[i])
+    carriers = {order[-1]: order[-1]}
+    for i, following in zip(order[-2::-1], order[:0:-1], strict=True):  # what begins with a conversation comes next
+        begins = conversations[following][: len(conversations[i])] == conversations[i]
+        carriers[i] = carriers[following] if begins else i
+    return carriers
 
 
 def _num_shared(conversations: Sequence[tuple[int, ...]]) -> int:
@@ -142,15 +158,18 @@ def _num_shared(conversations: Sequence[tuple[int, ...]]) -> int:
 
 def _split(conversations: Sequence[tuple[int, ...]], members: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Split a family into parts that fit the budget, unless a single conversation does not."""
-    shared = _num_shared([conversations[i] for i in members])
+    carrier_of = _carriers(conversations, members)
+    held: dict[int, list[int]] = {}
+    for index in members:
+        held.setdefault(carrier_of[index], []).append(index)
+    shared = _num_shared([conversations[i] for i in held])
     parts: list[list[int]] = []
     room = 0
-    for index in sorted(members, key=lambda i: (-len(conversations[i]), i)):
+    for index in sorted(held, key=lambda i: (-len(conversations[i]), i)):
         own_tokens = len(conversations[index]) - shared
-        if parts and own_tokens <= room:
-            parts[-1].append(index)
-            room -= own_tokens
-        else:
-            parts.append([index])
-            room = batch_tokens - shared - own_tokens
+        if not parts or own_tokens > room:
+            parts.append([])
+            room = batch_tokens - shared
+        parts[-1] += held[index]
+        room -= own_tokens
     return parts

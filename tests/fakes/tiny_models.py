@@ -21,6 +21,7 @@ from transformers import (
     AlbertConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
     BertConfig,
     DebertaV2Config,
     ElectraConfig,
@@ -269,6 +270,24 @@ def gated(folder: Path, **settings: Any) -> Path:
     settings = {"num_objectives": 5, "gating_hidden_dim": 16, "gating_n_hidden": 2, "gating_temperature": 2} | settings
     code = {"AutoModelForSequenceClassification": "modeling_custom.LlamaForRewardModelWithGating"}
     edit_config(folder, architectures=["LlamaForRewardModelWithGating"], auto_map=code, **settings)
+    return folder
+
+
+def process(family: str, folder: Path, **changes: Any) -> Path:
+    """A token classifier with two outputs, as TRL trains it: the second means that a step is right."""
+    tokenizer = FAMILIES[family].tokenizer()
+    config = _config(family, tokenizer, {"num_labels": 2} | changes)
+    return _save(AutoModelForTokenClassification, config, tokenizer, folder, FAMILIES[family].seed)
+
+
+def two_layer_process(folder: Path) -> Path:
+    """A body under two linear layers with a ReLU between them and code of its own, as Qwen2.5-Math-PRM."""
+    causal("qwen2-lm", folder, tie_word_embeddings=True)
+    random = torch.Generator().manual_seed(24)
+    shapes = {"score.0.weight": (32, 32), "score.0.bias": (32,), "score.2.weight": (2, 32), "score.2.bias": (2,)}
+    edit_weights(folder, lambda w: w.update({n: 0.3 * torch.randn(s, generator=random) for n, s in shapes.items()}))
+    code = {"AutoModel": "modeling_custom.Qwen2ForProcessRewardModel"}
+    edit_config(folder, architectures=["Qwen2ForProcessRewardModel"], auto_map=code)
     return folder
 
 

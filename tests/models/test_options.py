@@ -45,6 +45,8 @@ CHANGED: dict[str, Any] = {
     "output_index": 0,
     "output_weights": (1.0, 0.5),
     "threshold": 0.5,
+    "step_separator": "<extra_0>",
+    "aggregate": "prod",
     "lower_is_better": True,
     "pad_token": "config",
     "token": "!",
@@ -72,6 +74,7 @@ OWN_OPTIONS: dict[Target, set[str]] = {
     "ensemble": {"ensemble", "combine", "lambda_", "scale_by", "scale_results"},
     "token model": {"token", "tokens", "question", "generation_prompt"},
     "remote model": {"url", "api", "tokenizer"},
+    "process reward model": {"step_separator", "aggregate"},
 }
 NOT_OF_HEADS = {"reference", "reference_revision", "beta", "reference_free"} | set(option_specs(JudgeOptions))
 INAPPLICABLE: dict[Target, set[str]] = {
@@ -82,6 +85,7 @@ INAPPLICABLE: dict[Target, set[str]] = {
     **dict.fromkeys(
         ("value-head model", "token model"), NOT_OF_HEADS | {"output_index", "output_weights", "pad_token"}
     ),
+    "process reward model": NOT_OF_HEADS | {"output_weights", "lower_is_better", "pad_token"},
     "implicit-reward model": {"output_index", "output_weights", "lower_is_better", "pad_token"}
     | set(option_specs(JudgeOptions)),
     "local judge": {
@@ -101,6 +105,7 @@ INAPPLICABLE: dict[Target, set[str]] = {
 for target, names in OWN_OPTIONS.items():
     INAPPLICABLE = {other: inapplicable | names for other, inapplicable in INAPPLICABLE.items()}
     INAPPLICABLE[target] -= names
+INAPPLICABLE["process reward model"] -= {"tokens"}
 
 
 def test_every_field_is_an_option_with_a_help_text() -> None:
@@ -133,7 +138,7 @@ def test_an_option_without_effect_is_refused(target: Target) -> None:
             {"max_length": 5},
             "baseline",
             "--max-length applies only to classifiers, value-head models, gated models, token models, "
-            "implicit-reward models, local judges and models with --url (this is a baseline)",
+            "process reward models, implicit-reward models, local judges and models with --url (this is a baseline)",
         ),
         ({"judge": JudgeOptions(mode="ratings")}, "baseline", "--mode applies only to judges (this is a baseline)"),
         (

@@ -207,10 +207,13 @@ def test_an_adapter_on_an_adapter_is_refused(model_folder: ModelFolder, tmp_path
 
 @pytest.mark.usefixtures("no_hub")
 @pytest.mark.parametrize("options", [{}, {"kind": "classifier"}, {"kind": "implicit"}])
-def test_a_process_reward_model_is_refused(model_folder: ModelFolder, options: dict[str, Any]) -> None:
+def test_a_process_reward_model_is_of_no_other_kind_and_needs_a_separator(
+    model_folder: ModelFolder, options: dict[str, Any]
+) -> None:
     folder = model_folder(architectures=["Qwen2ForTokenClassification"])
     with pytest.raises(ModelError, match="process reward model"):
         resolve(str(folder), ModelOptions(**options))
+    assert resolve(str(folder), ModelOptions(step_separator="<extra_0>")).kind == "process"
 
 
 @pytest.mark.usefixtures("no_hub")

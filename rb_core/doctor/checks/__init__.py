@@ -31,7 +31,7 @@ CHECKS = (
     Check("tokenizer", "Tokenizer", (), checkpoint.inspect_tokenizer),
     Check("text", "Text", ("tokenizer",), template.inspect_text),
     Check("weights", "Weights", ("model",), checkpoint.inspect_weights),
-    Check("head", "Head", ("weights",), checkpoint.inspect_head, ("classifier", "value-head", "gated")),
+    Check("head", "Head", ("weights",), checkpoint.inspect_head, ("classifier", "value-head", "gated", "process")),
     Check("output", "Output", ("model",), checkpoint.inspect_output, HEAD_KINDS),
     Check("tokens", "Tokens of the reward", (), checkpoint.inspect_tokens, ("token",)),
     Check("setup", "Set up as", ("model",), checkpoint.inspect_setup),

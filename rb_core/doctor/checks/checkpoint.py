@@ -57,6 +57,8 @@ def inspect_weights(model: InspectedModel) -> Observation:
 
 
 def inspect_head(model: InspectedModel) -> Observation:
+    if model.spec.options.reward_tokens:  # the output embedding of the language model
+        return Observation("FACT", model.network.detail)
     named_head = find_head(model.network)
     if named_head is None:
         return Observation("WARN", "no linear layer makes the outputs; the model's own forward pass is used")

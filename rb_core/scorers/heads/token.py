@@ -16,6 +16,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from rb_core.errors import ModelError, quoted
 from rb_core.models.resolve import ModelSpec
+from rb_core.results.schema import ModelKind
 from rb_core.scorers.adapter import load_own_tokenizer
 from rb_core.scorers.heads.base import LastTokenModel, load_language_model
 from rb_core.scorers.logits import scale_logits
@@ -53,7 +54,7 @@ class TokenModel(LastTokenModel):
     largest_logit: the largest that its own forward pass has returned; the rounding of a difference grows with it.
     """
 
-    result_kind = "token"
+    result_kind: ModelKind = "token"
 
     def __init__(self, language_model: Any, head: TokenHead, detail: str) -> None:
         super().__init__(language_model.base_model, head)
@@ -91,7 +92,7 @@ def contrast(logits: Tensor) -> Tensor:
     return logits[:, :1] - logits[:, 1:] if logits.shape[1] == 2 else logits
 
 
-def load_token(spec: ModelSpec) -> tuple[TokenModel, dict[str, Any]]:
+def load_token(spec: ModelSpec, model_class: type[TokenModel] = TokenModel) -> tuple[TokenModel, dict[str, Any]]:
     """Load a language model with its tokens, and report on its weights.
 
     Raises ModelError when a text is not one token of the tokenizer, or no score would differ from 0.
@@ -111,7 +112,7 @@ def load_token(spec: ModelSpec) -> tuple[TokenModel, dict[str, Any]]:
             f"{spec.name}: the two tokens have the same row of the output embedding, so every score would be 0: the "
             "model was not trained to tell them apart"
         )
-    return TokenModel(language_model, head, describe_tokens(tokenizer, ids)), loading
+    return model_class(language_model, head, describe_tokens(tokenizer, ids)), loading
 
 
 def find_tokens(spec: ModelSpec, tokenizer: Any) -> list[int]:

@@ -30,6 +30,8 @@ SETTINGS = {
     "reference": "Reference model",
     "reference_revision": "Commit of the reference model",
     "beta": "Beta",
+    "step_separator": "Text after each step",
+    "aggregate": "Score of an answer's steps",
     "threshold": "Score from which on a step is right",
     "tokenizer": "Tokenizer and chat template from",
     "tokenizer_revision": "Commit of the tokenizer",
