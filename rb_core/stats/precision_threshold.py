@@ -47,12 +47,12 @@ def threshold_for_precision(
     sizes = [len(scores)]
     while (smaller := math.floor(sizes[-1] * _STEP)) >= fewest:
         sizes.append(smaller)
-    ordered = np.sort(scores)[::-1]
+    ordered, num_right = np.sort(scores)[::-1], float(is_right.sum())
     tries = []
     for threshold in dict.fromkeys(float(ordered[size - 1]) for size in sizes):
         accepted = scores >= threshold
         mean = weighted_mean({"right": Measure(is_right[accepted], groups[accepted])}, {"right": 1.0})
         low, _ = interval(mean.value, mean.variance, mean.num_groups, tail=_RISK / len(sizes))
-        recall = float(is_right[accepted].sum() / max(is_right.sum(), 1e-12))
+        recall = float(is_right[accepted].sum()) / num_right if num_right else 0.0
         tries.append(PrecisionThreshold(wanted, low >= wanted, threshold, int(accepted.sum()), mean.value, low, recall))
     return next((each for each in tries if each.reached), max(tries, key=lambda each: each.low))

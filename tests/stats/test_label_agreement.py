@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rb_core.results.estimate import Estimate
-from rb_core.stats.agreement import cohen_kappa, confusion_matrix
+from rb_core.stats.agreement import cohen_kappa
 from rb_core.stats.item_outcomes import Floats, Strings
 from rb_core.stats.label_agreement import (
     TIE,
@@ -60,21 +60,6 @@ def test_correlations_of_scores_equal_scipy() -> None:
     coefficients = values(compare_ratings(SCORES, RATINGS, EACH))
     assert coefficients["Spearman's rho"] == pytest.approx(0.8691424952370134)
     assert coefficients["Kendall's tau-b"] == pytest.approx(0.7543280103698715)
-
-
-def test_everything_equals_scikit_learn_where_it_is_installed() -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(1)
-    for _ in range(20):
-        labels, predictions = rng.integers(0, 4, 50), rng.integers(0, 4, 50)
-        confusion = confusion_matrix(labels, predictions, 4)
-        assert confusion.tolist() == metrics.confusion_matrix(labels, predictions, labels=range(4)).tolist()
-        for quadratic, weights in ((False, None), (True, "quadratic")):
-            expected = metrics.cohen_kappa_score(labels, predictions, labels=list(range(4)), weights=weights)
-            assert cohen_kappa(confusion, quadratic=quadratic) == pytest.approx(expected)
-        assert roc_area(predictions.astype(float), labels > 1) == pytest.approx(
-            metrics.roc_auc_score(labels > 1, predictions)
-        )
 
 
 def test_without_a_threshold_as_many_are_predicted_as_labelled() -> None:
