@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 import zlib
@@ -70,6 +71,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete the temporary files of `atomic_file` that were left when a process was killed while it wrote the path."""
+    name = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
+    for file in path.parent.iterdir():
+        if name.fullmatch(file.name):
+            file.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

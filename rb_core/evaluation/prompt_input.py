@@ -7,9 +7,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
+from tqdm import tqdm
 
 from rb_core.benchmarks.files import read_rows
 from rb_core.benchmarks.hub_rows import PREFIX, parse_address, stream_to_file
@@ -33,49 +34,48 @@ class PromptInput:
         for row, location in read_rows(self.path):
             yield read_prompt_row(row, location, self.columns)
 
-    def survey(self) -> Survey:
+    def survey(self, *, progress: bool = False) -> Survey:
         """Read everything once. Raises DataError that names the rows that cannot be read, or if there are none."""
-        problems, summary = RowProblems(), _Summary()
-
-        for part in in_parts(read_rows(self.path), _SURVEYED_ROWS):
+        problems, survey = RowProblems(), Survey()
+        rows = tqdm(read_rows(self.path), desc="check", unit="row", disable=not progress, leave=False)
+        for part in in_parts(rows, _SURVEYED_ROWS):
             readable = []
             for row, location in part:
                 with problems.collected(location):
                     read = read_prompt_row(row, location, self.columns)
                     readable.append((read, own_columns(read)))
-            summary.add(readable)
+            survey.add(readable)
         problems.raise_any()
-        if not summary.rows:
+        if not survey.rows:
             raise DataError(f"{as_text(self.path.name)}: has no rows")
-        return Survey(
-            summary.rows, summary.completions, summary.characters, summary.digest.hexdigest(), summary.columns
-        )
+        return survey
 
 
-class Survey(NamedTuple):
-    """What an input holds. sha256: of its rows; columns: type of the rows' own columns in a table, None for values of
-    several types, which are written as JSON."""
+@dataclass
+class Survey:
+    """What an input holds.
 
-    rows: int
-    completions: int
-    characters: int
-    sha256: str
-    columns: dict[str, pa.DataType | None]
+    characters: of the rows as JSON, once for each of their completions; columns: type of the rows' own columns in a
+    table, None for values of several types, which are written as JSON.
+    """
 
+    rows: int = 0
+    completions: int = 0
+    characters: int = 0
+    columns: dict[str, pa.DataType | None] = field(default_factory=dict)
+    _digest: Any = field(default_factory=hashlib.sha256)
 
-class _Summary:
-    """The counts of a survey, while it lasts."""
-
-    def __init__(self) -> None:
-        self.rows = self.completions = self.characters = 0
-        self.digest = hashlib.sha256()
-        self.columns: dict[str, pa.DataType | None] = {}
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all rows."""
+        return str(self._digest.hexdigest())
 
     def add(self, part: Iterable[tuple[PromptRow, dict[str, Any]]]) -> None:
+        """Take rows with their own columns into account."""
         values: dict[str, list[Any]] = {}
         for read, own in part:
             text = json.dumps(read.row, default=str)
-            self.digest.update(text.encode() + b"\n")
+            self._digest.update(text.encode() + b"\n")
             self.rows += 1
             self.completions += len(read.completions)
             self.characters += len(text) * len(read.completions)

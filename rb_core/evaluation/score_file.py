@@ -113,7 +113,7 @@ def score_file(
             open_input(data, columns or {}, split, data_revision, folder)
     with process.share_errors():
         source = open_input(data, columns or {}, split, data_revision, folder)
-        survey = source.survey()
+        survey = source.survey(progress=progress and process.is_main)
     process.on_main(
         lambda: check_output_file(out, survey.characters + BYTES_PER_SCORE * survey.completions, overwrite=replaces)
     )

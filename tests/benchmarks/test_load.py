@@ -17,7 +17,7 @@ from rb_core.errors import DataError
 from rb_core.results.storage import read_result
 from tests.benchmarks.preference_files import PAIR, write_jsonl
 from tests.cli.command_line import rb
-from tests.fakes.hub_server import COMMIT, hub
+from tests.fakes.hub_server import COMMIT, hub, use_hub
 
 
 def test_a_repeated_id_is_an_error(tmp_path: Path) -> None:
@@ -102,20 +102,6 @@ def evaluations(tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[[
                 code = rb(["evaluate", "--benchmark", "rewardbench", "--out", str(out), *options], monkeypatch)
             outcomes[name] = (code, errors.getvalue())
     return Evaluations(out, outcomes)
-
-
-def use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the clients in this process use another hub. They read these settings from the environment once."""
-    import datasets.config
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
 
 
 def test_the_result_names_the_commits_of_dataset_and_model(evaluations: Evaluations) -> None:

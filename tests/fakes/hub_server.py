@@ -26,12 +26,27 @@ from threading import Event, Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
+
 from tests.fakes.hub_api import Hub
 from tests.fakes.hub_faults import Fault, Faults, break_connection, damaged, damaged_etag, wait_while_connected
 from tests.fakes.hub_messages import Answer, Request, Token, refused
 from tests.fakes.hub_store import Commit, Discussion, File, Refusal, Repo, read_folder
 
-__all__ = ["COMMIT", "Commit", "Discussion", "Fault", "File", "Repo", "Request", "Server", "Token", "hub", "serve"]
+__all__ = [
+    "COMMIT",
+    "Commit",
+    "Discussion",
+    "Fault",
+    "File",
+    "Repo",
+    "Request",
+    "Server",
+    "Token",
+    "hub",
+    "serve",
+    "use_hub",
+]
 
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -282,3 +297,17 @@ def hub(repos: Mapping[str, Path]) -> Iterator[str]:
         for key, folder in repos.items():
             server.add_repo(key, folder, commit=COMMIT)
         yield server.url
+
+
+def use_hub(url: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the clients in this process use another hub. They read these settings from the environment once."""
+    import datasets.config
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_ENDPOINT", url)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache / "datasets")
