@@ -34,7 +34,7 @@ from rb_core.evaluation.prompt_windows import (
 )
 from rb_core.evaluation.score import missing_share, score_share
 from rb_core.evaluation.scored_prompts import PromptWriter, ScoredPrompt
-from rb_core.files import check_writable, differing_keys, read_table, write_atomically, write_table
+from rb_core.files import check_writable, differing_keys, read_table, remove_leftovers, write_atomically, write_table
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.results.failures import FAILED
@@ -127,6 +127,7 @@ def score_file(
     run.score(progress=progress)
     process.on_main(lambda: write(run.scored_prompts()))
     process.on_main(run.close)
+    process.on_main(lambda: remove_leftovers(out))
 
 
 @dataclass(frozen=True)
