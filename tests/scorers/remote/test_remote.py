@@ -79,8 +79,18 @@ def assert_same(remote: list[list[Score]], local: list[list[Score]]) -> None:
             assert score[1:] == local_score[1:]
 
 
-@pytest.mark.parametrize("api", SERVER_APIS)
-@pytest.mark.parametrize("model", ["llama", "llama-pad-is-eos", "qwen3"])
+MODELS = ("llama", "llama-pad-is-eos", "qwen3")
+OFTEN = {("vllm-classify", "llama-pad-is-eos"), ("tei", "qwen3"), *((api, "llama") for api in SERVER_APIS)}
+
+
+@pytest.mark.parametrize(
+    ("api", "model"),
+    [
+        pytest.param(api, model, marks=() if (api, model) in OFTEN else pytest.mark.soak)
+        for api in SERVER_APIS
+        for model in MODELS
+    ],
+)
 def test_scores_of_each_interface_equal_local_ones(api: ServerApi, model: str, tiny_model: TinyModel) -> None:
     """With a template that writes a BOS, one whose last token is not read, and one that adds to the completion; and
     with long prompts cut to the maximum length."""
