@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.perf import coverage, generation, scoring
+from tests.perf import coverage, generation, score_file, scoring
 from tests.perf.scoring import Lengths, Line
 
 SHAPE = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -150,3 +150,10 @@ def test_the_coverage_simulation_tells_right_from_wrong_rows() -> None:
     assert not coverage.Row("t", "d", 0.995, 1000, (0.93, 0.98)).holds
     assert coverage.Row("t", "d", 0.995, 1000, (0.93, 0.98), open_above=True).holds
     assert not coverage.Row("t", "d", 0.01, 1000, (0.0, 0.0)).holds
+
+
+def test_the_pipeline_and_score_give_the_same_scores_and_a_ratio(tmp_path: Path) -> None:
+    score_file.write_model(tmp_path, SHAPE)
+    seconds = score_file.compare(tmp_path, score_file.make_rows(1), rounds=1)
+    assert {len(times) for times in seconds.values()} == {1}
+    assert score_file.ratio(seconds) > 0

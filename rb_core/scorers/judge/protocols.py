@@ -17,11 +17,12 @@ from rb_core.models.options import Mode
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import split_words
 from rb_core.scorers.judge.logprobs import choice_from_tokens, rating_from_tokens
-from rb_core.scorers.judge.parsing import read_verdict
+from rb_core.scorers.judge.parsing import LETTERS, read_verdict
 from rb_core.scorers.judge.prompt_templates import Template, render_messages, reply_schema
 from rb_core.scorers.judge.types import (
     NO_LOGPROBS,
     NOTHING_TO_COMPARE,
+    TOO_MANY,
     TOP_LOGPROBS,
     Decoding,
     JudgeQuery,
@@ -43,12 +44,15 @@ def make_queries(mode: Mode, completion_set: CompletionSet) -> tuple[JudgeQuery,
     """Return the queries for a completion set.
 
     ratings: each completion alone; pairwise, logprob: every pair in both orders; listwise: all completions, rotated
-    so that each stands once in every position. Graded completion sets are rated in every mode.
+    so that each stands once in every position. Graded completion sets are rated in every mode. Without queries, a
+    completion has nothing to be compared with, or a list has no letters for all.
     """
     indices = range(len(completion_set.completions))
     if mode == "ratings" or completion_set.needs_ratings:
         return tuple(JudgeQuery("ratings", (index,)) for index in indices)
     if mode == "listwise":
+        if not 1 < len(indices) <= len(LETTERS):
+            return ()
         return tuple(JudgeQuery(mode, (*indices[first:], *indices[:first])) for first in indices)
     return tuple(JudgeQuery(mode, order) for order in permutations(indices, 2))
 
@@ -86,9 +90,10 @@ def with_verdict(record: JudgeRecord, *, structured: bool = False) -> JudgeRecor
 def scores_from_records(completion_set: CompletionSet, records: Sequence[JudgeRecord]) -> list[Score]:
     """Return the score of every completion; lengths are counted in words, since a server's tokenizer is unknown."""
     prompt_length = sum(len(split_words(message["content"])) for message in completion_set.prompt)
+    unasked = TOO_MANY if len(completion_set.completions) > 1 else NOTHING_TO_COMPARE
     scores = []
     for index, text in enumerate(completion_set.completions):
-        value, reason = mean_points(index, records)
+        value, reason = mean_points(index, records) if records else (math.nan, unasked)
         length = len(split_words(text))
         scores.append(Score(value, prompt_length + length, reason=reason, num_completion_tokens=length))
     return scores
@@ -97,7 +102,7 @@ def scores_from_records(completion_set: CompletionSet, records: Sequence[JudgeRe
 def mean_points(completion: int, records: Sequence[JudgeRecord]) -> tuple[float, str]:
     """Return a completion's mean points over the records that show it, or NaN with the first error among them."""
     shown = [record for record in records if completion in record.order]
-    if error := next((record.error for record in shown if record.error), "" if shown else NOTHING_TO_COMPARE):
+    if error := next((record.error for record in shown if record.error), ""):
         return math.nan, error
     # fsum rounds once: completions with the same points in another order have equal scores
     return math.fsum(record.points[record.order.index(completion)] for record in shown) / len(shown), ""

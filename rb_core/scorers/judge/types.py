@@ -19,6 +19,7 @@ TOO_LONG = "longer than the judge's context"
 UNREADABLE = "no verdict that can be read"
 NO_LOGPROBS = "no log-probability of a verdict"
 NOTHING_TO_COMPARE = "the only completion of its prompt: nothing to compare it with"
+TOO_MANY = "too many completions of one prompt for a list"
 
 KEPT_TOKENS = 32  # log-probabilities are kept for the last tokens of a reply: a verdict stands at the end
 TOP_LOGPROBS = 20  # alternatives requested for every token; the most that OpenAI-compatible servers give

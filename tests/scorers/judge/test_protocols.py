@@ -12,9 +12,20 @@ from hypothesis import strategies as st
 from rb_core.benchmarks.example import CompletionSet, Message
 from rb_core.models.options import MODES, Mode
 from rb_core.scorers.http.replies import Reply, Token
+from rb_core.scorers.judge.parsing import LETTERS
 from rb_core.scorers.judge.prompt_templates import load_template
 from rb_core.scorers.judge.protocols import PromptConfig, make_queries, make_request, scores_from_records, with_verdict
-from rb_core.scorers.judge.types import CUT, NO_LOGPROBS, TOP_LOGPROBS, UNREADABLE, Decoding, JudgeQuery, JudgeRecord
+from rb_core.scorers.judge.types import (
+    CUT,
+    NO_LOGPROBS,
+    NOTHING_TO_COMPARE,
+    TOO_MANY,
+    TOP_LOGPROBS,
+    UNREADABLE,
+    Decoding,
+    JudgeQuery,
+    JudgeRecord,
+)
 
 PROMPT = (Message(role="user", content="Name a prime."),)
 PAIR, RATING = JudgeQuery("pairwise", (1, 0)), JudgeQuery("ratings", (0,))
@@ -165,3 +176,19 @@ def test_lengths_are_counted_in_words_and_marks() -> None:
     records = [decided(query, (3.0,)) for query in make_queries("ratings", two)]
     (score, _) = scores_from_records(two, records)
     assert (score.num_completion_tokens, score.num_tokens) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("mode", "count", "reason"),
+    [
+        ("pairwise", 1, NOTHING_TO_COMPARE),
+        ("logprob", 1, NOTHING_TO_COMPARE),
+        ("listwise", 1, NOTHING_TO_COMPARE),
+        ("listwise", len(LETTERS) + 1, TOO_MANY),
+    ],
+)
+def test_a_completion_that_cannot_be_compared_is_unscored(mode: Mode, count: int, reason: str) -> None:
+    assert make_queries(mode, completion_set(count)) == ()
+    scores = scores_from_records(completion_set(count), [])
+    assert {score.reason for score in scores} == {reason}
+    assert all(math.isnan(score.value) for score in scores)
