@@ -18,22 +18,30 @@ from rb_core.results.schema import MAX_RESULT_BYTES, Segment
 
 AuditName = Annotated[str, Field(pattern=rf"^{Segment}$", max_length=100)]
 Text = Annotated[str, Field(max_length=2000)]
+WebAddress = Annotated[str, Field(pattern=r"^https://\S+$", max_length=8000)]
 Cell = str | int | float | None
 
 
 class AuditTable(Record):
-    """A table of a report. Numbers are shown with `decimals` decimals; None is shown as a dash."""
+    """A table of a report. Numbers are shown with `decimals` decimals; None is shown as a dash.
+
+    links: for each row an address that its first cell links to on the page, or None, such as that of a discussion in
+    which the item can be reported.
+    """
 
     title: Text
     columns: tuple[Text, ...]
     rows: tuple[tuple[Cell, ...], ...]
     decimals: int = 3
     note: Text = ""
+    links: tuple[WebAddress | None, ...] | None = None
 
     @model_validator(mode="after")
     def _check_widths(self) -> AuditTable:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError("a row with another number of cells than columns")
+        if self.links is not None and len(self.links) != len(self.rows):
+            raise ValueError("another number of links than rows")
         return self
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple
+from urllib.parse import quote
 
 from rb_core.results.schema import KIND_LABELS
 
@@ -14,6 +15,9 @@ _KINDS_ON_HUB = frozenset(
     KIND_LABELS[kind] for kind in ("classifier", "custom-classifier", "token", "process", "implicit")
 )
 _NOT_ON_HUB = ("baseline/", "builtin/", "local/", "unknown/")
+_HUB = "https://huggingface.co"
+_DATASET = re.compile(rf"{re.escape(_HUB)}/datasets/(?P<repo>[\w.-]+/[\w.-]+)(?:[/?#]|$)")
+MAX_TITLE_BYTES, MAX_DESCRIPTION_BYTES = 200, 1800  # at most 6,000 characters as percent escapes
 _SOURCE = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)@(?P<commit>[0-9a-f]{7,40})(?::\s*(?P<path>[^\s,]+))?")
 
 
@@ -34,7 +38,7 @@ class SourceFile(NamedTuple):
 
     @property
     def url(self) -> str:
-        host = "https://huggingface.co/datasets" if self.repo in REWARD_BENCH_DATASETS else "https://github.com"
+        host = f"{_HUB}/datasets" if self.repo in REWARD_BENCH_DATASETS else "https://github.com"
         view = "blob" if "." in self.path.rpartition("/")[2] else "tree"
         return "/".join(part for part in (host, self.repo, view, self.commit, self.path) if part)
 
@@ -49,4 +53,22 @@ def hub_page(model: str, kind: str) -> str | None:
     """Return the address of a model's page on the hub, None without one. kind: a value of KIND_LABELS."""
     if kind not in _KINDS_ON_HUB or "/" not in model or model.startswith(_NOT_ON_HUB):
         return None
-    return f"https://huggingface.co/{model}"
+    return f"{_HUB}/{model}"
+
+
+def dataset_repo(address: str) -> str | None:
+    """Return the repository ORG/NAME of the address of a dataset on the hub, None for any other address."""
+    match = _DATASET.match(address)
+    return match["repo"] if match else None
+
+
+def discussion_page(repo: str, title: str, description: str) -> str:
+    """Return the address of a new discussion of a dataset, filled in; its reader can edit it before it is posted.
+
+    Title and description (Markdown) are cut at MAX_TITLE_BYTES and MAX_DESCRIPTION_BYTES, as servers refuse long
+    addresses.
+    """
+    texts = ((title, MAX_TITLE_BYTES), (description, MAX_DESCRIPTION_BYTES))
+    cut = (text.encode("utf-8", "replace")[:limit].decode("utf-8", "ignore") for text, limit in texts)
+    quoted_title, quoted_description = (quote(text, safe="") for text in cut)
+    return f"{_HUB}/datasets/{repo}/discussions/new?title={quoted_title}&description={quoted_description}"

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from rb_core.errors import ResultError, quoted
 from rb_core.leaderboard.board import Board, BoardRow, spec_of_results
-from rb_core.leaderboard.hub_links import HubPlace, hub_page, source_files
+from rb_core.leaderboard.hub_links import HubPlace, dataset_repo, discussion_page, hub_page, source_files
 from rb_core.leaderboard.reproduce import reproduce_commands
 from rb_core.leaderboard.style_text import style_json
 from rb_core.leaderboard.weak_spots import WeakSpot, find_weak_spots, rank_of
@@ -79,6 +79,7 @@ class BenchmarkReport:
             "origin": row.status,
             "parameters": row.parameters,
             "hub": hub_page(row.model, row.kind),
+            "report": self._discussion_page(),
             "rank": row.rank,
             "of": len(board.ranked()),
             "range": list(row.rank_interval) if row.rank_interval else None,
@@ -88,6 +89,26 @@ class BenchmarkReport:
             "parts": parts,
             "weak_spots": [spot.to_json() for spot in self.weak_spots()],
         } | (_result_json(self.result, self.hub) | self._style_json(self.result) if self.result else {})
+
+    def _discussion_page(self) -> str | None:
+        """Return the address at which this result can be reported, None without a dataset on the hub.
+
+        It is the repository of the results, or the benchmark's dataset for those of a folder.
+        """
+        repo = self.hub.repo if self.hub else dataset_repo(self.board.url)
+        if repo is None:
+            return None
+        score = self.row.headline.value
+        facts = [
+            ("Model", self.row.model),
+            ("Benchmark", f"{self.board.title} ({self.board.id})"),
+            ("Score", "none" if score is None else f"{100 * score:.1f}"),
+        ]
+        facts += [("Result file", self.result.path().as_posix())] if self.result else []
+        facts += [("Commit of the results", self.hub.commit)] if self.hub else []
+        facts += [("Published in", self.result.published.source)] if self.result and self.result.published else []
+        lines = ["What is wrong, and how can it be checked?", "", "", *(f"- {name}: {text}" for name, text in facts)]
+        return discussion_page(repo, f"Result of {self.row.model} on {self.board.title}", "\n".join(lines))
 
     def _style_json(self, result: Result) -> dict[str, Any]:
         """Return accuracy by length and at equal style: from the result, or from published outcomes."""

@@ -36,3 +36,15 @@ def test_files_that_are_no_reports_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_row_has_a_cell_for_each_column() -> None:
     with pytest.raises(ValidationError, match="another number of cells"):
         AuditTable(title="t", columns=("a", "b"), rows=(("x",),))
+
+
+@pytest.mark.parametrize("links", [("javascript:alert(1)",), ("http://example.org/",), ("https://a b",), (None, None)])
+def test_links_are_one_web_address_per_row(links: tuple[str | None, ...]) -> None:
+    with pytest.raises(ValidationError):
+        AuditTable(title="t", columns=("a",), rows=(("x",),), links=links)
+
+
+def test_links_are_kept_in_the_file_of_a_report(tmp_path: Path) -> None:
+    table = AuditTable(title="t", columns=("a",), rows=(("x",), ("y",)), links=("https://example.org/?a=1", None))
+    report = small_report().model_copy(update={"tables": (table,)})
+    assert read_report(write_report(tmp_path, report)) == report

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -109,6 +110,16 @@ def test_a_run_has_settings_counts_and_files(tiny_rm: Result) -> None:
         tiny_rm.path().as_posix(),
         tiny_rm.scores_path().as_posix(),
     ]
+
+
+def test_a_result_is_reported_where_it_lies_or_else_at_the_benchmarks_dataset(bundled: Source, tiny_rm: Result) -> None:
+    first = model_report(bundled, GRM).to_json()["results"][0]["report"]
+    assert first.startswith("https://huggingface.co/datasets/allenai/reward-bench/discussions/new?title=")
+    assert quote(GRM, safe="") in first
+    assert only_entry(Source(tiny_rm), "builtin/tiny-rm")["report"] is None  # its benchmark is no dataset on the hub
+    on_hub = only_entry(Source(tiny_rm, hub=HUB), "builtin/tiny-rm")["report"]
+    assert "/datasets/me/results/discussions/new?" in on_hub
+    assert HUB.commit in on_hub
 
 
 def test_an_unknown_name_is_refused_with_similar_names(bundled: Source) -> None:

@@ -12,7 +12,7 @@ from rb_core.leaderboard.model_report import model_report
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
 from rb_core.results.paths import result_path
-from rb_core.results.schema import ModelRef, Published, from_json
+from rb_core.results.schema import BenchmarkRef, ModelRef, Published, from_json
 from rb_core.results.storage import read_result, write_result
 from rb_core.space.model.labels import JUDGE_COST
 from rb_core.space.model.report import report_html, size_text
@@ -43,6 +43,13 @@ def test_texts_of_a_result_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "&lt;i&gt;arch&lt;/i&gt;" in html
     assert not re.search(r"<script|<i>arch|<b>paper|javascript:", html)
+
+
+def test_a_result_of_a_public_benchmark_can_be_reported(tmp_path: Path) -> None:
+    benchmark = BenchmarkRef(id="rewardbench", title="RewardBench", source="somewhere")
+    html = html_of(write_set(tmp_path, published("a/b", benchmark=benchmark)))
+    link = r'<a href="https://huggingface.co/datasets/[^"]+/discussions/new[^"]+" target="_blank" rel="noopener">'
+    assert re.search(link + "Report this result", html)
 
 
 def test_an_ensemble_names_its_members_with_their_scales(tmp_path: Path) -> None:

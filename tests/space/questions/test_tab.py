@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import gradio as gr
 from playwright.sync_api import expect
 
-from rb_core.audits.report import write_report
+from rb_core.audits.report import AuditTable, write_report
 from rb_core.space.questions.tab import build_questions, question_report_html
 from rb_core.space.results_source import ResultsFolder
 from tests.audits.reports import small_report
@@ -27,6 +28,16 @@ def test_every_text_of_a_report_is_escaped() -> None:
     html = question_report_html(small_report(text=MARKUP))
     assert "<img" not in html
     assert html.count("&lt;img") >= 10
+
+
+def test_the_first_cell_of_a_row_is_its_link() -> None:
+    table = AuditTable(
+        title="t", columns=("a", "b"), rows=(("x", 1), ("y", 2)), links=(None, "https://example.org/?a=1&b=%22")
+    )
+    html = question_report_html(small_report().model_copy(update={"tables": (table,)}))
+    links = re.findall(r'<td><a href="([^"]*)" target="_blank" rel="noopener">y<span', html)
+    assert links == ["https://example.org/?a=1&amp;b=%22"]
+    assert "<td>x</td>" in html
 
 
 @in_each_look
