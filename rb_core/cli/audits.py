@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from rb_core.audits import downstream, training_choices
+from rb_core.audits import downstream, labels, training_choices
 from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
 
@@ -41,6 +41,17 @@ def audit_downstream(
     """
     report = downstream.downstream_report(tables or downstream.bundled_tables(root))
     finish(report, out, overwrite=overwrite)
+
+
+@app.command("labels")
+def audit_labels(
+    benchmark: Annotated[str, typer.Argument(help="a benchmark with outcomes of single items in the results")],
+    root: Root = DEFAULT_ROOT,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """List the items whose labels may be wrong, by the outcomes of many models, and what they change on the board."""
+    finish(labels.labels_report(root, benchmark), out, overwrite=overwrite)
 
 
 def finish(report: AuditReport, out: Path | None, *, overwrite: bool) -> None:
