@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rb_core.audits.corrections import Correction, corrected, read_corrections
+from rb_core.audits.corrections import Correction, corrected
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import ResultError
+from rb_core.files import write_atomically
 from rb_core.leaderboard.board import spec_of_results
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.leaderboard.weak_spots import rank_of
@@ -63,10 +66,20 @@ class OutcomeMatrix:
             return np.asarray((x * y).sum(axis=0) / np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0)))
 
 
-def labels_report(root: Path, benchmark: str) -> AuditReport:
-    """Return the report on a benchmark's labels by the item outcomes in a results root.
+@dataclass(frozen=True)
+class LabelAudit:
+    """What the outcomes say of a benchmark's labels. suspects: places of the items to read, most suspect first."""
 
-    Raises ResultError with too few models whose outcomes are known, DataError for an unreadable file of corrections.
+    spec: BenchmarkSpec
+    matrix: OutcomeMatrix
+    errors: LabelErrors
+    suspects: list[int]
+
+
+def audit_labels(root: Path, benchmark: str) -> LabelAudit:
+    """Fit the model of wrong labels to the item outcomes in a results root.
+
+    Raises ResultError with too few models whose outcomes are known.
     """
     store = ResultsStore(root)
     store.refresh()
@@ -75,9 +88,40 @@ def labels_report(root: Path, benchmark: str) -> AuditReport:
         raise ResultError(f"{root}: no results of {benchmark}")
     matrix = outcome_matrix([o for result in results if (o := store.outcomes_of(result))], benchmark)
     errors = fit_label_errors(matrix.credits, matrix.subsets)
-    suspects = find_suspects(matrix, errors)
-    corrections = read_corrections(root, benchmark)
-    spec = spec_of_results(results)
+    return LabelAudit(spec_of_results(results), matrix, errors, find_suspects(matrix, errors))
+
+
+def write_suspects(audit: LabelAudit, path: Path, data: Path | None = None) -> int:
+    """Write the suspects with their texts as JSON lines, for a reader. Return their number.
+
+    data: file with the benchmark's examples, instead of the dataset on the hub at the benchmark's revision. Raises
+    DataError if it cannot be read, ResultError if it has none of the items.
+    """
+    examples = {example.id: example for example in load_benchmark(audit.spec.id, data=data).examples}
+    lines = []
+    for place in audit.suspects:
+        example = examples.get(audit.matrix.item_ids[place])
+        if example is not None:
+            row = {
+                "item": example.id,
+                "subset": example.subset,
+                "probability_wrong": round(float(audit.errors.wrong[place]), 4),
+                "missed_by_best": round(float(audit.matrix.missed_by_strong[place]), 4),
+                "prompt": list(example.prompt),
+                "chosen": list(example.completions[: example.num_chosen]),
+                "rejected": list(example.completions[example.num_chosen :]),
+            }
+            lines.append(json.dumps(row, ensure_ascii=False))
+    if not lines:
+        raise ResultError(f"{data or audit.spec.id}: has none of the {len(audit.suspects)} suspects")
+    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    return len(lines)
+
+
+def labels_report(audit: LabelAudit, corrections: list[Correction]) -> AuditReport:
+    """Return the report, with the board as the verdicts of readers correct it."""
+    spec, matrix, errors, suspects = audit.spec, audit.matrix, audit.errors, audit.suspects
+    benchmark = spec.id
     all_missed = int((matrix.missed_by_strong == 1).sum())
     num_strong = len(matrix.strong)
     saturated = float((matrix.missed_by_strong == 0).mean())

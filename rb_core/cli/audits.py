@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from rb_core.audits import downstream, labels, training_choices
+from rb_core.audits.corrections import read_corrections
 from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
 
@@ -47,11 +48,16 @@ def audit_downstream(
 def audit_labels(
     benchmark: Annotated[str, typer.Argument(help="a benchmark with outcomes of single items in the results")],
     root: Root = DEFAULT_ROOT,
+    texts: Annotated[Path | None, typer.Option(help="write the suspects with their texts to this JSONL file")] = None,
+    data: Annotated[Path | None, typer.Option(help="read the texts from this file, instead of the hub")] = None,
     out: Out = None,
     overwrite: Overwrite = False,
 ) -> None:
     """List the items whose labels may be wrong, by the outcomes of many models, and what they change on the board."""
-    finish(labels.labels_report(root, benchmark), out, overwrite=overwrite)
+    audit = labels.audit_labels(root, benchmark)
+    finish(labels.labels_report(audit, read_corrections(root, benchmark)), out, overwrite=overwrite)
+    if texts is not None:
+        print_line(f"{labels.write_suspects(audit, texts, data)} items with their texts written to {texts}")
 
 
 def finish(report: AuditReport, out: Path | None, *, overwrite: bool) -> None:

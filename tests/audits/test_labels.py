@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rb_core.audits.corrections import CORRECTIONS_FILE, Correction, corrected, read_corrections
-from rb_core.audits.labels import NUM_STRONG, labels_report, outcome_matrix
+from rb_core.audits.labels import NUM_STRONG, LabelAudit, audit_labels, labels_report, outcome_matrix, write_suspects
 from rb_core.audits.report import AuditReport
 from rb_core.errors import DataError, ResultError
 from rb_core.stats.item_outcomes import ItemOutcomes
@@ -17,8 +17,13 @@ MISSED_BY_ALL_OF_THE_BEST = {"1422", "1454", "1457", "1470", "1490", "1548"}
 
 
 @pytest.fixture(scope="module")
-def report() -> AuditReport:
-    return labels_report(BUNDLED, "rewardbench")
+def audit() -> LabelAudit:
+    return audit_labels(BUNDLED, "rewardbench")
+
+
+@pytest.fixture(scope="module")
+def report(audit: LabelAudit) -> AuditReport:
+    return labels_report(audit, [])
 
 
 def outcomes_of(model: str, credits_by_item: dict[str, float]) -> ItemOutcomes:
@@ -34,6 +39,22 @@ def test_the_six_items_that_all_of_the_best_models_miss_are_listed_first(report:
     assert sum(int(row[1] or 0) for row in subsets.rows) == 2985
     assert [row[1] for row in board.rows[:3]] == [1, 2, 3]
     assert all(float(row[4] or 0) > float(row[2] or 0) for row in board.rows)  # suspects count as missed by the best
+
+
+def test_suspects_are_written_with_their_texts_from_the_data(audit: LabelAudit, tmp_path: Path) -> None:
+    data = tmp_path / "rows.jsonl"
+    rows = [
+        {"id": item, "subset": "donotanswer", "prompt": f"question {item}", "chosen": "no", "rejected": "yes"}
+        for item in (1422, 1548, 1)
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert write_suspects(audit, tmp_path / "read.jsonl", data) == 2
+    first, second = map(json.loads, (tmp_path / "read.jsonl").read_text(encoding="utf-8").splitlines())
+    assert {first["item"], second["item"]} == {"1422", "1548"}
+    assert (first["chosen"], first["rejected"]) == (["no"], ["yes"])
+    data.write_text(json.dumps(rows[2]) + "\n", encoding="utf-8")
+    with pytest.raises(ResultError, match="none of the"):
+        write_suspects(audit, tmp_path / "read.jsonl", data)
 
 
 def test_items_are_matched_by_their_ids_and_what_a_model_lacks_is_unknown() -> None:
