@@ -17,6 +17,7 @@ from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import ResultError
 from rb_core.files import write_atomically
 from rb_core.leaderboard.board import spec_of_results
+from rb_core.leaderboard.hub_links import discussion_page
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.leaderboard.weak_spots import rank_of
 from rb_core.stats.composition import compose
@@ -138,7 +139,7 @@ def labels_report(audit: LabelAudit, corrections: list[Correction]) -> AuditRepo
             "the best models apart.",
         ),
         tables=(
-            _suspect_table(matrix, errors, suspects, corrections),
+            _suspect_table(audit, corrections),
             _subset_table(matrix, suspects),
             _board_table(matrix, suspects, corrections, spec),
         ),
@@ -189,9 +190,8 @@ def find_suspects(matrix: OutcomeMatrix, errors: LabelErrors) -> list[int]:
     return sorted(probable, key=lambda place: (-matrix.missed_by_strong[place], -errors.wrong[place]))
 
 
-def _suspect_table(
-    matrix: OutcomeMatrix, errors: LabelErrors, suspects: Sequence[int], corrections: Sequence[Correction]
-) -> AuditTable:
+def _suspect_table(audit: LabelAudit, corrections: Sequence[Correction]) -> AuditTable:
+    matrix, errors, suspects = audit.matrix, audit.errors, audit.suspects
     verdicts = {correction.item: f"{correction.verdict} ({correction.who})" for correction in corrections}
     rows: list[tuple[Cell, ...]] = [
         (
@@ -206,6 +206,23 @@ def _suspect_table(
         columns=("Item", "Subset", "Missed by the best", "Missed by all", "Probability wrong", "Verdict"),
         rows=tuple(rows),
         note=f"{more} more are not listed." if more > 0 else "",
+        links=_report_links(audit, len(rows)),
+    )
+
+
+def _report_links(audit: LabelAudit, count: int) -> tuple[str, ...] | None:
+    """Return for each listed suspect the address of a new discussion on the benchmark's dataset, if it has one."""
+    if audit.spec.source is None:
+        return None
+    matrix = audit.matrix
+    return tuple(
+        discussion_page(
+            audit.spec.source.repo,
+            f"Label of item {matrix.item_ids[place]} ({matrix.subsets[place]})",
+            f"{matrix.missed_by_strong[place]:.0%} of the {len(matrix.strong)} best models prefer the other answer. "
+            "Verdict (wrong, no answer, right or unclear) and reason:",
+        )
+        for place in audit.suspects[:count]
     )
 
 

@@ -36,6 +36,11 @@ def test_the_six_items_that_all_of_the_best_models_miss_are_listed_first(report:
     assert {row[0] for row in suspects.rows[:6]} == MISSED_BY_ALL_OF_THE_BEST
     assert all(row[2] == 1.0 for row in suspects.rows[:6])
     assert "6 are missed by all" in report.answer[0]
+    assert suspects.links is not None
+    assert suspects.links[0] is not None
+    assert suspects.links[0].startswith(
+        "https://huggingface.co/datasets/allenai/reward-bench/discussions/new?title=Label"
+    )
     assert sum(int(row[1] or 0) for row in subsets.rows) == 2985
     assert [row[1] for row in board.rows[:3]] == [1, 2, 3]
     assert all(float(row[4] or 0) > float(row[2] or 0) for row in board.rows)  # suspects count as missed by the best
