@@ -121,7 +121,7 @@ def write_suspects(audit: LabelAudit, path: Path, data: Path | None = None) -> i
 
 def labels_report(audit: LabelAudit, corrections: list[Correction]) -> AuditReport:
     """Return the report, with the board as the verdicts of readers correct it."""
-    spec, matrix, errors, suspects = audit.spec, audit.matrix, audit.errors, audit.suspects
+    spec, matrix, suspects = audit.spec, audit.matrix, audit.suspects
     benchmark = spec.id
     all_missed = int((matrix.missed_by_strong == 1).sum())
     num_strong = len(matrix.strong)
