@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 PREFIX = "hf://"
-_STREAMED_ROWS = 4096  # held in memory at a time
+_STREAMED_ROWS = 1024  # held in memory at a time
 _ADDRESS = re.compile(r"(?:datasets/)?(?P<repo>[\w.-]+/[\w.-]+)(?::(?:(?P<config>[^:/]+)/)?(?P<split>[^:/]+))?")
 
 

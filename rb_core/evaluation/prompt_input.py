@@ -19,7 +19,7 @@ from rb_core.benchmarks.row_location import RowProblems
 from rb_core.errors import DataError, as_text
 from rb_core.evaluation.prompt_windows import in_parts, own_columns
 
-_SURVEYED_ROWS = 4096
+_SURVEYED_ROWS = 512  # held in memory at a time
 
 
 @dataclass(frozen=True)

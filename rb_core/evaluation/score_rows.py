@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -20,10 +19,21 @@ from rb_core.evaluation.prompt_windows import Window, own_columns, prompt_window
 from rb_core.evaluation.score_writers import Tally, json_text, score_rows
 from rb_core.evaluation.scored_prompts import ROW, SCORE_COLUMNS, ScoredPrompt
 from rb_core.models.options import ModelOptions
+from rb_core.models.resolve import resolve
+from rb_core.results.storage import check_model_name
 from rb_core.scorers.base import Scorer
-from rb_core.scorers.load import load_model
+from rb_core.scorers.load import load_scorer
 
-_MODEL_NAME = "scorer"  # of a scorer that is passed without a name
+
+class NamedScorer(NamedTuple):
+    """A scorer, with the name under which its results are."""
+
+    name: str
+    scorer: Scorer
+
+
+# The last model that `score` loaded, by name, options and seed.
+_last_loaded: list[tuple[tuple[str, ModelOptions, int], NamedScorer]] = []
 
 
 def score(
@@ -32,6 +42,7 @@ def score(
     *,
     options: ModelOptions | None = None,
     columns: Mapping[str, str] | None = None,
+    name: str = "scorer",
     seed: int = 0,
     percentile_of: str | None = None,
     results: Path = Path("leaderboard_data"),
@@ -44,6 +55,7 @@ def score(
         data: pairs (prompt, completions), rows as dictionaries, a table of pandas, a dataset, or the path of a file. A
             prompt is text or a list of messages.
         columns: for fields of a row the columns that hold them, such as {"prompt": "question"}.
+        name: of a scorer that is passed: its results are looked up under this name for percentiles.
         percentile_of: benchmark whose chosen answers a score is compared with; default: of those below `results` that
             the model was evaluated on the one with most completions.
 
@@ -52,8 +64,10 @@ def score(
     Raises DataError for rows that cannot be read, and ModelError if the model cannot be loaded.
     """
     rows = _read_all(data, columns or {})
-    scorer = model if isinstance(model, Scorer) else _load_cached(model, options or ModelOptions(), seed)
-    name = model if isinstance(model, str) else _MODEL_NAME
+    if isinstance(model, Scorer):
+        scorer = model
+    else:
+        name, scorer = _load_once(model, options or ModelOptions(), seed)
     percentiles, _ = find_percentiles(describe_model(scorer, name), results, percentile_of)
     with tqdm(total=sum(len(row.completions) for row in rows), unit="completion", disable=not progress) as bar:
 
@@ -105,9 +119,15 @@ def score_lines(
         out.flush()
 
 
-@lru_cache(maxsize=1)
-def _load_cached(name: str, options: ModelOptions, seed: int) -> Scorer:
-    return load_model(name, options, seed=seed)
+def _load_once(name: str, options: ModelOptions, seed: int) -> NamedScorer:
+    """Return the model, loaded unless it is the one of the last call, whose memory is freed for another."""
+    key = (name, options, seed)
+    if not _last_loaded or _last_loaded[0][0] != key:
+        _last_loaded.clear()
+        spec = resolve(name, options)
+        check_model_name(spec.name)
+        _last_loaded.append((key, NamedScorer(spec.name, load_scorer(spec, seed))))
+    return _last_loaded[0][1]
 
 
 def _read_all(data: str | Path | Iterable[Any], columns: Mapping[str, str]) -> list[PromptRow]:

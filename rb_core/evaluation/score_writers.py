@@ -42,7 +42,7 @@ _SCORE_TYPES: ColumnTypes = dict(
         strict=True,
     )
 )
-_ROWS_PER_GROUP = 8192  # of a parquet file, held in memory at a time
+_ROWS_PER_GROUP = 2048  # of a parquet file, held in memory at a time
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from rb_core.evaluation.score import score_completions
 from rb_core.evaluation.score_rows import score, score_lines
 from rb_core.evaluation.score_writers import Tally
 from rb_core.evaluation.scored_prompts import SCORE_COLUMNS
+from rb_core.models.resolve import ModelSpec
 from rb_core.scorers.baseline import BaselineScorer
 from rb_core.scorers.function import FunctionScorer
+from tests.paths import ROOT
 
 ROWS = [{"prompt": "p", "completions": ["a", "bb"], "k": 1}, {"prompt": "q", "completions": ["ccc"], "k": 2}]
 LONGEST = BaselineScorer("longest")
@@ -53,17 +56,23 @@ def test_scores_are_those_of_each_prompt_by_itself() -> None:
 def test_a_name_is_loaded_once_and_a_missing_score_is_nan(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = []
 
-    def load(name: str, *_: Any, **__: Any) -> FunctionScorer:
-        loaded.append(name)
+    def load(spec: ModelSpec, seed: int) -> FunctionScorer:
+        loaded.append((spec.name, seed))
         return FunctionScorer(lambda prompt, completion: math.nan)
 
-    score_rows._load_cached.cache_clear()
-    monkeypatch.setattr(score_rows, "load_model", load)
-    tables = [score("org/model", ROWS[:1]) for _ in range(2)]
-    assert loaded == ["org/model"]
-    score_rows._load_cached.cache_clear()
+    monkeypatch.setattr(score_rows, "load_scorer", load)
+    monkeypatch.setattr(score_rows, "_last_loaded", [])
+    tables = [score("baseline/constant", ROWS[:1], seed=seed) for seed in (1, 1, 2)]
+    assert loaded == [("baseline/constant", 1), ("baseline/constant", 2)]
     assert tables[0]["score"].isna().all()
     assert set(tables[0]["reason"]) == {"score is not a finite number"}
+
+
+def test_a_model_in_a_folder_has_a_name(tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(ROOT / "rb_core/builtin/tiny_rm", folder)
+    table = score(str(folder), ROWS)
+    assert list(table["score"]) == list(score("builtin/tiny-rm", ROWS)["score"])
 
 
 @pytest.mark.parametrize("data", [[3], [("p",)], [{"prompt": "p"}], [("p", [])], [{**ROWS[0], "score": 1}]])
@@ -78,6 +87,8 @@ def test_percentiles_are_those_of_the_model(tmp_path: Path) -> None:
     table = score("baseline/longest", ROWS, results=tmp_path)
     assert list(table["percentile"]) == sorted(table["percentile"])
     assert score("baseline/longest", ROWS, results=tmp_path / "none")["percentile"].isna().all()
+    named = score(LONGEST, ROWS, results=tmp_path, name="baseline/longest")
+    pd.testing.assert_frame_equal(named, table)
 
 
 # ---- standard input
