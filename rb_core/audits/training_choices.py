@@ -35,6 +35,7 @@ LABELS = {
 }
 REFERENCES = {"base": "sft", "data": "default"}  # of a choice without an order, what the others are compared with
 MIN_PAIRS = 3
+MAX_SENTENCES = 4
 RATE = CHOICES.index("learning_rate")
 
 Score = float
@@ -210,7 +211,7 @@ def _answer(contrasts: Sequence[Contrast], spread: SeedSpread, cells: Cells, nei
     ]
     adjusted = holm([contrast.p for contrast in contrasts])
     clear = [contrast for contrast, p in zip(contrasts, adjusted, strict=True) if p < ALPHA]
-    for contrast in sorted(clear, key=lambda contrast: -abs(contrast.mean)):
+    for contrast in sorted(clear, key=lambda contrast: -abs(contrast.mean))[:MAX_SENTENCES]:
         verb = "adds" if contrast.mean > 0 else "costs"
         low, high = sorted((abs(contrast.mean) - contrast.half_width, abs(contrast.mean) + contrast.half_width))
         sentences.append(
@@ -268,7 +269,12 @@ def _flipped_table(cells: Cells) -> AuditTable:
 
 def _flipped_figure(cells: Cells) -> AuditFigure:
     points = [
-        AuditPoint(label=f"{share:.0%} flipped", x=share, y=score, group=f"learning rate {rate:g}, {epochs} epochs")
+        AuditPoint(
+            label=f"{share:.0%} flipped",
+            x=share,
+            y=score,
+            group=f"learning rate {rate:g}, {epochs} epoch{'s' * (epochs != 1)}",
+        )
         for (rate, epochs), scores in _flipped_cells(cells).items()
         for share, score in scores.items()
     ]
