@@ -53,7 +53,7 @@ class PromptInput:
 
 @dataclass
 class Survey:
-    """What an input holds.
+    """Counts, column types and the digest of an input.
 
     characters: of the rows as JSON, once for each of their completions; columns: type of the rows' own columns in a
     table, None for values of several types, which are written as JSON.

@@ -198,6 +198,14 @@ def test_two_processes_give_the_table_of_one(tmp_path: Path, machines: int) -> N
     assert all(scorer.batches > 10 for scorer in scorers)
 
 
+def test_a_run_that_scored_nothing_binds_nobody(tmp_path: Path) -> None:
+    path, folder = write(tmp_path / "rows.jsonl", ROWS), tmp_path / "run"
+    with pytest.raises(ModelError, match="stopped"):
+        open_run(path, folder, scorer=Stopping(0)).score()
+    changed = write(tmp_path / "changed.jsonl", ROWS[1:])
+    assert len(scored(open_run(changed, folder))) == len(ROWS) - 1
+
+
 # ---- memory
 
 
