@@ -36,21 +36,27 @@ class Correction(Record):
 
 
 def read_corrections(root: Path, benchmark: str) -> list[Correction]:
-    """Return the corrections of a benchmark; empty without a file.
+    """Return the corrections of a benchmark in a results root; empty without a file. Raises as `parse_corrections`."""
+    path = root / CORRECTIONS_FILE
+    try:
+        with path.open("rb") as file:
+            corrections = parse_corrections(file.read(MAX_CORRECTIONS_BYTES + 1), str(path))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    return [correction for correction in corrections if correction.benchmark == benchmark]
+
+
+def parse_corrections(content: bytes, name: str) -> list[Correction]:
+    """Return the corrections in a file's content.
 
     Raises DataError, naming file and line, for a line that is no correction, and for a second verdict on an item.
     """
-    path = root / CORRECTIONS_FILE
-    try:
-        if path.stat().st_size > MAX_CORRECTIONS_BYTES:
-            raise DataError(f"{path}: a file of corrections has at most {MAX_CORRECTIONS_BYTES:,} bytes")
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error
+    if len(content) > MAX_CORRECTIONS_BYTES:
+        raise DataError(f"{name}: a file of corrections has at most {MAX_CORRECTIONS_BYTES:,} bytes")
     corrections: dict[tuple[str, str], Correction] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         if not line.strip():
             continue
         try:
@@ -58,12 +64,12 @@ def read_corrections(root: Path, benchmark: str) -> list[Correction]:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the line"
-            raise DataError(f"{path}, line {number}: {field}: {first['msg']}") from error
+            raise DataError(f"{name}, line {number}: {field}: {first['msg']}") from error
         key = correction.benchmark, correction.item
         if key in corrections:
-            raise DataError(f"{path}, line {number}: a second verdict on item {correction.item}")
+            raise DataError(f"{name}, line {number}: a second verdict on item {correction.item}")
         corrections[key] = correction
-    return [correction for (name, _), correction in corrections.items() if name == benchmark]
+    return list(corrections.values())
 
 
 def corrected(outcomes: ItemOutcomes, corrections: list[Correction]) -> ItemOutcomes:

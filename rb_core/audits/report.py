@@ -14,7 +14,9 @@ from pydantic import Field, ValidationError, model_validator
 from rb_core.errors import ResultError
 from rb_core.files import write_atomically
 from rb_core.results.estimate import Record
-from rb_core.results.schema import MAX_RESULT_BYTES, Segment
+from rb_core.results.schema import Segment
+
+MAX_REPORT_BYTES = 2_000_000
 
 AuditName = Annotated[str, Field(pattern=rf"^{Segment}$", max_length=100)]
 Text = Annotated[str, Field(max_length=2000)]
@@ -116,15 +118,20 @@ def read_report(path: Path) -> AuditReport:
     """Return the report in a file. Raises ResultError, naming file and field, for anything else."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_RESULT_BYTES + 1)
-        if len(content) > MAX_RESULT_BYTES:
-            raise ResultError(f"{path}: a report has at most {MAX_RESULT_BYTES:,} bytes")
-        return AuditReport.model_validate_json(content)
+            return parse_report(file.read(MAX_REPORT_BYTES + 1), str(path))
     except OSError as error:
         raise ResultError(f"{path}: cannot be read: {error}") from error
+
+
+def parse_report(content: bytes, name: str) -> AuditReport:
+    """Return the report in a file's content. Raises ResultError, naming file and field, for anything else."""
+    if len(content) > MAX_REPORT_BYTES:
+        raise ResultError(f"{name}: a report has at most {MAX_REPORT_BYTES:,} bytes")
+    try:
+        return AuditReport.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ResultError(f"{path}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error
+        raise ResultError(f"{name}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error
 
 
 def read_reports(root: Path) -> tuple[list[AuditReport], list[str]]:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -17,9 +18,11 @@ from filelock import FileLock, Timeout
 from rb_core.errors import HubError, ResultError, ScoreTableError
 from rb_core.files import write_atomically
 from rb_core.hub.client import retrying
+from rb_core.hub.companions import valid_companions
 from rb_core.hub.folders import exchange
 from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
+from rb_core.leaderboard.model_registry import REGISTRY_FILE
 from rb_core.results.schema import parse_result
 from rb_core.results.score_table import check_score_file
 from rb_core.results.storage import read_results, reason_not_to_replace
@@ -43,12 +46,13 @@ class Pulled:
 
 @dataclass(frozen=True)
 class RepositorySnapshot:
-    """The valid files of a commit by path, and a message for each invalid one."""
+    """The valid files of a commit by path, and a message for each invalid one. companions: see `hub.companions`."""
 
     state: RepositoryState
     results: Mapping[str, bytes]
     scores: Mapping[str, bytes]
     derived: Mapping[str, bytes]
+    companions: Mapping[str, bytes]
     refused: tuple[str, ...]
 
 
@@ -70,9 +74,10 @@ def pull(
     with _pull_lock(root):
         _remove_leftovers(root)
         snapshot = read_snapshot(repo, root, revision)
-        kept = {} if overwrite else _kept(snapshot, root)
+        kept = {} if overwrite else _kept(snapshot, root) | _kept_companions(snapshot, root)
         left_out = {*kept, *map(_scores_path, kept)}
-        files = {path: c for path, c in {**snapshot.results, **snapshot.scores}.items() if path not in left_out}
+        offered = {**snapshot.results, **snapshot.scores, **snapshot.companions}
+        files = {path: content for path, content in offered.items() if path not in left_out}
         files |= _derived_files(repo, snapshot, {**_local_results(root), **files})
         written = {path: content for path, content in files.items() if _content(root / path) != content}
         if written:
@@ -87,7 +92,8 @@ def pull(
 def check_out(repo: ResultsRepo, folder: Path, revision: str | None = None) -> RepositorySnapshot:
     """Write the valid files of a commit, derived files unchanged, into an empty folder. Raises as `pull`."""
     snapshot = read_snapshot(repo, revision=revision)
-    for path, content in {**snapshot.results, **snapshot.scores, **snapshot.derived}.items():
+    everything = snapshot.results, snapshot.scores, snapshot.derived, snapshot.companions
+    for path, content in chain.from_iterable(files.items() for files in everything):
         write_atomically(folder / path, content)
     return snapshot
 
@@ -110,7 +116,8 @@ def read_snapshot(repo: ResultsRepo, root: Path | None = None, revision: str | N
             scores[scores_path] = contents[scores_path]
     refused += [f"{path!r}: no result was derived from it" for path in _orphans(contents)]
     derived = {path: content for path, content in contents.items() if derived_files.is_derived(path)}
-    return RepositorySnapshot(state, results, scores, derived, tuple(refused))
+    companions, invalid = valid_companions(contents)
+    return RepositorySnapshot(state, results, scores, derived, companions, (*refused, *invalid))
 
 
 def _check(path: str, contents: Mapping[str, bytes]) -> str | None:
@@ -138,22 +145,24 @@ def _orphans(contents: Mapping[str, bytes]) -> list[str]:
 def _derived_files(repo: ResultsRepo, snapshot: RepositorySnapshot, files: Mapping[str, bytes]) -> Mapping[str, bytes]:
     """Return the derived files of a set of results: the repository's if they come from exactly these, else new ones."""
     results = {path: content for path, content in files.items() if path.startswith("results/")}
+    inputs = results | {path: content for path, content in files.items() if path == REGISTRY_FILE}
     try:
         boards, derived_from = derived_files.read_leaderboard(snapshot.derived.get(derived_files.LEADERBOARD, b""))
     except ResultError:
         boards, derived_from = {}, ""
     complete = {derived_files.CARD, *map(derived_files.table_path, boards)} <= snapshot.derived.keys()
-    if complete and derived_from == derived_files.results_digest(results):
+    if complete and derived_from == derived_files.results_digest(inputs):
         # A benchmark's card is read again by `evaluate`: it is never taken from the repository.
         derived = {path: c for path, c in snapshot.derived.items() if not derived_files.is_benchmark_card(path)}
         return derived | derived_files.benchmark_cards(parse_result(c, path) for path, c in results.items())
-    return derived_files.derive(results, repo.name) if results else {}
+    return derived_files.derive(inputs, repo.name) if results else {}
 
 
 def _local_results(root: Path) -> dict[str, bytes]:
-    """Return the content of the valid result files below a root, by path."""
+    """Return the content of the valid result files below a root, and of its registry of models, by path."""
     results, _ = read_results(root)
-    return {result.path().as_posix(): (root / result.path()).read_bytes() for result in results}
+    paths = [result.path() for result in results] + [Path(REGISTRY_FILE)] * (root / REGISTRY_FILE).is_file()
+    return {path.as_posix(): (root / path).read_bytes() for path in paths}
 
 
 def _kept(snapshot: RepositorySnapshot, root: Path) -> dict[str, str]:
@@ -166,6 +175,16 @@ def _kept(snapshot: RepositorySnapshot, root: Path) -> dict[str, str]:
         if reason := _reason_to_keep_local(content, local, path):
             kept[path] = reason
     return kept
+
+
+def _kept_companions(snapshot: RepositorySnapshot, root: Path) -> dict[str, str]:
+    """Return the local companion files that differ from those on the hub, with the reason why they stay."""
+    local = {path: _content(root / path) for path in snapshot.companions}
+    return {
+        path: "it differs from the one on the hub"
+        for path, content in snapshot.companions.items()
+        if local[path] not in (None, content)
+    }
 
 
 def _reason_to_keep_local(content: bytes, local: bytes, path: str) -> str | None:

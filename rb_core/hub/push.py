@@ -9,8 +9,10 @@ from pathlib import Path
 
 from rb_core.errors import HubError, ResultError, ScoreTableError
 from rb_core.hub.client import TRIES, can_retry, client_errors, explain, is_missing, retrying, status_of, wait
+from rb_core.hub.companions import DIFFERS, companion_limit, read_companions, valid_companions
 from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
+from rb_core.leaderboard.model_registry import REGISTRY_FILE
 from rb_core.results.schema import Result, parse_result
 from rb_core.results.storage import read_results, reason_not_to_replace
 
@@ -51,6 +53,8 @@ class PushPlan:
         num_scores = sum(path.startswith("scores/") for path in self.files)
         derived = sorted(path for path in self.files if derived_files.is_derived(path))
         lines += [f"upload {counted(num_scores, 'score file')}"] if num_scores else []
+        companions = sorted(path for path in self.files if companion_limit(path) is not None)
+        lines += [f"upload {', '.join(companions)}"] if companions else []
         lines += [f"generate {', '.join(derived)}"] if derived else []
         return [*lines, f"{counted(self.unchanged, 'result')} already there"]
 
@@ -98,13 +102,13 @@ def push(
     Raises ResultError or ScoreTableError for an invalid local file, HubError when the hub refuses or does not answer.
     """
     repo = repo or ResultsRepo(name)
-    local = read_local(root)
+    local, companions = read_local(root), read_companions(root)
     if create and not dry_run:
         retrying(lambda: _create(repo, private), f"creating {name}")
     shown: PushPlan | None = None
     for attempt in range(1, TRIES + 1):
         state = retrying(lambda: _read_state(repo, missing_ok=create and dry_run), f"reading {name}")
-        plan = plan_push(repo, state, local, overwrite=overwrite)
+        plan = plan_push(repo, state, local, companions, overwrite=overwrite)
         if plan != shown:
             show(plan)
             shown = plan
@@ -149,7 +153,12 @@ def _checked_score_file(root: Path, result: Result) -> Path | None:
 
 
 def plan_push(
-    repo: ResultsRepo, state: RepositoryState, local: Mapping[str, LocalResult], *, overwrite: bool
+    repo: ResultsRepo,
+    state: RepositoryState,
+    local: Mapping[str, LocalResult],
+    companions: Mapping[str, bytes],
+    *,
+    overwrite: bool,
 ) -> PushPlan:
     """Compare results by content, decide for each whether to send it, and derive the files that follow from all."""
     remote = read_remote(repo, state, local)
@@ -170,8 +179,23 @@ def plan_push(
         if mine.scores is not None and not _has_scores(state, mine.result):
             files[mine.result.scores_path().as_posix()] = mine.scores
     merged = {**remote, **{path: content for path, content in files.items() if isinstance(content, bytes)}}
+    for path, content in companions.items():
+        if path not in state.files or (overwrite and not state.files[path].holds(content)):
+            files[path] = content
+        elif not state.files[path].holds(content):
+            kept[path] = DIFFERS
+    merged |= _registry(repo, state, files)
     files |= _outdated_derived_files(repo, state, merged)
     return PushPlan(state.commit, tuple(added), tuple(replaced), kept, unchanged, files)
+
+
+def _registry(repo: ResultsRepo, state: RepositoryState, sent: Mapping[str, bytes | Path]) -> dict[str, bytes]:
+    """Return the registry of models that the repository will have, by its path; empty if none that can be read."""
+    content = sent.get(REGISTRY_FILE)
+    if content is None and REGISTRY_FILE in state.files:
+        content = repo.fetch(state.files[REGISTRY_FILE], state.commit)
+    valid, _ = valid_companions({REGISTRY_FILE: content} if isinstance(content, bytes) else {})
+    return valid
 
 
 def read_remote(repo: ResultsRepo, state: RepositoryState, local: Mapping[str, LocalResult]) -> dict[str, bytes]:

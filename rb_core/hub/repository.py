@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from rb_core.benchmarks.card import MAX_CARD_BYTES
 from rb_core.errors import HubError, ResultError
 from rb_core.hub.client import retrying, set_request_timeout, timeout
+from rb_core.hub.companions import companion_limit
 from rb_core.leaderboard.derived_files import git_oid, is_benchmark_card, is_derived, results_in_table, table_path
 from rb_core.results.schema import MAX_RESULT_BYTES, Segment
 
@@ -202,7 +203,7 @@ def _limit(path: str) -> int | None:
         return MAX_SCORES_BYTES
     if is_benchmark_card(path):
         return MAX_CARD_BYTES
-    return MAX_DERIVED_BYTES if is_derived(path) else None
+    return MAX_DERIVED_BYTES if is_derived(path) else companion_limit(path)
 
 
 def _problem(entry: FileEntry) -> str | None:

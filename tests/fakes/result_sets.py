@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from rb_core.leaderboard import derived_files
+from rb_core.leaderboard.model_registry import REGISTRY_FILE
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, Result, parse_result, to_json
 from rb_core.results.storage import write_result
@@ -72,7 +73,8 @@ def assert_whole(files: dict[str, bytes]) -> None:
     if not results:
         return
     boards, digest = derived_files.read_leaderboard(files[derived_files.LEADERBOARD])
-    assert digest == derived_files.results_digest(results)
+    registry = {path: text for path, text in files.items() if path == REGISTRY_FILE}
+    assert digest == derived_files.results_digest(results | registry)
     for benchmark in boards:
         texts = derived_files.results_in_table(files[derived_files.table_path(benchmark)], benchmark).values()
         assert sorted(texts) == sorted(t for path, t in results.items() if path.split("/")[1] == benchmark)
