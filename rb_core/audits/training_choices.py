@@ -9,20 +9,19 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import chi2
 from scipy.stats import t as student
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.errors import ResultError
 from rb_core.leaderboard.model_registry import Recipe, read_registry
 from rb_core.leaderboard.store import ResultsStore
-from rb_core.stats.significance import ALPHA, Z95, holm
+from rb_core.stats.seed_spread import SeedSpread, seed_spread
+from rb_core.stats.significance import ALPHA, holm
 
 BENCHMARK = "rewardbench-2"
 CHOICES = ("base", "learning_rate", "epochs", "data", "flipped")
@@ -80,25 +79,10 @@ class Contrast(NamedTuple):
         return float(2 * student.sf(abs(self.mean) / error, n - 1)) if error else float(self.mean == 0)
 
 
-@dataclass(frozen=True)
-class SeedSpread:
-    """Standard deviation between runs of one recipe, pooled over recipes. low, high: its 95% interval."""
-
-    sd: float
-    low: float
-    high: float
-    degrees: int
-
-    @property
-    def band(self) -> float:
-        """The difference of two checkpoints that seeds alone exceed in 5% of cases."""
-        return Z95 * math.sqrt(2) * self.sd
-
-
 def training_choices_report(root: Path) -> AuditReport:
     """Return the report on the development sweep of RewardBench 2 in a results root.
 
-    Raises ResultError if no result of the benchmark has a recipe.
+    Raises ResultError if no result of the benchmark has a recipe, or no recipe several seeds.
     """
     store = ResultsStore(root)
     store.refresh()
@@ -107,7 +91,9 @@ def training_choices_report(root: Path) -> AuditReport:
         raise ResultError(f"{root}: no result of {BENCHMARK} is of a model with a recipe in its registry")
     cells = {key: float(np.mean(list(scores.values()))) for key, scores in runs.items()}
     contrasts = find_contrasts(cells)
-    spread = seed_spread(list(runs.values()))
+    spread = seed_spread([list(scores.values()) for scores in runs.values()])
+    if spread is None:
+        raise ResultError(f"{root}: no recipe was run with several seeds")
     return AuditReport(
         audit="training-choices",
         title="Training choices",
@@ -181,17 +167,6 @@ def paired_differences(cells: Cells, place: int, first: Level, second: Level) ->
         if key[place] == second and other in cells:
             differences.append(score - cells[other])
     return tuple(differences)
-
-
-def seed_spread(runs: Sequence[Mapping[int, Score]]) -> SeedSpread:
-    """Return the standard deviation between seeds. Raises ResultError unless a recipe has several."""
-    several = [list(scores.values()) for scores in runs if len(scores) > 1]
-    degrees = sum(len(scores) - 1 for scores in several)
-    if not degrees:
-        raise ResultError("no recipe was run with several seeds")
-    squares = sum((len(scores) - 1) * float(np.var(scores, ddof=1)) for scores in several)
-    low, high = (math.sqrt(squares / chi2.ppf(q, degrees)) for q in (1 - ALPHA / 2, ALPHA / 2))
-    return SeedSpread(math.sqrt(squares / degrees), low, high, degrees)
 
 
 def _neighbours_within(store: ResultsStore, band: float) -> tuple[int, int]:

@@ -14,12 +14,13 @@ from rb_core.benchmarks.card import Card
 from rb_core.benchmarks.custom import DEFAULT_CARD, custom_spec, recorded_spec
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
-from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, RegisteredModel, read_registry
+from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, Recipe, RegisteredModel, read_registry
 from rb_core.results.estimate import Chance, Estimate
 from rb_core.results.schema import KIND_LABELS, Result
 from rb_core.results.storage import read_results
 from rb_core.stats.chance import compose_chance, declared_chance
 from rb_core.stats.rank_intervals import RankInterval
+from rb_core.stats.seed_spread import seed_spread
 
 RANKED_STATUSES = ("run", "published")
 DIGITS = 5  # of a fraction in leaderboard.json and on the page
@@ -86,7 +87,8 @@ class Board:
 
     sources: origins of the published rows; newest: latest date of any row (UTC); detectable: difference of two scores
     that a test finds with 80% power, for the median pair of models; None where not known; chance: expected scores of
-    random choice.
+    random choice; seed_band: the difference of two checkpoints of one recipe that seeds alone exceed in 5% of cases, by
+    the development checkpoints on the board, None without any.
     """
 
     __pydantic_config__ = _STRICT
@@ -103,6 +105,7 @@ class Board:
     sources: tuple[str, ...]
     newest: str | None
     detectable: float | None = None
+    seed_band: float | None = None
     chance: Chance = field(default_factory=Chance)
 
     def row(self, model: str) -> BoardRow | None:
@@ -125,7 +128,7 @@ class Board:
             sections=_round_all(self.chance.sections),
             subsets=_round_all(self.chance.subsets),
         )
-        return replace(self, rows=tuple(map(_rounded, self.rows)), chance=chance)
+        return replace(self, rows=tuple(map(_rounded, self.rows)), chance=chance, seed_band=_round(self.seed_band))
 
 
 def load_boards(root: Path) -> tuple[dict[str, Board], list[str]]:
@@ -179,8 +182,19 @@ def build_board(results: Sequence[Result], registry: ModelRegistry = NO_MODELS) 
         rows=tuple(rows),
         sources=tuple(sorted({result.published.source.split(":")[0] for result in results if result.published})),
         newest=max((date for result in results if (date := _date(result))), default=None),
+        seed_band=_seed_band(results, registry),
         chance=_shown_chance(chance_of_results(results), sections, subsets),
     )
+
+
+def _seed_band(results: Sequence[Result], registry: ModelRegistry) -> float | None:
+    runs: dict[Recipe, list[float]] = {}
+    for result in results:
+        registered, value = registry.get(result.model.name), result.headline.value if result.headline else None
+        if registered is not None and registered.recipe is not None and value is not None:
+            runs.setdefault(registered.recipe.without_seed(), []).append(value)
+    spread = seed_spread(runs.values())
+    return None if spread is None else spread.band
 
 
 def chance_of_results(results: Sequence[Result]) -> Chance:

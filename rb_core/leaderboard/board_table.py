@@ -140,17 +140,22 @@ def board_to_json(board: Board) -> dict[str, Any]:
         "sources": list(board.sources),
         "newest": board.newest,
     }
-    return content if board.detectable is None else content | {"detectable": round(board.detectable, DIGITS)}
+    known = {"detectable": board.detectable, "seed_band": board.seed_band}
+    return content | {name: round(value, DIGITS) for name, value in known.items() if value is not None}
 
 
 def detectable_text(board: Board) -> str:
-    """Return what the board can tell apart as a sentence; empty where not known."""
+    """Return what the board can tell apart, and what seeds alone change, in sentences; empty where not known."""
     if board.detectable is None:
         return ""
     examples = [section.num_examples or 0 for section in board.sections if section.required]
     subject = f"These {sum(examples):,} examples" if all(examples) and examples else "These examples"
     points = f"{100 * board.detectable:.1f}"
-    return f"{subject} can tell models {points} points apart (80% power, median pair)."
+    text = f"{subject} can tell models {points} points apart (80% power, median pair)."
+    if board.seed_band is None:
+        return text
+    seeds = f"Two runs of one training recipe differ by up to {100 * board.seed_band:.1f} points by their seeds alone"
+    return f"{text} {seeds} (19 of 20 pairs): a rank compares checkpoints, not recipes."
 
 
 def board_from_json(content: Any) -> Board:
@@ -174,6 +179,7 @@ def board_from_json(content: Any) -> Board:
             ],
             "rows": [_row_fields(name, columns, cells) for cells in content["rows"]],
             "chance": _chance_fields(columns),
+            "seed_band": content.get("seed_band"),
         }
         board = _BOARD.validate_json(json.dumps(fields))
     except ValidationError as error:

@@ -62,7 +62,9 @@ def custom_board(
     ]
     ranked.sort(key=lambda row: (row.rank is None, row.rank or 0, row.model.lower()))
     sections = tuple(section for section in board.sections if section.name in names)
-    return with_rank_intervals(replace(board, rows=tuple(ranked), sections=sections), outcomes, spec)
+    # what seeds change is known for the benchmark's own score only
+    board = replace(board, rows=tuple(ranked), sections=sections, seed_band=None)
+    return with_rank_intervals(board, outcomes, spec)
 
 
 def _check_weights(board: Board, weights: Mapping[str, float]) -> None:

@@ -42,6 +42,10 @@ class Recipe(BaseModel):
     flipped: Annotated[float, Field(ge=0, le=1)] = 0.0
     seed: int
 
+    def without_seed(self) -> Recipe:
+        """Return the recipe that all runs with other seeds share."""
+        return self.model_copy(update={"seed": 0})
+
 
 class RegisteredModel(BaseModel):
     """A model. None means not known.

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
@@ -10,10 +9,8 @@ from rb_core.audits.training_choices import (
     Contrast,
     find_contrasts,
     paired_differences,
-    seed_spread,
     training_choices_report,
 )
-from rb_core.errors import ResultError
 from rb_core.leaderboard.model_registry import read_registry
 from tests.paths import BUNDLED
 
@@ -46,18 +43,6 @@ def test_the_interval_and_p_are_those_of_the_t_test() -> None:
     assert contrast.p == pytest.approx(expected.pvalue)
     assert contrast.mean - contrast.half_width == pytest.approx(interval.low)
     assert contrast.mean + contrast.half_width == pytest.approx(interval.high)
-
-
-def test_the_interval_of_the_seed_spread_covers_the_truth() -> None:
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(400):
-        runs = [dict(enumerate(rng.normal(0.6, 0.01, size))) for size in (3, 2, 2, 3, 2)]
-        spread = seed_spread(runs)
-        covered += spread.low <= 0.01 <= spread.high
-    assert 0.925 <= covered / 400 <= 0.975
-    with pytest.raises(ResultError, match="several seeds"):
-        seed_spread([{1: 0.5}])
 
 
 def test_the_bundled_report_has_the_published_figures() -> None:
