@@ -47,7 +47,7 @@ def agree(
         raise DataError(f"--precision {precision:g}: expected a share above 0 and below 1, such as 0.9")
     if disagreements is not None:
         check_suffix(disagreements, "--disagreements")
-        check_output_file(disagreements, 0, overwrite=overwrite)
+        check_output_file(disagreements, 0, overwrite=overwrite, inputs=[scores, labels])
     items = read_labelled_items(scores, labels, ColumnNames(id, label, score))
     agreement = items.compare(threshold, precision)
     _print_counts(items, agreement)

@@ -98,7 +98,7 @@ def score(
         check_suffix(out)
         if curve is not None:
             check_suffix(curve, "--curve")
-            check_output_file(curve, 0, overwrite=overwrite)
+            check_output_file(curve, 0, overwrite=overwrite, inputs=[data, out])
         reads_text = columns or split or data_revision
         if selection is not None and not model and options == ModelOptions() and not reads_text:
             this_process().on_main(lambda: select_from_scores(Path(data), selection, out, overwrite=overwrite))
@@ -108,6 +108,7 @@ def score(
                 data,
                 lambda survey, described: output.writer(out, survey, described),
                 out,
+                check_row=selection.row_check(out) if selection is not None else None,
                 options=options,
                 columns=parse_columns(columns),
                 split=split,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from rich.table import Table
@@ -12,9 +13,16 @@ from rich.table import Table
 from rb_core.cli.console import console, print_line
 from rb_core.cli.tables import value_with_interval
 from rb_core.errors import DataError, NotScoredError
-from rb_core.evaluation.best_completions import BEST_TYPES, CURVE_TYPES, BestOfTally, best_rows, curve_rows
+from rb_core.evaluation.best_completions import (
+    BEST_TYPES,
+    CURVE_TYPES,
+    BestOfTally,
+    best_rows,
+    check_labels,
+    curve_rows,
+)
 from rb_core.evaluation.preference_pairs import PAIR_TYPES, PairSelection, PairTally, check_plain, pair_rows
-from rb_core.evaluation.prompt_input import PromptInput, Survey
+from rb_core.evaluation.prompt_input import PromptInput, RowCheck, Survey
 from rb_core.evaluation.score_file import check_output_file
 from rb_core.evaluation.score_writers import write_rows
 from rb_core.evaluation.scored_prompts import SCORE_COLUMNS, PromptWriter, ScoredPrompt, read_scored_prompts
@@ -33,11 +41,12 @@ class BestOfOutput:
     tally: BestOfTally = field(default_factory=BestOfTally)
     curve: list[CurvePoint] = field(default_factory=list)
 
+    def row_check(self, out: Path) -> RowCheck | None:
+        """Return a check that the labels of a row are readable."""
+        return partial(check_labels, column=self.correct) if self.correct else None
+
     def writer(self, out: Path, survey: Survey, model: ModelRef | None) -> PromptWriter:
-        """Return the writer. Raises DataError for a column of labels that the input lacks."""
         own = {name: kind for name, kind in survey.columns.items() if name not in SCORE_COLUMNS}
-        if self.correct and self.correct not in own:
-            raise DataError(f"--correct {self.correct}: the input has no such column; it has {', '.join(own)}")
         self.tally.correct = self.correct
 
         def write(scored_prompts: Iterator[ScoredPrompt]) -> None:
@@ -77,10 +86,13 @@ class PairOutput:
     selection: PairSelection
     tally: PairTally = field(default_factory=PairTally)
 
+    def row_check(self, out: Path) -> RowCheck | None:
+        """Return a check that the messages of a row fit the output."""
+        return check_plain if out.suffix.lower() == ".parquet" else None
+
     def writer(self, out: Path, survey: Survey, model: ModelRef | None) -> PromptWriter:
         def write(scored_prompts: Iterator[ScoredPrompt]) -> None:
             rows = pair_rows(scored_prompts, self.min_margin, self.selection, self.tally)
-            rows = check_plain(rows) if out.suffix.lower() == ".parquet" else rows
             write_rows(out, PAIR_TYPES, rows, _metadata(survey, model))
 
         return write
@@ -131,10 +143,11 @@ def selection_output(
 
 def select_from_scores(scores: Path, output: BestOfOutput | PairOutput, out: Path, *, overwrite: bool) -> None:
     """Write a selection from a file that `score` wrote."""
-    check_output_file(out, 0, overwrite=overwrite)
+    check_output_file(out, 0, overwrite=overwrite, inputs=[scores])
     if not scores.is_file():
         raise DataError(f"{scores}: no such file; without --model it has to be a file that score wrote")
-    survey = PromptInput(scores).survey()
+    check = output.row_check(out) if isinstance(output, PairOutput) else None  # labels of a row are apart here
+    survey = PromptInput(scores).survey(check)
     output.writer(out, survey, None)(read_scored_prompts(scores))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from rb_core.benchmarks.example import prompt_digest
 from rb_core.benchmarks.messages import parsed_text
+from rb_core.benchmarks.prompt_rows import PromptRow
 from rb_core.errors import DataError
-from rb_core.evaluation.prompt_windows import completion_as_text
+from rb_core.evaluation.prompt_windows import completion_as_text, own_columns
 from rb_core.evaluation.score_writers import ColumnTypes, OutputRows
 from rb_core.evaluation.scored_prompts import ScoredPrompt
 from rb_core.stats.best_of import CurvePoint, LabelledScores, best_of_curve
@@ -80,7 +81,12 @@ class BestOfTally:
     _groups: list[str] = field(default_factory=list)
 
     def add_labels(self, candidates: list[Candidate]) -> None:
-        labels = [_label(candidate, self.correct) for candidate in candidates]
+        labels: list[float | None] = []
+        for source in (candidate.source for candidate in candidates if candidate.place == 0):
+            try:
+                labels += _labels(source.row, self.correct, len(source.completions))
+            except DataError as error:
+                raise DataError(f"row {source.row_number}: {error}") from None
         if any(label is None for label in labels):
             self.unlabelled += 1
             return
@@ -115,7 +121,7 @@ def best_rows(scored_prompts: Iterable[ScoredPrompt], tally: BestOfTally) -> Out
             **best.source.row,
             "row": best.source.row_number,
             "completion": completion_as_text(best.completion) if ranked else None,
-            "completion_index": best.place if ranked else None,
+            "completion_index": best.source.indices[best.place] if ranked else None,
             "score": best.score if ranked else None,
             "margin": best.score - ranked[1].score if len(ranked) > 1 else None,
             "num_completions": len(candidates),
@@ -137,20 +143,30 @@ def curve_rows(curve: Iterable[CurvePoint]) -> list[dict[str, Any]]:
     return rows
 
 
-def _label(candidate: Candidate, column: str) -> float | None:
-    """Return from 0 to 1 how correct a completion is; None without a label.
+def check_labels(row: PromptRow, column: str) -> None:
+    """Raise DataError unless a row of the input has a label for each of its completions in this column."""
+    own, count = own_columns(row), len(row.completions)
+    if count > 1 and not isinstance(parsed_text(own.get(column, [])), list):
+        raise DataError(f"--correct {column}: one label for {count} completions; expected a list with one for each")
+    _labels(own, column, count)
 
-    Raises DataError for a column that is missing, or has another number of labels than there are completions.
+
+def _labels(row: Mapping[str, Any], column: str, num_completions: int) -> list[float | None]:
+    """Return from 0 to 1 how correct each completion of a row is; None without a label.
+
+    One label is that of all completions: where a table of scores has it in each of their rows. Raises DataError for a
+    column that is missing, or has another number of labels than there are completions.
     """
-    source = candidate.source
-    place = f"row {source.row_number}: --correct {column}"
-    if column not in source.row:
-        raise DataError(f"{place}: no such column; the row has {', '.join(source.row) or 'no other columns'}")
-    value = parsed_text(source.row[column])
-    if isinstance(value, list):
-        if len(value) != len(source.completions):
-            raise DataError(f"{place}: {len(value)} labels for {len(source.completions)} completions")
-        value = value[candidate.place]
+    if column not in row:
+        raise DataError(f"--correct {column}: no such column; the row has {', '.join(row) or 'no other columns'}")
+    value = parsed_text(row[column])
+    values = value if isinstance(value, list) else [value] * num_completions
+    if len(values) != num_completions:
+        raise DataError(f"--correct {column}: {len(values)} labels for {num_completions} completions")
+    return [_label(each, column) for each in values]
+
+
+def _label(value: Any, column: str) -> float | None:
     if value is None or value == "":
         return None
     try:
@@ -158,5 +174,5 @@ def _label(candidate: Candidate, column: str) -> float | None:
     except (TypeError, ValueError):
         label = math.nan
     if not 0 <= label <= 1:
-        raise DataError(f"{place}: {value!r} is no label; expected true or false, or a number from 0 to 1")
+        raise DataError(f"--correct {column}: {value!r} is no label; expected true or false, or a number from 0 to 1")
     return label

@@ -12,6 +12,7 @@ from itertools import combinations
 import pyarrow as pa
 
 from rb_core.benchmarks.example import messages_of
+from rb_core.benchmarks.prompt_rows import PromptRow
 from rb_core.errors import DataError
 from rb_core.evaluation.best_completions import Candidate, candidates_by_prompt
 from rb_core.evaluation.score_writers import ColumnTypes, OutputRows
@@ -27,8 +28,6 @@ PAIR_TYPES: ColumnTypes = {
     "margin": pa.float64(),
     "row": pa.int64(),
 }
-
-_CONVERSATIONS = ("prompt", "chosen", "rejected")
 
 
 class PairSelection(StrEnum):
@@ -78,14 +77,11 @@ def pair_rows(
             }
 
 
-def check_plain(rows: OutputRows) -> OutputRows:
-    """Yield the rows. Raises DataError for a message with more than a role and a text, which `PAIR_TYPES` lacks."""
-    for row in rows:
-        if any(message.keys() - {"role", "content"} for name in _CONVERSATIONS for message in row[name]):
-            raise DataError(
-                f"row {row['row']}: messages with tool calls or reasoning do not fit a table; choose --out NAME.jsonl"
-            )
-        yield row
+def check_plain(row: PromptRow) -> None:
+    """Raise DataError for a message with more than a role and a text, which `PAIR_TYPES` lacks."""
+    conversations = (row.prompt, *map(messages_of, row.completions))
+    if any(message.keys() - {"role", "content"} for messages in conversations for message in messages):
+        raise DataError("messages with tool calls or reasoning do not fit a table; choose --out NAME.jsonl")
 
 
 def _pairs(

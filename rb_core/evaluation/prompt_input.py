@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from rb_core.benchmarks.prompt_rows import PromptRow, read_prompt_row
 from rb_core.benchmarks.row_location import RowProblems
 from rb_core.errors import DataError, as_text
 from rb_core.evaluation.prompt_windows import in_parts, own_columns
+
+RowCheck = Callable[[PromptRow], None]  # raises DataError for a row that the output cannot be made of
 
 _SURVEYED_ROWS = 512  # held in memory at a time
 
@@ -34,8 +36,11 @@ class PromptInput:
         for row, location in read_rows(self.path):
             yield read_prompt_row(row, location, self.columns)
 
-    def survey(self, *, progress: bool = False) -> Survey:
-        """Read everything once. Raises DataError that names the rows that cannot be read, or if there are none."""
+    def survey(self, check: RowCheck | None = None, *, progress: bool = False) -> Survey:
+        """Read everything once.
+
+        Raises DataError that names the rows that cannot be read or that `check` refuses, or if there are none.
+        """
         problems, survey = RowProblems(), Survey()
         rows = tqdm(read_rows(self.path), desc="check", unit="row", disable=not progress, leave=False)
         for part in in_parts(rows, _SURVEYED_ROWS):
@@ -44,6 +49,8 @@ class PromptInput:
                 with problems.collected(location):
                     read = read_prompt_row(row, location, self.columns)
                     readable.append((read, own_columns(read)))
+                    if check is not None:
+                        check(read)
             survey.add(readable)
         problems.raise_any()
         if not survey.rows:

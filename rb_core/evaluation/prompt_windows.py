@@ -60,7 +60,8 @@ class Window(NamedTuple):
         first = 0
         for number, row in enumerate((row for group in self.groups for row in group), start=self.first_row):
             last = first + len(row.completions)
-            yield ScoredPrompt(own_columns(row), number, row.prompt, row.completions, tuple(scores[first:last]))
+            indices, own_scores = tuple(range(len(row.completions))), tuple(scores[first:last])
+            yield ScoredPrompt(own_columns(row), number, row.prompt, row.completions, own_scores, indices)
             first = last
 
 

@@ -24,7 +24,7 @@ from rb_core.errors import FileError, ResultError, ScoreTableError
 from rb_core.evaluation.distributed import Process, this_process
 from rb_core.evaluation.evaluate import check_seed, common_budget, describe_model, plan_fingerprint, run_settings
 from rb_core.evaluation.journal import Journal
-from rb_core.evaluation.prompt_input import PromptInput, Survey, open_input
+from rb_core.evaluation.prompt_input import PromptInput, RowCheck, Survey, open_input
 from rb_core.evaluation.prompt_windows import (
     WINDOW_CHARACTERS,
     WINDOW_COMPLETIONS,
@@ -67,13 +67,17 @@ def unfinished_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.unfinished")
 
 
-def check_output_file(out: Path, size: int, *, overwrite: bool) -> None:
+def check_output_file(out: Path, size: int, *, overwrite: bool, inputs: Sequence[str | Path] = ()) -> None:
     """Raise ResultError if the output exists, unless it may be replaced, and FileError if it cannot be written.
 
-    size: what the output and the unfinished run will take at most, in bytes.
+    size: what the output and the unfinished run will take at most, in bytes; inputs: files and folders that are read,
+    of which the output must not be one or a part.
     """
     if out.is_dir():
-        raise FileError(f"{out}: is a folder; give the name of a file with --out")
+        raise FileError(f"{out}: is a folder; give the name of a file")
+    for path in inputs:
+        if Path(path).resolve() in (out.resolve(), *out.resolve().parents):
+            raise FileError(f"{out}: is the input, or in the folder that is read; name another place for the output")
     if out.exists() and not overwrite:
         raise ResultError(f"{out}: this file exists already; replace it with --overwrite")
     check_writable(out.parent, size)
@@ -85,6 +89,7 @@ def score_file(
     make_writer: Callable[[Survey, ModelRef], PromptWriter],
     out: Path,
     *,
+    check_row: RowCheck | None = None,
     options: ModelOptions | None = None,
     columns: Mapping[str, str] | None = None,
     split: str | None = None,
@@ -96,14 +101,15 @@ def score_file(
     """Score the completions in a file, folder or dataset of the hub, and hand them to a writer in the main process.
 
     data: a path or `hf://ORG/NAME:SPLIT`; make_writer: called in the main process when the model is loaded and before
-    anything is scored; out: the file that the writer writes, beside which the unfinished run is kept.
+    anything is scored; out: the file that the writer writes, beside which the unfinished run is kept; check_row: is
+    called with every row before the model is loaded.
     A killed run resumes when it is started again with the same arguments, by the same or another number of processes.
     Raises RewardBenchError for a user's mistakes, in all processes, before the model is loaded where possible.
     """
     process = this_process()
     folder = unfinished_folder(out)
     replaces = overwrite or process.on_main((folder / FINISHED).exists)
-    process.on_main(lambda: check_output_file(out, 0, overwrite=replaces))
+    process.on_main(lambda: check_output_file(out, 0, overwrite=replaces, inputs=[data]))
     with process.share_errors():
         spec = resolve(model, options or ModelOptions())
         check_model_name(spec.name)
@@ -113,7 +119,7 @@ def score_file(
             open_input(data, columns or {}, split, data_revision, folder)
     with process.share_errors():
         source = open_input(data, columns or {}, split, data_revision, folder)
-        survey = source.survey(progress=progress and process.is_main)
+        survey = source.survey(check_row, progress=progress and process.is_main)
     process.on_main(
         lambda: check_output_file(out, survey.characters + BYTES_PER_SCORE * survey.completions, overwrite=replaces)
     )

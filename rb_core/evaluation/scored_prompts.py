@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class ScoredPrompt:
 
     row: the input's own columns without its completions; of a prompt that was read back from several rows
     (`read_scored_prompts`), a column in which they differ holds the list of their values, one per completion.
-    row_number: of the first row in the input, from 1.
+    row_number: of the row in the input, from 1; indices: numbers of the completions in that row, from 0.
     """
 
     row: Mapping[str, Any]
@@ -35,6 +35,7 @@ class ScoredPrompt:
     prompt: Conversation
     completions: tuple[str, ...]
     scores: tuple[Score, ...]
+    indices: tuple[int, ...]
 
 
 # What is done with scored prompts; they arrive in input order, and are not held in memory together.
@@ -42,6 +43,8 @@ PromptWriter = Callable[[Iterator[ScoredPrompt]], None]
 
 
 def _joined(members: list[ScoredPrompt]) -> ScoredPrompt:
+    """Return the completions of one row together, each a scored prompt, in the order of that row."""
+    members = sorted(members, key=lambda member: member.indices)
     first = members[0]
     if len(members) == 1:
         return first
@@ -51,7 +54,10 @@ def _joined(members: list[ScoredPrompt]) -> ScoredPrompt:
         row[name] = values if any(value != values[0] for value in values) else values[0]
     completions = tuple(text for member in members for text in member.completions)
     scores = tuple(score for member in members for score in member.scores)
-    return ScoredPrompt(row, first.row_number, first.prompt, completions, scores)
+    indices = tuple(index for member in members for index in member.indices)
+    if (repeated := next((index for index, after in pairwise(indices) if index == after), None)) is not None:
+        raise DataError(f"row {first.row_number}: completion {repeated} is there twice; keep one of them")
+    return ScoredPrompt(row, first.row_number, first.prompt, completions, scores, indices)
 
 
 def is_scored(row: Row) -> bool:
@@ -82,7 +88,8 @@ def _read_scored_row(row: Row | RowError, location: RowLocation) -> ScoredPrompt
         raise RowError(location, f"was not written by `score`: it lacks {missing}; give a model with --model")
     own_columns = {name: value for name, value in read.row.items() if name not in SCORE_COLUMNS}
     number = int(_number(read.row, ROW, location))
-    return ScoredPrompt(own_columns, number, read.prompt, read.completions, (_read_score(read.row, location),))
+    scores, index = (_read_score(read.row, location),), int(_number(read.row, COMPLETION_INDEX, location))
+    return ScoredPrompt(own_columns, number, read.prompt, read.completions, scores, (index,))
 
 
 def _read_score(row: Row, location: RowLocation) -> Score:

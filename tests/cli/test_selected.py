@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rb_core.benchmarks.load import load_benchmark
+from rb_core.evaluation import score_file
 from tests.benchmarks.preference_files import write_jsonl
 from tests.cli.command_line import rb
 
@@ -70,7 +71,11 @@ def test_pairs_can_be_evaluated(
         (["--pairs", "all"], "--pairs needs --filter MIN_MARGIN"),
         (["--best-of", "--percentile-of", "starter"], "--percentile-of adds a column to a table of scores"),
         (["--filter", "-1"], "--filter -1: expected a margin of 0 or more"),
-        (["--best-of", "--correct", "right"], "--correct right: the input has no such column; it has id, prompt, ok"),
+        (
+            ["--best-of", "--correct", "right"],
+            "jsonl:1, 2: --correct right: no such column; the row has id, prompt, ok",
+        ),
+        (["--best-of", "--correct", "id"], "jsonl:1, 2: --correct id: one label for 3 completions; expected a list"),
         (
             ["--best-of", "--correct", "ok", "--curve", "c.txt"],
             "--curve c.txt: expected a file that ends with",
@@ -81,10 +86,24 @@ def test_contradictions_are_refused_before_scoring(
     options: list[str], message: str, rows: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
+    monkeypatch.setattr(score_file, "load_scorer", lambda *_: pytest.fail("a model was loaded"))
     out = tmp_path / "out.jsonl"
     assert rb(["score", rows, *LONGEST, "--out", str(out), *options], monkeypatch) == 2
     assert message in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_what_a_table_cannot_hold_is_refused_before_scoring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = {"type": "function", "function": {"name": "weather", "arguments": {}}}
+    turn = [{"role": "assistant", "content": "", "tool_calls": [call]}]
+    path = write_jsonl(tmp_path / "calls.jsonl", [{"prompt": "p", "completions": [turn, "b"]}])
+    command = ["score", str(path), *LONGEST, "--filter", "0", "--out"]
+    assert rb([*command, str(tmp_path / "pairs.jsonl")], monkeypatch) == 0
+    monkeypatch.setattr(score_file, "load_scorer", lambda *_: pytest.fail("a model was loaded"))
+    assert rb([*command, str(tmp_path / "pairs.parquet")], monkeypatch) == 2
+    assert "calls.jsonl:1: messages with tool calls or reasoning do not fit a table" in capsys.readouterr().err
 
 
 def test_without_a_model_the_input_has_to_be_scores(

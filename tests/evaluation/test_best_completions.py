@@ -16,7 +16,8 @@ from rb_core.results.score_table import Score
 
 def prompt(text: str, number: int, scores: dict[str, float], **row: Any) -> ScoredPrompt:
     values = tuple(Score.unscored("too long") if math.isnan(value) else Score(value, 1) for value in scores.values())
-    return ScoredPrompt(row, number, (Message(role="user", content=text),), tuple(scores), values)
+    indices = tuple(range(len(scores)))
+    return ScoredPrompt(row, number, (Message(role="user", content=text),), tuple(scores), values, indices)
 
 
 def test_the_best_completion_has_its_margin_and_names_ties() -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pytest
-
 from rb_core.benchmarks.example import AssistantTurn, Message
-from rb_core.errors import DataError
-from rb_core.evaluation.preference_pairs import PairSelection, PairTally, check_plain, pair_rows
+from rb_core.evaluation.preference_pairs import PairSelection, PairTally, pair_rows
 from rb_core.evaluation.scored_prompts import ScoredPrompt
 from rb_core.results.score_table import Score
 
@@ -20,7 +17,7 @@ def scored(number: int, *completions: tuple[str, float]) -> ScoredPrompt:
     texts, values = zip(*completions, strict=True)
     scores = tuple(Score.unscored("too long") if math.isnan(value) else Score(value, 1) for value in values)
     prompt = (Message(role="user", content=f"prompt {number}"),)
-    return ScoredPrompt({}, number, prompt, texts, scores)
+    return ScoredPrompt({}, number, prompt, texts, scores, tuple(range(len(texts))))
 
 
 def texts(rows: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -68,10 +65,8 @@ def test_equal_scores_are_no_pair_without_a_minimal_margin() -> None:
     assert list(pair_rows([scored(1, ("a", 1.0), ("b", 1.0))], 0.0, PairSelection.all, PairTally())) == []
 
 
-def test_a_turn_with_tool_calls_is_kept_whole_or_refused() -> None:
+def test_a_turn_with_tool_calls_is_kept_whole() -> None:
     turn = AssistantTurn(Message(role="assistant", content="", tool_calls=[{"name": "f"}]))
-    prompt = ScoredPrompt({}, 3, PROMPT, (turn, "b"), (Score(1.0, 1), Score(0.0, 1)))
+    prompt = ScoredPrompt({}, 3, PROMPT, (turn, "b"), (Score(1.0, 1), Score(0.0, 1)), (0, 1))
     rows = list(pair_rows([prompt], 0.0, PairSelection.all, PairTally()))
     assert rows[0]["chosen"] == list(turn.messages)
-    with pytest.raises(DataError, match="row 3: messages with tool calls or reasoning do not fit a table"):
-        list(check_plain(iter(rows)))

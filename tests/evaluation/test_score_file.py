@@ -355,6 +355,17 @@ def test_the_output_is_checked_first(tmp_path: Path, out: str, error: type[Rewar
         score_file.score_file("baseline/longest", "missing.jsonl", lambda *_: pytest.fail("written"), tmp_path / out)
 
 
+@pytest.mark.parametrize("data", ["rows.jsonl", "."])
+def test_the_input_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    path = write(tmp_path / "rows.jsonl", ROWS)
+    before = path.read_bytes()
+    assert rb(command(tmp_path / data, path, "--overwrite"), monkeypatch) == 2
+    assert "is the input, or in the folder that is read" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
 def test_scores_are_replaced_only_when_asked_and_scored_again_without_their_old_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,8 @@ from rb_core.results.score_table import Score
 def scored_row(row: int, prompt: str, completion: str, score: float | None, **more: Any) -> dict[str, Any]:
     reason = None if score is not None else "too long"
     return {
-        "prompt": prompt, "row": row, "completion": completion, "completion_index": 0, "score": score,
+        "prompt": prompt, "row": row, "completion": completion, "completion_index": ord(completion) - ord("a"),
+        "score": score,
         "percentile": None, "num_tokens": 9, "truncated": False, "reason": reason, **more,
     }  # fmt: skip
 
@@ -32,6 +33,21 @@ def test_the_completions_of_one_row_are_read_back_together(tmp_path: Path) -> No
     assert math.isnan(first.scores[1].value)
     assert first.scores[1].reason == "too long"
     assert (second.completions, second.row_number) == (("c",), 2)
+
+
+def test_completions_that_were_sorted_or_left_out_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "sorted.jsonl"
+    rows = [scored_row(1, "p", "d", 3.0, ok=[0, 0, 1, 1]), scored_row(1, "p", "b", 1.0, ok=[0, 0, 1, 1])]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    (read,) = read_scored_prompts(path)
+    assert (read.completions, read.indices, read.scores[0].value) == (("b", "d"), (1, 3), 1.0)
+
+
+def test_a_completion_with_two_scores_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "two_models.jsonl"
+    path.write_text("\n".join(json.dumps(scored_row(4, "p", "b", score)) for score in (1.0, 2.0)))
+    with pytest.raises(DataError, match="row 4: completion 1 is there twice"):
+        list(read_scored_prompts(path))
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
