@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from rb_core.audits import downstream, labels, training_choices
+from rb_core.audits import contamination, downstream, labels, training_choices
 from rb_core.audits.corrections import read_corrections
 from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
+from rb_core.audits.text_overlap import NGRAM
+from rb_core.benchmarks.hub_rows import PREFIX
+from rb_core.benchmarks.load import load_benchmark
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
+from rb_core.evaluation.prompt_input import common_types
+from rb_core.evaluation.score_file import check_output_file
+from rb_core.evaluation.score_writers import check_suffix, write_rows
+from rb_core.leaderboard.store import ResultsStore
 
 app = typer.Typer(help="Audit models, labels, data and claims about them.", no_args_is_help=True)
 
@@ -58,6 +66,59 @@ def audit_labels(
     finish(labels.labels_report(audit, read_corrections(root, benchmark)), out, overwrite=overwrite)
     if texts is not None:
         print_line(f"{labels.write_suspects(audit, texts, data)} items with their texts written to {texts}")
+
+
+@app.command("contamination")
+def audit_contamination(
+    training: Annotated[
+        str, typer.Argument(metavar="TRAIN", help="file or folder of any layout, or hf://ORG/NAME:SPLIT")
+    ],
+    benchmark: Annotated[str, typer.Option(help="id of a benchmark, path of a card or file, or hf://ORG/NAME:SPLIT")],
+    data: Annotated[Path | None, typer.Option(help="local copy of the benchmark's rows")] = None,
+    data_revision: Annotated[str | None, typer.Option(help="commit, branch or tag of the benchmark's dataset")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="model to compare; default: all with known outcomes")] = None,
+    ngram: Annotated[int, typer.Option(help="words of an n-gram")] = NGRAM,
+    share: Annotated[
+        float, typer.Option(help="share of a text's n-grams from which on an item is flagged; 0: any")
+    ] = 0.0,
+    items: Annotated[
+        Path | None, typer.Option(help="write the overlap of every item: .csv, .jsonl or .parquet")
+    ] = None,
+    root: Root = DEFAULT_ROOT,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Find a benchmark's items in training data, and compare models' scores with and without them."""
+    if items is not None:
+        check_suffix(items, "--items")
+        check_output_file(items, 0, overwrite=overwrite)
+    store = ResultsStore(root)
+    store.refresh()
+    loaded = load_benchmark(benchmark, data=data, revision=data_revision)
+    outcomes = contamination.known_outcomes(store, (loaded.spec.id, benchmark), model or ())
+    found = contamination.find_contamination(training, loaded, n=ngram, min_share=share, progress=True)
+    declared = {entry.name: "; ".join(entry.training_data) for entry in store.registry.models if entry.training_data}
+    report = contamination.contamination_report(
+        found,
+        contamination.score_without(found, outcomes),
+        declared,
+        command=_contamination_command(training, benchmark, data, ngram, share),
+    )
+    if items is not None:
+        rows = list(found.item_rows())
+        write_rows(items, common_types(rows), iter(rows), {})
+    finish(report, out, overwrite=overwrite)
+    if items is not None:
+        print_line(f"{len(found.overlaps):,} items written to {items}")
+
+
+def _contamination_command(training: str, benchmark: str, data: Path | None, ngram: int, share: float) -> str:
+    """Return the command line with the names of local files, without their folders."""
+    words = [Path(training).name if not training.startswith(PREFIX) else training, "--benchmark", benchmark]
+    words += ["--data", data.name] if data else []
+    words += ["--ngram", str(ngram)] if ngram != NGRAM else []
+    words += ["--share", f"{share:g}"] if share else []
+    return f"python -m rb_core audit contamination {shlex.join(words)}"
 
 
 def finish(report: AuditReport, out: Path | None, *, overwrite: bool) -> None:

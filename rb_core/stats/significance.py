@@ -9,6 +9,7 @@ from statistics import NormalDist
 import numpy as np
 from scipy.stats import norm
 
+from rb_core.results.estimate import Estimate
 from rb_core.stats.item_outcomes import Floats
 
 ALPHA = 0.05
@@ -50,6 +51,24 @@ def difference_interval(difference: float, variance: float, num_groups: float) -
         low = min(low, -_farthest(-difference, c))
         high = max(high, _farthest(difference, c) if high >= 0 else -_nearest(-difference, c))
     return low, high
+
+
+def independent_interval(first: Estimate, second: Estimate, correlation: float = 0.0) -> tuple[float, float] | None:
+    """Return the 95% interval of first minus second, two means with intervals of their own; None where one has none.
+
+    The interval joins the distances of the two means from their limits (Newcombe 1998,
+    doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I; Zou and Donner 2008, doi:10.1002/sim.3095).
+    correlation: of the two means (Zou 2007, doi:10.1037/1082-989X.12.4.399); 0 for independent ones.
+    """
+    x, low_x, high_x = first.value, first.low, first.high
+    y, low_y, high_y = second.value, second.low, second.high
+    if x is None or low_x is None or high_x is None or y is None or low_y is None or high_y is None:
+        return None
+
+    def distance(a: float, b: float) -> float:
+        return math.sqrt(max(0.0, a**2 + b**2 - 2 * correlation * a * b))
+
+    return x - y - distance(x - low_x, high_y - y), x - y + distance(high_x - x, y - low_y)
 
 
 def _farthest(difference: float, c: float) -> float:

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from scipy.stats import chi2
+from scipy.stats import binomtest, chi2
 
-from rb_core.stats.significance import Z95, difference_interval, difference_p, holm, holm_cutoff
+from rb_core.results.estimate import Estimate
+from rb_core.stats.significance import (
+    Z95,
+    difference_interval,
+    difference_p,
+    holm,
+    holm_cutoff,
+    independent_interval,
+)
 
 
 def discordant(only_a: int, only_b: int, n: int) -> tuple[float, float, float]:
@@ -77,3 +85,19 @@ def test_the_cutoff_divides_significant_from_other_p_values(p_values: list[float
 def test_nothing_passes_without_p_values() -> None:
     assert holm_cutoff(np.zeros(0)) < 0
     assert not math.isnan(holm_cutoff(np.ones(3)))
+
+
+def wilson(right: int, n: int) -> Estimate:
+    interval = binomtest(right, n).proportion_ci(method="wilson")
+    return Estimate(value=right / n, low=interval.low, high=interval.high)
+
+
+def test_the_interval_of_two_independent_means_is_newcombes() -> None:
+    """Newcombe 1998, table II, example (a) of method 10."""
+    assert independent_interval(wilson(56, 70), wilson(48, 80)) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert independent_interval(wilson(56, 70), Estimate(value=0.5)) is None
+
+
+def test_correlated_means_have_a_narrower_interval() -> None:
+    low, high = independent_interval(wilson(56, 70), wilson(48, 80), correlation=0.5) or (0.0, 0.0)
+    assert 0.0524 < low < 0.2 < high < 0.3339
