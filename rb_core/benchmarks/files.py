@@ -9,15 +9,16 @@ import bz2
 import codecs
 import csv
 import gzip
+import io
 import json
 import lzma
 import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, describe_value
 from rb_core.errors import DataError, as_text, first_line
@@ -83,6 +84,20 @@ def line_rows(stream: BinaryIO, source: str) -> Rows:
                 yield RowError(location, f"is not UTF-8: {error.reason} at byte {error.start}"), location
             else:
                 yield _checked_row(_parsed(text, "not a line of JSON"), location), location
+
+
+def text_rows(content: bytes, name: str) -> Rows:
+    """Yield (row, location) of a text file in memory; for a row that cannot be read its error.
+
+    name: of the file; its suffix says which format the content has. Raises DataError for content that cannot be read.
+    """
+    suffix, source = Path(name).suffix.lower(), as_text(name)
+    if suffix not in _TEXT_SUFFIXES:
+        raise DataError(f"{source}: unknown file type; expected one of {', '.join(_TEXT_SUFFIXES)}")
+    file = _TextFile(source, suffix, lambda: io.BytesIO(content), MAX_EXPANDED_BYTES)
+    for number, (line, value) in enumerate(_read_text(file), start=1):
+        location = RowLocation(source, line, Path(source).stem, number)
+        yield _checked_row(value, location), location
 
 
 def table_rows(batches: Iterable[pa.RecordBatch | pa.Table], source: str, name: str) -> Rows:
@@ -219,10 +234,10 @@ def _open_saved(path: Path) -> Iterator[tuple[str, str, NumberedValues]]:
 
 def _open_file(path: Path) -> NumberedValues:
     """Yield (line, row) of a file. Raises DataError when it cannot be read."""
-    read = {".json": _read_json, ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
     name = as_text(path.name)
     try:
-        for count, (line, value) in enumerate(read.get(_suffix(path), _read_jsonl)(path), start=1):
+        values = _read_parquet(path) if _suffix(path) == ".parquet" else _read_text(_text_file(path))
+        for count, (line, value) in enumerate(values, start=1):
             if count > MAX_ROWS:
                 raise DataError(f"{name}: more than {MAX_ROWS:,} rows")
             yield line, value
@@ -233,15 +248,33 @@ def _open_file(path: Path) -> NumberedValues:
 # ---- text files
 
 
-def _lines(path: Path, longest: int = 0) -> Iterator[tuple[int, str]]:
+class _TextFile(NamedTuple):
+    """A text file on a disk or in memory. limit: bytes that it may expand to."""
+
+    name: str
+    suffix: str
+    open: Callable[[], BinaryIO]
+    limit: int
+
+
+def _text_file(path: Path) -> _TextFile:
+    opener = _COMPRESSIONS.get(_compression(path), open)
+    return _TextFile(as_text(path.name), _suffix(path), lambda: opener(path, "rb"), _expansion_limit(path))
+
+
+def _read_text(file: _TextFile) -> NumberedValues:
+    read = {".json": _read_json, ".csv": _read_csv, ".tsv": _read_csv}
+    return read.get(file.suffix, _read_jsonl)(file)
+
+
+def _lines(file: _TextFile, longest: int = 0) -> Iterator[tuple[int, str]]:
     """Yield (number, line) of a UTF-8 file, which may begin with a byte order mark and be compressed.
 
     longest: limit of a line in bytes, 0 for that of a row.
     """
     longest = longest or MAX_ROW_BYTES
-    name, opener = as_text(path.name), _COMPRESSIONS.get(_compression(path), open)
-    limit = _expansion_limit(path)
-    with opener(path, "rb") as stream:
+    name, limit = file.name, file.limit
+    with file.open() as stream:
         number = total = 0
         while line := stream.readline(longest + 1):
             number, total = number + 1, total + len(line)
@@ -278,31 +311,29 @@ def _decoded(line: bytes, name: str, number: int) -> str:
         ) from error
 
 
-def _read_jsonl(path: Path) -> NumberedValues:
-    for number, line in _lines(path):
+def _read_jsonl(file: _TextFile) -> NumberedValues:
+    for number, line in _lines(file):
         if line.strip():
             yield number, _parsed(line, "not a line of JSON")
 
 
-def _read_json(path: Path) -> NumberedValues:
+def _read_json(file: _TextFile) -> NumberedValues:
     """Yield the rows of JSON lines, of a list of rows, or of an object that holds a list or columns."""
-    lines = (line for _, line in _lines(path, MAX_DOCUMENT_BYTES) if line.strip())
+    lines = (line for _, line in _lines(file, MAX_DOCUMENT_BYTES) if line.strip())
     first, second = next(lines, ""), next(lines, "")
     if second and isinstance(_parsed(first, ""), dict):
-        yield from _read_jsonl(path)
+        yield from _read_jsonl(file)
         return
     size, texts = 0, []
-    for _, line in _lines(path, MAX_DOCUMENT_BYTES):
+    for _, line in _lines(file, MAX_DOCUMENT_BYTES):
         size += len(line)
         if size > MAX_DOCUMENT_BYTES:
-            raise DataError(
-                f"{as_text(path.name)}: one JSON value of more than {MAX_DOCUMENT_BYTES:,} bytes; use JSON lines"
-            )
+            raise DataError(f"{file.name}: one JSON value of more than {MAX_DOCUMENT_BYTES:,} bytes; use JSON lines")
         texts.append(line)
     content = _parsed("".join(texts), "cannot be read as JSON") if first else []
     if isinstance(content, Exception):
-        raise DataError(f"{as_text(path.name)}: {content}") from content
-    yield from enumerate(_rows_of_document(content, as_text(path.name)), start=1)
+        raise DataError(f"{file.name}: {content}") from content
+    yield from enumerate(_rows_of_document(content, file.name), start=1)
 
 
 def _parsed(text: str, problem: str) -> Any:
@@ -346,13 +377,13 @@ def _is_message(value: Any) -> bool:
     return isinstance(value, dict) and ("content" in value or "value" in value)
 
 
-def _read_csv(path: Path) -> NumberedValues:
+def _read_csv(file: _TextFile) -> NumberedValues:
     """Yield (line, row) of comma, semicolon, tab or bar separated values, whichever the header has most of."""
-    name = as_text(path.name)
-    header = next((line for _, line in _lines(path) if line.strip()), "")
-    delimiter = max(_DELIMITERS[_suffix(path)], key=header.count)
+    name = file.name
+    header = next((line for _, line in _lines(file) if line.strip()), "")
+    delimiter = max(_DELIMITERS[file.suffix], key=header.count)
     csv.field_size_limit(MAX_ROW_BYTES)
-    rows = csv.DictReader((line for _, line in _lines(path)), delimiter=delimiter, strict=True)
+    rows = csv.DictReader((line for _, line in _lines(file)), delimiter=delimiter, strict=True)
     try:
         columns = rows.fieldnames or []
         if repeated := sorted({column for column in columns if columns.count(column) > 1}):
@@ -371,7 +402,7 @@ def _read_csv(path: Path) -> NumberedValues:
                 yield line, {key: cell for key, cell in row.items() if cell or key not in _LABEL_COLUMNS}
     except csv.Error as error:
         raise DataError(
-            f"{name}:{rows.reader.line_num}: cannot be read as {_suffix(path)[1:].upper()}: {error}"
+            f"{name}:{rows.reader.line_num}: cannot be read as {file.suffix[1:].upper()}: {error}"
         ) from error
 
 

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rb_core.audits.report import AuditReport
 from rb_core.errors import RewardBenchError, ScoreTableError
+from rb_core.evaluation.percentiles import Percentiles
 from rb_core.hub.client import retrying, seconds_from_environment, timeout
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
@@ -27,7 +28,7 @@ from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, res
 from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.model_registry import renamed
 from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
-from rb_core.results.schema import Result, parse_result
+from rb_core.results.schema import ModelRef, Result, parse_result
 from rb_core.space.html import render
 from rb_core.space.results_source import ResultsFolder, ResultsSource
 from rb_core.stats.item_outcomes import ItemOutcomes
@@ -206,6 +207,10 @@ class HubResults:
             return self._bundled.ranking_outcomes(benchmark)
         board = snapshot.boards.get(benchmark)
         return {} if board is None else bundled_outcomes(self._bundled.store, board)
+
+    def percentiles(self, model: ModelRef) -> Percentiles | None:
+        """Return percentiles from the score files that come with this program; those in the repository are not read."""
+        return self._bundled.percentiles(model)
 
     def reports(self) -> Sequence[AuditReport]:
         """Return the reports that come with this program; reports in the repository are not read."""

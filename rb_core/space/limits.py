@@ -33,6 +33,8 @@ class Limits:
     queue: int = 16  # requests that may wait
     tokens: int = 8192  # through one model for one question
     memory: int = 4 * GIB  # bytes of weights of all loaded models
+    files: int = 4  # that are scored at once
+    file_tokens: int = 1 << 17  # through the model for one file
     judge_requests: int = 16  # for one question
     judge_tokens: int = 1 << 16  # of these requests and their replies; each byte of a request counts as a token
     judge_reply: int = 512  # tokens of one reply
@@ -122,9 +124,8 @@ class WaitingLine:
         """Admit a request for the length of the block. Raises InputError if the line is full."""
         with self._changed:
             if self._admitted > self._max_waiting:  # one is served, the others wait
-                raise InputError(
-                    f"The page is busy: {self._admitted} requests are being served or waiting. Try again in a moment."
-                )
+                count = "1 request is" if self._admitted == 1 else f"{self._admitted} requests are"
+                raise InputError(f"The page is busy: {count} being served or waiting. Try again in a moment.")
             self._admitted += 1
         try:
             yield

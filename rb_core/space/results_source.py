@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rb_core.audits.report import AuditReport, read_reports
+from rb_core.evaluation.percentiles import Percentiles, find_percentiles
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_to_json, detectable_text
 from rb_core.leaderboard.hub_links import HubPlace, hub_page
 from rb_core.leaderboard.store import ResultsStore
-from rb_core.results.schema import Result
+from rb_core.results.schema import ModelRef, Result
 from rb_core.space.html import render
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.version import __version__
@@ -42,6 +43,9 @@ class ResultsSource(Protocol):
 
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         """Return the outcomes by model that a board's rank intervals were computed from; nothing is downloaded."""
+
+    def percentiles(self, model: ModelRef) -> Percentiles | None:
+        """Return the model's scores of a benchmark's chosen answers; None without any."""
 
     def reports(self) -> Sequence[AuditReport]:
         """Return the reports of audits that belong to the results."""
@@ -82,6 +86,9 @@ class ResultsFolder:
 
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         return {model: self.store.outcomes(benchmark, model) for model in self.results(benchmark)}
+
+    def percentiles(self, model: ModelRef) -> Percentiles | None:
+        return find_percentiles(model, self._root)[0]
 
     def reports(self) -> Sequence[AuditReport]:
         reports, refused = read_reports(self._root)

@@ -43,6 +43,18 @@ window.rb = {
     new MutationObserver(keep).observe(document.body, { childList: true, subtree: true, attributeFilter: ['href'] });
   },
 
+  // A cell of a CSV file. A spreadsheet runs one that begins with certain characters as a formula; an apostrophe makes
+  // it text.
+  csvText: (text) => (/[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text),
+  csvCell: (v) => window.rb.csvText(typeof v === 'string' && /^[=+@\t\r-]/.test(v) ? "'" + v : String(v ?? '')),
+
+  // Hands a file that the page has made to the browser's downloads.
+  save(text, type, name) {
+    const blobAddress = URL.createObjectURL(new Blob([text], { type }));
+    Object.assign(document.createElement('a'), { href: blobAddress, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(blobAddress), 1000);
+  },
+
   // Writes the current view to the address, without an entry in the browser's history.
   showAddress(url) {
     window.rb.showTitle(url);

@@ -30,6 +30,16 @@ def test_every_file_format_gives_the_same_examples(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("name", ["d.jsonl", "d.json", "d.csv"])
+def test_a_file_in_memory_gives_the_rows_and_places_of_one_on_disk(name: str, tmp_path: Path) -> None:
+    rows = [{"prompt": "a,\n" * 3, "answer": "b"}, {"prompt": "c", "answer": ""}]
+    path = tmp_path / name
+    pd.DataFrame(rows).to_csv(path, index=False) if name == "d.csv" else write_jsonl(path, rows)
+    read = list(files.read_rows(path))
+    assert [row for row, _ in read] == rows
+    assert list(files.text_rows(path.read_bytes(), name)) == read
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -114,11 +114,11 @@ def test_a_size_that_cannot_be_read_is_refused_with_its_variable(text: str) -> N
 
 def test_every_limit_can_be_set_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Limits.from_environment() == Limits()
-    names = ["PER_MINUTE", "QUEUE", "TOKENS", "MEMORY"]
+    names = ["PER_MINUTE", "QUEUE", "TOKENS", "MEMORY", "FILES", "FILE_TOKENS"]
     names += [f"JUDGE_{name}" for name in ("REQUESTS", "TOKENS", "REPLY", "SECONDS", "TOTAL")]
     for value, name in enumerate(names, 1):
         monkeypatch.setenv(f"RB_LIVE_{name}", str(value))
-    assert list(asdict(Limits.from_environment()).values()) == list(range(1, 10))
+    assert list(asdict(Limits.from_environment()).values()) == list(range(1, 12))
     monkeypatch.setenv("RB_LIVE_QUEUE", "none")
     with pytest.raises(RewardBenchError, match="RB_LIVE_QUEUE is 'none'"):
         Limits.from_environment()

@@ -20,7 +20,7 @@ from rb_core.space.results_source import ResultsFolder
 from rb_core.space.server import MAX_BODY, NO_ANSWER, is_open
 from tests.space.conftest import launched
 from tests.space.page_process import page_process, resident_bytes
-from tests.space.try_a_pair.conftest import TINY
+from tests.space.try_a_pair.conftest import TINY, uploaded
 
 BENCHMARK = "starter"
 LONGEST = "baseline/longest"
@@ -190,6 +190,11 @@ def test_no_line_of_the_log_has_a_visitors_text(shape_count: int) -> None:
             for function in component["props"].get("server_fns", ()):
                 body = {"data": {"board": CANARY}, "component_id": component["id"], "fn_name": function}
                 http.post("gradio_api/component_server", json=body | {"session_hash": CANARY})
+        for text in (f'{{"prompt": "{CANARY}", "answer": "{CANARY}"}}', f'{{"{CANARY}": "{CANARY}"}}', CANARY):
+            event = {"data": [TINY, "", uploaded(f"{CANARY}.jsonl", text)]}
+            http.post("gradio_api/run/score_file_of_page", json=event)
+            number = next(each["id"] for each in config["dependencies"] if each["api_name"] == "score_file_of_page")
+            http.post("gradio_api/queue/join", json=event | {"fn_index": number, "session_hash": CANARY})
         for query in ("__theme", "pair", "tab", "__sign", CANARY):
             http.get("", params={query: CANARY})
         assert call(http, "model", [TINY])[0] == "complete"  # and all that came before has been answered

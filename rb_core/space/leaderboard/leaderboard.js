@@ -169,17 +169,8 @@ element.addEventListener('keydown', (event) => {
 
 // ---- downloads and copying
 
-// A spreadsheet runs a cell that begins with one of these characters as a formula; an apostrophe makes it text.
-const csvCell = (v) => {
-  const text = typeof v === 'string' && /^[=+@\t\r-]/.test(v) ? "'" + v : String(v ?? '');
-  return /[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
-};
-
 function save(text, type, name, message) {
-  const blobAddress = URL.createObjectURL(new Blob([text], { type }));
-  const link = Object.assign(document.createElement('a'), { href: blobAddress, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(blobAddress), 1000);
+  window.rb.save(text, type, name);
   say(message);
 }
 
@@ -193,7 +184,7 @@ find('.rb-csv').addEventListener('click', () => {
   const { rows: shown, columns: kept } = downloadContent();
   const name = (c) => (c.role === 'subset' && c.parent ? `${c.parent} / ${c.label}` : fileLabel(c));
   const value = (r, c) => (c.role === 'range' ? (r.range ? r.range.slice(0, 2).join(' to ') : '') : r.cells[c.i]);
-  const lines = [kept.map((c) => csvCell(name(c))), ...shown.map((r) => kept.map((c) => csvCell(value(r, c))))];
+  const lines = [kept.map((c) => window.rb.csvCell(name(c))), ...shown.map((r) => kept.map((c) => window.rb.csvCell(value(r, c))))];
   save(lines.map((l) => l.join(',')).join('\r\n') + '\r\n', 'text/csv', `${board.id}.csv`, `${plural(shown.length, 'row')} saved as CSV`);
 });
 

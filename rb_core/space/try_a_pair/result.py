@@ -1,4 +1,4 @@
-"""The result of a question to one model."""
+"""The result of a question to one model, and of a file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from rb_core.evaluation.scored_prompts import ScoredPrompt
+from rb_core.results.schema import ModelRef
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import TokenReward
 from rb_core.space.try_a_pair.judges import JudgeResult
@@ -64,6 +66,13 @@ class PairResult:
     def numbers_of_rank(self, rank: int) -> list[int]:
         """Return the numbers, from 1, of the completions with this rank."""
         return [number for number, completion in enumerate(self.completions, 1) if completion.rank == rank]
+
+
+class ScoredFile(NamedTuple):
+    """The rows of a file, all of them scored by one model."""
+
+    model: ModelRef
+    prompts: list[ScoredPrompt]
 
 
 def sigmoid(margin: float) -> float:

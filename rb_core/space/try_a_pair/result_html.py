@@ -62,16 +62,20 @@ def result_html(
     )
 
 
+def excerpt(text: str) -> str:
+    """Return the beginning of a text."""
+    return text.strip()[:MAX_EXCERPT] + ("…" if len(text.strip()) > MAX_EXCERPT else "")
+
+
 def _rows(result: PairResult, texts: Sequence[str]) -> list[CompletionRow]:
     """Return the rows of a model's table, best first."""
     values = [completion.value for completion in result.completions if completion.value is not None]
     low, high = min(values, default=0.0), max(values, default=0.0)
     rows = []
     for number, (completion, text) in enumerate(zip(result.completions, texts, strict=True), 1):
-        excerpt = text.strip()[:MAX_EXCERPT] + ("…" if len(text.strip()) > MAX_EXCERPT else "")
         value = high if completion.value is None else completion.value
         bar = 4 + 96 * (value - low) / (high - low) if high > low else 100.0
-        rows.append(CompletionRow(number, completion, excerpt, high - value, bar))
+        rows.append(CompletionRow(number, completion, excerpt(text), high - value, bar))
     return sorted(rows, key=lambda row: (row.completion.rank or len(rows) + 1, row.number))
 
 

@@ -8,13 +8,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, cast
 
 from rb_core.benchmarks.example import CompletionSet
+from rb_core.benchmarks.prompt_rows import PromptRow
 from rb_core.errors import ModelError, RewardBenchError
+from rb_core.evaluation.evaluate import describe_model
+from rb_core.evaluation.prompt_windows import prompt_windows, scores_in_order
 from rb_core.evaluation.score import score_completion_sets
+from rb_core.evaluation.scored_prompts import ScoredPrompt
 from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import ModelSpec, resolve
@@ -26,7 +31,7 @@ from rb_core.space.try_a_pair.available_models import AvailableModels
 from rb_core.space.try_a_pair.judges import LimitedJudges, judge_options
 from rb_core.space.try_a_pair.model_cache import LoadedModel, ModelCache
 from rb_core.space.try_a_pair.question import Question
-from rb_core.space.try_a_pair.result import PairResult, ScoredCompletion, TextPiece, ranks_of
+from rb_core.space.try_a_pair.result import PairResult, ScoredCompletion, ScoredFile, TextPiece, ranks_of
 
 if TYPE_CHECKING:
     from rb_core.scorers.conversation_scorer import ConversationScorer
@@ -49,6 +54,7 @@ class PairScorer:
         self.line = WaitingLine(limits.queue)
         self.judges = LimitedJudges(limits)
         self.cache = ModelCache(limits.memory, self._resolve, _load)
+        self.file_line = WaitingLine(limits.files - 1)
         self._server_line = WaitingLine(limits.queue)
 
     def load(self, names: Sequence[str]) -> Iterator[str]:
@@ -71,6 +77,36 @@ class PairScorer:
         completions = CompletionSet(question.conversation, tuple(texts))
         return [[c.value for c in self._score(model, completions).completions] for model in question.models]
 
+    def score_rows(self, name: str, rows: Sequence[PromptRow]) -> Iterator[str | ScoredFile]:
+        """Score the rows of a file; yield progress messages and then the scores.
+
+        Others' questions are scored between two batches. The model is no judge. Raises InputError if it cannot score
+        the rows.
+        """
+        with _errors_for_visitors():
+            model = self.cache.get(name)
+            prompts: list[ScoredPrompt] = []
+            total = sum(len(row.completions) for row in rows)
+            for window in prompt_windows(rows):
+                blinded, scores = window.blinded(seed=0), []
+                with self.line.turn():
+                    plan = model.scorer.plan([each.completion_set for each in blinded])
+                self._check_file_tokens(model, sum(batch.tokens for batch in plan.batches))
+                for batch in plan.batches:
+                    with self.line.turn():
+                        scores.append(model.scorer.score(batch))
+                    done = len(prompts) + sum(map(len, scores))
+                    yield f"{done:,} of {total:,} completions are scored."
+                prompts += window.scored_prompts(scores_in_order(blinded, plan.batches, scores))
+            yield ScoredFile(describe_model(model.scorer, name), prompts)
+
+    def _check_file_tokens(self, model: LoadedModel, tokens: int) -> None:
+        if model.spec.kind != "baseline" and tokens > self.limits.file_tokens:
+            raise InputError(
+                f"For {model.name} the file has {tokens:,} tokens; at most {self.limits.file_tokens:,} are scored "
+                "here. Leave out rows, or choose a baseline."
+            )
+
     def _resolve(self, name: str) -> ModelSpec:
         judge = self.models.judges.get(name)
         return resolve(self.models.location(name), judge_options(judge, self.limits) if judge else ModelOptions())
@@ -78,17 +114,12 @@ class PairScorer:
     def _score(self, name: str, completions: CompletionSet, token_rewards: bool = False) -> PairResult:
         model = self.cache.get(name)
         line = self._server_line if model.spec.options.judge.served else self.line
-        with line.turn():
-            try:
-                if model.spec.kind == "baseline":
-                    return _plain_result(name, score_completion_sets(model.scorer, [completions])[0])
-                if model.spec.kind == "generative":
-                    return self._ask_judge(model, completions, token_rewards)
-                return self._score_conversations(model, completions, token_rewards)
-            except InputError:
-                raise
-            except RewardBenchError as error:
-                raise InputError(remove_paths(str(error))) from error
+        with line.turn(), _errors_for_visitors():
+            if model.spec.kind == "baseline":
+                return _plain_result(name, score_completion_sets(model.scorer, [completions])[0])
+            if model.spec.kind == "generative":
+                return self._ask_judge(model, completions, token_rewards)
+            return self._score_conversations(model, completions, token_rewards)
 
     def _ask_judge(self, model: LoadedModel, completions: CompletionSet, token_rewards: bool) -> PairResult:
         scores, judge_result = self.judges.ask(cast("JudgeScorer", model.scorer), completions)
@@ -152,6 +183,17 @@ def _load(spec: ModelSpec) -> Scorer:
         return scorer
     conversation_scorer = cast("ConversationScorer", scorer)
     return replace(conversation_scorer, chat=replace(conversation_scorer.chat, sanitize=True))
+
+
+@contextmanager
+def _errors_for_visitors() -> Iterator[None]:
+    """Raise InputError, without paths of this machine, for the errors of a model."""
+    try:
+        yield
+    except InputError:
+        raise
+    except RewardBenchError as error:
+        raise InputError(remove_paths(str(error))) from error
 
 
 def _plain_result(model: str, scores: Sequence[Score]) -> PairResult:

@@ -9,11 +9,13 @@ from typing import Any
 
 import gradio as gr
 
-from rb_core.space.limits import InputError, RateLimiter
+from rb_core.benchmarks.prompt_rows import PromptRow
+from rb_core.evaluation.percentiles import Percentiles
+from rb_core.space.limits import InputError, RateLimiter, WaitingLine
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.try_a_pair.margin_percentile import MarginPercentile, find_percentile
 from rb_core.space.try_a_pair.question import MAX_EXCHANGES, Question, make_question
-from rb_core.space.try_a_pair.result import PairResult
+from rb_core.space.try_a_pair.result import PairResult, ScoredFile
 from rb_core.space.try_a_pair.scoring import PairScorer
 from rb_core.space.try_a_pair.what_if import NOT_FOR_JUDGES, Change, ChangeEffect, change_effects, changed_texts
 
@@ -38,15 +40,22 @@ class PairService:
         def score_texts(question: Question, texts: Sequence[str]) -> list[list[float | None]]:
             return scorer.score_texts(question, texts)
 
+        def score_rows(model: str, rows: Sequence[PromptRow]) -> Iterator[str | ScoredFile]:
+            yield from scorer.score_rows(model, rows)
+
         self._score: Callable[..., list[PairResult]] = on_gpu(score) if on_gpu else score
         self._score_texts: Callable[..., list[list[float | None]]] = on_gpu(score_texts) if on_gpu else score_texts
+        self._score_rows: Callable[..., Iterator[str | ScoredFile]] = on_gpu(score_rows) if on_gpu else score_rows
 
     @contextmanager
-    def rate_limited(self, request: gr.Request | None) -> Iterator[None]:
-        """Count a request and admit it to the waiting line. Raises InputError if it exceeds a limit."""
+    def rate_limited(self, request: gr.Request | None, line: WaitingLine | None = None) -> Iterator[None]:
+        """Count a request and admit it to a waiting line, by default that of questions.
+
+        Raises InputError if it exceeds a limit.
+        """
         host = request.client.host if request is not None and request.client else None
         self._rate_limiter.count(request.session_hash if request is not None else None, host)
-        with self.scorer.line.admit():
+        with (line or self.scorer.line).admit():
             yield
 
     def question(
@@ -80,6 +89,22 @@ class PairService:
         if all(model in judges and judges[model].base_url for model in question.models):
             return self.scorer.score(question, token_rewards)
         return self._score(question, token_rewards)
+
+    @property
+    def file_models(self) -> list[str]:
+        """The models that score files: all but judges."""
+        return [name for name in self.models.names if name not in self.models.judges]
+
+    def score_file(self, model: Any, rows: Sequence[PromptRow]) -> Iterator[str | ScoredFile]:
+        """Load a model and score the rows of a file; yield progress messages and then the scores. Raises InputError."""
+        if model not in self.file_models:
+            raise InputError(f"Choose one of these models for a file: {', '.join(self.file_models)}.")
+        if self._on_gpu is None:
+            yield from self.scorer.load([model])
+        yield from self._score_rows(model, rows)
+
+    def file_percentiles(self, scored: ScoredFile) -> Percentiles | None:
+        return self._source.percentiles(scored.model)
 
     def percentiles(self, results: Sequence[PairResult]) -> list[MarginPercentile | None]:
         return [find_percentile(result, self._source) for result in results]

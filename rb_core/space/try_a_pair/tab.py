@@ -10,6 +10,7 @@ from rb_core.space.limits import Limits
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.try_a_pair.available_models import models_from_environment
 from rb_core.space.try_a_pair.endpoint import score_endpoint
+from rb_core.space.try_a_pair.file_section import build_file_section
 from rb_core.space.try_a_pair.form import Outputs, StarterFields, build_form, small_button
 from rb_core.space.try_a_pair.handlers import Handlers
 from rb_core.space.try_a_pair.samples import SAMPLES, starter_subsets
@@ -45,6 +46,7 @@ def build_try_pair(page: gr.Blocks, source: ResultsSource, on_gpu: GpuDecorator 
             result = gr.HTML(render("try_a_pair/waiting.html"), elem_id="outcome", apply_default_css=False)
             change_buttons, all_changes_button = _what_if_buttons()
             changes = gr.HTML("", elem_id="shifts", apply_default_css=False)
+    build_file_section(page, service)
     handlers = Handlers(service, form, Outputs(result, changes, note))
     handlers.connect_boxes()
     for button, question in zip(sample_buttons, SAMPLES.values(), strict=True):

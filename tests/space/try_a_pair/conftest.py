@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import pytest
 from gradio_client import Client
@@ -29,6 +31,12 @@ def bundled_models() -> PairScorer:
 
 def score_text(model: str, prompt: str, completions: Sequence[str], system: str = "") -> PairResult:
     return bundled_models().score(make_question(model, prompt, completions, system, offered=ALWAYS_AVAILABLE))[0]
+
+
+def uploaded(name: str, text: str) -> dict[str, Any]:
+    """Return a file as the browser sends it."""
+    content = text.encode()
+    return {"name": name, "size": len(content), "content": base64.b64encode(content).decode()}
 
 
 @pytest.fixture(scope="session")
