@@ -20,12 +20,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.stats import norm, pearsonr, rankdata
-from scipy.stats import t as student
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.errors import DataError, first_line
+from rb_core.stats.correlation import fisher_interval, smallest_visible
 from rb_core.stats.item_outcomes import Floats
-from rb_core.stats.significance import ALPHA, Z95
+from rb_core.stats.significance import Z95
 
 FOLDER = "downstream"  # below a results root
 COLUMNS = ("model", "benchmark", "score", "outcome", "value")
@@ -152,20 +152,6 @@ def correlate(group: str, score: Floats, value: Floats, *, num_means: int = 1) -
     left_out = _leave_one_out(score, value)
     rank_r = float(pearsonr(rankdata(score), rankdata(value)).statistic)
     return Correlation(group, n, r, low, high, smallest_visible(degrees), rank_r, *left_out)
-
-
-def fisher_interval(r: float, n: int) -> tuple[float | None, float | None]:
-    """Return the 95% interval of a correlation over n pairs; None with fewer than four."""
-    if n < 4:
-        return None, None
-    z, half = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, r))), Z95 / math.sqrt(n - 3)
-    return math.tanh(z - half), math.tanh(z + half)
-
-
-def smallest_visible(degrees: int) -> float:
-    """Return the |r| from which on a correlation is significant at the 5% level, by the t test with n - 2 degrees."""
-    t = float(student.ppf(1 - ALPHA / 2, degrees))
-    return t / math.sqrt(t**2 + degrees)
 
 
 def _leave_one_out(score: Floats, value: Floats) -> tuple[float | None, float | None]:

@@ -12,7 +12,21 @@ from pathlib import Path
 
 import typer
 
-from rb_core.cli import agree, audits, data, doctor, evaluate, exports, imports, jobs, results, score, sync, verify
+from rb_core.cli import (
+    agree,
+    audits,
+    cross,
+    data,
+    doctor,
+    evaluate,
+    exports,
+    imports,
+    jobs,
+    results,
+    score,
+    sync,
+    verify,
+)
 from rb_core.errors import RewardBenchError, first_line
 from rb_core.evaluation.distributed import SINGLE_PROCESS, this_process
 
@@ -23,7 +37,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for commands in (evaluate.app, score.app, data.app, doctor.app, jobs.app, results.app, agree.app, verify.app):
+for commands in (
+    evaluate.app,
+    score.app,
+    data.app,
+    doctor.app,
+    jobs.app,
+    results.app,
+    cross.app,
+    agree.app,
+    verify.app,
+):
     app.add_typer(commands)
 app.add_typer(audits.app, name="audit", rich_help_panel="Results")
 app.add_typer(sync.app, name="sync", rich_help_panel="Exchange results")

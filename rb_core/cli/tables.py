@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -67,7 +67,8 @@ def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False,
         if folded := len(whole_board.rows) - len(board.rows):
             notes.append(f"{folded} development checkpoints, not ranked, are left out; the other formats have them.")
         if format is Format.md:
-            _print_markdown(board.title, text_columns, notes)
+            rows = zip(*(column.cells for column in text_columns), strict=True)
+            print_markdown(board.title, [column.label for column in text_columns], rows, notes)
         else:
             _print_table(board, text_columns, notes, wide=wide)
 
@@ -102,10 +103,10 @@ def _text_column(column: Column, cells: Sequence[Cell]) -> TextColumn:
     return TextColumn(column.role, column.label, list(map(as_text, cells)))
 
 
-def _print_markdown(title: str, columns: Sequence[TextColumn], notes: Sequence[str]) -> None:
+def print_markdown(title: str, labels: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> None:
+    """Print a table in markdown."""
     print(f"## {title}\n")
-    labels = [column.label for column in columns]
-    for row in (labels, ["---"] * len(columns), *zip(*(column.cells for column in columns), strict=True)):
+    for row in (labels, ["---"] * len(labels), *rows):
         print("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |")
     print()
     for note in notes:

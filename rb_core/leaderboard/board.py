@@ -113,6 +113,13 @@ class Board:
         return next((row for row in self.rows if row.model == model), None)
 
     @property
+    def uneven_sections(self) -> tuple[str, ...]:
+        """Optional sections that some scores include and others do not, such as Prior Sets of RewardBench."""
+        scored = [row for row in self.rows if row.headline.value is not None]
+        counts = {s.name: sum(s.name in row.sections for row in scored) for s in self.sections if not s.required}
+        return tuple(name for name, count in counts.items() if 0 < count < len(scored))
+
+    @property
     def has_unscored(self) -> bool:
         """True if the bounds of a model's score differ from it."""
         return any(row.headline.has_bounds for row in self.rows)

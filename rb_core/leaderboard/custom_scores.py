@@ -67,6 +67,28 @@ def custom_board(
     return with_rank_intervals(board, outcomes, spec)
 
 
+def even_weights(board: Board) -> dict[str, float]:
+    """Return the weights of the sections that all scores of the board include; empty if all include the same ones."""
+    uneven = board.uneven_sections
+    return {s.name: s.weight or 0.0 for s in board.sections if s.name not in uneven} if uneven else {}
+
+
+def even_board(board: Board, results: Mapping[str, Result], outcomes: Mapping[str, ItemOutcomes | None]) -> Board:
+    """Return the board ranked by the sections that all of its scores include; arguments as of `custom_board`."""
+    weights = even_weights(board)
+    return custom_board(board, results, outcomes, weights) if weights else board
+
+
+def uneven_text(board: Board) -> str:
+    """Return which scores include a section that others do not, as sentences; empty where all include the same."""
+    scored = [row for row in board.rows if row.headline.value is not None]
+    counts = {name: sum(name in row.sections for row in scored) for name in board.uneven_sections}
+    return " ".join(
+        f"{count} of the {len(scored)} scores include {name}, {len(scored) - count} do not."
+        for name, count in counts.items()
+    )
+
+
 def _check_weights(board: Board, weights: Mapping[str, float]) -> None:
     names = [section.name for section in board.sections]
     if unknown := [name for name in weights if name not in names]:

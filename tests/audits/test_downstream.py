@@ -14,12 +14,11 @@ from rb_core.audits.downstream import (
     correlate,
     correlate_by_group,
     downstream_report,
-    fisher_interval,
     power,
     read_outcomes_table,
-    smallest_visible,
 )
 from rb_core.errors import DataError
+from rb_core.stats.correlation import fisher_interval, smallest_visible
 from tests.paths import BUNDLED
 
 ROWS = "model,group,benchmark,score,outcome,value\n" + "".join(
