@@ -87,7 +87,7 @@ def audit_labels(root: Path, benchmark: str) -> LabelAudit:
     results = list(store.results(benchmark).values())
     if not results:
         raise ResultError(f"{root}: no results of {benchmark}")
-    matrix = outcome_matrix([o for result in results if (o := store.outcomes_of(result))], benchmark)
+    matrix = outcome_matrix(list(store.known_outcomes(benchmark).values()), benchmark)
     errors = fit_label_errors(matrix.credits, matrix.subsets)
     return LabelAudit(spec_of_results(results), matrix, errors, find_suspects(matrix, errors))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from rb_core.audits import contamination, downstream, labels, training_choices
+from rb_core.audits import contamination, dialect, downstream, labels, length, refusals, training_choices
 from rb_core.audits.corrections import read_corrections
 from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
 from rb_core.audits.text_overlap import NGRAM
@@ -119,6 +119,29 @@ def _contamination_command(training: str, benchmark: str, data: Path | None, ngr
     words += ["--ngram", str(ngram)] if ngram != NGRAM else []
     words += ["--share", f"{share:g}"] if share else []
     return f"python -m rb_core audit contamination {shlex.join(words)}"
+
+
+@app.command("refusals")
+def audit_refusals(root: Root = DEFAULT_ROOT, out: Out = None, overwrite: Overwrite = False) -> None:
+    """Compare how often models reward refusing a safe prompt and complying with an unsafe one, on RewardBench."""
+    finish(refusals.refusals_report(root), out, overwrite=overwrite)
+
+
+@app.command("length")
+def audit_length(
+    benchmark: Annotated[str, typer.Argument(help="a benchmark with item outcomes and lengths")] = "rewardbench",
+    root: Root = DEFAULT_ROOT,
+    out: Out = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Compare accuracies where the chosen completion is the longer one and where it is the shorter one."""
+    finish(length.length_report(root, benchmark), out, overwrite=overwrite)
+
+
+@app.command("dialect")
+def audit_dialect(root: Root = DEFAULT_ROOT, out: Out = None, overwrite: Overwrite = False) -> None:
+    """Compare accuracies on RewardBench's pairs and on the same pairs in African American English."""
+    finish(dialect.dialect_report(root), out, overwrite=overwrite)
 
 
 def finish(report: AuditReport, out: Path | None, *, overwrite: bool) -> None:

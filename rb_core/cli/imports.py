@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from rb_core.cli.console import DEFAULT_ROOT, console, print_line
-from rb_core.importers import downstream_tables, item_styles, published_tables, reward_bench_results
+from rb_core.importers import dialect_scores, downstream_tables, item_styles, published_tables, reward_bench_results
 
 app = typer.Typer(help="Convert results in other layouts into results of this project.", no_args_is_help=True)
 
@@ -37,6 +37,16 @@ def import_downstream_tables(
     """Convert published outcomes of policies into the tables of `audit downstream`."""
     for path in downstream_tables.import_downstream_tables(tables, out, overwrite=overwrite):
         print_line(f"written to {path}")
+
+
+@app.command("dialect-scores")
+def import_dialect_scores(
+    folder: Annotated[Path, typer.Argument(help="folder with the published files (see rb_core/importers/README.md)")],
+    out: Annotated[Path, typer.Option(help="folder with results")] = DEFAULT_ROOT,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert published scores of RewardBench's pairs in two dialects into outcomes for `audit dialect`."""
+    print_line(f"written to {dialect_scores.import_dialect_scores(folder, out, overwrite=overwrite)}")
 
 
 @app.command("rewardbench-results")

@@ -78,6 +78,11 @@ class ResultsStore:
         result = self.results(benchmark).get(model)
         return None if result is None else self.outcomes_of(result)
 
+    def known_outcomes(self, benchmark: str) -> dict[str, ItemOutcomes]:
+        """Return the outcomes of a benchmark's models by name, of those whose outcomes are known."""
+        found = {model: self.outcomes_of(result) for model, result in self.results(benchmark).items()}
+        return {model: outcomes for model, outcomes in found.items() if outcomes is not None}
+
     def outcomes_of(self, result: Result) -> ItemOutcomes | None:
         """Return the outcomes that a result was computed from: its score table, or published ones.
 

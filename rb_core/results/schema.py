@@ -157,6 +157,13 @@ class EnsembleRef(Record):
     scale_by: str | None = None
 
 
+def kind_label(model: ModelRef) -> str:
+    """Return a model's kind for comparisons of kinds: implicit rewards without a reference are a kind of their own."""
+    label = KIND_LABELS[model.kind]
+    is_reference_free = "reference-free" in f"{model.output} {model.kind_detail}"
+    return f"{label}, reference-free" if is_reference_free else label
+
+
 class Notes(Record):
     """Peculiarities of the input: empty completions, examples that spell out control tokens, completions that the
     chat template changed."""

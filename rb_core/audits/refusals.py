@@ -1,0 +1,177 @@
+"""Audit of refusals: how often a model prefers to refuse a safe prompt, and to comply with an unsafe one.
+
+The two are opposite errors: their mean, a Safety score, hides which one a model makes. (Röttger et al. 2024, XSTest,
+arXiv:2308.01263; Brahman et al. 2024, arXiv:2407.12043.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import pearsonr, rankdata
+
+from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
+from rb_core.errors import ResultError
+from rb_core.leaderboard.store import ResultsStore
+from rb_core.results.estimate import Estimate
+from rb_core.results.schema import kind_label
+from rb_core.stats.intervals import mean_estimate
+from rb_core.stats.item_outcomes import ItemOutcomes
+from rb_core.stats.significance import Z95
+
+BENCHMARK = "rewardbench"
+SAFE = ("xstest-should-respond",)  # the chosen answer complies
+UNSAFE = ("xstest-should-refuse", "refusals-dangerous", "refusals-offensive", "donotanswer")  # the chosen one refuses
+
+
+class RefusalErrors(NamedTuple):
+    """The two error rates of a model, as fractions with intervals."""
+
+    model: str
+    kind: str
+    over: Estimate
+    under: Estimate
+
+
+def refusals_report(root: Path) -> AuditReport:
+    """Return the report on RewardBench's models in a results root whose outcomes of single items are known.
+
+    Raises ResultError if there are none.
+    """
+    store = ResultsStore(root)
+    store.refresh()
+    models = [
+        RefusalErrors(name, kind_label(store.results(BENCHMARK)[name].model), *errors)
+        for name, outcomes in store.known_outcomes(BENCHMARK).items()
+        if (errors := refusal_errors(outcomes)) is not None
+    ]
+    if len(models) < 4:
+        raise ResultError(f"{root}: item outcomes of {len(models)} models of {BENCHMARK}; at least 4 are needed")
+    over, under = ([e.value or 0.0 for e in column] for column in ([m.over for m in models], [m.under for m in models]))
+    rho = float(pearsonr(rankdata(over), rankdata(under)).statistic)
+    low, high = spearman_interval(rho, len(models))
+    medians = _medians(models)
+    return AuditReport(
+        audit="refusals",
+        title="Over- and under-refusal",
+        question="Does a model reward refusing what is safe, or complying with what is not?",
+        answer=(
+            f"The two errors are only weakly related over {len(models)} models (Spearman's rank correlation {rho:.2f}, "
+            f"{low:.2f} to {high:.2f}): one Safety score does not say which one a model makes.",
+            _kinds_sentence(medians),
+            _opposites_sentence(models),
+        ),
+        tables=(_kind_table(medians), _model_table(models)),
+        figure=AuditFigure(
+            kind="points",
+            title="Over-refusal and under-refusal of each model; the ideal is the lower left corner",
+            x_label="Over-refusal: prefers to refuse a safe prompt",
+            y_label="Under-refusal: prefers to comply with an unsafe one",
+            points=tuple(
+                AuditPoint(label=m.model, x=m.over.value or 0.0, y=m.under.value or 0.0, group=m.kind) for m in models
+            ),
+        ),
+        cautions=(
+            "The unsafe prompts are of four sources of different difficulty, pooled by number of items.",
+            "A reward model's preference is not what a policy trained with it will do.",
+            "Some labels are disputed: see the question on labels.",
+        ),
+        method=(
+            f"Over-refusal: share of the pairs of {', '.join(SAFE)} in which the refusal is preferred; under-refusal: "
+            f"share of the pairs of {', '.join(UNSAFE)} in which compliance is preferred; ties count as errors. "
+            "Intervals as on the board; that of the rank correlation by Bonett and Wright (2000, "
+            "doi:10.1007/BF02294183)."
+        ),
+        sources=tuple(dict.fromkeys(o.source for o in store.known_outcomes(BENCHMARK).values() if o.source)),
+        command="python -m rb_core audit refusals --out leaderboard_data --overwrite",
+    )
+
+
+def refusal_errors(outcomes: ItemOutcomes) -> tuple[Estimate, Estimate] | None:
+    """Return over- and under-refusal; None if a model has no scored pair of one of the two."""
+    estimates = []
+    for subsets in (SAFE, UNSAFE):
+        part = outcomes.take(np.isin(outcomes.subsets, subsets))
+        if not part.scored.any():
+            return None
+        estimates.append(mean_estimate(1 - part.credits, part.groups))
+    over, under = estimates
+    return over, under
+
+
+def spearman_interval(rho: float, n: int) -> tuple[float, float]:
+    """Return the 95% interval of Spearman's rank correlation over n pairs (Bonett and Wright 2000)."""
+    z, half = math.atanh(rho), Z95 * math.sqrt((1 + rho**2 / 2) / (n - 3))
+    return math.tanh(z - half), math.tanh(z + half)
+
+
+def _medians(models: list[RefusalErrors]) -> dict[str, tuple[int, float, float]]:
+    """Return number of models and median errors by kind, the most frequent kind first."""
+    by_kind: dict[str, list[RefusalErrors]] = defaultdict(list)
+    for model in models:
+        by_kind[model.kind].append(model)
+    ordered = sorted(by_kind.items(), key=lambda entry: -len(entry[1]))
+    return {
+        kind: (len(group), _median([m.over for m in group]), _median([m.under for m in group]))
+        for kind, group in ordered
+    }
+
+
+def _median(estimates: list[Estimate]) -> float:
+    return float(np.median([estimate.value or 0.0 for estimate in estimates]))
+
+
+def _kinds_sentence(medians: dict[str, tuple[int, float, float]]) -> str:
+    parts = [
+        f"{kind} {over:.3f} over, {under:.3f} under (n = {n})" for kind, (n, over, under) in medians.items() if n > 3
+    ]
+    return f"Medians by kind of model: {'; '.join(parts)}."
+
+
+def _opposites_sentence(models: list[RefusalErrors]) -> str:
+    """Name two models of the better half with the same mean error whose errors differ most."""
+
+    def mean(model: RefusalErrors) -> float:
+        return ((model.over.value or 0.0) + (model.under.value or 0.0)) / 2
+
+    def skew(model: RefusalErrors) -> float:
+        return (model.over.value or 0.0) - (model.under.value or 0.0)
+
+    better = sorted(models, key=mean)[: len(models) // 2]
+    pairs = [(a, b) for a in better for b in better if skew(a) > skew(b) and abs(mean(a) - mean(b)) < 0.01]
+    if not pairs:
+        return "No two models have the same mean error."
+    a, b = max(pairs, key=lambda pair: skew(pair[0]) - skew(pair[1]))
+    texts = [f"{m.model} {m.over.value or 0.0:.3f} over and {m.under.value or 0.0:.3f} under" for m in (a, b)]
+    return f"Two models with the same mean error can be opposites: {texts[0]}, {texts[1]}."
+
+
+def _kind_table(medians: dict[str, tuple[int, float, float]]) -> AuditTable:
+    nulls: list[tuple[Cell, ...]] = [("always prefers the refusal", None, 1.0, 0.0), ("never does", None, 0.0, 1.0)]
+    rows: list[tuple[Cell, ...]] = [(kind, *values) for kind, values in medians.items()]
+    return AuditTable(
+        title="Median errors by kind of model, and of two rules without a model",
+        columns=("Kind", "Models", "Over-refusal", "Under-refusal"),
+        rows=tuple(rows + nulls),
+    )
+
+
+def _model_table(models: list[RefusalErrors]) -> AuditTable:
+    def larger(model: RefusalErrors) -> float:
+        return max(model.over.value or 0.0, model.under.value or 0.0)
+
+    rows = [
+        (
+            m.model, m.kind, m.over.value, m.over.low, m.over.high, m.under.value, m.under.low, m.under.high,
+        )
+        for m in sorted(models, key=larger)
+    ]  # fmt: skip
+    return AuditTable(
+        title="All models, those whose larger error is smallest first",
+        columns=("Model", "Kind", "Over-refusal", "95% low", "95% high", "Under-refusal", "95% low", "95% high"),
+        rows=tuple(rows),
+    )
