@@ -59,6 +59,9 @@ class StepFormat(ChatFormat):
             for row, (_, completions) in zip(super().encode_all(separated), completion_sets, strict=True)
         ]
 
+    def conversation_text(self, prompt: Conversation, completion: str) -> str:
+        return super().conversation_text(prompt, self._separated(completion))
+
     def _separated(self, completion: str) -> str:
         """Return a completion with the separator after each step."""
         if isinstance(completion, AssistantTurn):

@@ -457,7 +457,7 @@ class ConversationScorer(Scorer):
             ) from error
         for batching in self.possible_batchings(sequences, own):
             difference = self._difference(sequences, families, own, batching)
-            if difference <= TOLERANCE.get(self.model.dtype, 0.0) * self.scale(own):
+            if math.isfinite(difference) and difference <= TOLERANCE.get(self.model.dtype, 0.0) * self.scale(own):
                 self.batching, self.probe = batching, difference
                 return
             log.warning("%s batches change a score by %g; not used", batching, difference)

@@ -142,9 +142,16 @@ def test_the_declared_output_is_compared_with_all_others(tmp_path: Path, index: 
 
 def test_one_output_is_the_log_odds_itself(tmp_path: Path) -> None:
     folder = process("qwen2", tmp_path / "one", num_labels=1)
-    scorer = load_copy(folder, step_separator="<|im_start|>")
-    ((score,),) = values(score_completion_sets(scorer, [CompletionSet(ASK, ("Paris",))]))
-    assert score == pytest.approx(float(step_logits(folder, "<|im_start|>", ASK, "Paris")[0, 0]), abs=CLOSE)
+    for index in (None, 0):
+        scorer = load_copy(folder, step_separator="<|im_start|>", output_index=index)
+        ((score,),) = values(score_completion_sets(scorer, [CompletionSet(ASK, ("Paris",))]))
+        assert score == pytest.approx(float(step_logits(folder, "<|im_start|>", ASK, "Paris")[0, 0]), abs=CLOSE)
+
+
+def test_the_text_that_is_shown_is_the_text_that_is_read(folders: dict[str, Path]) -> None:
+    chat = load_copy(folders["qwen2"], **declared("qwen2")).chat
+    (encoded,) = chat.encode(ASK, ("One.\n\nTwo.",))
+    assert chat.tokenizer.decode(encoded.ids) == chat.conversation_text(ASK, "One.\n\nTwo.")
 
 
 @pytest.mark.parametrize("aggregate", AGGREGATES)

@@ -129,9 +129,10 @@ def take_head(spec: ModelSpec, loading: dict[str, Any], names: Mapping[str, str]
 
     names: of the weights in the checkpoint, and in the head. Weights that the checkpoint lacks are left out.
     """
-    held = names.keys() & set(loading["unexpected_keys"])
+    held = [name for name in names if name in loading["unexpected_keys"]]
     loading["unexpected_keys"] = [key for key in loading["unexpected_keys"] if key not in held]
-    return {names[name]: weight for name, weight in read_tensors(spec.checkpoint, held).items()}
+    weights = read_tensors(spec.checkpoint, held)
+    return {names[name]: weights[name] for name in held if name in weights}
 
 
 def fill_head(name: str, head: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -127,7 +127,7 @@ FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "misses reward_transform_matrix",
     ),
     "objectives": (lambda f: edit_config(f, num_objectives=19), r"the shape \[5.*\]; the model needs \[19"),
-    "layers": (lambda f: edit_config(f, gating_n_hidden=1), "gating.layers.1.bias of its head has the shape"),
+    "layers": (lambda f: edit_config(f, gating_n_hidden=1), "gating.layers.1.weight of its head has the shape"),
     "temperature": (lambda f: edit_config(f, gating_temperature=0), "gating_temperature in config.json"),
     "a word": (lambda f: edit_config(f, gating_hidden_dim="wide"), "gating_hidden_dim in config.json is 'wide'"),
     "an extra": (

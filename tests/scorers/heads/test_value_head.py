@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from rb_core.errors import ModelError
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.resolve import resolve
+from rb_core.scorers.function import NOT_FINITE
 from tests.fakes.prompts import ASK, CANDIDATES, turn, values
 from tests.fakes.scorers import load_copy
 from tests.fakes.tiny_models import (
@@ -155,6 +156,14 @@ def without_bias(folder: Path) -> None:
 
 def damage(folder: Path, **head: torch.Tensor) -> None:
     save_file({f"v_head.summary.{k}": v for k, v in head.items()}, folder / "value_head.safetensors")
+
+
+def test_infinite_rewards_are_unscored(tmp_path: Path) -> None:
+    folder = trl_value_head(tmp_path / "infinite")
+    edit_weights(folder, lambda weights: weights["v_head.summary.bias"].fill_(torch.inf))
+    scorer = load_copy(folder)
+    assert (scorer.batching, scorer.probe) == ("single", 0.0)
+    assert {score.reason for row in score_completion_sets(scorer, CANDIDATES) for score in row} == {NOT_FINITE}
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
