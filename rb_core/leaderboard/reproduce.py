@@ -10,14 +10,15 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from rb_core.leaderboard.hub_links import REWARD_BENCH_DATASETS, HubPlace, source_files
-from rb_core.models.options import SERVER_APIS, JudgeOptions, ModelOptions, command_line_options
+from rb_core.models.options import REFERENCE_FREE, SERVER_APIS, JudgeOptions, Kind, ModelOptions, command_line_options
 from rb_core.results.judge_records import JudgeRef
-from rb_core.results.schema import EnsembleRef, Result
+from rb_core.results.schema import EnsembleRef, ModelRef, Result
 from rb_core.scorers.judge.prompt_templates import load_template
 
 SERVER = "http://SERVER/v1"  # placeholder for the address of a judge's server
 REWARD_SERVER = "http://SERVER"  # and for that of a reward model
 OUT = ("--out", "mine")
+_NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]\d+)?"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABSOLUTE_PATH = re.compile(r"(?:[A-Za-z]:)?[/\\~].*[/\\](?P<name>[^/\\]+)[/\\]?")
 # Purpose and options of an evaluation of a published model, by the kinds that `evaluate` can load.
@@ -113,7 +114,7 @@ def _split(command: str) -> list[str]:
 def _recorded_options(result: Result) -> list[str]:
     model, judge = result.model, result.model.judge
     options = ModelOptions(
-        kind="generative" if judge else model.kind if model.kind in ("implicit", "token", "process") else None,
+        kind=_recorded_kind(model),
         dtype=model.dtype or "auto",
         max_length=model.max_length,
         template_name=model.template_name,
@@ -128,8 +129,9 @@ def _recorded_options(result: Result) -> list[str]:
         threshold=model.threshold,
         step_separator=model.step_separator,
         aggregate=model.aggregate,
-        fold_system=judge is not None and judge.backend != "local" and model.system_role == "fold",
+        fold_system=model.system_role == "fold" and (judge is None or judge.backend != "local"),
         judge=_judge_options(judge) if judge else JudgeOptions(),
+        **_options_in_texts(model),
     )
     if model.ensemble is not None:
         options = replace(options, **_ensemble_options(model.ensemble))
@@ -139,6 +141,29 @@ def _recorded_options(result: Result) -> list[str]:
     words += ["--benchmark", result.benchmark.id, *command_line_options(options)]
     words += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []
     return words + (["--seed", str(result.run.seed)] if result.run else [])
+
+
+def _recorded_kind(model: ModelRef) -> Kind | None:
+    """Return the kind that a command has to name; None where the checkpoint declares it."""
+    if model.kind == "custom-classifier":
+        return "gated" if (model.kind_detail or "").startswith("gated ") else "value-head"
+    return model.kind if model.kind in ("implicit", "token", "process", "generative") else None
+
+
+def _options_in_texts(model: ModelRef) -> dict[str, Any]:
+    """Return the options that a result records in words: of outputs, and the pad token that was declared."""
+    output = model.output or ""
+    pad = re.search(r"pad token \S+ that of the (config|tokenizer), as declared", "; ".join(model.loading or ()))
+    weights = re.search(f"weights ({_NUMBER}(?:,{_NUMBER})*)", output)
+    index = re.search(r"of output (\d+)", output)
+    variant = next((variant for variant in REFERENCE_FREE if output == f"reference-free {variant}"), None)
+    return {
+        "output_weights": tuple(map(float, weights[1].split(","))) if weights else None,
+        "output_index": int(index[1]) if index else None,
+        "reference_free": variant,
+        "lower_is_better": "lower is better" in output,
+        "pad_token": pad[1] if pad else None,
+    }
 
 
 def _judge_options(judge: JudgeRef) -> JudgeOptions:

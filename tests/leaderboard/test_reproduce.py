@@ -83,6 +83,23 @@ def test_without_a_recorded_evaluate_command_the_options_come_from_the_record(ti
     assert options.items() >= expected.items()
 
 
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"output": "weights 1,-2.5e-05,0, lower is better"}, "--output-weights 1,-2.5e-05,0 --lower-is-better"),
+        ({"kind": "process", "output": "log-odds of output 1"}, "--kind process --output-index 1"),
+        ({"kind": "implicit", "output": "reference-free mean"}, "--kind implicit --reference-free mean"),
+        ({"kind": "custom-classifier", "kind_detail": "value head score"}, "--kind value-head"),
+        ({"kind": "custom-classifier", "kind_detail": "gated sum of 19 rewards"}, "--kind gated"),
+        ({"loading": ["pad token 3, that of the tokenizer, as declared"]}, "--pad-token tokenizer"),
+        ({"system_role": "fold"}, "--fold-system"),
+    ],
+)
+def test_options_recorded_in_words_are_given(tiny_rm: Result, record: dict[str, Any], expected: str) -> None:
+    words = evaluate_words(with_command(tiny_rm, "python my_script.py", **record))
+    assert set(expected.split()) <= set(words)
+
+
 def test_absolute_paths_become_placeholders(tiny_rm: Result) -> None:
     typed = (
         "rb evaluate --model /home/me/models/mine --benchmark starter --chat-template=/home/me/t.jinja --data a/b.jsonl"
