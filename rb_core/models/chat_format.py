@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -85,7 +86,7 @@ class TemplateInput(NamedTuple):
 class ChatFormat:
     """Tokenizer, chat template, treatment of system messages and maximum length of a model.
 
-    Raises ModelError when there is no template, or several and none is chosen.
+    Raises ModelError when there is no template, several and none is chosen, or a variable that the template lacks.
     """
 
     tokenizer: Any
@@ -117,6 +118,9 @@ class ChatFormat:
                 "the tokenizer has no chat template, and guessing one would change the scores: "
                 "give the template the model was trained with (--chat-template FILE)"
             )
+        for variable in self.variables:
+            if not re.search(rf"\b{re.escape(variable)}\b", self.source):
+                raise ModelError(f"--template-vars {variable}: the chat template has no such variable")
 
     @cached_property
     def source(self) -> str:

@@ -340,6 +340,11 @@ def test_variables_reach_the_template_in_every_rendering(value: Any) -> None:
     assert chat.encode_prompts([ASK])[0] == list(encoded.ids[: encoded.start])
 
 
+def test_a_variable_that_the_template_lacks_is_refused() -> None:
+    with pytest.raises(ModelError, match="--template-vars styl: the chat template has no such variable"):
+        chat_of("llama", template="{{ style }}" + LLAMA_TEMPLATE, variables={"styl": 1})
+
+
 def test_a_template_that_writes_without_measure_is_refused() -> None:
     template = "{{ 'a' * 2000000 }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}"
     with pytest.raises(ModelError, match=r"makes 2,000,0\d\d characters"):

@@ -818,9 +818,9 @@ def test_an_unavailable_device_is_a_clear_error(tiny_model: TinyModel, device: s
 def test_describe_returns_what_the_scores_depend_on(tiny_model: TinyModel) -> None:
     import hashlib
 
-    scorer = load(tiny_model("gemma2"), fold_system=True, template_vars={"enable_thinking": False})
+    scorer = load(tiny_model("gemma2"), fold_system=True, template_vars={"name": "model"})
     about = scorer.describe()
-    assert about["template_vars"] == {"enable_thinking": False}
+    assert about["template_vars"] == {"name": "model"}
     assert about["kind"] == "classifier"
     assert about["architecture"] == "Gemma2ForSequenceClassification"
     assert about["parameters"] == sum(t.numel() for t in load_file(tiny_model("gemma2") / "model.safetensors").values())

@@ -55,8 +55,8 @@ def inspect_variables(model: InspectedModel) -> Observation:
     found = ", ".join(f"{name} = {json.dumps(value)}" for name, value in chat.variables.items())
     idle = [name for name in chat.variables if _texts(chat) == _texts(_without_variable(chat, name))]
     if idle:
-        found = f"{found}; the template does not use {', '.join(idle)}, or has the same value by default"
-        return Observation("WARN", found, "check the name of the variable: it changes nothing in a conversation")
+        found = f"{found}; a conversation is the same without {', '.join(idle)}"
+        return Observation("WARN", found, "check the value: it may be the template's default")
     return Observation("PASS", f"{found}; each changes the rendered text")
 
 

@@ -25,7 +25,7 @@ from rb_core.scorers.judge.types import CUT, KEPT_TOKENS, NO_LOGPROBS, TOO_LONG,
 from tests.fakes import logprob_server
 from tests.fakes.prompts import ask, turn
 from tests.fakes.tiny_models import CAUSAL_BUILDERS, causal, change_generation_config, edit_weights, often_ending
-from tests.fakes.tiny_tokenizers import CHATML_TEMPLATE, DECLARED, chatml_tokenizer
+from tests.fakes.tiny_tokenizers import CHATML_TEMPLATE, DECLARED, LLAMA_TEMPLATE, chatml_tokenizer
 
 TinyModel = Callable[[str], Path]
 CLOSE = 1e-5
@@ -438,7 +438,9 @@ def test_a_template_that_drops_system_messages_is_refused(tiny_copy: Callable[[s
 def test_the_generator_describes_itself(tiny_model: TinyModel) -> None:
     variables = {"enable_thinking": False}
     decoding = Decoding(temperature=0.5, seed=3)
-    described = load(tiny_model("llama-lm"), decoding=decoding, template_vars=variables).describe()
+    template = LLAMA_TEMPLATE + "{% if enable_thinking %}<think>{% endif %}"
+    model = load(tiny_model("llama-lm"), decoding=decoding, chat_template=template, template_vars=variables)
+    described = model.describe()
     assert described["template_vars"] == variables
     assert described["architecture"] == "LlamaForCausalLM"
     assert described["dtype"] == "float32"
