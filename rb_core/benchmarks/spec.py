@@ -142,6 +142,11 @@ class BenchmarkSpec:
         """True if sections are no weighted sums of subsets."""
         return any(section.harmonic for section in self.sections)
 
+    @property
+    def has_threshold(self) -> bool:
+        """True if a metric compares scores with a threshold."""
+        return any(section.metric.by_threshold for section in self.sections)
+
     def for_threshold(self, threshold: float) -> BenchmarkSpec:
         """Return the spec with this threshold in the metrics that compare scores with one."""
         sections = (replace(section, metric=section.metric.with_threshold(threshold)) for section in self.sections)

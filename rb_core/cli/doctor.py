@@ -11,13 +11,16 @@ from rb_core import doctor
 from rb_core.cli.console import console
 from rb_core.cli.evaluate import hide_loading_bar
 from rb_core.cli.signatures import takes_model_options
+from rb_core.errors import ModelError
 from rb_core.models.options import ModelOptions
 
 app = typer.Typer()
 
 
 @app.command("doctor")
-@takes_model_options(without=("name", "judge"))
+@takes_model_options(
+    without=("name", "threshold", "ensemble", "combine", "lambda_", "scale_by", "scale_results", "judge")
+)
 def examine(
     *,
     model: Annotated[str, typer.Option(help="builtin/tiny-rm, a folder, or a hub id ORG/NAME")] = "",
@@ -29,6 +32,8 @@ def examine(
     Does it load completely, what input does it get, where is its score read, and do other ways of running it give the
     same numbers? With --scorer: do scores depend on the completion alone? The exit code is 1 when a check fails.
     """
+    if not model and options.scorer is None:
+        raise ModelError("give --model or --scorer")
     hide_loading_bar()
     report = doctor.examine(model, options)
     if as_json:

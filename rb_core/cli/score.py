@@ -37,7 +37,7 @@ SELECT = "Best-of-N and preference pairs"
 
 
 @app.command()
-@takes_model_options()
+@takes_model_options(without=("threshold",))
 def score(
     data: Annotated[
         str, typer.Argument(help="a file or folder, hf://ORG/NAME:SPLIT, or - for JSON lines on standard input")

@@ -16,7 +16,7 @@ from rb_core.benchmarks.example import CompletionSet, blind
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.benchmarks.registry import registered_spec
 from rb_core.benchmarks.spec import Benchmark, spec_to_json
-from rb_core.errors import ResultError
+from rb_core.errors import DataError, ResultError
 from rb_core.evaluation import provenance
 from rb_core.evaluation.aggregate import WrittenResult, write_aggregate
 from rb_core.evaluation.distributed import Process, this_process
@@ -75,6 +75,8 @@ def evaluate(
             metric=metric,
             ties=ties,
         )
+        if model_spec.options.threshold is not None and not loaded_benchmark.spec.has_threshold:
+            raise DataError(f"--threshold has no effect on {benchmark}, which compares completions with each other")
     # before a large model is loaded
     process.on_main(lambda: _check_run(loaded_benchmark, model_spec.name, seed, out, overwrite=overwrite))
     process.on_main(lambda: on_loaded(loaded_benchmark))

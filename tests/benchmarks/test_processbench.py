@@ -106,6 +106,11 @@ def test_one_threshold_for_all_steps_is_part_of_the_model(data: Path, tmp_path: 
     assert outcomes_of_scores(scores).credits.mean() == pytest.approx(8 / 14)
 
 
+def test_a_threshold_without_effect_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--threshold has no effect on starter"):
+        evaluate("baseline/longest", "starter", options=ModelOptions(threshold=0.5), out=tmp_path)
+
+
 def test_unscored_steps_leave_their_solution_open(data: Path, tmp_path: Path) -> None:
     """F1 is bounded by the values with the open solutions all wrong and all right, and ranked by the lower one."""
     text = "4 boxes hold 24 eggs.\n\n24 - 3 = 21 are left."  # a correct solution that is recognised

@@ -26,9 +26,10 @@ def test_each_field_is_an_option_of_evaluate() -> None:
         assert all(choice in infos[name].help for choice in spec.choices)
 
 
-def test_doctor_has_the_options_of_a_model_but_for_its_name() -> None:
-    names = set(inspect.signature(doctor.examine).parameters)
-    assert names == (set(option_specs(ModelOptions)) - {"name"}) | {"model", "as_json"}
+def test_doctor_has_the_options_of_the_models_that_it_examines() -> None:
+    names = set(inspect.signature(doctor.examine).parameters) - {"model", "as_json"}
+    specs = option_specs(ModelOptions)
+    assert specs.keys() - names == {"name", "threshold", *(n for n, s in specs.items() if s.panel == "Ensemble")}
 
 
 def test_the_help_of_evaluate_has_panels_with_common_options_first(
