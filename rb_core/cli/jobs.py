@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from rb_core.cli.signatures import parse_options
 from rb_core.errors import HubError
 from rb_core.evaluation import hf_jobs
-from rb_core.models.options import JudgeOptions, ModelOptions, flag, option_specs
+from rb_core.models.options import JudgeOptions, ModelOptions, check_options, flag, option_specs
 
 app = typer.Typer()
 
@@ -82,6 +83,10 @@ def _check_evaluate_options(context: typer.Context, model: str, benchmark: str, 
     for name in ("out", "data", *(name for name, spec in specs.items() if spec.is_file or spec.is_local)):
         if evaluate.get_parameter_source(name).name == "COMMANDLINE":
             raise HubError(f"{flag(name)}: a job has no files of this machine, and a results folder of its own")
+    parsed = parse_options(evaluate.params)
+    check_options(parsed)
+    if parsed.question != evaluate.params["question"]:
+        raise HubError("--question: a job has no files of this machine; give the question itself")
     for name, spec in specs.items():
         if spec.is_model and evaluate.params[name] is not None:
             hf_jobs.check_job_model(evaluate.params[name])

@@ -335,7 +335,9 @@ class ModelOptions:
     scale_results: Path = _ensemble(DEFAULT_RESULTS, "folder with these evaluations", is_local=True)
     url: str | None = _server(None, "address of the server that scores; its key in RB_REWARD_API_KEY")
     api: ServerApi | None = _server(None, "the server's interface", choices=SERVER_APIS)
-    tokenizer: str | None = _server(None, "folder or hub id of its tokenizer; by default that of the model's name")
+    tokenizer: str | None = _server(
+        None, "folder or hub id of its tokenizer; by default that of the model's name", is_model=True
+    )
     judge: JudgeOptions = field(default_factory=JudgeOptions)
 
     @property

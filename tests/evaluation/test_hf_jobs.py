@@ -428,6 +428,9 @@ def test_the_command_line_never_says_the_token(service: Service, failure: tuple[
         (("--ensemble", "a/b,c/d"), "--ensemble: a job has no files"),
         (("--model", "other/model"), "go before the --"),
         (("--reference", "rb_core"), "cannot read files of this machine"),
+        (("--tokenizer", "rb_core"), "cannot read files of this machine"),
+        (("--question", "README.md"), "--question: a job has no files"),
+        (("--token", "a", "--tokens", "a,b"), "give either --token or --tokens"),
     ],
 )
 def test_options_are_checked_here_and_not_on_rented_hardware(
