@@ -59,9 +59,10 @@ class ProcessScorer(ClassifierScorer):
     def _log_odds(self, logits: Tensor) -> Tensor:
         """Return the (steps,) log-odds of the declared output among (steps, outputs) logits; of one output, itself."""
         logits = logits if logits.device.type == "mps" else logits.double()
-        if logits.shape[1] == 1:
+        weights = self.output.weights
+        if weights is None or len(weights) == 1:
             return logits[:, 0]
-        index = self.output.weights.index(1.0)
+        index = weights.index(1.0)
         others = torch.cat([logits[:, :index], logits[:, index + 1 :]], dim=1)
         return logits[:, index] - others.logsumexp(dim=1)
 
