@@ -115,6 +115,8 @@ class Card(_Fields):
         `best`: 1 if the best chosen one scores above every rejected one.
     ties: what a tie earns. `none`: 0; `half`: 1/2; `split`: 1/k for k completions with the top score, 1/2 for a pair.
     pooled: the headline weighs sections by their numbers of examples.
+    groupings: other divisions of the subsets, beside the sections, by name: parts that each weigh their subsets by
+        numbers of examples. They are shown, and are not part of the headline.
     style_levels: for the metric `matrix`, names of the styles of an example's completions, in their order.
     """
 
@@ -136,6 +138,7 @@ class Card(_Fields):
     metric: MetricName = "all"
     ties: TieCredit = "split"
     pooled: bool = False
+    groupings: dict[Name, dict[Name, list[Name]]] = {}
     style_levels: list[Name] = []
 
     @model_validator(mode="after")
@@ -165,6 +168,19 @@ class Card(_Fields):
                 if name in placed:
                     raise ValueError(f"sections.{section.name}: the subset {name!r} is in {placed[name]!r} already")
                 placed[name] = section.name
+
+        for grouping, parts in self.groupings.items():
+            self._check_grouping(f"groupings.{grouping}", parts)
+
+    def _check_grouping(self, field: str, parts: Mapping[str, list[str]]) -> None:
+        names = Counter(name for members in parts.values() for name in members)
+        if repeated := next((name for name, count in names.items() if count > 1), None):
+            raise ValueError(f"{field}: the subset {repeated!r} is in two parts")
+        if unknown := next((name for name in names if self.subsets and name not in self.subset_names), None):
+            raise ValueError(f"{field}: there is no subset {unknown!r} among the card's subsets")
+        taken = {*self.subset_names, *(section.name for section in self.sections)}
+        if common := next((name for name in parts if name in taken), None):
+            raise ValueError(f"{field}: {common!r} is the name of a subset or section already")
 
     @property
     def subset_names(self) -> list[str]:

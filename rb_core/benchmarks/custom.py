@@ -87,6 +87,13 @@ def custom_spec(benchmark_id: str, counts: Mapping[str, int] | None = None, card
         description=card.description,
         style_levels=tuple(card.style_levels),
         pooled=card.pooled,
+        groupings={
+            name: tuple(
+                _section(CardSection(name=part, subsets=names, pooled=True), card, counts)
+                for part, names in parts.items()
+            )
+            for name, parts in card.groupings.items()
+        },
     )
 
 

@@ -107,6 +107,7 @@ class BenchmarkSpec:
         "split": 1/k for k completions that share the top score, as in RewardBench 2).
     style_levels: names of the rows and columns of a style matrix.
     pooled: a section weighs as much in the headline as it has examples; its `headline_weight` is the published number.
+    groupings: other divisions of the subsets by name, into parts that are no part of the headline.
     """
 
     id: str
@@ -124,6 +125,7 @@ class BenchmarkSpec:
     description: str = ""
     style_levels: tuple[str, ...] = ()
     pooled: bool = False
+    groupings: Mapping[str, tuple[Section, ...]] = field(default_factory=dict)
 
     @property
     def subset_names(self) -> frozenset[str]:
@@ -199,7 +201,11 @@ class BenchmarkSpec:
         sizes: number of examples of each subset, unscored ones included, so that no model can change a weight by
         leaving examples unscored.
         """
-        return replace(self, sections=tuple(self._weighted_section(section, sizes) for section in self.sections))
+        sections = tuple(self._weighted_section(section, sizes) for section in self.sections)
+        groupings = {
+            name: tuple(self._weighted_section(part, sizes) for part in parts) for name, parts in self.groupings.items()
+        }
+        return replace(self, sections=sections, groupings=groupings)
 
     def _weighted_section(self, section: Section, sizes: Mapping[str, int]) -> Section:
         present = {name: float(sizes[name]) for name in section.weights if sizes.get(name)}
@@ -241,7 +247,7 @@ class Benchmark:
 
 def spec_to_json(spec: BenchmarkSpec) -> dict[str, Any]:
     """Return the fields that aggregation needs, to be stored with results of benchmarks that are not registered."""
-    dropped = ("read", "source", "prior", "read_prior")
+    dropped = ("read", "source", "prior", "read_prior", "groupings")
     record = {key: value for key, value in asdict(spec).items() if key not in dropped}
     record["sections"] = [{**asdict(section), "metric": section.metric.name} for section in spec.sections]
     return record

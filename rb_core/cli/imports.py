@@ -1,19 +1,33 @@
-"""The commands `import published-tables`, `import rewardbench-results` and `import item-styles`."""
+"""The commands that begin with `import`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from rb_core.cli.console import DEFAULT_ROOT, console, print_line
-from rb_core.importers import dialect_scores, downstream_tables, item_styles, published_tables, reward_bench_results
+from rb_core.benchmarks.layouts.reading import parse_columns
+from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
+from rb_core.importers import (
+    dialect_scores,
+    downstream_tables,
+    item_styles,
+    published_tables,
+    reward_bench_results,
+    score_files,
+)
+from rb_core.importers.target import find_target
+from rb_core.results.schema import Result
 
 app = typer.Typer(help="Convert results in other layouts into results of this project.", no_args_is_help=True)
 
+BenchmarkOption = Annotated[str, typer.Option("--benchmark", help="id of the benchmark, or the path of its card")]
+SourceOption = Annotated[str, typer.Option("--source", help="where the numbers are from: REPOSITORY@COMMIT:PATH")]
+RetrievedOption = Annotated[str | None, typer.Option("--retrieved", help="date of the download (UTC): 2026-01-31")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace existing published results")]
 
 
@@ -78,6 +92,49 @@ def import_rewardbench_results(
     )
     if report.refused:
         raise typer.Exit(1 if report.written else 2)
+
+
+@app.command("scores")
+def import_scores(
+    scores: Annotated[Path, typer.Argument(help="file or folder with scores of single completions")],
+    benchmark: BenchmarkOption,
+    source: SourceOption,
+    model: Annotated[str | None, typer.Option(help="name of the model, for a file that does not name it")] = None,
+    columns: Annotated[
+        str, typer.Option(help=f"columns that hold the fields {', '.join(score_files.COLUMNS)}: id=uid,subset=a+b")
+    ] = "",
+    data: Annotated[Path | None, typer.Option(help="file or folder with the benchmark's examples")] = None,
+    joint: Annotated[bool, typer.Option("--joint", help="keep the scores of all models in one file")] = False,
+    retrieved: RetrievedOption = None,
+    out: Annotated[Path, typer.Option(help="folder for results and scores")] = DEFAULT_ROOT,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert published scores of single completions into score tables and published results.
+
+    A row has an id, and either a chosen and a rejected score, or one completion's score with its index or label.
+    """
+    results = score_files.import_scores(
+        scores,
+        find_target(benchmark, out, data),
+        out,
+        origin=source,
+        model=model,
+        columns=parse_columns(columns),
+        joint=joint,
+        retrieved=retrieved,
+        overwrite=overwrite,
+    )
+    _print_imported(results)
+
+
+def _print_imported(results: Sequence[Result]) -> None:
+    table = Table("model", "score", "examples", "unscored", "ties", title=f"Imported: {results[0].benchmark.id}")
+    for result in results:
+        value = result.headline.value if result.headline else None
+        counts = result.counts
+        numbers = map(str, (counts.examples, counts.unscored, counts.ties)) if counts else ("-", "-", "-")
+        table.add_row(literal(result.model.name), "-" if value is None else f"{100 * value:.1f}", *numbers)
+    console.print(table)
 
 
 @app.command("item-styles")

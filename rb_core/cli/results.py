@@ -52,6 +52,7 @@ def show(
 def aggregate(
     scores: Annotated[Path, typer.Argument(help="a score file, or a judge's transcript to parse again")],
     out: Annotated[Path | None, typer.Option(help="write the result below this folder")] = None,
+    model: Annotated[str | None, typer.Option(help="of a file with the scores of many models: the model")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace an existing result")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the result file instead of a table")] = False,
 ) -> None:
@@ -62,10 +63,10 @@ def aggregate(
         reparsed = write_reparsed(scores, out, overwrite=overwrite)
         result = aggregation.write_aggregate(reparsed, out, overwrite=overwrite).result
     else:
-        result = aggregation.aggregate_scores(scores)
+        result = aggregation.aggregate_scores(scores, model)
         aggregation.check_same_scores(scores, result)
         if out is not None:
-            aggregation.write_aggregate(scores, out, overwrite=overwrite)
+            aggregation.write_aggregate(scores, out, model, overwrite=overwrite)
     if as_json:
         sys.stdout.write(to_json(result).decode())
     else:

@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Literal, NamedTuple
@@ -189,6 +189,8 @@ def print_result(result: Result) -> None:
         numbers = map(_percent, (expected.get(name), estimate.scored, estimate.unscored, estimate.ties))
         table.add_row(literal(name), _percent(estimate.value), _interval(estimate), *bounds, *numbers)
     console.print(table)
+    for name, parts in (result.groupings or {}).items():
+        console.print(_grouping_table(name, parts))
     for name, matrix in result.matrices.items():
         console.print(_matrix_table(name, matrix))
     if differing := result.differing_subsets():
@@ -208,6 +210,14 @@ def print_result(result: Result) -> None:
             print_line(f"{number} completions unscored: {reason}")
     if result.judging is not None:
         console.print(_judging_table(result.judging))
+
+
+def _grouping_table(name: str, parts: Mapping[str, Estimate]) -> Table:
+    table = Table(name, "score", "95% interval", "scored", "unscored", "ties")
+    for part, estimate in parts.items():
+        numbers = map(_percent, (estimate.scored, estimate.unscored, estimate.ties))
+        table.add_row(literal(part), _percent(estimate.value), _interval(estimate), *numbers)
+    return table
 
 
 def _interval(estimate: Estimate, as_text: Callable[[Cell], str] = _percent) -> str:

@@ -23,12 +23,13 @@ class WrittenResult(NamedTuple):
     path: Path
 
 
-def aggregate_scores(scores_file: Path) -> Result:
+def aggregate_scores(scores_file: Path, column: str | None = None) -> Result:
     """Derive the result from the score file of a run or of published scores.
 
-    Raises ScoreTableError when the file is damaged, lacks rows, or its benchmark is unknown to this version.
+    column: of a file with the scores of many models, the model. Raises ScoreTableError when the file is damaged, lacks
+    rows, or its benchmark is unknown to this version.
     """
-    frame, metadata, spec = load_score_table(scores_file)
+    frame, metadata, spec = load_score_table(scores_file, column)
     try:
         benchmark, model = BenchmarkRef(**metadata["benchmark"]), from_json(ModelRef, metadata["model"])
         judging = from_json(Judging, metadata["judging"]) if "judging" in metadata else None
@@ -42,6 +43,7 @@ def aggregate_scores(scores_file: Path) -> Result:
     if accuracies:
         headline, sections, subsets, absent = published.estimates_from_accuracies(spec, accuracies, computed)
         computed = computed._replace(headline=headline, sections=sections, subsets=subsets, absent=absent)
+    path = paths.scores_path(benchmark.id, model.name) if column is None else paths.joint_scores_path(benchmark.id)
     return Result(
         status="run" if run else "published",
         benchmark=benchmark,
@@ -51,8 +53,9 @@ def aggregate_scores(scores_file: Path) -> Result:
         judging=judging,
         run=run,
         scores=ScoreFile(
-            path=paths.scores_path(benchmark.id, model.name).as_posix(),
+            path=path.as_posix(),
             sha256=hashlib.sha256(scores_file.read_bytes()).hexdigest(),
+            column=column,
         ),
         published=source,
     )
@@ -73,14 +76,17 @@ def check_same_scores(scores_file: Path, result: Result) -> None:
             )
 
 
-def write_aggregate(scores_file: Path, out: Path, *, overwrite: bool = False) -> WrittenResult:
+def write_aggregate(
+    scores_file: Path, out: Path, column: str | None = None, *, overwrite: bool = False
+) -> WrittenResult:
     """Aggregate, write the result below `out`, and copy the score file there unless it is there already.
 
-    Raises ScoreTableError as `aggregate_scores`, ResultError when a result exists and `overwrite` is False.
+    column: see `aggregate_scores`. Raises ScoreTableError as `aggregate_scores`, ResultError when a result exists and
+    `overwrite` is False.
     """
-    result = aggregate_scores(scores_file)
+    result = aggregate_scores(scores_file, column)
     path = storage.write_result(out, result, overwrite=overwrite)
-    destination = out / paths.scores_path(result.benchmark.id, result.model.name)
+    destination = out / result.scores_path()
     if destination.resolve() != scores_file.resolve():
         write_atomically(destination, scores_file.read_bytes())
     return WrittenResult(result, path)

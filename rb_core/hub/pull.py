@@ -23,9 +23,10 @@ from rb_core.hub.folders import exchange
 from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.leaderboard.model_registry import REGISTRY_FILE
+from rb_core.results.paths import joint_scores_path
 from rb_core.results.schema import parse_result
 from rb_core.results.score_table import check_score_file
-from rb_core.results.storage import read_results, reason_not_to_replace
+from rb_core.results.storage import keep_together, read_results, reason_not_to_replace
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def pull(
     with _pull_lock(root):
         _remove_leftovers(root)
         snapshot = read_snapshot(repo, root, revision)
-        kept = {} if overwrite else _kept(snapshot, root) | _kept_companions(snapshot, root)
-        left_out = {*kept, *map(_scores_path, kept)}
+        results = {path: parse_result(content, path) for path, content in snapshot.results.items()}
+        kept = {} if overwrite else keep_together(_kept(snapshot, root), results) | _kept_companions(snapshot, root)
+        left_out = {*kept, *(results[path].scores_path().as_posix() for path in kept if path in results)}
         offered = {**snapshot.results, **snapshot.scores, **snapshot.companions}
         files = {path: content for path, content in offered.items() if path not in left_out}
         files |= _derived_files(repo, snapshot, {**_local_results(root), **files})
@@ -138,7 +140,8 @@ def _check(path: str, contents: Mapping[str, bytes]) -> str | None:
 
 def _orphans(contents: Mapping[str, bytes]) -> list[str]:
     """Return the score files without a result file. Score files of a refused result are reported with that result."""
-    with_result = {_scores_path(path) for path in contents if path.startswith("results/")}
+    paths = [path for path in contents if path.startswith("results/")]
+    with_result = {*map(_scores_path, paths), *(joint_scores_path(path.split("/")[1]).as_posix() for path in paths)}
     return sorted(path for path in contents if path.startswith("scores/") and path not in with_result)
 
 

@@ -14,7 +14,7 @@ from rb_core.hub.repository import RepositoryState, ResultsRepo
 from rb_core.leaderboard import derived_files
 from rb_core.leaderboard.model_registry import REGISTRY_FILE
 from rb_core.results.schema import Result, parse_result
-from rb_core.results.storage import read_results, reason_not_to_replace
+from rb_core.results.storage import keep_together, read_results, reason_not_to_replace
 
 
 @dataclass(frozen=True)
@@ -162,16 +162,16 @@ def plan_push(
 ) -> PushPlan:
     """Compare results by content, decide for each whether to send it, and derive the files that follow from all."""
     remote = read_remote(repo, state, local)
-    added, replaced, kept, unchanged = [], [], {}, 0
+    added, replaced, unchanged = [], [], 0
+    kept = {} if overwrite else _kept(state, remote, local)
     files: dict[str, bytes | Path] = {}
     for path, mine in local.items():
+        if path in kept:
+            continue
         if path not in state.files:
             added.append(path)
         elif remote.get(path) == mine.content:
             unchanged += 1
-        elif reason := None if overwrite else _reason_to_keep(mine.result, remote.get(path), path):
-            kept[path] = reason
-            continue
         else:
             replaced.append(path)
         if remote.get(path) != mine.content:
@@ -211,6 +211,16 @@ def _is_result(content: bytes, path: str) -> bool:
         return parse_result(content, path).path().as_posix() == path
     except ResultError:
         return False
+
+
+def _kept(state: RepositoryState, remote: Mapping[str, bytes], local: Mapping[str, LocalResult]) -> dict[str, str]:
+    """Return the results in the repository that local ones do not replace, with the reason."""
+    kept: dict[str, str] = {}
+    for path, mine in local.items():
+        if path in state.files and remote.get(path) != mine.content:
+            reason = _reason_to_keep(mine.result, remote.get(path), path)
+            kept |= {path: reason} if reason else {}
+    return keep_together(kept, {path: mine.result for path, mine in local.items()})
 
 
 def _reason_to_keep(mine: Result, remote: bytes | None, path: str) -> str | None:

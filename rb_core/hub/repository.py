@@ -27,7 +27,7 @@ MAX_FILES = 200_000
 THREADS = 8
 
 _RESULT = re.compile(rf"results/{Segment}/{Segment}(/{Segment})?\.json")
-_SCORES = re.compile(rf"scores/{Segment}/{Segment}(/{Segment})?\.parquet")
+_SCORES = re.compile(rf"scores/{Segment}(/{Segment}){{0,2}}\.parquet")
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,11 @@ import pandas as pd
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ResultError
-from rb_core.results.paths import result_path
+from rb_core.evaluation.journal import unfinished_runs
+from rb_core.importers.names import plain_name
+from rb_core.results.paths import result_path, scores_path
 from rb_core.results.schema import BenchmarkRef, ModelKind, ModelRef, Published, Result
+from rb_core.results.score_table import read_scores
 from rb_core.results.storage import check_free, read_result, write_result
 from rb_core.stats.item_outcomes import Floats
 from rb_core.stats.outcome_files import items_path, write_items
@@ -50,13 +53,6 @@ KINDS: Mapping[str, ModelKind] = {
     "DPO, reference-free": "implicit",
     "Generative": "generative",
     "Generative RM": "generative",
-}
-# Names that are not valid paths, and names without their organisation.
-NAMES = {
-    "Cohere May 2024": "Cohere/Cohere-May-2024",
-    "Cohere March 2024": "Cohere/Cohere-March-2024",
-    "gemini-1.5-flash-8b": "google/gemini-1.5-flash-8b",
-    "my_model/": "unknown/my_model",
 }
 # Checkpoints of one training run, cut to the same name: nine rows that cannot be told apart.
 LEFT_OUT = ("ai2/tulu-2-7b-rm-v0-nectar-binarized-3.8m-check...",)
@@ -246,16 +242,12 @@ def _fraction(row: Row, column: str) -> float:
     return value
 
 
-def plain_name(listed: str) -> str:
-    """Return a valid model name: some models were listed under the names of their result files."""
-    return NAMES.get(listed) or re.sub(r"\.jsonl?$", "", listed)
-
-
 def check_replaceable(out: Path, benchmark: str, model: str, *, overwrite: bool) -> None:
-    """Raise ResultError if a result exists and `overwrite` is False, or if it is that of a run."""
-    path = out / result_path(benchmark, model)
-    if not path.exists():
-        return
-    check_free(path, overwrite=overwrite)
-    if read_result(path).status == "run":
-        raise ResultError(f"{path}: is the result of a run, which a published one does not replace")
+    """Raise ResultError if a result exists and `overwrite` is False, or if it or its score table is that of a run."""
+    path, table = out / result_path(benchmark, model), out / scores_path(benchmark, model)
+    if path.exists():
+        check_free(path, overwrite=overwrite)
+        if read_result(path).status == "run":
+            raise ResultError(f"{path}: is the result of a run, which a published one does not replace")
+    if unfinished_runs(table) or (table.exists() and "run" in read_scores(table)[1]):
+        raise ResultError(f"{table}: holds the scores of a run, which published ones do not replace")

@@ -13,7 +13,6 @@ are not published: they are 0 in the table, which means that lengths are unknown
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,11 +22,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from rb_core.benchmarks.spec import BenchmarkSpec
-from rb_core.errors import DataError, ResultError, RewardBenchError
+from rb_core.errors import DataError, RewardBenchError
 from rb_core.evaluation.aggregate import write_aggregate
-from rb_core.evaluation.journal import unfinished_runs
 from rb_core.hub.client import explaining_errors
-from rb_core.importers.published_tables import KINDS, check_replaceable, plain_name
+from rb_core.importers.names import is_model_name, plain_name, safe_name
+from rb_core.importers.published_tables import KINDS, check_replaceable
 from rb_core.importers.reward_bench_files import (
     ACCURACY_FOLDERS,
     SCORE_FOLDERS,
@@ -35,10 +34,11 @@ from rb_core.importers.reward_bench_files import (
     RewardBenchFile,
     read_file,
 )
+from rb_core.results.failures import unscored_reason
 from rb_core.results.paths import scores_path
 from rb_core.results.schema import BenchmarkRef, ModelKind, ModelRef, Published, Result
-from rb_core.results.score_table import LARGEST_SCORE, SCHEMA, read_scores, write_scores
-from rb_core.results.storage import check_model_name, write_result
+from rb_core.results.score_table import SCHEMA, write_scores
+from rb_core.results.storage import write_result
 from rb_core.stats.published import estimates_from_accuracies
 from rb_core.stats.summary import subset_scores
 
@@ -242,24 +242,14 @@ def _model_ref(key: str, header: Mapping[str, str], notes: list[str]) -> ModelRe
     if "chat_template" in header:
         notes.append(f"chat template {header['chat_template']!r}")
     model_type, reference = header.get("model_type"), header.get("ref_model", "")
-    reference_name = reference if _is_model_name(reference) else None
+    reference_name = reference if is_model_name(reference) else None
     return ModelRef(name=name, kind=_kind(model_type), kind_detail=model_type, reference=reference_name)
 
 
 def _model_name(key: str, stated: str) -> str:
     """Return the path of the file or the name in it; of a path on some machine, the last two parts."""
-    for candidate in (plain_name(key), plain_name(stated)):
-        if _is_model_name(candidate):
-            return candidate
-    parts = [re.sub(r"[^A-Za-z0-9_.+-]+", "-", part).strip(".+-") for part in plain_name(key).split("/")]
-    return check_model_name("/".join([part for part in parts if part][-2:]))
-
-
-def _is_model_name(text: str) -> bool:
-    try:
-        return bool(check_model_name(text))
-    except ResultError:
-        return False
+    candidates = (plain_name(key), plain_name(stated))
+    return next((name for name in candidates if is_model_name(name)), None) or safe_name(key)
 
 
 def _kind(model_type: str | None) -> ModelKind:
@@ -335,8 +325,7 @@ def _score_table(examples: Sequence[PublishedExample], files: Sequence[str]) -> 
     for example in examples:
         name = f"{example.subset}/{example.id}" if ambiguous else example.id
         for completion, score in enumerate(example.scores):
-            unscored = "no score published" if math.isnan(score) else "score not finite"
-            reason = "" if abs(score) <= LARGEST_SCORE else unscored
+            reason = unscored_reason(score)
             value = math.nan if reason else score
             chosen = completion < example.num_chosen
             rows.append((name, example.subset, example.group, completion, chosen, value, 0, 0, False, reason))
@@ -374,8 +363,6 @@ def _write(model: _ImportedModel, origin: str, out: Path, *, overwrite: bool) ->
     spec, name = model.spec, model.model.name
     check_replaceable(out, spec.id, name, overwrite=overwrite)
     table = out / scores_path(spec.id, name)
-    if unfinished_runs(table) or (table.exists() and "run" in read_scores(table)[1]):
-        raise ResultError(f"{table}: holds the scores of a run, which published ones do not replace")
     published = Published(
         source=f"{origin}: {', '.join(model.files)}",
         retrieved=datetime.now(UTC).date().isoformat(),

@@ -44,7 +44,10 @@ class BoardSection:
 
 @dataclass(frozen=True)
 class BoardSubset:
-    """A subset in which at least one model has a score; not listed where it is all of its section."""
+    """A subset, or a part of a grouping, in which at least one model has a score.
+
+    A subset that is all of its section is not listed. section: of a part, the name of its grouping.
+    """
 
     name: str
     section: str | None = None
@@ -267,6 +270,9 @@ def _subsets(spec: BenchmarkSpec, results: Sequence[Result]) -> tuple[BoardSubse
         if subset.name in scored and not is_whole_section:
             parent = section.name if section else None
             subsets.append(BoardSubset(subset.name, parent, subset.description, subset.count))
+    parts = {name for result in results for name in _parts(result)}
+    for name, grouping in spec.groupings.items():
+        subsets += [BoardSubset(p.name, name, "", _num_examples(p, spec)) for p in grouping if p.name in parts]
     return tuple(subsets)
 
 
@@ -291,10 +297,15 @@ def _row(
         consistency=consistency.value if consistency else None,
         parameters=result.model.parameters or (registered.parameters if registered else None),
         sections=_values(sections, result.sections),
-        subsets=_values(subsets, result.subsets),
+        subsets=_values(subsets, {**result.subsets, **_parts(result)}),
         organisation=registry.organisation_of(result.model.name),
         sweep=registered.sweep if registered else None,
     )
+
+
+def _parts(result: Result) -> dict[str, Estimate]:
+    """Return the parts of all groupings by name."""
+    return {name: estimate for parts in (result.groupings or {}).values() for name, estimate in parts.items()}
 
 
 def _rules(card: Card | None) -> str:

@@ -93,7 +93,7 @@ class ResultsStore:
             return self.published_outcomes(result.benchmark.id, result.model.name, sections)
         try:
             path = self._root / result.scores.path
-            return read_outcomes(path, result.scores.sha256, _file_state(path))
+            return read_outcomes(path, result.scores.sha256, _file_state(path), result.scores.column)
         except FileNotFoundError:
             return None
         except (OSError, ScoreTableError) as error:
@@ -152,15 +152,16 @@ def _file_state(path: Path) -> FileState:
     return state.st_mtime_ns, state.st_size
 
 
-@lru_cache(maxsize=64)
-def read_outcomes(path: Path, sha256: str, state: FileState) -> ItemOutcomes:
+@lru_cache(maxsize=256)
+def read_outcomes(path: Path, sha256: str, state: FileState, column: str | None = None) -> ItemOutcomes:
     """Return the outcomes of a score file; `state` keeps the cache from answering for a file that has changed.
 
-    Raises ScoreTableError for a file with another hash, OSError for one that cannot be read.
+    column: of a file with the scores of many models, the model. Raises ScoreTableError for a file with another hash,
+    OSError for one that cannot be read.
     """
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise ScoreTableError(f"{path}: is not the score file that its result was computed from")
-    return outcomes_of_scores(path)
+    return outcomes_of_scores(path, column)
 
 
 def with_rank_intervals(

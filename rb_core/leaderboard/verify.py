@@ -39,7 +39,15 @@ ABSOLUTE_TOLERANCE = 1e-12
 # Published headlines and sections are rounded to four digits, in some files to fewer; subsets to six at most.
 MAX_PUBLISHED_DIGITS = 4
 MAX_SUBSET_DIGITS = 6
-SCORED_FIELDS = ("length", "style", "matrices", "margins", "chance", "counts")  # only in results with scores
+SCORED_FIELDS = (
+    "groupings",
+    "length",
+    "style",
+    "matrices",
+    "margins",
+    "chance",
+    "counts",
+)  # only in results with scores
 COMPUTED_FIELDS = ("headline", "sections", "subsets", *SCORED_FIELDS)
 ESTIMATE_FIELDS = [name for name in Estimate.model_fields if name != "value"]
 
@@ -167,7 +175,7 @@ def _check_scores(check: _ResultCheck, root: Path, result: Result, scores: Score
     if not file.is_file():
         return check.add_problem("scores.path", f"{place} does not exist")
     try:
-        computed = aggregate_scores(file)
+        computed = aggregate_scores(file, scores.column)
     except RewardBenchError as error:
         problem = str(error).removeprefix(f"{file}: ")
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:

@@ -13,6 +13,11 @@ def scores_path(benchmark: str, model: str) -> Path:
     return Path("scores", benchmark, f"{model}.parquet")
 
 
+def joint_scores_path(benchmark: str) -> Path:
+    """Return the path of a file with the scores of many models."""
+    return Path("scores", f"{benchmark}.parquet")
+
+
 def transcript_path(benchmark: str, model: str) -> Path:
     return Path("transcripts", benchmark, f"{model}.parquet")
 

@@ -20,7 +20,7 @@ from rb_core.models.options import Aggregate, Combination
 from rb_core.results.estimate import Chance, Counts, Estimate, Margins, Matrix, Record, StyleControl
 from rb_core.results.failures import FAILED
 from rb_core.results.judge_records import JudgeRef, Judging
-from rb_core.results.paths import result_path, scores_path
+from rb_core.results.paths import joint_scores_path, result_path, scores_path
 
 SCHEMA_VERSION = 1
 SCHEMA_FILE = "result-v1.schema.json"
@@ -194,10 +194,12 @@ class Run(Record):
 
 
 class ScoreFile(Record):
-    """The score table that a result was computed from, relative to the results root."""
+    """The score table that a result was computed from, relative to the results root. column: of a file with the scores
+    of many models, the name that this model has there."""
 
-    path: Annotated[str, Field(pattern=rf"^scores/{Segment}/{Segment}(/{Segment})?\.parquet$")]
+    path: Annotated[str, Field(pattern=rf"^scores/{Segment}(/{Segment}){{0,2}}\.parquet$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    column: ModelName | None = None
 
 
 class Published(Record):
@@ -210,7 +212,8 @@ class Published(Record):
 
 class Result(Record):
     """One model on one benchmark. Values are fractions from 0 to 1; `absent` gives the reason for each section, or
-    headline, without a score. checksum: CRC-32 of the file's other content as JSON with sorted keys; only in files."""
+    headline, without a score; `groupings` has the parts of other divisions of the subsets. checksum: CRC-32 of the
+    file's other content as JSON with sorted keys; only in files."""
 
     schema_version: Literal[1] = 1
     status: Literal["run", "published"]
@@ -219,6 +222,7 @@ class Result(Record):
     headline: Estimate | None = None
     sections: dict[str, Estimate] = {}
     subsets: dict[str, Estimate] = {}
+    groupings: dict[str, dict[str, Estimate]] | None = None
     absent: dict[str, str] = {}
     length: dict[str, Estimate] = {}
     style: StyleControl | None = None
@@ -254,12 +258,19 @@ class Result(Record):
         reasons = self.counts.reasons if self.counts else {}
         return sum(count for reason, count in reasons.items() if reason in FAILED)
 
+    @property
+    def shares_scores(self) -> bool:
+        """True if the score file holds the scores of other models as well."""
+        return self.scores is not None and self.scores.column is not None
+
     def path(self) -> Path:
         """Return the path of the result file below the results root."""
         return result_path(self.benchmark.id, self.model.name)
 
     def scores_path(self) -> Path:
         """Return the path of the score file below the results root."""
+        if self.shares_scores:
+            return joint_scores_path(self.benchmark.id)
         return scores_path(self.benchmark.id, self.model.name)
 
     def differing_subsets(self) -> list[str]:

@@ -20,6 +20,7 @@ from rb_core.benchmarks.custom import recorded_spec, spec_from_json
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.files import read_table, write_table
+from rb_core.results.joint_scores import JOINT_WITHOUT, is_joint, is_joint_schema, read_joint_scores
 
 SCHEMA = pa.schema(
     [
@@ -41,7 +42,6 @@ COLUMNS = SCHEMA.names
 # The number of markdown marks of the completion: not in older and in imported tables.
 OPTIONAL = pa.schema([pa.field("num_markdown", pa.int32())])
 MAX_ROWS = 20_000_000
-LARGEST_SCORE = float(np.finfo(np.float32).max)  # of float64 scores as well: sums of their squares must be finite
 
 
 class Score(NamedTuple):
@@ -78,11 +78,20 @@ def write_scores(path: Path, frame: pd.DataFrame, metadata: dict[str, Any]) -> s
     return write_table(path, pa.Table.from_pandas(frame[columns.names], columns, preserve_index=False), metadata)
 
 
-def read_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+def read_scores(path: Path, column: str | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return a score table, with float64 scores, and its metadata.
 
-    Raises ScoreTableError when the file is missing or not a score file.
+    column: of a file with the scores of many models, the model. Raises ScoreTableError when the file is missing or not
+    a score file, and for a model that it does not have.
     """
+    if column is not None:
+        joint = read_joint_scores(path)
+        if column not in joint.scores:
+            raise ScoreTableError(f"{path}: has no scores of {column!r}; it has those of {len(joint.scores)} models")
+        frame, metadata = joint.table(column)
+        return frame[[*COLUMNS, *(name for name in OPTIONAL.names if name in frame)]], metadata
+    if is_joint(path):
+        raise ScoreTableError(f"{path}: holds the scores of many models; name one of them with --model")
     table, metadata = read_table(path, "score file", SCHEMA, optional=OPTIONAL)
     return table.to_pandas(), metadata
 
@@ -94,7 +103,8 @@ def check_score_file(content: bytes, name: str) -> None:
         schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ScoreTableError(f"{name}: not a readable parquet file: {error}") from error
-    if missing := [column for column in COLUMNS if column not in schema.names]:
+    required = [name for name in COLUMNS if name not in JOINT_WITHOUT] if is_joint_schema(schema) else COLUMNS
+    if missing := [column for column in required if column not in schema.names]:
         raise ScoreTableError(f"{name}: not a score file: it lacks the columns {', '.join(missing)}")
     if metadata.num_rows > MAX_ROWS:
         raise ScoreTableError(f"{name}: {metadata.num_rows} rows; no benchmark has more than {MAX_ROWS} completions")
@@ -108,14 +118,14 @@ class ScoreTable(NamedTuple):
     spec: BenchmarkSpec
 
 
-def load_score_table(path: Path) -> ScoreTable:
+def load_score_table(path: Path, column: str | None = None) -> ScoreTable:
     """Return a score table that statistics can compute on; its benchmark is registered, or recorded in the metadata.
 
-    A threshold of the model is in the benchmark's metrics. Raises ScoreTableError as `read_scores`, unless each example
-    has its completions in order, at least one chosen and one rejected if they are compared with each other, and for an
-    unknown benchmark or subset.
+    A threshold of the model is in the benchmark's metrics. column: see `read_scores`. Raises ScoreTableError as
+    `read_scores`, unless each example has its completions in order, at least one chosen and one rejected if they are
+    compared with each other, and for an unknown benchmark or subset.
     """
-    frame, metadata = read_scores(path)
+    frame, metadata = read_scores(path, column)
     try:
         benchmark = metadata["benchmark"]
         card = parse_card_fields(benchmark["card"], f"{path}: card: ") if benchmark.get("card") else None

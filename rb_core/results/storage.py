@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from rb_core.benchmarks.custom import DEFAULT_CARD
@@ -56,6 +57,16 @@ def reason_not_to_replace(new: Result, old: Result) -> str | None:
     if (new_date := _date(new)) and (old_date := _date(old)) and new_date < old_date:
         return f"of {new_date}, and the existing one of {old_date}"
     return None
+
+
+def keep_together(kept: Mapping[str, str], results: Mapping[str, Result]) -> dict[str, str]:
+    """Return the results that are kept, with the reason, and with them all whose scores are in one file with theirs.
+
+    kept: reason by path; results: those that are to replace others, by path.
+    """
+    files = {results[path].scores_path() for path in kept if results[path].shares_scores}
+    reason = "of a score file with a result that is kept"
+    return {p: reason for p, r in results.items() if r.shares_scores and r.scores_path() in files} | dict(kept)
 
 
 def _date(result: Result) -> str | None:

@@ -26,8 +26,9 @@ from pydantic import ValidationError
 from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.errors import ModelError, RewardBenchError, first_line
 from rb_core.models.resolve import ModelSpec
+from rb_core.results.failures import LARGEST_SCORE
 from rb_core.results.schema import ModelRef, Notes
-from rb_core.results.score_table import LARGEST_SCORE, Score
+from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Plan, RunContext, RunTranscript, Scorer, TokenReward, cells_of
 from rb_core.scorers.function import NOT_FINITE, FunctionScorer
 

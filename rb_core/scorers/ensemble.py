@@ -17,8 +17,9 @@ from rb_core.files import differing_keys
 from rb_core.models.options import COMBINATIONS, DEFAULT_LAMBDA, Combination, command_line_options
 from rb_core.models.resolve import ModelSpec
 from rb_core.results import paths
+from rb_core.results.failures import LARGEST_SCORE
 from rb_core.results.schema import EnsembleMember, EnsembleRef, ModelRef, from_json
-from rb_core.results.score_table import LARGEST_SCORE, Score, read_scores
+from rb_core.results.score_table import Score, read_scores
 from rb_core.results.storage import check_model_name
 from rb_core.scorers.base import Batch, Cell, Plan, Precision, Scorer, scores_by_cell
 from rb_core.scorers.function import NOT_FINITE

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from rb_core.benchmarks.example import CompletionSet, Conversation
-from rb_core.results.score_table import LARGEST_SCORE, Score
+from rb_core.results.failures import LARGEST_SCORE
+from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Plan, Precision, Scorer, cells_of, split_words
 
 BATCH = 512  # completions

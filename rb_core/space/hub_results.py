@@ -28,6 +28,7 @@ from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, res
 from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.model_registry import renamed
 from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
+from rb_core.results.joint_scores import models_in
 from rb_core.results.schema import ModelRef, Result, parse_result
 from rb_core.space.html import render
 from rb_core.space.results_source import ResultsFolder, ResultsSource
@@ -86,17 +87,18 @@ class HubFiles:
         """Return the outcomes in a result's score table; None if it cannot be fetched or is not the result's."""
         if result.scores is None:
             return None
-        path, sha256 = result.scores.path, result.scores.sha256
+        path, sha256, column = result.scores.path, result.scores.sha256, result.scores.column
 
-        def read(content: bytes) -> ItemOutcomes:
+        def read(content: bytes) -> dict[str | None, ItemOutcomes]:
             if hashlib.sha256(content).hexdigest() != sha256:
                 raise ScoreTableError(f"{path}: is not the score file that its result was computed from")
             with TemporaryDirectory() as folder:
                 file = Path(folder, "scores.parquet")
                 file.write_bytes(content)
-                return outcomes_of_scores(file)
+                columns = [None] if column is None else models_in(file)
+                return {name: outcomes_of_scores(file, name) for name in columns}
 
-        return self._get(path, commit, read)
+        return (self._get(path, commit, read) or {}).get(column)
 
     def _get(self, path: str, commit: str, read: Callable[[bytes], T]) -> T | None:
         file = self._cached(path, commit)

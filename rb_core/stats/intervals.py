@@ -233,6 +233,9 @@ def mean_estimate(values: Floats, groups: Strings, lowest: float = 0.0, **counts
 
 def group_codes(groups: Sequence[Strings]) -> tuple[list[Codes], Strings]:
     """Number the distinct groups in several arrays from 0, in order of appearance; returns codes and their names."""
+    if len(groups) > 1 and all(np.array_equal(groups[0], others) for others in groups[1:]):
+        (codes,), names = group_codes(groups[:1])
+        return [codes] * len(groups), names
     codes, names = pd.factorize(np.concatenate(groups).astype(object))
     ends = np.cumsum([len(array) for array in groups])
     return np.split(codes, ends[:-1]), np.asarray(names, dtype=np.str_)

@@ -8,7 +8,9 @@ lengths and markdown marks of the completions are optional, and null where the t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,16 +19,31 @@ import pyarrow as pa
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import DataError, ScoreTableError
 from rb_core.files import read_table, write_table
+from rb_core.results.joint_scores import read_joint_scores
 from rb_core.results.score_table import load_score_table
-from rb_core.stats.item_outcomes import CompletionScores, Flags, Floats, ItemOutcomes, Strings, style_difference
+from rb_core.stats.item_outcomes import (
+    Codes,
+    CompletionScores,
+    Flags,
+    Floats,
+    ItemOutcomes,
+    Strings,
+    style_difference,
+)
+from rb_core.stats.metrics.base import Metric
 
 # Means over the chosen, and over the rejected completions: numbers of characters, and of markdown marks.
 STYLE_COLUMNS = ("chosen_length", "rejected_length", "chosen_markdown", "rejected_markdown")
 _FIXED_COLUMNS = ("example_id", "subset", "group", *STYLE_COLUMNS)
 
 
-def outcomes_of_scores(path: Path) -> ItemOutcomes:
-    """Return the outcomes in a score file. Raises ScoreTableError as `load_score_table`."""
+def outcomes_of_scores(path: Path, column: str | None = None) -> ItemOutcomes:
+    """Return the outcomes in a score file. Raises ScoreTableError as `load_score_table`.
+
+    column: of a file with the scores of many models, the model. All of one file share the arrays that do not differ.
+    """
+    if column is not None:
+        return _joint_outcomes(path, column)
     frame, metadata, spec = load_score_table(path)
     try:
         model = str(metadata["model"]["name"])
@@ -38,42 +55,101 @@ def outcomes_of_scores(path: Path) -> ItemOutcomes:
 
 def outcomes_of_table(frame: pd.DataFrame, spec: BenchmarkSpec, *, model: str = "", source: str = "") -> ItemOutcomes:
     """Return the outcomes in a score table, with examples in the order of their first rows."""
+    scores = frame["score"].to_numpy(dtype=np.float64, na_value=np.nan)
+    return _outcomes(_items_of_table(frame, spec), scores, spec, model=model, source=source)
+
+
+def _joint_outcomes(path: Path, model: str) -> ItemOutcomes:
+    joint, state = read_joint_scores(path), path.stat()
+    if model not in joint.scores:
+        raise ScoreTableError(f"{path}: has no scores of {model!r}")
+    items, spec = _joint_items(path, state.st_mtime_ns, state.st_size)
+    source = str(joint.metadata["models"][model]["published"]["source"])
+    return _outcomes(items, joint.usable_scores(model), spec, model=model, source=source)
+
+
+class _Items(NamedTuple):
+    """What the outcomes of all models on the same examples share.
+
+    order: of a table's rows, by example; by_metric: a mask of the examples of each metric.
+    """
+
+    by_metric: Sequence[tuple[Metric, Flags]]
+    order: Codes
+    starts: Codes
+    is_chosen: Flags
+    example_ids: Strings
+    subsets: Strings
+    groups: Strings
+    lengths: Floats | None
+    markdown: Floats | None
+
+
+def _items_of_table(frame: pd.DataFrame, spec: BenchmarkSpec) -> _Items:
     codes, ids = pd.factorize(frame["example_id"])
     order = np.argsort(codes, kind="stable")
     starts = np.searchsorted(codes[order], np.arange(len(ids)))
     rows = frame.iloc[order]
-    values = rows["score"].to_numpy(dtype=np.float64, na_value=np.nan)
-    scores = CompletionScores(values, rows["is_chosen"].to_numpy(dtype=bool), starts)
+    is_chosen = rows["is_chosen"].to_numpy(dtype=bool)
     first = rows.iloc[starts]
     subsets = first["subset"].to_numpy(dtype=np.str_)
-    earned, margins, tied = np.empty(len(ids)), np.empty(len(ids)), np.zeros(len(ids), dtype=bool)
+    codes_of_subsets, names = pd.factorize(first["subset"])
+    metrics = [spec.metric_of(name) for name in names]
+    by_metric = [
+        (metric, np.isin(codes_of_subsets, [code for code, other in enumerate(metrics) if other is metric]))
+        for metric in dict.fromkeys(metrics)
+    ]
     compared = np.ones(len(ids), dtype=bool)
-    for name in np.unique(subsets).tolist():
-        members, metric = subsets == name, spec.metric_of(name)
+    for metric, members in by_metric:
+        compared[members] = not metric.by_threshold
+    # Imported score tables have no lengths: they are all 0 there.
+    lengths = rows["num_completion_tokens"] if rows["num_tokens"].any() else None
+    markdown = rows.get("num_markdown")
+    return _Items(
+        by_metric,
+        order,
+        starts,
+        is_chosen,
+        ids.to_numpy(dtype=np.str_),
+        subsets,
+        first["group"].to_numpy(dtype=np.str_),
+        None if lengths is None else _style_difference(lengths, is_chosen, starts, compared),
+        None if markdown is None else _style_difference(markdown, is_chosen, starts, compared),
+    )
+
+
+@lru_cache(maxsize=4)
+def _joint_items(path: Path, changed: int, size: int) -> tuple[_Items, BenchmarkSpec]:
+    """Return what the models of a joint file share; `changed` and `size` keep the cache from answering for another."""
+    frame, _, spec = load_score_table(path, min(read_joint_scores(path).scores))
+    return _items_of_table(frame, spec), spec
+
+
+def _outcomes(items: _Items, scores_by_row: Floats, spec: BenchmarkSpec, *, model: str, source: str) -> ItemOutcomes:
+    scores = CompletionScores(scores_by_row[items.order], items.is_chosen, items.starts)
+    num_examples = len(items.example_ids)
+    earned, margins, tied = np.empty(num_examples), np.empty(num_examples), np.zeros(num_examples, dtype=bool)
+    for metric, members in items.by_metric:
         earned[members], tied[members] = metric.item_credits(scores[members], spec.tie_credit)
         margins[members] = metric.margins(scores[members])
-        compared[members] = not metric.by_threshold
     return ItemOutcomes(
         model=model,
         benchmark=spec.id,
-        example_ids=ids.to_numpy(dtype=np.str_),
-        subsets=subsets,
-        groups=first["group"].to_numpy(dtype=np.str_),
+        example_ids=items.example_ids,
+        subsets=items.subsets,
+        groups=items.groups,
         credits=earned,
         margins=margins,
         source=source,
         spreads=scores.best_chosen() - scores.worst_chosen(),
         tied=tied,
         scores=scores,
-        # Imported score tables have no lengths: they are all 0 there.
-        lengths=_style_difference(rows["num_completion_tokens"], scores, compared)
-        if rows["num_tokens"].any()
-        else None,
-        markdown=_style_difference(rows["num_markdown"], scores, compared) if "num_markdown" in rows else None,
+        lengths=items.lengths,
+        markdown=items.markdown,
     )
 
 
-def _style_difference(amounts: pd.Series[int], scores: CompletionScores, compared: Flags) -> Floats:
+def _style_difference(amounts: pd.Series[int], is_chosen: Flags, starts: Codes, compared: Flags) -> Floats:
     """Return the difference between the mean amounts of chosen and of rejected completions.
 
     compared: mask of the examples whose completions are compared with each other; NaN for the others.
@@ -81,8 +157,8 @@ def _style_difference(amounts: pd.Series[int], scores: CompletionScores, compare
     values = amounts.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(invalid="ignore"):  # others may have no chosen or no rejected completion
         chosen, rejected = (
-            np.add.reduceat(np.where(members, values, 0.0), scores.starts) / np.add.reduceat(members * 1, scores.starts)
-            for members in (scores.is_chosen, ~scores.is_chosen)
+            np.add.reduceat(np.where(members, values, 0.0), starts) / np.add.reduceat(members * 1, starts)
+            for members in (is_chosen, ~is_chosen)
         )
     return np.where(compared, style_difference(chosen, rejected), np.nan)
 

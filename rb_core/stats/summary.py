@@ -30,6 +30,7 @@ class Summary(NamedTuple):
     headline: Estimate | None
     sections: dict[str, Estimate]
     subsets: dict[str, Estimate]
+    groupings: dict[str, dict[str, Estimate]] | None
     absent: dict[str, str]
     length: dict[str, Estimate]
     style: StyleControl | None
@@ -53,6 +54,7 @@ def summarize(scores: pd.DataFrame, spec: BenchmarkSpec) -> Summary:
             name: _estimate(outcomes, composition, combination, outcomes.subsets == name)
             for name, combination in composition.subsets.items()
         },
+        groupings=_groupings(outcomes, composition) or None,
         absent=_absent(composition, outcomes),
         length={
             name: estimate for name, estimate in accuracy_by_length(outcomes, spec).items() if name in LENGTH_CLASSES
@@ -79,6 +81,20 @@ def _estimate(outcomes: ItemOutcomes, composition: Composition, combination: Com
 
 def _section_score(outcomes: ItemOutcomes, composition: Composition, section: Section) -> Estimate:
     return _score(outcomes, composition, lambda scores: scores.sections[section.name], _rows_of([section], outcomes))
+
+
+def _groupings(outcomes: ItemOutcomes, composition: Composition) -> dict[str, dict[str, Estimate]]:
+    """Return the estimates of the parts of each grouping whose subsets all have scores."""
+    return {
+        name: {
+            part.name: _estimate(
+                outcomes, composition, mean_combination(part.weights, composition.subsets), _rows_of([part], outcomes)
+            )
+            for part in parts
+            if part.weights.keys() <= composition.subsets.keys()
+        }
+        for name, parts in composition.spec.groupings.items()
+    }
 
 
 def _score(

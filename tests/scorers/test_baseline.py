@@ -20,7 +20,8 @@ from rb_core.errors import ModelError
 from rb_core.evaluation.evaluate import evaluate_scorer
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.resolve import resolve
-from rb_core.results.score_table import LARGEST_SCORE, Score, read_scores
+from rb_core.results.failures import LARGEST_SCORE
+from rb_core.results.score_table import Score, read_scores
 from rb_core.scorers.base import Plan, split_words
 from rb_core.scorers.baseline import BASELINES, BaselineScorer
 from rb_core.scorers.function import BATCH, NOT_FINITE, FunctionScorer

@@ -27,6 +27,7 @@ from rb_core.errors import DataError
 REPEATED_PROMPT = "completions that repeat the prompt, which is taken off"
 _STANDARD_FIELDS = ("prompt", "chosen", "rejected")
 _LONG_PROMPT = 10  # characters
+_JOINED = {"prompt": "\n", "id": "/", "subset": "/", "group": "/"}  # what stands between several columns of a field
 
 
 @dataclass
@@ -57,7 +58,7 @@ def read_layouts(
     """Read each row in the first layout that recognises it.
 
     columns: for a field of a layout the column that holds it, a path "column.key.0", or several joined by "+", which
-        are lines of a prompt, or otherwise a list.
+        are lines of a prompt, parts A/B of an id, subset or group, or otherwise a list.
     Raises DataError that names the rows that cannot be read.
     """
     reading, problems = Reading(), RowProblems()
@@ -92,8 +93,9 @@ def _read(layout: Layout, row: Row, location: RowLocation, reading: Reading) -> 
 def prepare_row(row: Row, location: RowLocation, columns: Mapping[str, str]) -> Row:
     """Return the row with its columns renamed, and with messages that are written as text parsed."""
     named = {name: _column(row, path, location) for name, path in columns.items()}
-    if "+" in columns.get("prompt", ""):
-        named["prompt"] = "\n".join(map(str, named["prompt"]))
+    for name, between in _JOINED.items():
+        if "+" in columns.get(name, "") and isinstance(named[name], list):
+            named[name] = between.join(map(str, named[name]))
     used = {column for path in columns.values() for column in (path, *path.split("+"))}
     if "prompt" in columns:
         used.update(CONTEXT_FIELDS)

@@ -206,7 +206,7 @@ function grouped() {
   const names = new Set(sections().map((s) => s.label));
   return [
     ...sections().flatMap((s) => [s, ...subsets.filter((c) => c.parent === s.label)].map((c) => ({ ...c, group: s.label }))),
-    ...subsets.filter((c) => !names.has(c.parent)).map((c) => ({ ...c, group: 'Outside the sections' })),
+    ...subsets.filter((c) => !names.has(c.parent)).map((c) => ({ ...c, group: c.parent ?? 'Outside the sections' })),
   ];
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -27,16 +28,18 @@ class Measure:
     groups: Strings
     lowest: float = 0.0
 
-    @property
+    @cached_property
     def scored(self) -> int:
         return int((~np.isnan(self.values)).sum())
 
-    @property
+    @cached_property
     def mean(self) -> float:
         return float(np.nanmean(self.values)) if self.scored else math.nan
 
     def filled(self, value: float) -> Measure:
         """Return the measure with this value for every unscored example."""
+        if self.scored == len(self.values):
+            return self
         return replace(self, values=np.where(np.isnan(self.values), value, self.values))
 
     def bound(self, value: float) -> float:
