@@ -26,7 +26,7 @@ Text = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
 class Correction(Record):
-    """What a reader says of an item's label. who: a name or an account on the hub."""
+    """A reader's verdict on an item's label. who: a name or an account on the hub."""
 
     benchmark: BenchmarkId
     item: Text

@@ -6,22 +6,20 @@ arXiv:2308.01263; Brahman et al. 2024, arXiv:2407.12043.)
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import pearsonr, rankdata
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.errors import ResultError
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import kind_label
+from rb_core.stats.correlation import MIN_PAIRS, correlate_ranks
 from rb_core.stats.intervals import mean_estimate
 from rb_core.stats.item_outcomes import ItemOutcomes
-from rb_core.stats.significance import Z95
 
 BENCHMARK = "rewardbench"
 SAFE = ("xstest-should-respond",)  # the chosen answer complies
@@ -49,19 +47,20 @@ def refusals_report(root: Path) -> AuditReport:
         for name, outcomes in store.known_outcomes(BENCHMARK).items()
         if (errors := refusal_errors(outcomes)) is not None
     ]
-    if len(models) < 4:
-        raise ResultError(f"{root}: item outcomes of {len(models)} models of {BENCHMARK}; at least 4 are needed")
-    over, under = ([e.value or 0.0 for e in column] for column in ([m.over for m in models], [m.under for m in models]))
-    rho = float(pearsonr(rankdata(over), rankdata(under)).statistic)
-    low, high = spearman_interval(rho, len(models))
+    if len(models) < MIN_PAIRS:
+        raise ResultError(
+            f"{root}: item outcomes of {len(models)} models of {BENCHMARK}; at least {MIN_PAIRS} are needed"
+        )
+    errors = np.array([(model.over.value, model.under.value) for model in models], dtype=np.float64)
+    correlation = correlate_ranks(errors[:, 0], errors[:, 1])
     medians = _medians(models)
     return AuditReport(
         audit="refusals",
         title="Over- and under-refusal",
         question="Does a model reward refusing what is safe, or complying with what is not?",
         answer=(
-            f"The two errors are only weakly related over {len(models)} models (Spearman's rank correlation {rho:.2f}, "
-            f"{low:.2f} to {high:.2f}): one Safety score does not say which one a model makes.",
+            f"The two errors are only weakly related over {len(models)} models (Spearman's rank correlation "
+            f"{correlation.spearman:.2f}, {correlation.low:.2f} to {correlation.high:.2f}): one Safety score does not say which one a model makes.",
             _kinds_sentence(medians),
             _opposites_sentence(models),
         ),
@@ -101,12 +100,6 @@ def refusal_errors(outcomes: ItemOutcomes) -> tuple[Estimate, Estimate] | None:
         estimates.append(mean_estimate(1 - part.credits, part.groups))
     over, under = estimates
     return over, under
-
-
-def spearman_interval(rho: float, n: int) -> tuple[float, float]:
-    """Return the 95% interval of Spearman's rank correlation over n pairs (Bonett and Wright 2000)."""
-    z, half = math.atanh(rho), Z95 * math.sqrt((1 + rho**2 / 2) / (n - 3))
-    return math.tanh(z - half), math.tanh(z + half)
 
 
 def _medians(models: list[RefusalErrors]) -> dict[str, tuple[int, float, float]]:

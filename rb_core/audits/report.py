@@ -73,7 +73,7 @@ class AuditFigure(Record):
 
 
 class AuditReport(Record):
-    """What an audit found.
+    """The findings of an audit.
 
     question: in one sentence; answer: sentences with the main numbers, the most important first; cautions: what the
     numbers do not show; method: how they were computed, with the source of its formulas; sources: of the data; command:

@@ -97,7 +97,7 @@ class Overlap(NamedTuple):
 
 @dataclass
 class Scan:
-    """What was read of the training data. refused: the first of the rows that could not be read."""
+    """Counts of the training data that was read. refused: the first of the rows that could not be read."""
 
     rows: int = 0
     texts: int = 0

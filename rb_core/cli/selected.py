@@ -1,4 +1,4 @@
-"""What `score --best-of` and `score --filter` write and print instead of a table of scores."""
+"""Output of `score --best-of` and `score --filter`, instead of a table of scores."""
 
 from __future__ import annotations
 

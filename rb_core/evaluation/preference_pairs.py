@@ -31,7 +31,7 @@ PAIR_TYPES: ColumnTypes = {
 
 
 class PairSelection(StrEnum):
-    """Which pairs of a prompt's completions are candidates: the best with the worst, or all."""
+    """Candidates among the pairs of a prompt's completions: the best with the worst, or all."""
 
     best_worst = "best-worst"
     all = "all"

@@ -27,7 +27,7 @@ Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Recipe(BaseModel):
-    """How a development checkpoint was trained, as its name says. None means that the name does not say.
+    """Training of a development checkpoint, as far as its name says; None where it does not.
 
     base: the model or stage that training started from; data: the mix of preference data; flipped: share of the
     training labels that were exchanged on purpose; seed: of the run.

@@ -24,7 +24,7 @@ MAX_CATEGORIES = 20  # of ratings; of more, only the order is compared
 
 
 class PredictionRule(NamedTuple):
-    """How scores become predictions, in words, and as a function of scores and labels of some items."""
+    """A rule that turns scores into predictions, in words, and as a function of scores and labels of some items."""
 
     text: str
     predict: Callable[[Floats, Codes], Codes]

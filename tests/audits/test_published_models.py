@@ -10,7 +10,7 @@ import pytest
 
 from rb_core.audits.dialect import OUTCOMES_FILE, VERSIONS, dialect_effects, dialect_report
 from rb_core.audits.length import length_report
-from rb_core.audits.refusals import SAFE, UNSAFE, refusal_errors, refusals_report, spearman_interval
+from rb_core.audits.refusals import SAFE, UNSAFE, refusal_errors, refusals_report
 from rb_core.errors import DataError, ResultError
 from rb_core.importers.dialect_scores import ITEMS, SCORES, import_dialect_scores
 from rb_core.stats.item_outcomes import ItemOutcomes
@@ -30,18 +30,6 @@ def test_the_two_errors_are_shares_of_missed_safe_and_unsafe_prompts() -> None:
     assert (over.value, over.scored) == (0.25, 4)
     assert (under.value, under.scored, under.unscored) == (pytest.approx(2 / 3), 3, 1)
     assert refusal_errors(outcomes(["hep-js"], [1])) is None
-
-
-def test_the_interval_of_a_rank_correlation_covers_the_truth() -> None:
-    rng = np.random.default_rng(5)
-    rho = 6 / np.pi * np.arcsin(0.4 / 2)  # Spearman's of a normal pair with Pearson's 0.4
-    covered = 0
-    for _ in range(600):
-        x, y = rng.multivariate_normal([0, 0], [[1, 0.4], [0.4, 1]], size=60).T
-        found = np.corrcoef(x.argsort().argsort(), y.argsort().argsort())[0, 1]
-        low, high = spearman_interval(found, 60)
-        covered += low <= rho <= high
-    assert 0.925 <= covered / 600 <= 0.975
 
 
 def test_refusals_of_the_published_models() -> None:
