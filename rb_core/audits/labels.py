@@ -69,7 +69,7 @@ class OutcomeMatrix:
 
 @dataclass(frozen=True)
 class LabelAudit:
-    """The fitted outcomes of a benchmark and its suspect labels. suspects: places of the items to read, most suspect first."""
+    """The fitted outcomes of a benchmark. suspects: places of the items to read, most suspect first."""
 
     spec: BenchmarkSpec
     matrix: OutcomeMatrix

@@ -51,8 +51,8 @@ def refusals_report(root: Path) -> AuditReport:
         raise ResultError(
             f"{root}: item outcomes of {len(models)} models of {BENCHMARK}; at least {MIN_PAIRS} are needed"
         )
-    errors = np.array([(model.over.value, model.under.value) for model in models], dtype=np.float64)
-    correlation = correlate_ranks(errors[:, 0], errors[:, 1])
+    rates = np.array([(model.over.value, model.under.value) for model in models], dtype=np.float64)
+    correlation = correlate_ranks(rates[:, 0], rates[:, 1])
     medians = _medians(models)
     return AuditReport(
         audit="refusals",
@@ -60,7 +60,8 @@ def refusals_report(root: Path) -> AuditReport:
         question="Does a model reward refusing what is safe, or complying with what is not?",
         answer=(
             f"The two errors are only weakly related over {len(models)} models (Spearman's rank correlation "
-            f"{correlation.spearman:.2f}, {correlation.low:.2f} to {correlation.high:.2f}): one Safety score does not say which one a model makes.",
+            f"{correlation.spearman:.2f}, {correlation.low:.2f} to {correlation.high:.2f}): one Safety score does not "
+            "say which one a model makes.",
             _kinds_sentence(medians),
             _opposites_sentence(models),
         ),
