@@ -19,7 +19,7 @@ from rb_core.audits.text_overlap import COMMON, FIELDS, MIN_WORDS, NGRAM, Overla
 from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.files import Rows, read_rows
 from rb_core.benchmarks.hub_rows import PREFIX, hub_rows, parse_address
-from rb_core.benchmarks.spec import Benchmark
+from rb_core.benchmarks.spec import Benchmark, BenchmarkSpec
 from rb_core.errors import DataError, as_text
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.estimate import Estimate
@@ -218,6 +218,11 @@ def difference_of_parts(values: Floats, groups: Strings, in_first: Flags, strata
 # ---- report
 
 
+def report_name(spec: BenchmarkSpec) -> str:
+    """Return the name of the report on a benchmark."""
+    return f"contamination-{spec.id}"[:100]
+
+
 def contamination_report(
     contamination: Contamination, scores: Sequence[CleanScore], training_data: Mapping[str, str], command: str
 ) -> AuditReport:
@@ -228,8 +233,8 @@ def contamination_report(
     tables += [_item_table(contamination, flagged)] if flagged else []
     tables += [_model_table(scores, training_data)] if scores and flagged else []
     return AuditReport(
-        audit="contamination",
-        title="Is it in the training data?",
+        audit=report_name(spec),
+        title=f"Contamination of {spec.title}",
         question=f"Do items of {spec.title} occur in {contamination.training}, and how do models score without them?",
         answer=(_overlap_sentence(contamination), *(_score_sentences(scores) if flagged else ())),
         tables=tuple(tables),
@@ -432,6 +437,7 @@ def _method(contamination: Contamination) -> str:
         f"items with more than {COMMON} different prompts ({contamination.num_shared:,} n-grams) and, as there, "
         f"n-grams in more than {COMMON} different training texts ({contamination.num_common:,}). Accuracy is the mean "
         "credit. Flagged and clean items are different examples; the interval of their difference joins those of both "
-        "means (Zou and Donner 2008, doi:10.1002/sim.3095). The whole is the mean of both parts, so that clean minus "
-        "whole is the share of flagged items times clean minus flagged."
+        "means (Zou and Donner 2008, doi:10.1002/sim.3095) and held the true difference in 95 to 98% of simulations. "
+        "The whole is the mean of both parts, so that clean minus whole is the share of flagged items times clean minus "
+        "flagged."
     )

@@ -104,11 +104,17 @@ def report_path(audit: str) -> Path:
     return Path("audits", f"{audit}.json")
 
 
-def write_report(root: Path, report: AuditReport, *, overwrite: bool = False) -> Path:
-    """Write a report below a results root. Raises ResultError where one exists and `overwrite` is False."""
-    path = root / report_path(report.audit)
+def check_report_path(root: Path, audit: str, *, overwrite: bool) -> Path:
+    """Return the path of a report to write. Raises ResultError where one exists and `overwrite` is False."""
+    path = root / report_path(audit)
     if path.exists() and not overwrite:
         raise ResultError(f"{path}: this report exists already; replace it with --overwrite")
+    return path
+
+
+def write_report(root: Path, report: AuditReport, *, overwrite: bool = False) -> Path:
+    """Write a report below a results root. Raises ResultError where one exists and `overwrite` is False."""
+    path = check_report_path(root, report.audit, overwrite=overwrite)
     content = report.model_dump(mode="json", exclude_none=True)
     write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return path

@@ -28,7 +28,7 @@ NGRAM = 13
 COMMON = 10
 MIN_WORDS = 4  # of a whole text that is compared: not a label, a role or a name
 NOT_COMPARED = -1  # in place of a hash, which is not negative
-MAX_QUOTED_ROWS = 5
+MAX_QUOTED_ROWS, MAX_PROBLEM = 5, 300  # rows; characters of each of their problems
 
 Hashes = np.ndarray[tuple[int, ...], np.dtype[np.uint64]]
 
@@ -100,14 +100,13 @@ class Scan:
     """Counts of the training data that was read. refused: the first of the rows that could not be read."""
 
     rows: int = 0
-    texts: int = 0
     num_refused: int = 0
     refused: list[str] = field(default_factory=list)
 
     def refuse(self, error: RowError) -> None:
         self.num_refused += 1
         if len(self.refused) < MAX_QUOTED_ROWS:
-            self.refused.append(str(error))
+            self.refused.append(str(error)[:MAX_PROBLEM])
 
 
 class ItemText(NamedTuple):
@@ -288,7 +287,6 @@ def _row_texts(rows: Rows, scan: Scan) -> Iterator[tuple[Hashes, RowLocation]]:
         for text in texts_in(row):
             words = hash_words(text)
             if len(words) >= MIN_WORDS:
-                scan.texts += 1
                 yield words, location
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from rb_core.audits import contamination, dialect, downstream, labels, length, refusals, training_choices
 from rb_core.audits.corrections import read_corrections
-from rb_core.audits.report import AuditReport, AuditTable, cell_text, write_report
+from rb_core.audits.report import AuditReport, AuditTable, cell_text, check_report_path, write_report
 from rb_core.audits.text_overlap import NGRAM
 from rb_core.benchmarks.hub_rows import PREFIX
 from rb_core.benchmarks.load import load_benchmark
@@ -95,6 +95,8 @@ def audit_contamination(
     store = ResultsStore(root)
     store.refresh()
     loaded = load_benchmark(benchmark, data=data, revision=data_revision)
+    if out is not None:
+        check_report_path(out, contamination.report_name(loaded.spec), overwrite=overwrite)
     outcomes = contamination.known_outcomes(store, (loaded.spec.id, benchmark), model or ())
     found = contamination.find_contamination(training, loaded, n=ngram, min_share=share, progress=True)
     declared = {entry.name: "; ".join(entry.training_data) for entry in store.registry.models if entry.training_data}

@@ -190,13 +190,18 @@ def test_the_command_writes_items_and_report(
     assert set(planted["id"]) >= {item.id for item in STARTER.examples[:160:4]}
     assert planted["flagged"].all()
     assert planted[list(TEXT_CELLS)].notna().all(axis=None)
-    report = read_report(tmp_path / "audits" / "contamination.json")
+    report = read_report(tmp_path / "audits" / "contamination-starter.json")
     assert [table.title for table in report.tables][-1] == "Scores with and without the flagged items"
     assert "builtin/tiny-rm" in [row[0] for row in report.tables[-1].rows]
     assert report.command == "python -m rb_core audit contamination train.jsonl --benchmark starter"
     assert "1 of 91 training rows could not be read" in printed
     assert "train.jsonl:91: not a line of JSON" in printed
-    assert rb(arguments, monkeypatch) == 2  # the file of items exists
+    assert rb(arguments, monkeypatch) == 2
+    assert f"{items}: this file exists already" in capsys.readouterr().err
+    items.unlink()
+    assert rb([*arguments, "--out", str(tmp_path)], monkeypatch) == 2
+    assert "contamination-starter.json: this report exists already" in capsys.readouterr().err
+    assert not items.exists()
 
 
 def test_a_model_without_outcomes_is_refused(
