@@ -438,6 +438,6 @@ def _method(contamination: Contamination) -> str:
         f"n-grams in more than {COMMON} different training texts ({contamination.num_common:,}). Accuracy is the mean "
         "credit. Flagged and clean items are different examples; the interval of their difference joins those of both "
         "means (Zou and Donner 2008, doi:10.1002/sim.3095) and held the true difference in 95 to 98% of simulations. "
-        "The whole is the mean of both parts, so that clean minus whole is the share of flagged items times clean minus "
-        "flagged."
+        "The whole is the mean of both parts, so that clean minus whole is the share of flagged items times clean "
+        "minus flagged."
     )
