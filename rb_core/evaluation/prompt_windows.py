@@ -12,7 +12,9 @@ from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeVar
 
 from rb_core.benchmarks.example import AssistantTurn, CompletionSet, shuffled_order
-from rb_core.benchmarks.prompt_rows import PromptRow
+from rb_core.benchmarks.prompt_rows import PromptRow, read_prompt_row
+from rb_core.benchmarks.row_location import Row
+from rb_core.errors import DataError
 from rb_core.evaluation.scored_prompts import SCORE_COLUMNS, ScoredPrompt, is_scored
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Batch, Cell, scores_by_cell
@@ -118,14 +120,25 @@ def scores_in_order(
 def own_columns(row: PromptRow) -> dict[str, Any]:
     """Return a row without its completions, and without what an earlier `score` added to it.
 
-    Raises DataError where another column has a name that `score` writes.
+    Where the prompt is in the same columns as the completions, or in one of another name, `prompt` is added, so that
+    the output can be read by itself. Raises DataError where another column has a name that `score` writes.
     """
     own = {name: value for name, value in row.row.items() if name not in row.fields}
     if is_scored(row.row):
-        return {name: value for name, value in own.items() if name not in SCORE_COLUMNS}
+        own = {name: value for name, value in own.items() if name not in SCORE_COLUMNS}
     if clash := next((name for name in own if name in SCORE_COLUMNS), None):
         raise row.location.error(clash, "has the name of a column that `score` writes; rename it")
-    return own
+    return own if _holds_prompt(own, row) else own | {"prompt": list(row.prompt)}
+
+
+def _holds_prompt(columns: Row, row: PromptRow) -> bool:
+    """Return True if the prompt of a row can be read from these of its columns."""
+    if len(row.prompt) == 1 and columns.get("prompt") == row.prompt[0]["content"]:
+        return True
+    try:
+        return read_prompt_row({**columns, "completion": "-"}, row.location).prompt == row.prompt
+    except DataError:
+        return False
 
 
 def completion_as_text(completion: str) -> str:

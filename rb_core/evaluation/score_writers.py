@@ -22,7 +22,7 @@ from rb_core.evaluation.prompt_windows import completion_as_text, in_parts
 from rb_core.evaluation.scored_prompts import SCORE_COLUMNS, PromptWriter, ScoredPrompt
 from rb_core.files import METADATA, atomic_file
 
-# Types of an output file's columns; None for values of several types, which become JSON.
+# Types of an output file's columns; None for values of several types, which become texts, JSON where they are not.
 ColumnTypes = Mapping[str, pa.DataType | None]
 OutputRows = Iterator[dict[str, Any]]
 
@@ -117,7 +117,7 @@ def _write_parquet(file: BinaryIO, columns: ColumnTypes, rows: OutputRows, metad
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for part in in_parts(rows, _ROWS_PER_GROUP):
             for row in part:
-                row |= {name: json_text(row[name]) for name in as_json if row.get(name) is not None}
+                row |= {name: _text(row[name]) for name in as_json if row.get(name) is not None}
             try:
                 writer.write_table(pa.Table.from_pylist(part, schema))
             except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
@@ -143,6 +143,10 @@ def _write_csv(file: BinaryIO, columns: ColumnTypes, rows: OutputRows, metadata:
 
 def _cell(value: Any) -> Any:
     return json_text(value) if isinstance(value, bool | list | dict) else value
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
 
 
 def json_text(value: Any) -> str:

@@ -300,7 +300,7 @@ def test_own_columns_keep_their_values(tmp_path: Path, monkeypatch: pytest.Monke
     for suffix in ("parquet", "jsonl", "csv"):
         assert rb(command(path, tmp_path / f"out.{suffix}"), monkeypatch) == 0
     table = pd.read_parquet(tmp_path / "out.parquet")
-    assert table["mixed"].tolist() == ["1", '"x"']
+    assert table["mixed"].tolist() == ["1", "x"]
     assert [list(each["k"]) for each in table["nested"]] == [[1, 2], []]
     assert table["late"].isna().tolist() == [True, False]
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
@@ -308,6 +308,24 @@ def test_own_columns_keep_their_values(tmp_path: Path, monkeypatch: pytest.Monke
         {name: value for name, value in row.items() if name != "completion"} for row in rows
     ]
     assert '"{""k"": [1, 2]}",,true,[],1,a,0,' in (tmp_path / "out.csv").read_text()
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
+def test_an_output_holds_every_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    rows = [
+        {"prompt": "a", "messages": [*chat, {"role": "assistant", "content": "d"}], "tools": [{"name": "f"}]},
+        {"chosen": "\n\nHuman: hi\n\nAssistant: yes", "rejected": "\n\nHuman: hi\n\nAssistant: no"},
+        {"prompt": "\n\nHuman: hi\n\nAssistant:", "completion": "yes"},
+    ]
+    path, out = write(tmp_path / "rows.jsonl", rows), tmp_path / f"out.{suffix}"
+    assert rb(command(path, out), monkeypatch) == 0
+    written = [(row.prompt, row.completions) for row in read_scored_prompts(out)]
+    assert written == [(row.prompt, row.completions) for row in PromptInput(path).rows()]
+    named = {"frage": "q", "query": "another", "system": "be brief", "history": [["h", "i"]], "completions": ["x", "y"]}
+    path, columns = write(tmp_path / "named.jsonl", [named]), {"prompt": "frage"}
+    assert rb([*command(path, out, "--overwrite"), "--columns", "prompt=frage"], monkeypatch) == 0
+    assert [row.prompt for row in read_scored_prompts(out)] == [row.prompt for row in PromptInput(path, columns).rows()]
 
 
 def test_a_missing_score_is_missing_in_every_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def make_example(
 
 
 def read_context(row: Row, location: RowLocation, prompt: Conversation) -> Conversation:
-    """Return the prompt with the row's system prompt, earlier turns and tools in front of it.
+    """Return the prompt with the row's system prompt, earlier turns and tools in front of it, unless it has them.
 
     Raises DataError for images and the like, which no model here can read.
     """
@@ -79,7 +79,9 @@ def read_context(row: Row, location: RowLocation, prompt: Conversation) -> Conve
     system = next((row[field] for field in _SYSTEM_FIELDS if row.get(field)), "")
     if not isinstance(system, str):
         raise location.error("system", f"is {describe_value(system)}; expected text")
-    messages = [*_read_history(row, location), *prompt]
+    history = _read_history(row, location)
+    turns = [message for message in prompt if message["role"] != "system"]
+    messages = list(prompt) if turns[: len(history)] == history else [*history, *prompt]
     if system.strip() and Message(role="system", content=system) not in messages:
         messages.insert(0, Message(role="system", content=system))
     conversation, tools_in_messages = split_tools(tuple(messages))
