@@ -29,7 +29,7 @@ from rb_core.space.html import render
 log = logging.getLogger(__name__)
 
 MAX_BODY = 4 * 2**20  # bytes of a request; the longest text that a field takes is shorter
-MAX_SESSIONS = 300  # whose fields and undelivered answers the server remembers, about 150 kB each
+MAX_SESSIONS = 300  # whose undelivered answers the server remembers, up to 3 MB each
 MAX_WAITING = 200  # calls; more are refused
 NO_ANSWER = "The page cannot answer this request; see /?view=api for the names and arguments of its endpoints."
 
@@ -87,6 +87,19 @@ class Page(gr.Blocks):
         except Exception as error:
             _log_without_text(error)
             raise gr.Error(NO_ANSWER, print_exception=False) from error
+        finally:
+            _forget_values(function, kwargs.get("state"))
+
+
+def _forget_values(function: Any, state: Any) -> None:
+    """Drop what gradio keeps of a handler's inputs and outputs for deep links, which are closed.
+
+    The visitor's browser has the fields; a file and its scores would stay in memory until the session is forgotten.
+    """
+    for component in (*function.inputs, *function.outputs):
+        config = state.config_values.get(component._id) if state is not None else None
+        if config is not None:
+            config.get("props", {}).pop("value", None)
 
 
 def _with_defaults(function: Any, inputs: list[Any]) -> list[Any]:

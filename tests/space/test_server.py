@@ -222,6 +222,22 @@ def test_calls_without_a_session_leave_nothing_behind(page: gr.Blocks, http: htt
     wait_for(lambda: not any(remembered))
 
 
+def test_a_session_keeps_nothing_of_a_visitors_file_and_its_scores(page: gr.Blocks, http: httpx.Client) -> None:
+    handlers = http.get("config").json()["dependencies"]
+    (number,) = (each["id"] for each in handlers if each["api_name"] == "score_file_of_page")
+    upload = uploaded("a.jsonl", f'{{"prompt": "{CANARY}", "answer": "{CANARY}"}}')
+    event = {"data": [LONGEST, CANARY, upload], "fn_index": number, "session_hash": "visitor"}
+    for columns in ("", CANARY):
+        event["data"][1] = columns
+        http.post("gradio_api/queue/join", json=event)
+        answer = http.get("gradio_api/queue/data", params={"session_hash": "visitor"}).text
+        assert ("1 completion scored by" in answer) == (not columns)
+    kept = str(page.app.state_holder.session_data["visitor"].config_values)
+    assert "Score the file" in kept
+    assert CANARY not in kept
+    assert upload["content"] not in kept
+
+
 def test_answers_that_nobody_fetches_are_limited_and_the_queue_goes_on(page: gr.Blocks, http: httpx.Client) -> None:
     """Gradio's own queue stops for good when it has an answer for a session that it has dropped."""
     calls = [http.post("gradio_api/call/leaderboard", json={"data": [BENCHMARK]}) for _ in range(60)]

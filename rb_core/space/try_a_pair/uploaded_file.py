@@ -14,12 +14,12 @@ from typing import Any
 from rb_core.benchmarks.files import text_rows
 from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.benchmarks.prompt_rows import PromptRow, read_prompt_row
-from rb_core.benchmarks.row_location import RowProblems
+from rb_core.benchmarks.row_location import RowError, RowProblems
 from rb_core.errors import DataError
 from rb_core.evaluation.prompt_windows import own_columns
 from rb_core.evaluation.score_writers import json_text
 from rb_core.space.limits import InputError
-from rb_core.space.try_a_pair.question import MAX_CHARACTERS
+from rb_core.space.try_a_pair.question import MAX_ALL_CHARACTERS, MAX_CHARACTERS
 
 MAX_ROWS = 200
 MAX_FILE_BYTES = 1_000_000
@@ -93,6 +93,9 @@ def _check_limits(read: PromptRow) -> None:
         if (longest := max(map(len, contents))) > MAX_CHARACTERS:
             problem = f"has {longest:,} characters; at most {MAX_CHARACTERS:,} are scored here"
             raise read.location.error(name, problem)
+    if (total := sum(len(text) for contents in texts.values() for text in contents)) > MAX_ALL_CHARACTERS:
+        problem = f"has {total:,} characters in all its texts; at most {MAX_ALL_CHARACTERS:,} are scored here"
+        raise RowError(read.location, problem)
 
 
 def _too_large(name: str, size: int) -> str:

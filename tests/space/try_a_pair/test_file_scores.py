@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from rb_core.evaluation.scored_prompts import SCORE_COLUMNS
 from rb_core.scorers.load import load_model
 from rb_core.space.limits import InputError, Limits
 from rb_core.space.results_source import ResultsFolder
+from rb_core.space.try_a_pair import scoring
 from rb_core.space.try_a_pair.available_models import AvailableModels, ListedJudge
 from rb_core.space.try_a_pair.file_scores import file_scores_html, rows_json
 from rb_core.space.try_a_pair.result import ScoredFile
@@ -80,17 +82,22 @@ def test_the_page_shows_counts_reasons_ties_and_percentiles(scored: ScoredFile) 
 def test_a_file_of_too_many_tokens_is_refused_before_it_is_scored(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = PairScorer(bundled_models().models, Limits(file_tokens=20))
     scorer.cache = bundled_models().cache
-    monkeypatch.setattr(type(scorer.cache.get(TINY).scorer), "score", None)
+    monkeypatch.setattr(type(scorer.cache.get(TINY).scorer), "stream", None)
     with pytest.raises(InputError, match=r"For builtin/tiny-rm the file has [\d,]+ tokens; at most 20 are scored here"):
         score_rows(TINY, ROWS, scorer)
 
 
-def test_a_question_is_scored_between_two_batches_of_a_file() -> None:
-    rows = [{"prompt": str(number), "completions": ["word " * 600] * 2} for number in range(8)]
-    steps = bundled_models().score_rows(TINY, read(rows))
-    first = next(steps)
-    assert isinstance(first, str)
-    assert not first.startswith("16 of 16")
+def test_a_row_that_a_template_refuses_is_named(tiny_model: Callable[[str], Path]) -> None:
+    scorer = PairScorer(AvailableModels((str(tiny_model("gemma2")),), lambda name: False), Limits())
+    system = [{"role": "system", "content": "Answer like a pirate"}, {"role": "user", "content": PROMPT}]
+    with pytest.raises(InputError, match=r"^a\.jsonl:2: .*system"):
+        score_rows("local/gemma2", [{"prompt": PROMPT, "answer": "No."}, {"prompt": system, "answer": "No."}], scorer)
+
+
+def test_a_question_is_scored_between_two_rows_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "PROGRESS_PERIOD", 0)
+    steps = bundled_models().score_rows(TINY, read(ROWS))
+    assert [next(steps), next(steps)] == [f"{done} of 6 completions are scored." for done in (0, 3)]
     answered = threading.Thread(target=score_text, args=(TINY, PROMPT, ANSWERS))
     answered.start()
     answered.join(timeout=30)

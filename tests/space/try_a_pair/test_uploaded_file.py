@@ -87,6 +87,7 @@ JSON_LINES: list[tuple[str, str]] = [
     (lines(ROW | {"prompt": "x" * (MAX_CHARACTERS + 1)}), "'prompt': has 20,001 characters; at most 20,000"),
     (lines({"prompt": "x", "answer": "y" * 30_000}), ":1: field 'answer': has 30,000 characters"),
     (lines(ROW | {"completions": ["x"] * (MAX_ROW_COMPLETIONS + 1)}), "'completions': has 17 completions; at most 16"),
+    (lines({"prompt": "x", "completions": ["y" * 20_000] * 5}), ":1: has 100,001 characters in all its texts"),
     (lines(ROW | {"score": 1}), ":1: field 'score': has the name of a column that `score` writes"),
 ]
 REFUSED = [*UPLOADS, *((uploaded("a.jsonl", text), message) for text, message in JSON_LINES)]
