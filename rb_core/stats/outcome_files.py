@@ -96,7 +96,7 @@ def _items_of_table(frame: pd.DataFrame, spec: BenchmarkSpec) -> _Items:
     codes_of_subsets, names = pd.factorize(first["subset"])
     metrics = [spec.metric_of(name) for name in names]
     by_metric = [
-        (metric, np.isin(codes_of_subsets, [code for code, other in enumerate(metrics) if other is metric]))
+        (metric, np.isin(codes_of_subsets, [code for code, other in enumerate(metrics) if other == metric]))
         for metric in dict.fromkeys(metrics)
     ]
     compared = np.ones(len(ids), dtype=bool)
@@ -128,7 +128,8 @@ def _joint_items(path: Path, changed: int, size: int) -> tuple[_Items, Benchmark
 def _outcomes(items: _Items, scores_by_row: Floats, spec: BenchmarkSpec, *, model: str, source: str) -> ItemOutcomes:
     scores = CompletionScores(scores_by_row[items.order], items.is_chosen, items.starts)
     num_examples = len(items.example_ids)
-    earned, margins, tied = np.empty(num_examples), np.empty(num_examples), np.zeros(num_examples, dtype=bool)
+    earned, margins = np.full((2, num_examples), np.nan)
+    tied = np.zeros(num_examples, dtype=bool)
     for metric, members in items.by_metric:
         earned[members], tied[members] = metric.item_credits(scores[members], spec.tie_credit)
         margins[members] = metric.margins(scores[members])
