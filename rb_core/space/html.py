@@ -47,7 +47,7 @@ def significant_text(value: float) -> str:
 
 def number_text(value: object) -> str:
     """Return a value as text: thousands separated, four significant digits, yes or no, a dash for None, a mapping as
-    NAME = JSON."""
+    NAME = JSON, a list as its values in JSON, and a text in quotes if white space begins or ends it."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -56,6 +56,10 @@ def number_text(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, Mapping):
         return ", ".join(f"{name} = {json.dumps(each, ensure_ascii=False)}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(json.dumps(each, ensure_ascii=False) for each in value)
+    if isinstance(value, str) and value != value.strip():
+        return json.dumps(value, ensure_ascii=False)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

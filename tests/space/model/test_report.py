@@ -15,7 +15,7 @@ from rb_core.results.paths import result_path
 from rb_core.results.schema import BenchmarkRef, ModelRef, Published, from_json
 from rb_core.results.storage import read_result, write_result
 from rb_core.space.model.labels import JUDGE_COST
-from rb_core.space.model.report import report_html, size_text
+from rb_core.space.model.report import report_html, setting_facts, size_text
 from rb_core.space.results_source import ResultsFolder
 from rb_core.stats.intervals import TOO_FEW_GROUPS
 from tests.fakes.judged_runs import BENCHMARK as JUDGED
@@ -129,3 +129,8 @@ def test_the_reason_stands_in_place_of_an_interval(tmp_path: Path) -> None:
     score = Estimate(value=0.5, no_interval=TOO_FEW_GROUPS)
     root = write_set(tmp_path, published("a/b", headline=score, sections={"Chat": score}))
     assert html_of(root).count(f"(no interval: {TOO_FEW_GROUPS})") == 2
+
+
+def test_settings_show_lists_and_white_space() -> None:
+    entry = {"settings": {"tokens": ["!", " no"], "step_separator": "\n\n"}, "run": None, "data": {}}
+    assert setting_facts(entry) == [("Tokens", '"!", " no"'), ("Text after each step", r'"\n\n"')]
