@@ -76,7 +76,7 @@ def inspect_head(model: InspectedModel) -> Observation:
 
 def inspect_output(model: InspectedModel) -> Observation:
     if "output" in model.failures:
-        advice = "choose one with --output-index or --output-weights, as the model's authors document it"
+        advice = "choose as the model's authors document it"
         return Observation("FAIL", model.failures["output"], advice)
     outputs = "single output" if model.output.weights is None else f"{model.network.config.num_labels} outputs, "
     outputs += "" if model.output.weights is None else str(model.output)

@@ -66,8 +66,8 @@ class HeadedModel(nn.Module):
 
     @property
     def architecture(self) -> str:
-        """Name of the architecture, for the result."""
-        return type(self).__name__
+        """Name of the architecture under the head, for the result."""
+        return type(self.body).__name__
 
     def rounding_scale(self, largest_score: float) -> float:
         """Return the size that a rounding error of scores is relative to."""
