@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -13,6 +13,8 @@ from rich.table import Table
 from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
 from rb_core.importers import (
+    accuracy_tables,
+    boards,
     dialect_scores,
     downstream_tables,
     item_styles,
@@ -125,6 +127,45 @@ def import_scores(
         overwrite=overwrite,
     )
     _print_imported(results)
+
+
+@app.command("accuracies")
+def import_accuracies(
+    tables: Annotated[Path, typer.Argument(help="table, or folder of tables, with a row for each model")],
+    benchmark: BenchmarkOption,
+    source: SourceOption,
+    columns: Annotated[str, typer.Option(help="columns with other names: headline=avg,Chat=chat_acc,model=name")] = "",
+    unit: Annotated[Literal["fraction", "percent"] | None, typer.Option(help="unit of the accuracies")] = None,
+    retrieved: RetrievedOption = None,
+    out: Annotated[Path, typer.Option(help="folder for the results")] = DEFAULT_ROOT,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert a table of published accuracies into published results.
+
+    Columns are called as subsets or sections. Or a row has the counts of one part: part, correct, tied, total.
+    """
+    results = accuracy_tables.import_accuracies(
+        tables,
+        find_target(benchmark, out),
+        out,
+        origin=source,
+        columns=parse_columns(columns),
+        unit=unit,
+        retrieved=retrieved,
+        overwrite=overwrite,
+    )
+    _print_imported(results)
+
+
+@app.command("boards")
+def import_boards(
+    folder: Annotated[Path, typer.Argument(help="folder with the published files (see rb_core/importers/README.md)")],
+    out: Annotated[Path, typer.Option(help="folder with the results and the cards of the benchmarks")] = DEFAULT_ROOT,
+    overwrite: Overwrite = False,
+) -> None:
+    """Rebuild the boards of other projects' published numbers."""
+    for name, count in boards.import_boards(folder, out, overwrite=overwrite).items():
+        print_line(f"{name}: {count} results")
 
 
 def _print_imported(results: Sequence[Result]) -> None:

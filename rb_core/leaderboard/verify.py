@@ -260,7 +260,7 @@ def _check_names(check: _ResultCheck, spec: BenchmarkSpec, result: Result) -> No
     missing = [s.name for s in spec.sections if s.required and s.name not in result.sections]
     if result.headline is None and "headline" not in result.absent:
         check.add_problem("absent.headline", "is missing: there is no headline")
-    if result.headline is not None and missing:
+    if result.headline is not None and missing and result.sections:
         check.add_problem("headline", f"must be absent without {', '.join(missing)}")
 
 

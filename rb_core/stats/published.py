@@ -53,8 +53,12 @@ def section_estimate(spec: BenchmarkSpec, section: Section, value: float, subset
 def headline_estimate(spec: BenchmarkSpec, value: float, sections: Mapping[str, Estimate]) -> Estimate:
     """Return a published headline with its interval; its variance is the sections', taken as independent.
 
-    It has bounds where a section has them.
+    It has bounds where a section has them. Without any section each required one is taken to have the headline's
+    score: no other scores with this mean have a larger variance.
     """
+    if not sections:
+        required = [section for section in spec.sections if section.required]
+        sections = {section.name: section_estimate(spec, section, value, {}) for section in required}
     present = [section for section in spec.sections if section.name in sections]
     trials = [_num_trials(spec, section) for section in present]
     errors = [sections[section.name].stderr for section in present]
