@@ -7,19 +7,21 @@ and make one completion set, so that their tokens are shared.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from itertools import count, groupby, islice
 from typing import Any, NamedTuple, TypeVar
 
 from rb_core.benchmarks.example import AssistantTurn, CompletionSet, shuffled_order
 from rb_core.benchmarks.prompt_rows import PromptRow, read_prompt_row
 from rb_core.benchmarks.row_location import Row
-from rb_core.errors import DataError
+from rb_core.errors import DataError, ModelError
 from rb_core.evaluation.scored_prompts import SCORE_COLUMNS, ScoredPrompt, is_scored
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Cell, scores_by_cell
+from rb_core.scorers.base import Cell, Plan, Scorer, scores_by_cell
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 # A window ends with the group that reaches one of these. An unfinished run goes on only with the same values.
 WINDOW_COMPLETIONS = 4096
@@ -105,16 +107,54 @@ def _num_characters(row: PromptRow) -> int:
     return sum(prompt + len(text) for text in row.completions)
 
 
-def scores_in_order(
-    blinded: Sequence[BlindedSet], batches: Iterable[Batch], scores: Iterable[Sequence[Score]]
-) -> list[Score]:
-    """Return the scores of all completions in the order of the input, given those of the batches."""
-    by_cell = scores_by_cell(batches, scores)
-    in_order = []
-    for number, (_, order) in enumerate(blinded):
-        position = {index: shown for shown, index in enumerate(order)}
-        in_order += [by_cell[Cell(number, position[index])] for index in range(len(order))]
-    return in_order
+class WindowPlan(NamedTuple):
+    """The plan of a window. refused: why the scorer cannot read a completion set, by its index in `blinded`; the plan
+    is of the others."""
+
+    window: Window
+    blinded: list[BlindedSet]
+    plan: Plan
+    refused: dict[int, str]
+
+    def scores_in_order(self, scores: Iterable[Sequence[Score]]) -> list[Score]:
+        """Return the scores of all completions in the order of the input, given those of the plan's batches."""
+        by_cell = scores_by_cell(self.plan.batches, scores)
+        planned = count()
+        in_order = []
+        for index, (_, order) in enumerate(self.blinded):
+            if index in self.refused:
+                in_order += [Score.unscored(self.refused[index])] * len(order)
+                continue
+            number, position = next(planned), {completion: shown for shown, completion in enumerate(order)}
+            in_order += [by_cell[Cell(number, position[completion])] for completion in range(len(order))]
+        return in_order
+
+
+def plan_window(scorer: Scorer, window: Window, seed: int) -> WindowPlan:
+    """Plan a window. One conversation that a model's template refuses must not end a run that has scored many."""
+    blinded = window.blinded(seed)
+    sets = [each.completion_set for each in blinded]
+    try:
+        return WindowPlan(window, blinded, scorer.plan(sets), {})
+    except ModelError:
+        refused = _refused(scorer, sets)
+        if not refused:
+            raise
+    reason = next(iter(refused.values()))
+    log.warning("%d prompts from row %d on are unscored: %s", len(refused), window.first_row, reason)
+    readable = [completion_set for index, completion_set in enumerate(sets) if index not in refused]
+    return WindowPlan(window, blinded, scorer.plan(readable), refused)
+
+
+def _refused(scorer: Scorer, sets: Sequence[CompletionSet]) -> dict[int, str]:
+    """Return why the scorer cannot plan a completion set, by the index of the set."""
+    refused = {}
+    for index, completion_set in enumerate(sets):
+        try:
+            scorer.plan([completion_set])
+        except ModelError as error:
+            refused[index] = str(error)
+    return refused
 
 
 def own_columns(row: PromptRow) -> dict[str, Any]:

@@ -29,8 +29,8 @@ from rb_core.evaluation.prompt_windows import (
     WINDOW_CHARACTERS,
     WINDOW_COMPLETIONS,
     Window,
+    plan_window,
     prompt_windows,
-    scores_in_order,
 )
 from rb_core.evaluation.score import missing_share, score_share
 from rb_core.evaluation.scored_prompts import PromptWriter, ScoredPrompt
@@ -211,9 +211,9 @@ class FileRun:
 
     def _score_window(self, number: int, window: Window, bar: tqdm[NoReturn]) -> None:
         scorer, process, path = self.scorer, self.process, self._window_path(number)
-        blinded = window.blinded(self.seed)
         with process.share_errors():
-            plan = scorer.plan([each.completion_set for each in blinded])
+            planned = plan_window(scorer, window, self.seed)
+        plan = planned.plan
         fingerprint = plan_fingerprint(self.settings, scorer, plan)
         with process.share_errors():
             replies = scorer.keep_replies(path.with_suffix(".replies"), fingerprint, process.count)
@@ -225,7 +225,7 @@ class FileRun:
 
             def write() -> None:
                 scores = (journal.done[index].scores for index in range(len(plan.batches)))
-                _write_window(path, scores_in_order(blinded, plan.batches, scores))
+                _write_window(path, planned.scores_in_order(scores))
 
             process.on_main(write)
             if not all(_all_answered(entry.scores) for entry in journal.done.values()):

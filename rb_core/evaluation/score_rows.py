@@ -15,7 +15,7 @@ from rb_core.benchmarks.row_location import Row, RowError, RowLocation, RowProbl
 from rb_core.errors import DataError
 from rb_core.evaluation.evaluate import describe_model
 from rb_core.evaluation.percentiles import Percentiles, find_percentiles
-from rb_core.evaluation.prompt_windows import Window, own_columns, prompt_windows, scores_in_order
+from rb_core.evaluation.prompt_windows import Window, own_columns, plan_window, prompt_windows
 from rb_core.evaluation.score_writers import Tally, json_text, score_rows
 from rb_core.evaluation.scored_prompts import ROW, SCORE_COLUMNS, ScoredPrompt
 from rb_core.models.options import ModelOptions
@@ -83,9 +83,8 @@ def score(
 
 def score_window(scorer: Scorer, window: Window, seed: int) -> Iterator[ScoredPrompt]:
     """Score a window at once, without a journal."""
-    blinded = window.blinded(seed)
-    plan = scorer.plan([each.completion_set for each in blinded])
-    yield from window.scored_prompts(scores_in_order(blinded, plan.batches, scorer.stream(plan.batches)))
+    planned = plan_window(scorer, window, seed)
+    yield from window.scored_prompts(planned.scores_in_order(scorer.stream(planned.plan.batches)))
 
 
 def score_lines(

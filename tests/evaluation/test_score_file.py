@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -21,14 +22,17 @@ from rb_core.evaluation import prompt_windows, score_file
 from rb_core.evaluation.distributed import SINGLE_PROCESS, Process
 from rb_core.evaluation.prompt_input import PromptInput
 from rb_core.evaluation.score_file import FileRun, unfinished_folder
-from rb_core.evaluation.score_rows import score
+from rb_core.evaluation.score_rows import score, score_lines
+from rb_core.evaluation.score_writers import Tally
 from rb_core.evaluation.scored_prompts import SCORE_COLUMNS, ScoredPrompt, read_scored_prompts
 from rb_core.models.options import JudgeOptions, ModelOptions
+from rb_core.models.resolve import resolve
 from rb_core.results.schema import ModelRef
 from rb_core.scorers import function
 from rb_core.scorers.base import Plan
 from rb_core.scorers.baseline import BaselineScorer, length
 from rb_core.scorers.function import FunctionScorer
+from rb_core.scorers.load import load_scorer
 from tests.cli.command_line import rb
 from tests.fakes.commands import run_command
 from tests.fakes.judge_server import JudgeServer
@@ -405,6 +409,30 @@ def test_an_unknown_suffix_is_refused(
 ) -> None:
     assert rb(command(Path("rows.jsonl"), Path(out)), monkeypatch) == 2
     assert ".parquet, .jsonl, .csv" in capsys.readouterr().err
+
+
+def test_a_conversation_that_the_template_refuses_is_unscored_and_the_others_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = {"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"},
+                            {"role": "assistant", "content": "c"}]}  # fmt: skip
+    rows = [{"prompt": "p", "completions": ["a", "b"]}, refused, {"prompt": "q", "completions": ["c", "d"]}]
+    path, out = write(tmp_path / "rows.jsonl", rows), tmp_path / "out.jsonl"
+    whole = score("builtin/tiny-rm", [rows[0], rows[2]])["score"].tolist()
+    assert rb([*command(path, out), "--model", "builtin/tiny-rm"], monkeypatch) == 0
+    assert "1 unscored" in capsys.readouterr().out
+    table = pd.read_json(out, lines=True)
+    assert table["score"].drop(2).tolist() == pytest.approx(whole, abs=1e-9)
+    assert pd.isna(table["score"][2])
+    assert "unknown role: tool" in table["reason"][2]
+    written = io.BytesIO()
+    scorer = load_scorer(resolve("builtin/tiny-rm", ModelOptions()))
+    with path.open("rb") as lines:
+        score_lines(scorer, lines, written, columns={}, seed=0, percentiles=None, tally=Tally())
+    reasons = [json.loads(line)["reason"] for line in written.getvalue().splitlines()]
+    assert [reason is None for reason in reasons] == [True, True, False, True, True]
+    assert rb([*command(write(path, [refused]), out, "--overwrite"), "--model", "builtin/tiny-rm"], monkeypatch) == 1
+    assert "no completion could be scored" in capsys.readouterr().err
 
 
 # ---- a dataset on the hub, judges

@@ -12,20 +12,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.benchmarks.prompt_rows import PromptRow
 from rb_core.errors import ModelError, RewardBenchError
 from rb_core.evaluation.evaluate import describe_model
-from rb_core.evaluation.prompt_windows import BlindedSet, Window, scores_in_order
+from rb_core.evaluation.prompt_windows import Window, WindowPlan
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.evaluation.scored_prompts import ScoredPrompt
 from rb_core.models.chat_format import ChatFormat, Encoded
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Cell, Scorer, scores_by_cell
+from rb_core.scorers.base import Cell, Scorer, scores_by_cell
 from rb_core.scorers.load import load_scorer
 from rb_core.space.limits import InputError, Limits, WaitingLine
 from rb_core.space.try_a_pair.available_models import AvailableModels
@@ -40,14 +40,6 @@ if TYPE_CHECKING:
 
 # An absolute path of this machine, which an error message of a library may contain.
 _PATH = re.compile(r"(?<![\w.:/])(?:[A-Za-z]:)?[/\\](?:[^\s/\\:'\",]+[/\\])+[^\s/\\:'\",]*")
-
-
-class PlannedRow(NamedTuple):
-    """A row of a file with the batches that score it."""
-
-    window: Window
-    blinded: list[BlindedSet]
-    batches: tuple[Batch, ...]
 
 
 class PairScorer:
@@ -98,20 +90,20 @@ class PairScorer:
             yield f"0 of {total:,} completions are scored."
             shown = time.monotonic()
             planned = [self._plan_row(model, row, number) for number, row in enumerate(rows, start=1)]
-            self._check_file_tokens(model, sum(batch.tokens for row in planned for batch in row.batches))
+            self._check_file_tokens(model, sum(batch.tokens for row in planned for batch in row.plan.batches))
             prompts: list[ScoredPrompt] = []
             done = 0
             for row in planned:
                 with self.line.turn():
-                    scores = list(model.scorer.stream(row.batches))
-                prompts += row.window.scored_prompts(scores_in_order(row.blinded, row.batches, scores))
+                    scores = list(model.scorer.stream(row.plan.batches))
+                prompts += row.window.scored_prompts(row.scores_in_order(scores))
                 done += row.window.num_completions
                 if time.monotonic() - shown >= PROGRESS_PERIOD:
                     yield f"{done:,} of {total:,} completions are scored."
                     shown = time.monotonic()
             yield ScoredFile(describe_model(model.scorer, name), prompts)
 
-    def _plan_row(self, model: LoadedModel, row: PromptRow, number: int) -> PlannedRow:
+    def _plan_row(self, model: LoadedModel, row: PromptRow, number: int) -> WindowPlan:
         """Plan a row. Raises InputError, with its line, if the model's template refuses it."""
         window = Window(number, ((row,),))
         blinded = window.blinded(seed=0)
@@ -120,7 +112,7 @@ class PairScorer:
                 plan = model.scorer.plan([each.completion_set for each in blinded])
         except RewardBenchError as error:
             raise InputError(f"{row.location}: {remove_paths(str(error))}") from error
-        return PlannedRow(window, blinded, plan.batches)
+        return WindowPlan(window, blinded, plan, {})
 
     def _check_file_tokens(self, model: LoadedModel, tokens: int) -> None:
         if model.spec.kind != "baseline" and tokens > self.limits.file_tokens:
