@@ -189,6 +189,9 @@ def _eee_model(result: Result) -> dict[str, Any]:
         reference=model.reference,
         beta=model.beta,
         output=model.output,
+        step_separator=model.step_separator,
+        aggregate=model.aggregate,
+        question=model.question,
     )
     return info
 

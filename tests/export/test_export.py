@@ -22,8 +22,9 @@ from jsonschema import Draft202012Validator
 from rb_core import export
 from rb_core.cli import main
 from rb_core.errors import DataError, ResultError
+from rb_core.leaderboard.board import load_boards
 from rb_core.results.estimate import Estimate
-from rb_core.results.schema import Published, Result
+from rb_core.results.schema import KIND_LABELS, ModelKind, Published, Result
 from rb_core.results.storage import read_result, write_result
 from tests.fakes.commands import run_command
 from tests.fakes.hub_faults import Fault
@@ -540,6 +541,19 @@ def test_a_run_s_record_says_how_sure_and_by_whom(tmp_path: Path) -> None:
     assert math["source_data"]["additional_details"]["revision"] == "b" * 40
     assert (ties["metric_config"]["metric_id"], ties["score_details"]["score"]) == ("rewardbench-2.ties", 1.0)
     assert ties["metric_config"]["max_score"] == 1.01
+
+
+@pytest.mark.parametrize("kind", KIND_LABELS)
+def test_each_kind_of_model_is_a_row_a_card_s_entry_and_a_record(tmp_path: Path, kind: ModelKind) -> None:
+    result = run()
+    write_result(tmp_path, result.model_copy(update={"model": result.model.model_copy(update={"kind": kind})}))
+    (row,) = load_boards(tmp_path)[0]["rewardbench-2"].rows
+    assert row.kind == KIND_LABELS[kind]
+    assert len(exported(tmp_path).results) == 1
+    records, _ = export.every_eval_ever(tmp_path, [])
+    (record,) = map(json.loads, records.values())
+    Draft202012Validator(RECORD).validate(record)
+    assert record["model_info"]["additional_details"]["kind"] == kind
 
 
 def test_the_same_result_is_the_same_file(tmp_path: Path) -> None:
