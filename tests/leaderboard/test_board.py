@@ -23,7 +23,7 @@ from tests.fakes.results import published
 def test_registered_benchmarks_come_first_and_the_best_model_leads(bundled_boards: dict[str, Board]) -> None:
     assert list(bundled_boards)[:2] == ["rewardbench", "rewardbench-2"]
     for board in bundled_boards.values():
-        scores = [row.headline.value for row in board.rows if row.can_rank]
+        scores = [row.headline.ranked_by for row in board.rows if row.can_rank]
         known = [score for score in scores if score is not None]
         assert scores[: len(known)] == sorted(known, reverse=True)
     assert bundled_boards["rewardbench"].rows[0].model == "infly/INF-ORM-Llama3.1-70B"

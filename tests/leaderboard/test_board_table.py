@@ -24,7 +24,11 @@ def index(content: dict[str, Any], role: str) -> int:
 
 
 def without_rank_intervals(board: Board) -> Board:
-    rows = tuple(replace(row, rank_interval=None, tier=None) for row in board.rows)
+    """The board without what its JSON does not hold: rank intervals, and why a score has no interval."""
+    rows = tuple(
+        replace(row, rank_interval=None, tier=None, headline=row.headline.model_copy(update={"no_interval": None}))
+        for row in board.rows
+    )
     return replace(board, rows=rows, detectable=None)
 
 
