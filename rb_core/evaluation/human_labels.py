@@ -285,7 +285,8 @@ def _whole_number(value: Any) -> int | None:
 def _score(row: Row, column: str, location: RowLocation) -> float:
     if column not in row:
         raise RowError(location, f"has no column {column!r}: pass --score COLUMN; it has {', '.join(row)}")
-    return math.nan if row[column] in (None, "") else read_number(row[column], column, location)
+    is_missing = row[column] is None or str(row[column]).strip().lower() in ("", "nan")
+    return math.nan if is_missing else read_number(row[column], column, location)
 
 
 # ---- labels

@@ -69,7 +69,7 @@ def _joint_outcomes(path: Path, model: str) -> ItemOutcomes:
 
 
 class _Items(NamedTuple):
-    """What the outcomes of all models on the same examples share.
+    """The part that the outcomes of all models on the same examples share.
 
     order: of a table's rows, by example; by_metric: a mask of the examples of each metric.
     """

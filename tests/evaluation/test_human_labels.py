@@ -95,9 +95,10 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert items.without_label == 2
 
 
-def test_a_missing_score_stays_an_item(tmp_path: Path) -> None:
+@pytest.mark.parametrize("missing", [None, "", "NaN"])
+def test_a_missing_score_stays_an_item(tmp_path: Path, missing: str | None) -> None:
     scores = [dict(row) for row in PAIRS]
-    scores[0]["score"] = None
+    scores[0]["score"] = missing
     items = joined(tmp_path, scores, [{"id": f"q{i}", "label": "A"} for i in range(4)])
     accuracy = items.compare().accuracy
     assert accuracy is not None

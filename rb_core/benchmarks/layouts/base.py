@@ -163,7 +163,8 @@ def read_number(value: Any, field: str, location: RowLocation) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
-        raise location.error(field, f"is {describe_value(value)}; expected a number")
+        shown = describe_value(value) if math.isnan(number) else "infinite"
+        raise location.error(field, f"is {shown}; expected a number")
     return number
 
 
