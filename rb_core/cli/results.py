@@ -17,8 +17,9 @@ from rb_core.errors import ResultError
 from rb_core.evaluation import aggregate as aggregation
 from rb_core.files import write_atomically
 from rb_core.leaderboard.board import Board
-from rb_core.leaderboard.model_registry import read_registry
-from rb_core.leaderboard.store import ResultsStore, ranked_boards
+from rb_core.leaderboard.custom_scores import even_board
+from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, read_registry
+from rb_core.leaderboard.store import OutcomesOf, ResultsStore, ranked_boards
 from rb_core.models.registry import RECORDS
 from rb_core.results import schema as result_schema
 from rb_core.results.schema import Result, to_json
@@ -36,13 +37,16 @@ def show(
     benchmark: Annotated[str | None, typer.Option(help="only this benchmark")] = None,
     wide: Annotated[bool, typer.Option("--wide", help="all columns, however wide the terminal is")] = False,
     subsets: Annotated[bool, typer.Option("--subsets", help="with the subsets' columns")] = False,
+    common: Annotated[
+        bool, typer.Option("--common-sections", help="rank by the sections that all scores of a board include")
+    ] = False,
 ) -> None:
     """Show results as tables, best first. Without a path: those in leaderboard_data.
 
     A table has as many columns as fit on the terminal; csv, json and md have all of them.
     """
     paths = paths or [DEFAULT_ROOT]
-    boards = [board for board in _read_boards(paths) if benchmark in (None, board.id)]
+    boards = [board for board in _read_boards(paths, common=common) if benchmark in (None, board.id)]
     if not boards:
         raise ResultError(f"no results{f' of {benchmark}' if benchmark else ''} in {', '.join(map(str, paths))}")
     print_boards(boards, format, wide=wide, subsets=subsets)
@@ -106,8 +110,20 @@ def write_schema(
     print_line(f"written to {out / result_schema.SCHEMA_FILE}")
 
 
-def _read_boards(paths: Sequence[Path]) -> Iterator[Board]:
-    """Yield the boards of each folder, then those of all single files together, with rank intervals."""
+def _read_boards(paths: Sequence[Path], *, common: bool) -> Iterator[Board]:
+    """Yield the boards of each folder, then those of all single files together, with rank intervals.
+
+    common: ranked by the sections that all scores of a board include.
+    """
+    for results, outcomes_of, registry in _read_all(paths):
+        for name, board in ranked_boards(results, outcomes_of, registry).items():
+            by_model = {result.model.name: result for result in results if result.benchmark.id == name}
+            outcomes = {model: outcomes_of(result) for model, result in by_model.items()} if common else {}
+            yield even_board(board, by_model, outcomes) if common else board
+
+
+def _read_all(paths: Sequence[Path]) -> Iterator[tuple[list[Result], OutcomesOf, ModelRegistry]]:
+    """Yield the results of each folder, then all single files together, with their outcomes and models."""
     files: list[Result] = []
     stores: dict[Path, ResultsStore] = {}
     roots: dict[Path, ResultsStore] = {}
@@ -118,12 +134,12 @@ def _read_boards(paths: Sequence[Path]) -> Iterator[Board]:
                 print(f"refused: {message}", file=sys.stderr)
             root = _root_of(path)
             registry = read_registry(root)
-            yield from ranked_boards(registry.merge_aliases(results), ResultsStore(root).outcomes_of, registry).values()
+            yield registry.merge_aliases(results), ResultsStore(root).outcomes_of, registry
         else:
             files.append(read_result(path))
             root = _root_of(path)
             stores[files[-1].path()] = roots.setdefault(root, ResultsStore(root))
-    yield from ranked_boards(files, lambda result: stores[result.path()].outcomes_of(result)).values()
+    yield files, lambda result: stores[result.path()].outcomes_of(result), NO_MODELS
 
 
 def _root_of(path: Path) -> Path:

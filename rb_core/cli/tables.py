@@ -25,6 +25,7 @@ from rb_core.leaderboard.board_table import (
     chance_cells,
     detectable_text,
 )
+from rb_core.leaderboard.custom_scores import even_weights, uneven_text
 from rb_core.leaderboard.style_text import style_sentences
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
@@ -64,6 +65,7 @@ def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False,
         ]
         notes = [_TIER_TEXT, detectable_text(board)] if board.detectable is not None else []
         notes += [_BOUNDS_TEXT] if board.has_unscored else []
+        notes += [_uneven_note(board)] if board.uneven_sections else []
         if folded := len(whole_board.rows) - len(board.rows):
             notes.append(f"{folded} development checkpoints, not ranked, are left out; the other formats have them.")
         if format is Format.md:
@@ -71,6 +73,11 @@ def print_boards(boards: Sequence[Board], format: Format, *, wide: bool = False,
             print_markdown(board.title, [column.label for column in text_columns], rows, notes)
         else:
             _print_table(board, text_columns, notes, wide=wide)
+
+
+def _uneven_note(board: Board) -> str:
+    names = " or ".join(board.uneven_sections)
+    return f"+: with {names}. {uneven_text(board)} --common-sections ranks by {', '.join(even_weights(board))}."
 
 
 def without_sweeps(board: Board) -> Board:
@@ -144,7 +151,11 @@ def _with_intervals(board: Board, columns: Sequence[TextColumn]) -> list[TextCol
     intervals = [_interval(row.headline) for row in board.rows] + chance
     bounds = [_ends(row.headline.floor, row.headline.ceiling) for row in board.rows] + chance
     ranks = [_ends(*(row.rank_interval or (None, None))[:2]) for row in board.rows] + chance
+    includes = [row.includes for row in board.rows] + [None] * len(chance)
+    headline = next(column for column in columns if column.role == "headline")
+    scores = [cell + ("+" if names else "") for cell, names in zip(headline.cells, includes, strict=True)]
     merged: dict[ColumnRole, list[TextColumn]] = {
+        "headline": [headline._replace(cells=scores)],
         "low": [TextColumn("low", "95% interval", intervals)],
         "floor": [TextColumn("floor", "Bounds", bounds)] if board.has_unscored else [],
         "best": [TextColumn("best", "Rank interval", ranks)],

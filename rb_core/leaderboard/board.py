@@ -77,6 +77,7 @@ class BoardRow:
     tier: int | None = None  # from 1; models of one tier cannot be told apart from its first
     organisation: str | None = None
     sweep: str | None = None  # of a development checkpoint, which has no rank: the sweep it is part of
+    includes: str | None = None  # optional sections that are part of this score and not of all others
 
     @property
     def can_rank(self) -> bool:
@@ -126,6 +127,15 @@ class Board:
     def has_unscored(self) -> bool:
         """True if the bounds of a model's score differ from it."""
         return any(row.headline.has_bounds for row in self.rows)
+
+    def with_includes(self) -> Board:
+        """Return the board with what each score includes that others do not."""
+        uneven = self.uneven_sections
+        scores = {
+            row.model: [s for s in uneven if s in row.sections and row.headline.value is not None] for row in self.rows
+        }
+        rows = tuple(replace(row, includes=", ".join(scores[row.model]) or None) for row in self.rows)
+        return replace(self, rows=rows)
 
     def ranked(self) -> list[BoardRow]:
         """Return the rows that have a rank."""
@@ -180,7 +190,7 @@ def build_board(results: Sequence[Result], registry: ModelRegistry = NO_MODELS) 
         _row(result, rank, statuses[result.model.name], sections, subsets, registry)
         for result, rank in zip(ordered, ranks, strict=True)
     ]
-    return Board(
+    board = Board(
         id=spec.id,
         title=spec.title,
         description=spec.description,
@@ -195,6 +205,7 @@ def build_board(results: Sequence[Result], registry: ModelRegistry = NO_MODELS) 
         seed_band=_seed_band(results, registry),
         chance=_shown_chance(chance_of_results(results), sections, subsets),
     )
+    return board.with_includes()
 
 
 def _seed_band(results: Sequence[Result], registry: ModelRegistry) -> float | None:

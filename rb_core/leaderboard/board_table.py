@@ -13,7 +13,7 @@ from rb_core.leaderboard.board import DIGITS, HEADLINE_FIELDS, Board, BoardRow, 
 
 ColumnRole = Literal[
     "rank", "model", "tier", "best", "worst", "kind", "status", "headline", "stderr", "low", "high", "coverage",
-    "floor", "ceiling", "consistency", "parameters", "organisation", "sweep", "section", "subset",
+    "floor", "ceiling", "consistency", "parameters", "organisation", "sweep", "includes", "section", "subset",
 ]  # fmt: skip
 Cell = str | float | int | None
 
@@ -62,6 +62,12 @@ SWEEP = Column(
     "sweep",
     description="Of a development checkpoint, which has no rank: the sweep that it is part of",
 )
+INCLUDES = Column(
+    "includes",
+    "Includes",
+    "includes",
+    description="Optional sections that are part of this score and not of all others",
+)
 RANKING = (
     Column("tier", "Tier", "tier", description="Models of one tier cannot be told apart from its first model"),
     Column("best", "Best rank", "best", description="1 + the number of models that are significantly better"),
@@ -91,8 +97,9 @@ FIXED_COLUMNS = (
     ),
     Column("organisation", "Organisation", "organisation", description="Maker of the model"),
     SWEEP,
+    INCLUDES,
 )
-_OPTIONAL = (*RANKING, CONSISTENCY, SWEEP)
+_OPTIONAL = (*RANKING, CONSISTENCY, SWEEP, INCLUDES)
 _TEXT_FIELDS = ("id", "title", "description", "url", "licence", "citation")
 _COLUMNS, _BOARD = TypeAdapter(tuple[Column, ...]), TypeAdapter(Board)
 
@@ -100,13 +107,11 @@ _COLUMNS, _BOARD = TypeAdapter(tuple[Column, ...]), TypeAdapter(Board)
 def board_columns(board: Board) -> tuple[Column, ...]:
     """Return the columns of a board: fixed ones, sections, subsets.
 
-    Consistency and sweep only where a row has one; tiers and rank intervals only where two models were compared.
+    Consistency, sweep and what a score includes only where a row has one; tiers and rank intervals only where two
+    models were compared.
     """
-    left_out = RANKING if board.detectable is None else ()
-    if all(row.consistency is None for row in board.rows):
-        left_out = (*left_out, CONSISTENCY)
-    if all(row.sweep is None for row in board.rows):
-        left_out = (*left_out, SWEEP)
+    left_out = set(RANKING if board.detectable is None else ())
+    left_out |= {c for c in (CONSISTENCY, SWEEP, INCLUDES) if all(c.cell(row) is None for row in board.rows)}
     chance = board.chance
     fixed = (column for column in FIXED_COLUMNS if column not in left_out)
     sections = (

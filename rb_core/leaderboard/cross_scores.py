@@ -27,7 +27,7 @@ FAR = 5  # ranks
 SURPRISING = 2.0  # |residual| from which on two models may have been exchanged
 KNOWN_FAULTS = (
     (
-        re.compile("gemma-?2", re.IGNORECASE),
+        re.compile("gemma-?2(?!b)", re.IGNORECASE),
         "consistent with Gemma 2 run by an attention that leaves out its soft-capping of logits",
     ),
 )

@@ -64,7 +64,7 @@ def custom_board(
     sections = tuple(section for section in board.sections if section.name in names)
     # what seeds change is known for the benchmark's own score only
     board = replace(board, rows=tuple(ranked), sections=sections, seed_band=None)
-    return with_rank_intervals(board, outcomes, spec)
+    return with_rank_intervals(board.with_includes(), outcomes, spec)
 
 
 def even_weights(board: Board) -> dict[str, float]:

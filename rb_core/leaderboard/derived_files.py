@@ -123,6 +123,7 @@ _TYPES = {
     "parameters": pa.int64(),
     "organisation": pa.string(),
     "sweep": pa.string(),
+    "includes": pa.string(),
 }
 # Columns that a table has beside those of the board: type and description.
 _RESULT_COLUMNS: Mapping[str, tuple[pa.DataType, str]] = {

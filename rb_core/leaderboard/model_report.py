@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from rb_core.errors import ResultError, quoted
 from rb_core.leaderboard.board import Board, BoardRow, spec_of_results
 from rb_core.leaderboard.hub_links import HubPlace, dataset_repo, discussion_page, hub_page, source_files
+from rb_core.leaderboard.model_registry import ModelRegistry, RegisteredModel
 from rb_core.leaderboard.reproduce import reproduce_commands
 from rb_core.leaderboard.style_text import style_json
 from rb_core.leaderboard.weak_spots import WeakSpot, find_weak_spots, rank_of
@@ -30,6 +31,9 @@ class ModelSource(Protocol):
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
         """Return a model's outcomes of single examples; None where only aggregates are known."""
+
+    def registry(self) -> ModelRegistry:
+        """Return what is known of the models beyond their results, and their other names."""
 
     def on_hub(self) -> HubPlace | None:
         """Return the results' place on the hub; None for those of a folder."""
@@ -137,28 +141,36 @@ class BenchmarkReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """A model on all benchmarks, in the order of the boards."""
+    """A model on all benchmarks, in the order of the boards. registered: what the registry knows of it."""
 
     model: str
     benchmarks: tuple[BenchmarkReport, ...]
+    registered: RegisteredModel | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as the endpoint `model` publishes it."""
         rows = [report.row for report in self.benchmarks]
         pages = (hub_page(row.model, row.kind) for row in rows)
+        facts = _json(self.registered, exclude={"name", "kind", "recipe"}, exclude_defaults=True)
         return {
             "model": self.model,
-            "organisation": self.model.partition("/")[0] if "/" in self.model else None,
+            "organisation": ModelRegistry(filter(None, [self.registered])).organisation_of(self.model),
             "kind": rows[0].kind,
             "parameters": next((row.parameters for row in rows if row.parameters), None),
             "hub": next((page for page in pages if page), None),
+            "facts": facts or {},
             "results": [report.to_json() for report in self.benchmarks],
         }
 
 
 def model_report(source: ModelSource, model: str) -> ModelReport:
-    """Return the report of a model. Raises UnknownModelError, with similar names, if no board has the model."""
-    boards, hub = source.boards().values(), source.on_hub()
+    """Return the report of a model, under its canonical name if it is asked for by another one.
+
+    Raises UnknownModelError, with similar names, if no board has the model.
+    """
+    boards, hub, registered = source.boards().values(), source.on_hub(), source.registry().get(model)
+    if registered is not None and any(board.row(registered.name) for board in boards):
+        model = registered.name
     reports = []
     for board in boards:
         if (row := board.row(model)) is not None:
@@ -170,7 +182,7 @@ def model_report(source: ModelSource, model: str) -> ModelReport:
         similar = [name for name in model_names(boards) if last_part and last_part in name.lower()][:5]
         hint = f" Did you mean {', '.join(similar)}?" if similar else ""
         raise UnknownModelError(f"No board has a model named {quoted(model)}.{hint}")
-    return ModelReport(model, tuple(reports))
+    return ModelReport(model, tuple(reports), registered)
 
 
 def model_names(boards: Iterable[Board]) -> list[str]:

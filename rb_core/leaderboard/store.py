@@ -28,6 +28,7 @@ from rb_core.stats.rank_intervals import Standing, rank_models, tiers
 
 log = logging.getLogger(__name__)
 
+OutcomesOf = Callable[[Result], ItemOutcomes | None]
 FileState = tuple[int, int]  # time of the last change in ns, size in bytes
 
 
@@ -136,7 +137,7 @@ class ResultsStore:
 
 def ranked_boards(
     results: Iterable[Result],
-    outcomes_of: Callable[[Result], ItemOutcomes | None],
+    outcomes_of: OutcomesOf,
     registry: ModelRegistry = NO_MODELS,
 ) -> dict[str, Board]:
     """Return the board of each benchmark, with rank intervals. outcomes_of: see `ResultsStore.outcomes_of`."""

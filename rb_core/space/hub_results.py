@@ -26,7 +26,7 @@ from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
 from rb_core.leaderboard.hub_links import HubPlace
-from rb_core.leaderboard.model_registry import renamed
+from rb_core.leaderboard.model_registry import ModelRegistry, renamed
 from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
 from rb_core.results.joint_scores import models_in
 from rb_core.results.schema import ModelRef, Result, parse_result
@@ -217,6 +217,10 @@ class HubResults:
     def reports(self) -> Sequence[AuditReport]:
         """Return the reports that come with this program; reports in the repository are not read."""
         return self._bundled.reports()
+
+    def registry(self) -> ModelRegistry:
+        """Return the registry that comes with this program; that of the repository is not read."""
+        return self._bundled.registry()
 
     def on_hub(self) -> HubPlace | None:
         snapshot = self._snapshot

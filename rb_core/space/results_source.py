@@ -13,7 +13,9 @@ from rb_core.evaluation.percentiles import Percentiles, find_percentiles
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_to_json, detectable_text
+from rb_core.leaderboard.custom_scores import uneven_text
 from rb_core.leaderboard.hub_links import HubPlace, hub_page
+from rb_core.leaderboard.model_registry import ModelRegistry
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import ModelRef, Result
 from rb_core.space.html import render
@@ -49,6 +51,9 @@ class ResultsSource(Protocol):
 
     def reports(self) -> Sequence[AuditReport]:
         """Return the reports of audits that belong to the results."""
+
+    def registry(self) -> ModelRegistry:
+        """Return what is known of the models beyond their results, and their other names."""
 
     def on_hub(self) -> HubPlace | None:
         """Return the place of the shown results on the hub; None for those of a folder."""
@@ -96,6 +101,10 @@ class ResultsFolder:
             log.warning("report left out: %s", message)
         return reports
 
+    def registry(self) -> ModelRegistry:
+        self.boards()
+        return self.store.registry
+
     def on_hub(self) -> HubPlace | None:
         return None
 
@@ -106,12 +115,15 @@ def page_json(boards: Mapping[str, Board], num_refused: int) -> dict[str, Any]:
 
 
 def page_board_json(board: Board) -> dict[str, Any]:
-    """Return a board as JSON with the sentence on detectable differences and two more lists.
+    """Return a board as JSON with the sentence on detectable differences and more lists.
 
-    links, ranges: for each row its model's page on the hub and its rank interval.
+    links, ranges: for each row its model's page on the hub and its rank interval. uneven: sections that some scores
+    include and others do not; uneven_text: how many, as sentences.
     """
     return board_to_json(board) | {
         "detectable_text": detectable_text(board),
+        "uneven": list(board.uneven_sections),
+        "uneven_text": uneven_text(board),
         "links": [hub_page(row.model, row.kind) for row in board.rows],
         "ranges": [list(row.rank_interval) if row.rank_interval else None for row in board.rows],
     }

@@ -196,3 +196,28 @@ def test_benchmarks_and_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsy
 def test_schema_writes_the_json_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rb(["schema", "--out", str(tmp_path)], monkeypatch)
     assert json.loads((tmp_path / SCHEMA_FILE).read_text("utf-8"))["title"].startswith("RewardBench result")
+
+
+def test_show_marks_scores_with_a_section_that_others_lack(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(BUNDLED / "results/rewardbench/allenai")
+    printed = show([folder], monkeypatch, capsys, width=200)
+    marked = [line.split()[3] for line in printed.splitlines() if "+ │" in line]
+    assert marked
+    assert marked == [
+        row["Model"] for row in csv_rows([folder], monkeypatch, capsys) if row["Includes"] == "Prior Sets"
+    ]
+    assert "--common-sections ranks by Chat, Chat Hard, Safety, Reasoning." in printed
+    common = csv_rows([folder, "--common-sections"], monkeypatch, capsys)
+    for row in common:
+        sections = [float(row[name]) for name in ("Chat", "Chat Hard", "Safety", "Reasoning")]
+        assert float(row["Score"]) == pytest.approx(sum(sections) / 4)
+    assert "Prior Sets" not in common[0]
+
+
+def csv_rows(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> list[dict[str, str]]:
+    rows = csv.DictReader(io.StringIO(show([*arguments, "--format", "csv"], monkeypatch, capsys)))
+    return [row for row in rows if row["Model"] != "random choice"]

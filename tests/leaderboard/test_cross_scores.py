@@ -79,6 +79,8 @@ def test_a_known_fault_is_called_consistent(scores: Scores) -> None:
     (cause,) = the_misfit(compare_boards(TITLES, planted, registry)).causes
     assert cause.startswith("consistent with Gemma 2")
     assert the_misfit(compare_boards(TITLES, planted)).causes == ()
+    first_gemma = ModelRegistry([RegisteredModel(name="org/m3", base_model="google/gemma-2b-it", sources=("card",))])
+    assert the_misfit(compare_boards(TITLES, planted, first_gemma)).causes == ()
 
 
 def test_a_model_on_two_boards_does_not_say_which_score_is_wrong(scores: Scores) -> None:

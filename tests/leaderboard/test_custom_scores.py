@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rb_core.leaderboard.board import Board
-from rb_core.leaderboard.custom_scores import WeightsError, custom_board, custom_board_json
+from rb_core.leaderboard.custom_scores import WeightsError, custom_board, custom_board_json, even_board, uneven_text
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.fakes.unscored_runs import SILENT
@@ -94,3 +94,28 @@ def test_weights_that_give_no_score_are_refused(
 ) -> None:
     with pytest.raises(WeightsError, match=message):
         custom_board(bundled_boards["starter"], bundled_store.results("starter"), {}, weights)
+
+
+def test_a_board_with_uneven_scores_is_ranked_by_the_sections_that_all_have(
+    bundled_store: ResultsStore, bundled_boards: dict[str, Board]
+) -> None:
+    board = bundled_boards["rewardbench"]
+    assert uneven_text(board) == "98 of the 206 scores include Prior Sets, 108 do not."
+    with_prior_sets = {row.model for row in board.rows if row.includes == "Prior Sets"}
+    assert with_prior_sets == {row.model for row in board.rows if "Prior Sets" in row.sections}
+    even = even_board(board, bundled_store.results("rewardbench"), outcomes_of(bundled_store, "rewardbench"))
+    assert [section.name for section in even.sections] == ["Chat", "Chat Hard", "Safety", "Reasoning"]
+    assert all(row.includes is None for row in even.rows)
+    for row in even.ranked():
+        assert row.headline.value == pytest.approx(sum(row.sections.values()) / 4)
+        assert row.rank_interval is not None
+        assert row.rank_interval.best <= (row.rank or 0) <= row.rank_interval.worst
+
+
+@pytest.mark.parametrize("benchmark", ["rewardbench-2", "starter"])
+def test_a_board_with_even_scores_is_as_published(
+    bundled_store: ResultsStore, bundled_boards: dict[str, Board], benchmark: str
+) -> None:
+    board = bundled_boards[benchmark]
+    assert uneven_text(board) == ""
+    assert even_board(board, bundled_store.results(benchmark), {}) is board

@@ -9,6 +9,7 @@ import pytest
 
 from rb_core.leaderboard.board import Board, build_board, group_by_benchmark
 from rb_core.leaderboard.hub_links import HubPlace
+from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, RegisteredModel
 from rb_core.leaderboard.model_report import UnknownModelError, model_names, model_report
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import Published, Result
@@ -28,6 +29,7 @@ class Source:
         *results: Result,
         hub: HubPlace | None = None,
         read: bool = True,
+        registry: ModelRegistry = NO_MODELS,
         find_outcomes: Callable[[str, str], ItemOutcomes | None] = lambda benchmark, model: None,
     ) -> None:
         self._find_outcomes = find_outcomes
@@ -35,6 +37,7 @@ class Source:
         self._boards = {name: build_board(group).rounded() for name, group in groups.items()}
         self._results = {name: {r.model.name: r for r in group} if read else {} for name, group in groups.items()}
         self._hub = hub
+        self._registry = registry
 
     def boards(self) -> Mapping[str, Board]:
         return self._boards
@@ -44,6 +47,9 @@ class Source:
 
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
         return self._find_outcomes(benchmark, model)
+
+    def registry(self) -> ModelRegistry:
+        return self._registry
 
     def on_hub(self) -> HubPlace | None:
         return self._hub
@@ -154,3 +160,20 @@ def test_sources_that_are_files_have_links() -> None:
     assert link["url"] == (
         f"https://huggingface.co/datasets/allenai/reward-bench-2-results/blob/{'e' * 40}/eval-set/a/b.json"
     )
+
+
+def test_any_name_of_a_model_gives_the_page_of_its_canonical_one() -> None:
+    registered = RegisteredModel(
+        name="org/new", aliases=("org/old",), organisation="Org", base_model="some/base", sources=("a card",)
+    )
+    registry = ModelRegistry([registered])
+    source = Source(published("org/new"), registry=registry)
+    report = model_report(source, "org/old").to_json()
+    assert report == model_report(source, "org/new").to_json()
+    assert (report["model"], report["organisation"]) == ("org/new", "Org")
+    assert report["facts"] == {
+        "aliases": ["org/old"], "organisation": "Org", "base_model": "some/base", "sources": ["a card"],
+    }  # fmt: skip
+    # a board that has the alias alone keeps it
+    assert model_report(Source(published("org/old"), registry=registry), "org/old").model == "org/old"
+    assert model_report(Source(published("org/other")), "org/other").to_json()["facts"] == {}

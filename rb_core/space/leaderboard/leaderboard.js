@@ -141,8 +141,9 @@ find('.rb-clear').addEventListener('click', () => {
   query.focus();
 });
 find('.rb-custom').addEventListener('click', (event) => {
-  if (!event.target.closest('.rb-official')) return;
-  state.off.clear();
+  if (!event.target.closest('.rb-official, .rb-even')) return;
+  const off = event.target.closest('.rb-even') ? uneven().map((c) => c.key) : [];
+  state.off = new Set(off);
   setSections();
   find('[data-menu="sections"] .rb-open').focus();
 });

@@ -105,10 +105,17 @@ function rankingState() {
     : 'Its intervals and rank intervals are being computed …';
 }
 
+// Says which scores have a section that others lack, with a button that ranks by those that all have.
+function unevenNote() {
+  const even = sections().filter((c) => !uneven().includes(c)).map((c) => c.label);
+  return `<span><strong>+: with ${esc(list(uneven().map((c) => c.label)))}.</strong> ${esc(board.uneven_text)} </span>`
+    + `<button type="button" class="rb-even rb-button">Rank by ${esc(list(even))}</button>`;
+}
+
 function drawCustom() {
   const note = find('.rb-custom');
-  note.hidden = !isCustom();
-  if (!isCustom()) { note.textContent = ''; return; }
+  note.hidden = !isCustom() && !uneven().length;
+  if (!isCustom()) { note.innerHTML = note.hidden ? '' : unevenNote(); return; }
   const off = sections().filter((c) => state.off.has(c.key)).map((c) => c.label);
   note.innerHTML = `<span><strong>Custom score.</strong> Without ${esc(list(off))}: the mean of ${esc(list(counted().map((c) => c.label)))} by the benchmark’s weights. `
     + `Models are re-ranked. This is not the benchmark’s score. ${esc(rankingState())}</span> `

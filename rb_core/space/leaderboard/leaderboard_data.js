@@ -28,7 +28,7 @@ function prepare() {
   state.board = board.id;
   place = {};
   columns = board.columns.map((c, i) => ({ ...c, i, score: ['headline', 'section', 'subset'].includes(c.role) }));
-  columns = columns.filter((c) => !['best', 'worst'].includes(c.role)); // the rank interval has both
+  columns = columns.filter((c) => !['best', 'worst', 'includes'].includes(c.role)); // the rank interval and a mark have them
   columns.forEach((c) => { place[c.role] ??= c; });
   place.range = { key: 'range', label: 'Rank interval', role: 'range', i: board.columns.length, score: false,
     description: 'The ranks that this model may have by the data' };
@@ -79,6 +79,10 @@ function isInformative(column) {
 const canRescore = () => sections().length > 1 && sections().every((c) => typeof c.weight === 'number');
 const isCustom = () => state.off.size > 0;
 const counted = () => sections().filter((c) => !state.off.has(c.key));
+
+// Sections that are part of some scores and not of others, and those that are part of this row's score.
+const uneven = () => counted().filter((c) => (board.uneven ?? []).includes(c.label));
+const includedIn = (r) => (score(r) === null ? [] : uneven().filter((c) => r.official[c.i] !== null).map((c) => c.label));
 
 // ---- the custom score
 

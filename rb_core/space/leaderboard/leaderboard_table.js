@@ -83,11 +83,13 @@ function headlineCell(r, column) {
   const [v, low, high] = [column, place.low, place.high].map((c) => r.cells[c.i]);
   if (v === null) return missing('rb-headline');
   const hasInterval = low !== null && high !== null;
-  const words = hasInterval ? `95% interval ${percent(low)} to ${percent(high)}` : 'unknown interval';
+  const included = includedIn(r);
+  const words = (hasInterval ? `95% interval ${percent(low)} to ${percent(high)}` : 'unknown interval')
+    + (included.length ? `, with ${list(included)}` : '');
   const whisker = hasInterval
     ? `<i class="rb-whisker" style="left:${scale.at(low).toFixed(1)}%;right:${(100 - scale.at(high)).toFixed(1)}%"></i>` : '';
   const dot = v < scale.least ? '<i class="rb-below">‹</i>' : `<i class="rb-dot" style="left:${scale.at(v).toFixed(1)}%"></i>`;
-  return `<td class="rb-headline" title="${percent(v)}, ${words}"><div><b>${percent(v)}</b>`
+  return `<td class="rb-headline" title="${percent(v)}, ${words}"><div><b${included.length ? ' class="rb-with"' : ''}>${percent(v)}</b>`
     + `<span class="rb-interval" aria-hidden="true">${whisker}${dot}</span>`
     + `${hidden(', ' + words)}</div></td>`;
 }

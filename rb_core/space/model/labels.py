@@ -38,6 +38,17 @@ SETTINGS = {
     "adapter": "Adapter",
     "adapter_revision": "Commit of the adapter",
 }
+MODEL_FACTS = {
+    "organisation": "Organisation",
+    "base_model": "Trained from",
+    "licence": "Licence",
+    "released": "Released",
+    "context_length": "Context length (tokens)",
+    "training_data": "Preference data, as declared",
+    "aliases": "Also called",
+    "sweep": "Development sweep",
+    "parameters_source": "Number of parameters from",
+}
 DATA = {"source": "Data", "revision": "Commit of the data", "sha256": "Data (SHA-256)", "limit": "Limited to examples"}
 RUN = {
     "started": "Started",

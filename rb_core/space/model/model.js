@@ -9,10 +9,11 @@ async function show(model) {
   try {
     const answer = await server.model_html(model);
     if (request !== lastRequest) return; // the visitor has chosen another model meanwhile
-    shown = answer.known ? model : null;
+    shown = answer.known ? answer.model : null;
+    if (answer.known && answer.model !== model) remember(answer.model); // asked for by another of its names
     body.innerHTML = answer.html; // rendered by the server, where every text is escaped
     status.textContent = answer.message;
-    name.value = model;
+    name.value = shown ?? model;
   } catch (error) {
     if (request !== lastRequest) return;
     shown = null;

@@ -37,6 +37,7 @@ def report_html(report: Plain) -> Markup:
         bounds_rule=BOUNDS_RULE,
         p_text=p_text,
         significance={True: "significant", False: "a hint", None: "a hint, error not known"},
+        model_facts=model_facts(report["facts"]),
         count_facts=count_facts,
         setting_facts=setting_facts,
         judge_cost_facts=judge_cost_facts,
@@ -46,6 +47,12 @@ def report_html(report: Plain) -> Markup:
         panel_agreement=labels.PANEL_AGREEMENT,
         no_estimate=NO_ESTIMATE,
     )
+
+
+def model_facts(facts: Plain) -> Facts:
+    """Return what the registry knows of a model. facts: a `RegisteredModel` as JSON, without what is not known."""
+    texts = {name: ", ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
+    return labelled(labels.MODEL_FACTS, texts)
 
 
 def count_facts(entry: Plain) -> Facts:

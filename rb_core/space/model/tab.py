@@ -21,13 +21,14 @@ def build_model(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
         return [name for name in model_names(source.boards().values()) if str(part).lower() in name.lower()]
 
     def model_html(model: object) -> dict[str, Any]:
-        """Return a model's page as HTML, whether the model is known, and the line for the live region."""
+        """Return a model's page as HTML, its name if it is known, and the line for the live region."""
         try:
             report = model_report(source, str(model)).to_json()
         except UnknownModelError as error:
             return {"known": False, "message": str(error), "html": ""}
         titles = [entry["benchmark"]["title"] for entry in report["results"]]
         boards = titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
-        return {"known": True, "message": f"{model} on {boards}.", "html": report_html(report)}
+        name = report["model"]
+        return {"known": True, "model": name, "message": f"{name} on {boards}.", "html": report_html(report)}
 
     return component(__package__, "model.js", server_functions=[model_list, model_html])

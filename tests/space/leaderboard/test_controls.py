@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -254,6 +255,25 @@ def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, results
     expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_disabled()
     expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_checked()
     assert shown(page, "Custom score")[:30] == shown(page, "Prior Sets")[:30]
+
+
+def test_scores_with_a_section_that_others_lack_are_marked_and_can_be_ranked_without_it(
+    open_page: OpenPage, results: ResultsFolder
+) -> None:
+    page = open_page("?board=rewardbench")
+    note = page.locator(".rb-custom")
+    expect(note).to_contain_text("98 of the 206 scores include Prior Sets, 108 do not.")
+    marked = page.locator("tbody tr", has=page.locator("td.rb-headline .rb-with"))
+    expect(marked).to_have_count(98)
+    expect(marked.first.locator("td.rb-headline")).to_have_attribute("title", re.compile("with Prior Sets$"))
+    page.get_by_role("button", name="Rank by Chat, Chat Hard, Safety, and Reasoning").click()
+    expect(note).to_contain_text("computed as those of the benchmark’s score")
+    expect(marked).to_have_count(0)
+    wait_for_parameter(page, "off", "section:Prior Sets")
+    page.get_by_role("button", name="Back to the benchmark’s score").click()
+    expect(marked).to_have_count(98)
+    page.get_by_role("radio", name="RewardBench 2", exact=True).check()
+    expect(note).to_be_hidden()
 
 
 def test_a_custom_score_without_an_answer_of_the_server_has_no_intervals(

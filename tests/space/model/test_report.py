@@ -134,3 +134,24 @@ def test_the_reason_stands_in_place_of_an_interval(tmp_path: Path) -> None:
 def test_settings_show_lists_and_white_space() -> None:
     entry = {"settings": {"tokens": ["!", " no"], "step_separator": "\n\n"}, "run": None, "data": {}}
     assert setting_facts(entry) == [("Tokens", '"!", " no"'), ("Text after each step", r'"\n\n"')]
+
+
+def test_what_the_registry_knows_is_shown(tmp_path: Path) -> None:
+    root = write_set(tmp_path, published("a/b"))
+    (root / "models.yaml").write_text(
+        "- name: a/b\n  aliases: [a/old]\n  base_model: c/<d>\n  released: 2024-10-14\n  context_length: 4096\n"
+        "  training_data: [one, two]\n  sources: ['https://example.org/card', a letter]\n",
+        encoding="utf-8",
+    )
+    html = html_of(root, "a/old")
+    for label, value in (
+        ("Trained from", "c/&lt;d&gt;"),
+        ("Released", "2024-10-14"),
+        ("Context length (tokens)", "4,096"),
+        ("Preference data, as declared", "one, two"),
+        ("Also called", "a/old"),
+    ):
+        assert f"<dt>{label}</dt><dd>{value}</dd>" in html
+    assert 'Sources: <a href="https://example.org/card"' in html
+    assert ", a letter" in html
+    assert "About this model" not in html_of(write_set(tmp_path / "none", published("a/b")))
