@@ -154,4 +154,6 @@ def test_what_the_registry_knows_is_shown(tmp_path: Path) -> None:
         assert f"<dt>{label}</dt><dd>{value}</dd>" in html
     assert 'Sources: <a href="https://example.org/card"' in html
     assert ", a letter" in html
+    (root / "models.yaml").write_text("- name: a/b\n  organisation: A\n", encoding="utf-8")
+    assert "<dt>Organisation</dt><dd>A</dd>" in html_of(root)
     assert "About this model" not in html_of(write_set(tmp_path / "none", published("a/b")))

@@ -39,6 +39,13 @@ def open_all_details(page: Page) -> None:
     page.evaluate("document.querySelectorAll('#model details').forEach((details) => { details.open = true; })")
 
 
+def test_another_name_of_a_model_opens_its_page(open_page: OpenPage) -> None:
+    page = open_page("?model=Anthropic/claude-3-opus-20240229", tab="Model")
+    expect(page.get_by_role("heading", name="anthropic/claude-3-opus-20240229")).to_be_visible()
+    expect(name_field(page)).to_have_value("anthropic/claude-3-opus-20240229")
+    assert "model=" + quote("anthropic/claude-3-opus-20240229", safe="") in page.url
+
+
 def test_a_published_model_has_scores_and_weak_spots(open_page: OpenPage) -> None:
     """The subset with the largest significant drop is the first weak spot.
 
