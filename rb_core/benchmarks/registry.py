@@ -24,6 +24,12 @@ def registered_spec(benchmark_id: str, sizes: Mapping[str, int]) -> BenchmarkSpe
     sizes: number of examples of each subset in the other data.
     """
     name, _, digest = benchmark_id.rpartition("-")
-    if name in BENCHMARKS and re.fullmatch("[0-9a-f]{8}", digest):
-        return BENCHMARKS[name].for_other_data(digest, sizes)
-    return BENCHMARKS.get(benchmark_id)
+    return (
+        BENCHMARKS[name].for_other_data(digest, sizes) if is_other_data(benchmark_id) else BENCHMARKS.get(benchmark_id)
+    )
+
+
+def is_other_data(benchmark_id: str) -> bool:
+    """Return True for the id of a registered benchmark on other data than the published, as `judgebench-1a2b3c4d`."""
+    name, _, digest = benchmark_id.rpartition("-")
+    return name in BENCHMARKS and re.fullmatch("[0-9a-f]{8}", digest) is not None

@@ -11,6 +11,7 @@ from itertools import combinations
 import numpy as np
 from scipy.special import expit, logit
 
+from rb_core.benchmarks.registry import is_other_data
 from rb_core.errors import ResultError
 from rb_core.leaderboard.board import Board, BoardRow
 from rb_core.leaderboard.custom_scores import even_board, uneven_text
@@ -113,13 +114,13 @@ def cross_scores(store: ResultsStore) -> CrossScores:
     """Return the models of a store across its boards.
 
     Scores are those of the sections that all scores of a board include, so that they can be compared; of most boards
-    the published ones. Baselines, development checkpoints and rows without a rank are left out. Raises ResultError
-    where no two boards have a model in common.
+    the published ones. Baselines, development checkpoints, rows without a rank, and boards of a benchmark on other data
+    are left out. Raises ResultError where no two boards have a model in common.
     """
     titles: dict[str, str] = {}
     scores: dict[tuple[str, str], BoardScore] = {}
     notes: list[str] = []
-    boards = store.boards()
+    boards = {name: board for name, board in store.boards().items() if not is_other_data(name)}
     for name, whole_board in boards.items():
         results = store.results(name)
         board = even_board(whole_board, results, {model: store.outcomes(name, model) for model in results})
@@ -203,17 +204,21 @@ def _causes(misfit: BoardScore, scores: Mapping[tuple[str, str], BoardScore], re
     if exchangeable:
         other = max(exchangeable, key=lambda score: (abs(score.residual), score.model))
         yield f"would fit if exchanged with {other.model} ({other.score:.3f}), which is off in the other direction"
-    if sum(model == misfit.model for model, _ in scores) < ENOUGH_BOARDS:
+    others = [score for score in scores.values() if score.model == misfit.model and score.board != misfit.board]
+    if len(others) + 1 < ENOUGH_BOARDS:
         yield "the model is on two boards only, so that its other score may be the wrong one"
+        yield from (f"there {text}" for other in others for text in _lost_examples(replace(other, prediction=None)))
 
 
 def _lost_examples(misfit: BoardScore) -> Iterator[str]:
-    """Yield the shares of ties and of unscored examples, and whether the score would fit without what they cost."""
-    low, _ = misfit.interval or (0.0, 1.0)
+    """Yield the shares of ties and of unscored examples; of a predicted score, whether they can explain it."""
     for share, words in ((misfit.ties, "ties"), (misfit.unscored, "unscored")):
         if share is not None and share > FEW:
-            fits = "which can explain it" if misfit.score + share >= low else "which do not explain it alone"
-            yield f"{share:.0%} of its examples are {words}, {fits}"
+            fits = ""
+            if misfit.interval is not None:
+                can_explain = misfit.score + share >= misfit.interval[0]
+                fits = ", which can explain it" if can_explain else ", which do not explain it alone"
+            yield f"{share:.0%} of its examples are {words}{fits}"
 
 
 def _would_fit_exchanged(first: BoardScore, second: BoardScore) -> bool:

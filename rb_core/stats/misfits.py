@@ -86,7 +86,7 @@ def _misfits(scores: Table, level: float) -> dict[Place, Prediction]:
 
 
 def _score_to_leave_out(scores: Table, model: int, misfits: Mapping[Place, Prediction]) -> Place:
-    """Return the misfit of a model without which its other scores fit each other best.
+    """Return the score of a model without which its other scores fit each other best.
 
     Of a model on two boards it is the one that is further off; the scores do not say which is wrong.
     """
@@ -96,9 +96,9 @@ def _score_to_leave_out(scores: Table, model: int, misfits: Mapping[Place, Predi
         kept[place] = np.nan
         lines = (_board_line(kept, board) for board in np.flatnonzero(~np.isnan(kept[model])).tolist())
         residuals = (abs(line.predict(model).studentized) for line in lines if model in line.models)
-        return max(residuals, default=0.0), -abs(misfits[place].studentized)
+        return max(residuals, default=0.0), -abs(misfits[place].studentized) if place in misfits else 0.0
 
-    return min((place for place in misfits if place[0] == model), key=remaining_misfit)
+    return min(((model, board) for board in np.flatnonzero(~np.isnan(scores[model])).tolist()), key=remaining_misfit)
 
 
 class _BoardLine(NamedTuple):
