@@ -24,9 +24,10 @@ def index(content: dict[str, Any], role: str) -> int:
 
 
 def without_rank_intervals(board: Board) -> Board:
-    """The board without what its JSON does not hold: rank intervals, and why a score has no interval."""
+    """The board without what its JSON does not hold: rank intervals, why there is no interval, unscored errors."""
+    left_out = {"no_interval": None, "unscored_error": None}
     rows = tuple(
-        replace(row, rank_interval=None, tier=None, headline=row.headline.model_copy(update={"no_interval": None}))
+        replace(row, rank_interval=None, tier=None, headline=row.headline.model_copy(update=left_out))
         for row in board.rows
     )
     return replace(board, rows=rows, detectable=None)
