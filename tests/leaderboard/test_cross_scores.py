@@ -124,6 +124,31 @@ def test_bundled_models_are_one_row_and_ranked_by_the_sections_that_all_scores_h
     assert crossed.scores[row.model, "rewardbench"].score == pytest.approx(sum(sections) / 4)
 
 
+def test_three_scores_hide_how_themis_and_rewardbench_2_agree(bundled_store: ResultsStore) -> None:
+    """With ties and unscored pairs as losses, as Themis's authors count: r = -0.14, and 0.80 without three models."""
+    results = bundled_store.results("themis-code-rewardbench")
+    board = bundled_store.boards()["rewardbench-2"]
+    rows = {row.model: row.headline.value for row in board.ranked() if row.model in results}
+    misfits = {score.model for score in cross_scores(bundled_store).misfits} & rows.keys()
+    assert {model.partition("/")[2] for model in misfits} == {
+        "LMUnit-qwen2.5-72b", "QRM-Gemma-2-27B", "Skywork-Reward-Gemma-2-27B-v0.2",
+    }  # fmt: skip
+
+    def pearson(models: set[str]) -> float:
+        wins = []
+        for model in models:
+            headline, counts = results[model].headline, results[model].counts
+            assert headline is not None
+            assert headline.value is not None
+            assert counts is not None
+            wins.append((headline.value * counts.scored - counts.ties / 2) / counts.examples)
+        return float(np.corrcoef(wins, [rows[model] or 0.0 for model in models])[0, 1])
+
+    assert len(rows) == 24
+    assert pearson(set(rows)) == pytest.approx(-0.14, abs=0.005)
+    assert pearson(set(rows) - misfits) == pytest.approx(0.80, abs=0.005)
+
+
 def test_a_model_under_two_names_is_one(tmp_path: Path) -> None:
     for name, benchmark in (("org/old", "one"), ("org/new", "two")):
         ref = BenchmarkRef(id=benchmark, title=benchmark, source="somewhere")
