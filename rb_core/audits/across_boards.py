@@ -11,6 +11,7 @@ from rb_core.stats.correlation import MIN_PAIRS, RankCorrelation
 from rb_core.stats.misfits import MIN_COMMON
 
 FITS, DOES_NOT_FIT = "fits the other boards", "does not fit"
+MAX_NAMED, MAX_SPOILED = 3, 2  # in sentences; the tables have all
 UNKNOWN_CAUSE = "no cause in these data: compare with the source"
 
 
@@ -64,8 +65,8 @@ def _misfit_sentence(crossed: CrossScores) -> str:
     num_tested = sum(score.prediction is not None for score in crossed.scores.values())
     if not crossed.misfits:
         return f"All {num_tested} scores that other boards can predict fit them."
-    named = "; ".join(f"{s.model} on {crossed.boards[s.board]} ({_observed(s)})" for s in crossed.misfits[:5])
-    more = f", and {len(crossed.misfits) - 5} more" if len(crossed.misfits) > 5 else ""
+    named = "; ".join(f"{s.model} on {crossed.boards[s.board]} ({_observed(s)})" for s in crossed.misfits[:MAX_NAMED])
+    more = f", and {len(crossed.misfits) - MAX_NAMED} more" if len(crossed.misfits) > MAX_NAMED else ""
     return f"{len(crossed.misfits)} of {num_tested} scores do not fit the model's other boards: {named}{more}."
 
 
@@ -84,12 +85,16 @@ def _correlation_sentences(crossed: CrossScores) -> Iterator[str]:
         yield f"{agree_least} agree least."
     elif known:
         yield f"{_correlation_text(*known[0])} agree."
-    for first, second, every, fitting in known:
-        if every.n > fitting.n and every.pearson is not None and fitting.pearson is not None:
-            yield (
-                f"{first} and {second}: Pearson's r of the scores is {every.pearson:.2f} over {every.n} models, and "
-                f"{fitting.pearson:.2f} without the {every.n - fitting.n} that do not fit."
-            )
+    spoiled = [
+        (fitting.pearson - every.pearson, first, second, every, fitting)
+        for first, second, every, fitting in known
+        if every.n > fitting.n and every.pearson is not None and fitting.pearson is not None
+    ]
+    for _, first, second, every, fitting in sorted(spoiled, key=lambda pair: -pair[0])[:MAX_SPOILED]:
+        yield (
+            f"{first} and {second}: Pearson's r of the scores is {every.pearson:.2f} over {every.n} models, and "
+            f"{fitting.pearson:.2f} without the {every.n - fitting.n} that do not fit."
+        )
 
 
 def _correlation_text(first: str, second: str, _: RankCorrelation, fitting: RankCorrelation) -> str:
