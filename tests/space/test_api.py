@@ -80,7 +80,7 @@ def test_model_is_what_the_page_shows(client: Client, results: ResultsFolder) ->
 
 
 REFUSED = [
-    ("/result", ("nope", TINY), "There is no benchmark 'nope'; known are: rewardbench, rewardbench-2, starter."),
+    ("/result", ("nope", TINY), "There is no benchmark 'nope'; known are: rewardbench, rewardbench-2, rm-bench"),
     ("/result", (BENCHMARK, "Builtin/tiny_rm"), "Did you mean builtin/tiny-rm?"),
     ("/result", (BENCHMARK, "<b>"), "There is no result of '&lt;b&gt;' on starter."),
     ("/result", (3, TINY), "benchmark is a number; give its name as text."),

@@ -194,7 +194,7 @@ def test_the_weights_of_the_columns_give_the_headline(results: ResultsFolder) ->
         scores = custom_scores(board, set())
         place = next(i for i, column in enumerate(board["columns"]) if column["role"] == "headline")
         complete = [(row[place], scores[row[1]]) for row in board["rows"] if scores[row[1]] is not None]
-        assert len(complete) > 5
+        assert len(complete) >= 5
         for headline, score in complete:  # published ones are rounded to four digits, section by section
             assert headline == pytest.approx(score, abs=1e-4)
 
