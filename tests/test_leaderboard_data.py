@@ -110,7 +110,8 @@ def test_prior_sections_follow_from_their_sets(v1: list[Result]) -> None:
 
 def test_every_model_has_a_kind(bundled: list[Result]) -> None:
     """Reference-free variants are implicit."""
-    assert all(r.model.kind != "unknown" for r in bundled)
+    unknown = {r.model.name for r in bundled if r.model.kind == "unknown"}
+    assert unknown == {"steerlm-70b", "SteerLM-RM-70B"}  # tables list it without saying which model it is
     reference_free = [r for r in bundled if r.model.name.endswith(REF_FREE)]
     assert len(reference_free) == 33
     assert {r.model.kind for r in reference_free} == {"implicit"}

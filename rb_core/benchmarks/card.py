@@ -56,7 +56,8 @@ def _part(fields: Any) -> dict[Any, Any]:
 
 
 Text = Annotated[str, Field(max_length=2000)]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+# A subset without a name of its own has that of its file, which may be long; MAX_CARD_BYTES bounds the whole.
+Name = Annotated[str, Field(min_length=1, max_length=100_000)]
 Weight = Annotated[float, Field(gt=0, lt=1e9)]
 MetricName = Annotated[str, AfterValidator(_metric_name)]
 
