@@ -86,7 +86,7 @@ def _why_not_drawn(row: BoardRow) -> str | None:
     if row.headline.value is None:
         return "incomplete"
     if row.rank is None:
-        return row.status
+        return "development checkpoint" if row.sweep else row.status
     return None if row.parameters else "unknown size"
 
 
