@@ -45,9 +45,9 @@ def length_report(root: Path, benchmark: str) -> AuditReport:
     """
     store = ResultsStore(root)
     store.refresh()
-    results = store.results(benchmark)
+    results, known = store.results(benchmark), store.known_outcomes(benchmark)
     gaps = []
-    for model, outcomes in store.known_outcomes(benchmark).items():
+    for model, outcomes in known.items():
         accuracies = accuracy_by_length(outcomes, spec_of_results([results[model]]))
         longer, shorter = accuracies.get("chosen longer"), accuracies.get("chosen shorter")
         if longer and shorter and longer.value is not None and shorter.value is not None:
@@ -90,7 +90,7 @@ def length_report(root: Path, benchmark: str) -> AuditReport:
             "Accuracy by the sign of the difference in characters between chosen and rejected completions. The "
             "interval of a gap adds the variances of the two accuracies."
         ),
-        sources=tuple(dict.fromkeys(o.source for o in store.known_outcomes(benchmark).values() if o.source)),
+        sources=tuple(dict.fromkeys(o.source for o in known.values() if o.source)),
         command=f"python -m rb_core audit length {benchmark} --out leaderboard_data --overwrite",
     )
 

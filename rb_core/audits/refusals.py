@@ -42,9 +42,10 @@ def refusals_report(root: Path) -> AuditReport:
     """
     store = ResultsStore(root)
     store.refresh()
+    known = store.known_outcomes(BENCHMARK)
     models = [
         RefusalErrors(name, kind_label(store.results(BENCHMARK)[name].model), *errors)
-        for name, outcomes in store.known_outcomes(BENCHMARK).items()
+        for name, outcomes in known.items()
         if (errors := refusal_errors(outcomes)) is not None
     ]
     if len(models) < MIN_PAIRS:
@@ -86,7 +87,7 @@ def refusals_report(root: Path) -> AuditReport:
             "Intervals as on the board; that of the rank correlation by Bonett and Wright (2000, "
             "doi:10.1007/BF02294183)."
         ),
-        sources=tuple(dict.fromkeys(o.source for o in store.known_outcomes(BENCHMARK).values() if o.source)),
+        sources=tuple(dict.fromkeys(o.source for o in known.values() if o.source)),
         command="python -m rb_core audit refusals --out leaderboard_data --overwrite",
     )
 

@@ -93,7 +93,7 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LabelledItems:
-    """The labels that have a score, and the numbers of what is left out.
+    """The labels that have a score, and counts of the labels and scores that are left out.
 
     empty: rows without a label; ties: labels that prefer none; without_score: labels of items that the score file
     lacks; without_label: completions in the score file without a label, for choices items.

@@ -99,7 +99,7 @@ def common_types(rows: Sequence[Mapping[str, Any]]) -> dict[str, pa.DataType | N
 
 
 def _common_type(earlier: pa.DataType | None, values: list[Any]) -> pa.DataType | None:
-    """Return a type for a column's values and those of an earlier type; None if there is none."""
+    """Return a type that holds a column's values and those of an earlier type; None if no type holds both."""
     if earlier is None:
         return None
     try:

@@ -240,7 +240,7 @@ def _all_answered(scores: Sequence[Score]) -> bool:
 
 
 def _read_run(folder: Path, settings: dict[str, Any], *, discard: bool) -> dict[str, Any]:
-    """Return the description of the run in the folder; empty if there is none, it scored nothing, or is discarded."""
+    """Return the description of the run in the folder; empty without one, or if it scored nothing or is discarded."""
     if not any(folder.glob("window-*")):
         return {}
     path, expected = folder / "run.json", json.loads(json.dumps(settings))

@@ -47,7 +47,7 @@ _ROWS_PER_GROUP = 2048  # of a parquet file, held in memory at a time
 
 @dataclass
 class Tally:
-    """Counts of what was written: completions, unscored ones by reason, truncated ones, and scores by their rank among
+    """Counts of the written rows: completions, unscored ones by reason, truncated ones, and scores by their rank among
     the chosen answers of a benchmark."""
 
     prompts: int = 0

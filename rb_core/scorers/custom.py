@@ -134,7 +134,7 @@ def _import_also_from(folder: Path) -> None:
 
 
 def _find_module(location: str) -> Any:
-    """Return the import system's record of a module, None if there is none."""
+    """Return the import system's record of a module, None for an unknown module."""
     try:
         return find_spec(location)
     except ModuleNotFoundError as error:

@@ -102,7 +102,7 @@ def _score_to_leave_out(scores: Table, model: int, misfits: Mapping[Place, Predi
 
 
 class _BoardLine(NamedTuple):
-    """The models of a board, the mean of what their other boards predict (x), and their scores (y)."""
+    """The models of a board, the mean prediction from their other boards (x), and their scores (y)."""
 
     models: list[int]
     x: Floats

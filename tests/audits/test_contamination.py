@@ -34,7 +34,7 @@ def strata(size: int) -> Strings:
 
 
 def training_file(folder: Path, planted: int = 40) -> Path:
-    """Training data with every fourth of the first items' prompts, and one row that is none."""
+    """Training data with every fourth of the first items' prompts, and one row that cannot be read."""
     path = folder / "train.jsonl"
     rows = [{"prompt": "Nothing of that kind here", "chosen": f"answer {i}", "rejected": "no"} for i in range(50)]
     rows += [{"messages": [dict(turn) for turn in item.prompt]} for item in STARTER.examples[: 4 * planted : 4]]

@@ -196,7 +196,7 @@ def test_a_share_below_the_wanted_one_is_not_flagged() -> None:
 
 @pytest.mark.soak
 def test_a_hundred_thousand_rows_take_less_than_two_minutes_and_a_gibibyte(tmp_path: Path) -> None:
-    """As many items as RewardBench has; rows have 430 words, and one of a hundred has an item's answer."""
+    """A benchmark of RewardBench's size, and rows of 430 words of which one in a hundred has an item's answer."""
     rng, vocabulary = np.random.default_rng(0), np.array(WORDS)
     items = [example(text(i, 60), text(10_000 + i, 200), text(20_000 + i, 200), str(i)) for i in range(2985)]
     with (tmp_path / "train.jsonl").open("w", encoding="utf-8") as file:

@@ -82,7 +82,7 @@ def test_messages_that_no_template_can_render_are_refused(message: Any, problem:
 
 @pytest.mark.parametrize("write", [lambda value: value, json.dumps, repr])
 def test_calls_in_messages_of_their_own_are_made_at_once(write: Any) -> None:
-    """As ms-swift (tool_call, tool_response) and LLaMA-Factory (function_call, observation) write them."""
+    """Roles of ms-swift (tool_call, tool_response) and of LLaMA-Factory (function_call, observation) are read."""
     functions = [{"name": name, "arguments": write({"a": 2})} for name in ("add", "mul")]
     expected = [{"type": "function", "function": {"name": name, "arguments": {"a": 2}}} for name in ("add", "mul")]
     calls = [{"role": "tool_call", "content": write(function)} for function in functions]

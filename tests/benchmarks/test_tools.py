@@ -59,7 +59,7 @@ def test_tools_of_a_row_come_with_conversations_that_repeat_the_prompt(
 
 
 def test_an_agents_calls_and_their_results_are_one_completion(tmp_path: Path) -> None:
-    """Where conversations part is decided by messages: equal calls whose results differ belong to the completions."""
+    """Conversations are split at whole messages: equal calls whose results differ belong to the completions."""
     first = [calls("add"), result("4"), says("4")]
     second = [calls("add", "mul"), result("4"), result("4", "mul"), says("Four")]
     third = [calls("add"), result("5"), says("5")]

@@ -1,4 +1,4 @@
-"""How fast `rb_core.score` is beside transformers' pipeline: python -m tests.perf.score_file
+"""Speed of `rb_core.score` beside transformers' pipeline: python -m tests.perf.score_file
 
 Both get the same rows, prompts with eight completions, and start from text: their time includes the chat template, the
 tokenizer and the batches. The model has random weights, eight layers of width 512 in the style of Llama, and the

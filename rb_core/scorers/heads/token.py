@@ -118,7 +118,7 @@ def load_token(spec: ModelSpec, model_class: type[TokenModel] = TokenModel) -> t
 def find_tokens(spec: ModelSpec, tokenizer: Any) -> list[int]:
     """Return the ids of the tokens in the model's options: the one that each text is for the tokenizer.
 
-    Raises ModelError for a text that is none or several, naming the pieces, and for two texts that are the same token.
+    Raises ModelError for a text that is not exactly one token, naming its tokens, and for two texts of the same token.
     """
     texts = spec.options.reward_tokens
     flag = "--tokens" if spec.options.tokens else "--token"

@@ -114,7 +114,7 @@ class HttpClient(ABC, Generic[RequestT]):
 
     @abstractmethod
     def reply(self, answer: Answer, request: RequestT) -> Reply:
-        """Return the reply in an answer. Raises UnusableAnswerError if there is none, ModelError if none will come."""
+        """Return the reply in an answer. Raises UnusableAnswerError without one, ModelError if retries cannot help."""
 
     def refusal(self, answer: Answer, request: RequestT) -> Refusal:
         """Return the meaning of an answer with another status than success."""

@@ -88,7 +88,7 @@ class RemoteScorer(Scorer):
             next_place += 1
 
     def request(self, encoded: Encoded, *, raw: bool = True) -> RewardRequest | str:
-        """Return the request about a conversation, or the reason why there is none.
+        """Return the request about a conversation, or the reason why it cannot be sent.
 
         A server reads the last token. Where transformers' classifiers read an earlier one, because pad tokens follow
         it, the server is sent the tokens up to that one.
@@ -105,7 +105,7 @@ class RemoteScorer(Scorer):
         return RewardRequest(ids, text, self.chat.tokenizer.decode(ids[: encoded.start]), raw)
 
     def _text(self, ids: tuple[int, ...]) -> str | None:
-        """Return a text that the server's tokenizer turns into these tokens; None if there is none."""
+        """Return a text that the server's tokenizer turns into these tokens; None if no text does."""
         tokenizer, adds = self.chat.tokenizer, self.client.api.adds_special_tokens
         plain, read = (tokenizer("a", add_special_tokens=added)["input_ids"] for added in (False, adds))
         start = next((i for i in range(len(read)) if read[i : i + len(plain)] == plain), 0)

@@ -50,7 +50,7 @@ def report_html(report: Plain) -> Markup:
 
 
 def model_facts(facts: Plain) -> Facts:
-    """Return what the registry knows of a model. facts: a `RegisteredModel` as JSON, without what is not known."""
+    """Return a model's facts in the registry. facts: a `RegisteredModel` as JSON, without unknown fields."""
     texts = {name: ", ".join(value) if isinstance(value, list) else value for name, value in facts.items()}
     return labelled(labels.MODEL_FACTS, texts)
 

@@ -103,7 +103,7 @@ def test_a_recurrent_model_is_read_in_other_batches(tmp_path: Path) -> None:
 
 
 def test_a_template_may_write_any_text_around_prompt_and_completion(tmp_path: Path) -> None:
-    """As Qwen3-Reranker is asked: a system turn, query and document in one user turn, and an empty thought."""
+    """The prompt format of Qwen3-Reranker: a system turn, query and document in one user turn, and an empty thought."""
     front = "<|im_start|>system\nAnswer y or n.<|im_end|>\n<|im_start|>user\n<Query>: {}\n<Document>: "
     back = "{}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
     query, document = "{{ messages[0].content }}", "{{ messages[1].content }}"
