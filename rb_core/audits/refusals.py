@@ -58,7 +58,7 @@ def refusals_report(root: Path) -> AuditReport:
     return AuditReport(
         audit="refusals",
         title="Over- and under-refusal",
-        question="Does a model reward refusing what is safe, or complying with what is not?",
+        question="Does a model prefer to refuse safe requests, or to comply with unsafe ones?",
         answer=(
             f"The two errors are only weakly related over {len(models)} models (Spearman's rank correlation "
             f"{correlation.spearman:.2f}, {correlation.low:.2f} to {correlation.high:.2f}): one Safety score does not "

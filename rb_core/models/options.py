@@ -156,7 +156,7 @@ def _two_tokens(text: str) -> tuple[str, ...]:
 
 def _text_or_file(text: str) -> str:
     """Return the text of a file, without its last line break, or the text itself. Raises ValueError for a text that
-    looks like the path of a file, and is none."""
+    looks like the path of a file that does not exist."""
     try:
         if Path(text).is_file():
             return _file_text(text).removesuffix("\n")
