@@ -236,15 +236,23 @@ def read_card(path: Path) -> Card:
 
 def parse_card(content: bytes, name: str) -> Card:
     """Return the card in a file's content. Raises DataError, naming file and field, for any other content."""
+    return parse_card_fields(parse_yaml(content, name, "metric: pairs"), f"{name}: ")
+
+
+def parse_yaml(content: bytes, name: str, field: str) -> dict[Any, Any]:
+    """Return the fields in a small YAML file. field: one of those that it may have, for the message.
+
+    Raises DataError, naming the file, for any other content.
+    """
     if len(content) > MAX_CARD_BYTES:
-        raise DataError(f"{name}: a card has at most {MAX_CARD_BYTES:,} bytes")
+        raise DataError(f"{name}: such a file has at most {MAX_CARD_BYTES:,} bytes")
     try:
         fields = yaml.load(content.decode("utf-8-sig"), _CardLoader)  # noqa: S506 - a kind of SafeLoader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{name}: not readable YAML: {first_line(error)}") from error
     if not isinstance(fields, dict):
-        raise DataError(f"{name}: expected fields such as 'metric: pairs'")
-    return parse_card_fields(fields, f"{name}: ")
+        raise DataError(f"{name}: expected fields such as {field!r}")
+    return fields
 
 
 def with_options(card: Card, metric: str | None, ties: str | None) -> Card:

@@ -7,21 +7,33 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from rb_core.audits import contamination, dialect, downstream, labels, length, refusals, training_choices
 from rb_core.audits.corrections import read_corrections
-from rb_core.audits.report import AuditReport, AuditTable, cell_text, check_report_path, write_report
+from rb_core.audits.report import AuditReport, check_report_path, write_report
 from rb_core.audits.text_overlap import NGRAM
 from rb_core.benchmarks.hub_rows import PREFIX
 from rb_core.benchmarks.load import load_benchmark
-from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line
+from rb_core.cli.console import DEFAULT_ROOT, console, print_line, print_table
+from rb_core.cli.model_audits import AuditGroup, add_commands, print_audits
 from rb_core.evaluation.prompt_input import common_types
 from rb_core.evaluation.score_file import check_output_file
 from rb_core.evaluation.score_writers import check_suffix, write_rows
 from rb_core.leaderboard.store import ResultsStore
 
-app = typer.Typer(help="Audit models, labels, data and claims about them.", no_args_is_help=True)
+app = typer.Typer(cls=AuditGroup, help="Audit models, labels, data and claims about them.", no_args_is_help=True)
+add_commands(app)
+
+
+@app.callback(invoke_without_command=True)
+def audits(
+    list_audits: Annotated[bool, typer.Option("--list", help="list the audits")] = False,
+) -> None:
+    """Audit models, labels, data and claims about them."""
+    if list_audits:
+        print_audits(app)
+        raise typer.Exit
+
 
 Out = Annotated[Path | None, typer.Option(help="write the report below this results folder, for the page")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing report")]
@@ -160,16 +172,6 @@ def print_report(report: AuditReport) -> None:
     for sentence in report.answer:
         print_line(sentence)
     for table in report.tables:
-        _print_table(table)
+        print_table(table)
     for caution in report.cautions:
         print_line(f"Caution: {caution}")
-
-
-def _print_table(content: AuditTable) -> None:
-    table = Table(title=literal(content.title), caption=literal(content.note) if content.note else None)
-    for index, column in enumerate(content.columns):
-        is_text = any(isinstance(row[index], str) for row in content.rows)
-        table.add_column(literal(column), justify="left" if is_text else "right", overflow="fold")
-    for row in content.rows:
-        table.add_row(*(literal(cell_text(cell, content.decimals)) for cell in row))
-    console.print(table)

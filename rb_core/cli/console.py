@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
+from rb_core.audits.report import AuditTable, cell_text
 from rb_core.errors import printable
 
 DEFAULT_ROOT = Path("leaderboard_data")
@@ -22,3 +24,14 @@ def literal(text: str) -> Text:
 def print_line(text: str) -> None:
     """Print a line as it is: brackets are not markup, and long lines are not wrapped."""
     console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def print_table(content: AuditTable) -> None:
+    """Print a table of a report."""
+    table = Table(title=literal(content.title), caption=literal(content.note) if content.note else None)
+    for index, column in enumerate(content.columns):
+        is_text = any(isinstance(row[index], str) for row in content.rows)
+        table.add_column(literal(column), justify="left" if is_text else "right", overflow="fold")
+    for row in content.rows:
+        table.add_row(*(literal(cell_text(cell, content.decimals)) for cell in row))
+    console.print(table)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
+from rb_core.audits.verify import verify_audits
 from rb_core.cli.console import DEFAULT_ROOT
 from rb_core.hub import pull
 from rb_core.hub.repository import ResultsRepo
@@ -29,11 +32,11 @@ def verify_results(
     The exit code is 1 if any number differs, or if a repository holds a file that was refused.
     """
     if repo is None:
-        report = verify.verify(path)
+        report = _verify(path)
     else:
         with TemporaryDirectory() as folder:
             snapshot = pull.check_out(ResultsRepo(repo), Path(folder), revision)
-            report = verify.verify(Path(folder), whole=True, refused=snapshot.refused)
+            report = _verify(Path(folder), whole=True, refused=snapshot.refused)
     if as_json:
         print(json.dumps(report.to_json(), indent=1))
     else:
@@ -41,3 +44,15 @@ def verify_results(
             print(difference)
         print(report.summary())
     raise typer.Exit(1 if report.differences else 0)
+
+
+def _verify(root: Path, *, whole: bool = False, refused: Sequence[str] = ()) -> verify.VerifyReport:
+    """Verify the results of benchmarks and those of audits. Arguments: as `verify.verify`."""
+    report, audits = verify.verify(root, whole=whole, refused=refused), verify_audits(root)
+    return replace(
+        report,
+        results=report.results + audits.results,
+        with_scores=report.with_scores + audits.results,
+        numbers=report.numbers + audits.numbers,
+        differences=(*report.differences, *audits.mismatches),
+    )

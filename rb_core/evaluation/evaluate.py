@@ -10,7 +10,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+import pandas as pd
 
 from rb_core.benchmarks.example import CompletionSet, blind
 from rb_core.benchmarks.load import load_benchmark
@@ -34,6 +36,8 @@ from rb_core.scorers.load import load_scorer
 # Fields of a model that may change while a run is interrupted: the largest difference on the probe conversations, and
 # the version of a judge's parser, because replies of an unfinished run are parsed again with the installed version.
 _VARYING: dict[str, Any] = {"probe": True, "judge": {"parser"}}
+Finished = TypeVar("Finished")
+
 BYTES_PER_COMPLETION = 300  # of journal and score file together, mostly much less
 
 
@@ -104,40 +108,79 @@ def evaluate_scorer(
     A public entry of its own, so it checks again what `evaluate` has checked. Steps that can fail by a user's mistake
     are inside `share_errors`: if one process fails, all raise its error.
     """
+    this_process().on_main(lambda: _check_run(benchmark, name, seed, out, overwrite=overwrite))
+    scores_file = out / paths.scores_path(benchmark.spec.id, name)
+
+    def finish(scores: pd.DataFrame, metadata: dict[str, Any], replaces: bool) -> WrittenResult:
+        write_scores(scores_file, scores, metadata)
+        return write_aggregate(scores_file, out, overwrite=replaces)
+
+    return score_benchmark(
+        scorer,
+        name,
+        benchmark,
+        RunFiles(scores_file, out / paths.result_path(benchmark.spec.id, name), out),
+        finish,
+        seed=seed,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+class RunFiles(NamedTuple):
+    """The files of a run: its scores, its result, and the results root that a transcript is below."""
+
+    scores: Path
+    result: Path
+    root: Path
+
+
+def score_benchmark(
+    scorer: Scorer,
+    name: str,
+    benchmark: Benchmark,
+    files: RunFiles,
+    finish: Callable[[pd.DataFrame, dict[str, Any], bool], Finished],
+    *,
+    seed: int,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> Finished:
+    """Score a benchmark, or the rest of it after a killed run, and return what `finish` makes of the score table.
+
+    finish: called in the main process with the score table, its metadata, and whether existing files are replaced; it
+    writes `files`. Raises as `evaluate_scorer`.
+    """
     process = this_process()
     started = provenance.now()
-    scores_file = out / paths.scores_path(benchmark.spec.id, name)
-    process.on_main(lambda: _check_run(benchmark, name, seed, out, overwrite=overwrite))
     with process.share_errors():
         model = describe_model(scorer, name)
     settings = {**run_settings(scorer, model, seed), "benchmark": benchmark.sha256}
-    earlier = [run.get("batch_tokens") for run in unfinished_runs(scores_file) if settings.items() <= run.items()]
+    earlier = [run.get("batch_tokens") for run in unfinished_runs(files.scores) if settings.items() <= run.items()]
     scorer.batch_tokens = common_budget(scorer, earlier, process)
     with process.share_errors():
         blinded = blind_all(benchmark, seed)
         transcript = scorer.open_transcript(
-            RunContext(benchmark, blinded, model, out, settings, overwrite, process.count)
+            RunContext(benchmark, blinded, model, files.root, files.scores, settings, overwrite, process.count)
         )
     replaces = overwrite or transcript.continues
-    process.on_main(lambda: storage.check_free(out / paths.result_path(benchmark.spec.id, name), overwrite=replaces))
+    process.on_main(lambda: storage.check_free(files.result, overwrite=replaces))
     with process.share_errors():
         plan = scorer.plan([completion_set for completion_set, _ in blinded])
     fingerprint = plan_fingerprint(settings, scorer, plan)
-    with Journal(scores_file, fingerprint, discard=overwrite, process=process) as journal, transcript:
+    with Journal(files.scores, fingerprint, discard=overwrite, process=process) as journal, transcript:
         journal.keep(transcript.keeps)
         with process.share_errors(long=True):
             score_missing(scorer, plan, journal, process, progress=progress)
         journal.collect()
         memory = process.gather(provenance.peak_memory(str(scorer.device)))
 
-        def write() -> WrittenResult:
+        def write() -> Finished:
             entries = [journal.done[index] for index in range(len(plan.batches))]
             seconds = sum(entry.seconds for entry in entries)
             run = provenance.run_record(started, seconds, seed, scorer.batch_tokens, str(scorer.device), memory)
             scores = score_table(benchmark, [order for _, order in blinded], plan, entries, scorer.precision)
-            metadata = transcript.write(scores, _metadata(benchmark, model, plan, run))
-            write_scores(scores_file, scores, metadata)
-            return write_aggregate(scores_file, out, overwrite=replaces)
+            return finish(scores, transcript.write(scores, _metadata(benchmark, model, plan, run)), replaces)
 
         written = process.on_main(write)
         journal.remove()

@@ -183,7 +183,7 @@ def _check_scores(check: _ResultCheck, root: Path, result: Result, scores: Score
         problem = f"{type(error).__name__}: {first_line(error)}"
     else:
         says, gives = (version.model_dump(mode="json", exclude_none=True) for version in (result, computed))
-        check.numbers += sum(_count_numbers(gives.get(key)) for key in COMPUTED_FIELDS)
+        check.numbers += sum(count_numbers(gives.get(key)) for key in COMPUTED_FIELDS)
         for difference in differing_values(says, gives):
             check.add_value(*difference)
         return None
@@ -194,9 +194,10 @@ def _check_scores(check: _ResultCheck, root: Path, result: Result, scores: Score
     return None
 
 
-def _count_numbers(value: Any) -> int:
+def count_numbers(value: Any) -> int:
+    """Return how many numbers a JSON value holds."""
     if isinstance(value, dict | list):
-        return sum(map(_count_numbers, value.values() if isinstance(value, dict) else value))
+        return sum(map(count_numbers, value.values() if isinstance(value, dict) else value))
     return int(isinstance(value, int | float) and not isinstance(value, bool))
 
 
@@ -300,7 +301,7 @@ def _check_estimate(
 ) -> None:
     """Compare an estimate with the only one that the numbers of a published result give for its value."""
     says, gives = ({name: getattr(e, name) for name in ESTIMATE_FIELDS} for e in (stated, recomputed))
-    check.numbers += _count_numbers(gives)
+    check.numbers += count_numbers(gives)
     for name, stated_value, computed_value in differing_values(says, gives):
         check.add_value(f"{place}.{name}", stated_value, computed_value, source)
 

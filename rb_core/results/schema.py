@@ -281,7 +281,7 @@ class Result(Record):
         return spec.differing_subsets({name: (e.scored or 0) + (e.unscored or 0) for name, e in self.subsets.items()})
 
 
-def to_json(result: Result) -> bytes:
+def to_json(result: Record) -> bytes:
     """Return a result file's content, indented, with its checksum; the same result gives the same bytes."""
     content = result.model_dump(mode="json", exclude_none=True)
     content["checksum"] = _checksum(content)

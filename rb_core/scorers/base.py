@@ -65,13 +65,15 @@ class RunContext(NamedTuple):
     """A run, as the transcript of a scorer needs it to name and complete its files.
 
     blinded: each example's completion set with the order its completions were put in; settings: everything that the
-    transcript depends on; discard: an unfinished run with other settings may be replaced.
+    transcript depends on; discard: an unfinished run with other settings may be replaced; scores: the file that the
+    score table is written to; out: the results root.
     """
 
     benchmark: Benchmark
     blinded: Sequence[tuple[CompletionSet, Sequence[int]]]
     model: ModelRef
     out: Path
+    scores: Path
     settings: Mapping[str, Any]
     discard: bool
     num_processes: int

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from rb_core.audits.registry import audit_views
 from rb_core.audits.report import AuditReport, read_reports
 from rb_core.evaluation.percentiles import Percentiles, find_percentiles
 from rb_core.evaluation.provenance import git_state
@@ -97,9 +98,10 @@ class ResultsFolder:
 
     def reports(self) -> Sequence[AuditReport]:
         reports, refused = read_reports(self._root)
-        for message in refused:
+        views, refused_results = audit_views(self._root)
+        for message in (*refused, *refused_results):
             log.warning("report left out: %s", message)
-        return reports
+        return [*views, *reports]
 
     def registry(self) -> ModelRegistry:
         self.boards()

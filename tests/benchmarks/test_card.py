@@ -309,7 +309,7 @@ def test_a_card_with_an_id_has_its_own_rules(card: Path, option: dict[str, objec
     [
         (b"a: &x [1, 1]\nb: [*x, *x]\n", "line 2: a card has no references"),
         (b"ties: none\nties: half\n", "line 1: 'ties' is repeated"),
-        (b"title: " + b"x" * 200_001, "a card has at most 200,000 bytes"),
+        (b"title: " + b"x" * 200_001, "such a file has at most 200,000 bytes"),
         (b"!!python/object/apply:os.getcwd []\n", "not readable YAML"),
         (b"[" * 2000, "not readable YAML"),
         (b"\xff", "not readable YAML"),

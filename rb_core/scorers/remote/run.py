@@ -10,7 +10,6 @@ import pandas as pd
 
 from rb_core.errors import NotScoredError, RewardBenchError
 from rb_core.results.failures import FAILED
-from rb_core.results.paths import scores_path
 from rb_core.results.score_table import Score, read_scores
 from rb_core.scorers.base import Cell, RunContext, RunTranscript
 
@@ -45,7 +44,7 @@ class RemoteRun(RunTranscript):
 def finished_scores(run: RunContext) -> dict[Cell, Score]:
     """Return the scores of a finished run with these settings, by cell; none without one."""
     try:
-        frame, metadata = read_scores(run.out / scores_path(run.benchmark.spec.id, run.model.name))
+        frame, metadata = read_scores(run.scores)
     except RewardBenchError:
         return {}
     if metadata.get("settings") != json.loads(json.dumps(dict(run.settings))):

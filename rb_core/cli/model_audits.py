@@ -1,0 +1,92 @@
+"""The commands `audit NAME --model M`, `audit FILE.yaml --model M` and `audit --list`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from typer.core import TyperGroup
+
+from rb_core.audits.model_audit import ModelAudit
+from rb_core.audits.property_file import read_property
+from rb_core.audits.result import AuditResult
+from rb_core.audits.run import run_audit
+from rb_core.audits.views import effect_tables, self_test_sentence
+from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line, print_table
+from rb_core.cli.evaluate import hide_loading_bar
+from rb_core.cli.signatures import takes_model_options
+from rb_core.evaluation.distributed import this_process
+from rb_core.models.options import ModelOptions
+
+FILE_COMMAND = "FILE.yaml"
+SUFFIXES = (".yaml", ".yml")
+
+Model = Annotated[str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, a hub id, or a server's model")]
+AuditOut = Annotated[Path, typer.Option(help="folder for results of audits")]
+AuditOverwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing result")]
+AuditSeed = Annotated[int, typer.Option(help="seed of the order of completions and of the random baseline")]
+
+
+class AuditGroup(TyperGroup):
+    """The commands of `audit`; a first argument that names a YAML file runs the audit in it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0].endswith(SUFFIXES):
+            args = [FILE_COMMAND, *args]
+        return super().resolve_command(ctx, args)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module to those of `audit`."""
+    app.command(FILE_COMMAND)(audit_file)
+
+
+@takes_model_options()
+def audit_file(
+    *,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="the audit: question, effect, and pairs by group")],
+    model: Model = "",
+    out: AuditOut = DEFAULT_ROOT,
+    overwrite: AuditOverwrite = False,
+    seed: AuditSeed = 0,
+    options: ModelOptions,
+) -> None:
+    """Audit a property of your own, from a YAML file: `audit my_property.yaml --model M`."""
+    finish_model_audit(read_property(file), model, options, out, overwrite=overwrite, seed=seed)
+
+
+def finish_model_audit(
+    audit: ModelAudit, model: str, options: ModelOptions, out: Path, *, overwrite: bool, seed: int
+) -> None:
+    """Run an audit on a model, and print its result."""
+    if not model.startswith("baseline/") and not options.judge.served and options.scorer is None:
+        hide_loading_bar()
+    written = run_audit(model, audit, options=options, seed=seed, out=out, overwrite=overwrite, progress=True)
+    if this_process().is_main:
+        print_audit_result(written.result)
+        console.print(f"written to {written.path}", soft_wrap=True)
+
+
+def print_audit_result(result: AuditResult) -> None:
+    """Print the effects of a result, its further tables, and the outcome of the self-test."""
+    print_line(f"{result.audit.title}: {result.audit.question}")
+    for table in (*effect_tables([result]), *result.tables):
+        print_table(table)
+    print_line(result.audit.meaning)
+    if result.counts.unscored:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in result.counts.reasons.items())
+        print_line(f"{result.counts.unscored} of {result.counts.completions} completions are unscored: {reasons}")
+    print_line(self_test_sentence([result]))
+    for caution in result.audit.cautions:
+        print_line(f"Caution: {caution}")
+
+
+def print_audits(app: typer.Typer) -> None:
+    """Print the audits by name with their first line of help."""
+    table = Table("audit", "what it does")
+    for command in app.registered_commands:
+        if command.callback is not None:
+            table.add_row(literal(str(command.name)), literal((command.callback.__doc__ or "").split("\n")[0]))
+    console.print(table)

@@ -1,0 +1,187 @@
+"""Effects by group: means over independent units with interval, test and smallest detectable effect.
+
+Three kinds of values: unbounded ones, such as shifts of a reward; shares; and differences of shares. Each function
+returns an `Effect` without correction; `adjusted` corrects the effects of each measure for their number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from scipy.stats import t as student
+
+from rb_core.results.effect import Effect
+from rb_core.stats.intervals import estimate_of
+from rb_core.stats.item_outcomes import Flags, Floats, Strings
+from rb_core.stats.significance import ALPHA, POWER, difference_interval, difference_p, holm
+
+MIN_UNITS = 5
+TOO_FEW_UNITS = f"fewer than {MIN_UNITS} independent units"
+ALL_EQUAL = "all units have the same value"
+
+
+class UnitMeans(NamedTuple):
+    """The mean of each unit with a value, and the number of units without one."""
+
+    values: Floats
+    unscored: int
+
+
+def unit_means(values: Floats, units: Strings) -> UnitMeans:
+    """Return the mean of the values of each unit, without NaN, which stands for unscored."""
+    means = np.asarray(pd.Series(values).groupby(units, sort=False).mean(), np.float64)
+    is_scored = ~np.isnan(means)
+    return UnitMeans(np.asarray(means[is_scored], np.float64), int((~is_scored).sum()))
+
+
+def mean_effect(measure: str, group: str, values: Floats, units: Strings, null: float | None = 0.0) -> Effect:
+    """Return the effect of unbounded values: Student's t over the means of units.
+
+    Where all units have the same value there is no interval, and the test is the sign test.
+
+    Args:
+        values: one for each comparison, NaN where unscored.
+        units: values of one unit are not independent.
+        null: the value without an effect; None for no test.
+    """
+    means, unscored = unit_means(values, units)
+    n = len(means)
+    counts: dict[str, Any] = {"units": n, "unscored": unscored, "null": null}
+    if n < MIN_UNITS:
+        value = float(means.mean()) if n else None
+        return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
+    value, stderr = float(means.mean()), float(means.std(ddof=1)) / math.sqrt(n)
+    difference = value - (null or 0.0)
+    if stderr <= 1e-12 * max(1.0, abs(value)):
+        p = None if null is None else (1.0 if abs(difference) <= 1e-12 else 2.0 ** (1 - n))
+        return Effect(measure=measure, group=group, value=value, p=p, reason=ALL_EQUAL, **counts)
+    half = stderr * float(student.ppf(1 - ALPHA / 2, n - 1))
+    p = None if null is None else float(2 * student.sf(abs(difference) / stderr, n - 1))
+    return Effect(
+        measure=measure, group=group, value=value, low=value - half, high=value + half, p=p, stderr=stderr, **counts
+    )
+
+
+def rate_effect(measure: str, group: str, values: Floats, units: Strings, null: float | None = None) -> Effect:
+    """Return the effect of shares from 0 to 1; interval as `mean_estimate`, test with the variance around `null`.
+
+    Args: as `mean_effect`.
+    """
+    means, unscored = unit_means(values, units)
+    n = len(means)
+    counts: dict[str, Any] = {"units": n, "unscored": unscored, "null": null}
+    if n < MIN_UNITS:
+        value = float(means.mean()) if n else None
+        return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
+    value, variance = float(means.mean()), float(means.var(ddof=1)) / n
+    estimate = estimate_of(value, variance, n, method="beta")
+    return Effect(
+        measure=measure,
+        group=group,
+        value=value,
+        low=estimate.low,
+        high=estimate.high,
+        p=None if null is None else difference_p(value - null, variance, n),
+        stderr=estimate.stderr,
+        **counts,
+    )
+
+
+def difference_effect(measure: str, group: str, values: Floats, units: Strings) -> Effect:
+    """Return the effect of paired differences of shares, from -1 to 1, tested against 0 as differences on the board.
+
+    Args: as `mean_effect`.
+    """
+    means, unscored = unit_means(values, units)
+    n = len(means)
+    counts: dict[str, Any] = {"units": n, "unscored": unscored, "null": 0.0}
+    if n < MIN_UNITS:
+        value = float(means.mean()) if n else None
+        return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
+    value, variance = float(means.mean()), float(means.var(ddof=1)) / n
+    low, high = difference_interval(value, variance, n) or (None, None)
+    stderr = math.sqrt(max(variance, 1 / n**2))  # never 0: one unit more or less would have differed
+    return Effect(
+        measure=measure,
+        group=group,
+        value=value,
+        low=low,
+        high=high,
+        p=difference_p(value, variance, n),
+        stderr=stderr,
+        **counts,
+    )
+
+
+def contrast_effect(measure: str, group: str, values: Floats, units: Strings, in_group: Flags) -> Effect:
+    """Return the mean in a group minus the mean outside of it, tested against 0 with Student's t.
+
+    Units may have values on both sides. Degrees of freedom: those of the smaller side, which is conservative.
+
+    Args:
+        values: one for each comparison, NaN where unscored.
+        units: values of one unit are not independent.
+        in_group: for each value, True if it is of the group.
+    """
+    scored = ~np.isnan(values)
+    sides = [scored & in_group, scored & ~in_group]
+    names = [np.unique(units[side]) for side in sides]
+    counts: dict[str, Any] = {
+        "units": len(names[0]),
+        "unscored": len(set(units[in_group])) - len(names[0]),
+        "null": 0.0,
+    }
+    if min(len(units_of_side) for units_of_side in names) < MIN_UNITS:
+        return Effect(measure=measure, group=group, reason=TOO_FEW_UNITS, **counts)
+    means = [float(values[side].mean()) for side in sides]
+    deviations = np.zeros(len(values))
+    for side, mean, sign, units_of_side in zip(sides, means, (1.0, -1.0), names, strict=True):
+        n = len(units_of_side)
+        deviations[side] += sign * math.sqrt(n / (n - 1)) * (values[side] - mean) / side.sum()
+    sums = pd.Series(deviations).groupby(units, sort=False).sum().to_numpy(np.float64)
+    value, stderr = means[0] - means[1], math.sqrt(float((sums**2).sum()))
+    if stderr == 0:
+        return Effect(measure=measure, group=group, value=value, reason=ALL_EQUAL, **counts)
+    degrees = min(len(units_of_side) for units_of_side in names) - 1
+    half = stderr * float(student.ppf(1 - ALPHA / 2, degrees))
+    p = float(2 * student.sf(abs(value) / stderr, degrees))
+    return Effect(
+        measure=measure, group=group, value=value, low=value - half, high=value + half, p=p, stderr=stderr, **counts
+    )
+
+
+def adjusted(effects: Sequence[Effect]) -> list[Effect]:
+    """Return the effects with p values adjusted by Holm's method among those of their measure, and what is detectable.
+
+    A test of one of m effects is certain to find what it finds at the level 5% / m (Bonferroni): an effect of
+    z(1 - 5% / 2m) + z(80%) standard errors is found with a probability of at least 80%, with quantiles of Student's t.
+    """
+    tested: dict[str, list[int]] = defaultdict(list)
+    for index, effect in enumerate(effects):
+        if effect.p is not None:
+            tested[effect.measure].append(index)
+    changed = list(effects)
+    for places in tested.values():
+        adjusted_p = holm([effects[place].p or 0.0 for place in places])
+        for place, p in zip(places, adjusted_p.tolist(), strict=True):
+            effect = effects[place]
+            found = None if effect.stderr is None else effect.stderr * _errors_found(effect.units - 1, len(places))
+            changed[place] = effect.model_copy(update={"adjusted_p": p, "detectable": found})
+    return changed
+
+
+def _errors_found(degrees: int, num_tests: int) -> float:
+    """Return the effect in standard errors that one of several tests finds with a probability of 80%."""
+    level = 1 - ALPHA / (2 * num_tests)
+    return float(student.ppf(level, degrees) + norm.ppf(POWER))
+
+
+def is_significant(effect: Effect) -> bool:
+    """Return True if the effect is significant at 5% among all groups of its measure."""
+    return effect.adjusted_p is not None and effect.adjusted_p < ALPHA

@@ -1,0 +1,176 @@
+"""Audits of models: the user's own file, the result, the self-test, push, pull, verify and the page's entry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rb_core.audits.model_audit import ModelAudit, Planted
+from rb_core.audits.property_file import PropertyAudit, read_property
+from rb_core.audits.registry import audit_views
+from rb_core.audits.result import SelfTest, parse_audit_result, read_audit_results
+from rb_core.audits.run import aggregate_audit, audit_scorer, read_audit_scores, run_audit
+from rb_core.audits.self_test import run_self_test
+from rb_core.audits.verify import verify_audits
+from rb_core.errors import DataError, ResultError, ScoreTableError
+from rb_core.hub.companions import read_companions, valid_companions
+from rb_core.scorers.function import FunctionScorer
+from rb_core.stats.item_outcomes import Floats
+
+QUESTION = "Does a word of thanks raise the score?"
+WORDS = ("Seven.", "Blue.", "The Rhine.", "Iron.", "Oak.", "Salt.", "A spoon.", "Monday.")
+
+
+def shift_file(folder: Path, **fields: object) -> Path:
+    pairs = [
+        {"group": group, "prompt": f"Say {word}", "original": word, "changed": f"{words} {word}"}
+        for group, words in (("thanks", "Thank you for asking!"), ("colon", "Answer:"))
+        for word in WORDS
+    ]
+    path = folder / "thanks.yaml"
+    path.write_text(json.dumps({"name": "thanks", "question": QUESTION, "effect": "shift", "pairs": pairs} | fields))
+    return path
+
+
+def thankful() -> FunctionScorer:
+    return FunctionScorer(lambda prompt, completion: len(completion) % 7 + 5.0 * completion.startswith("Thank"))
+
+
+def test_an_audit_of_ones_own_finds_the_bias_that_is_there(tmp_path: Path) -> None:
+    written = audit_scorer(thankful(), "me/thankful", read_property(shift_file(tmp_path)), out=tmp_path)
+    thanks, colon = written.result.effects
+    assert (thanks.group, thanks.units, thanks.adjusted_p and thanks.adjusted_p < 0.05) == ("thanks", 8, True)
+    assert (thanks.value or 0) > 2 > abs(colon.value or 0)
+    assert written.result.self_test.passed
+    assert written.result.counts.completions == 32
+
+
+def test_accuracy_is_compared_between_groups(tmp_path: Path) -> None:
+    rows = [
+        {"group": group, "prompt": f"{group} {n}", "chosen": "right", "rejected": "wrong" * (1 + (group == "hard"))}
+        for group in ("easy", "hard", "middle")
+        for n in range(40)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "own.yaml").write_text("name: own\nquestion: Is it fair?\ndata: rows.jsonl\n")
+    shortest = FunctionScorer(lambda prompt, completion: len(completion) + (hash_of(prompt[0]["content"]) % 3))
+    audit = read_property(tmp_path / "own.yaml")
+    result = audit_scorer(shortest, "me/longest", audit, out=tmp_path).result
+    values = {effect.key: effect.value for effect in result.effects}
+    assert values["accuracy", "hard"] == 0.0
+    assert values["accuracy", "easy"] == 0.5  # ties
+    contrast = next(effect for effect in result.effects if effect.null is not None and effect.group == "hard")
+    assert contrast.value == -0.5
+
+
+def hash_of(text: str) -> int:
+    return sum(map(ord, text))
+
+
+def test_a_result_follows_from_its_score_table_alone(tmp_path: Path) -> None:
+    written = run_audit("builtin/tiny-rm", read_property(shift_file(tmp_path)), out=tmp_path)
+    scores = tmp_path / written.result.scores.path
+    assert aggregate_audit(scores) == written.result
+    assert parse_audit_result(written.path.read_bytes(), "it") == written.result
+    frame, _ = read_audit_scores(scores)
+    assert list(frame["variant"].unique()) == ["original", "changed"]
+    check = verify_audits(tmp_path)
+    assert (check.results, check.mismatches) == (1, ())
+    assert check.numbers > 20
+
+
+def test_a_result_is_not_replaced_without_being_asked(tmp_path: Path) -> None:
+    audit = read_property(shift_file(tmp_path))
+    audit_scorer(thankful(), "me/thankful", audit, out=tmp_path)
+    with pytest.raises(ResultError, match="replace it with --overwrite"):
+        audit_scorer(thankful(), "me/thankful", audit, out=tmp_path)
+    audit_scorer(thankful(), "me/thankful", audit, out=tmp_path, overwrite=True)
+
+
+def test_a_changed_result_is_found_out(tmp_path: Path) -> None:
+    written = audit_scorer(thankful(), "me/thankful", read_property(shift_file(tmp_path)), out=tmp_path)
+    fields = json.loads(written.path.read_text())
+    fields["effects"][0]["value"] = 0.0
+    written.path.write_text(json.dumps(fields))
+    (mismatch,) = verify_audits(tmp_path).mismatches
+    assert mismatch.field == "effects[0].value"
+    written.path.unlink()
+    (mismatch,) = verify_audits(tmp_path).mismatches
+    assert mismatch.problem == "no result was computed from it"
+
+
+def test_results_travel_with_their_score_tables(tmp_path: Path) -> None:
+    written = audit_scorer(thankful(), "me/thankful", read_property(shift_file(tmp_path)), out=tmp_path)
+    companions = read_companions(tmp_path)
+    assert list(companions) == [written.result.path().as_posix(), written.result.scores.path]
+    assert valid_companions(companions) == (companions, [])
+    path = written.result.scores.path
+    assert valid_companions({path: companions[path]}) == ({}, [f"{path!r}: {path}: no result was derived from it"])
+    (tmp_path / written.result.scores.path).unlink()
+    with pytest.raises(ScoreTableError, match="missing or was refused"):
+        read_companions(tmp_path)
+
+
+def test_the_page_has_an_entry_for_every_audit(tmp_path: Path) -> None:
+    audit = read_property(shift_file(tmp_path))
+    for name in ("me/one", "me/two"):
+        audit_scorer(thankful(), name, audit, out=tmp_path)
+    ((report,), refused) = audit_views(tmp_path)
+    assert (report.audit, report.question, refused) == ("thanks", QUESTION, [])
+    assert report.answer[0].startswith("me/one: shift (sd) is significant in 1 of 2 groups: thanks +")
+    assert len(report.figure.points) == 4  # type: ignore[union-attr]
+    (tmp_path / "audits/thanks/me/three.json").write_text("{}")
+    results, refused = read_audit_results(tmp_path)
+    assert (len(results), len(refused)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"effect": "mean"}, "effect: Input should be 'accuracy' or 'shift'"),
+        ({"pairs": []}, "pairs: give the file either pairs, a list of rows, or data"),
+        ({"name": "../x"}, "name: String should match pattern"),
+        ({"data": "/etc/rows", "pairs": []}, "data: name a file beside this one"),
+        ({"mood": "good"}, "mood: Extra inputs are not permitted"),
+        ({"pairs": [{"group": "a", "prompt": "p", "original": "o"}]}, "field 'changed': is missing"),
+        ({"pairs": [{"prompt": "p", "original": "o", "changed": "c"}]}, "field 'group': is missing"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_field(tmp_path: Path, fields: dict[str, object], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        read_property(shift_file(tmp_path, **fields)).items()
+
+
+class Blind(PropertyAudit):
+    """An audit that does not see its own planted effect."""
+
+    def simulate(self, scores: pd.DataFrame, rng: np.random.Generator, planted: Planted | None = None) -> Floats | None:
+        return super().simulate(scores, rng)
+
+
+class Alarmed(PropertyAudit):
+    """An audit whose unbiased scorer has an effect."""
+
+    def simulate(self, scores: pd.DataFrame, rng: np.random.Generator, planted: Planted | None = None) -> Floats | None:
+        return super().simulate(scores, rng, Planted("shift (sd)", "thanks", 1.0))
+
+
+@pytest.mark.parametrize(("audit_class", "passed"), [(PropertyAudit, True), (Blind, False), (Alarmed, False)])
+def test_the_self_test_tells_a_working_audit_from_a_broken_one(
+    tmp_path: Path, audit_class: type[ModelAudit], passed: bool
+) -> None:
+    written = audit_scorer(thankful(), "me/thankful", read_property(shift_file(tmp_path)), out=tmp_path)
+    scores, _ = read_audit_scores(tmp_path / written.result.scores.path)
+    assert run_self_test(audit_class.from_settings(written.result.audit.settings), scores).passed is passed
+
+
+def test_an_audit_of_too_few_examples_says_so(tmp_path: Path) -> None:
+    pairs = [{"group": "a", "prompt": "p", "original": "o", "changed": "c"}]
+    audit = read_property(shift_file(tmp_path, pairs=pairs))
+    result = audit_scorer(thankful(), "me/thankful", audit, out=tmp_path).result
+    assert result.effects[0].reason == "fewer than 5 independent units"
+    assert result.self_test == SelfTest(runs=100, reason="too few examples to find any effect")
