@@ -13,6 +13,7 @@ from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import read_property
 from rb_core.audits.result import AuditResult
 from rb_core.audits.run import run_audit
+from rb_core.audits.safety.audit import SafetyAudit
 from rb_core.audits.views import effect_tables, self_test_sentence
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line, print_table
 from rb_core.cli.evaluate import hide_loading_bar
@@ -41,6 +42,7 @@ class AuditGroup(TyperGroup):
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to those of `audit`."""
     app.command(FILE_COMMAND)(audit_file)
+    app.command("safety")(audit_safety)
 
 
 @takes_model_options()
@@ -55,6 +57,20 @@ def audit_file(
 ) -> None:
     """Audit a property of your own, from a YAML file: `audit my_property.yaml --model M`."""
     finish_model_audit(read_property(file), model, options, out, overwrite=overwrite, seed=seed)
+
+
+@takes_model_options()
+def audit_safety(
+    *,
+    model: Model = "",
+    data: Annotated[Path | None, typer.Option(help="prompts with labelled answers; default: the built-in ones")] = None,
+    out: AuditOut = DEFAULT_ROOT,
+    overwrite: AuditOverwrite = False,
+    seed: AuditSeed = 0,
+    options: ModelOptions,
+) -> None:
+    """Measure how often a model prefers to refuse safe prompts, and to comply with unsafe ones."""
+    finish_model_audit(SafetyAudit(data), model, options, out, overwrite=overwrite, seed=seed)
 
 
 def finish_model_audit(
