@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rb_core.audits.fairness.audit import FairnessAudit
 from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import PropertyAudit
 from rb_core.audits.report import AuditReport
 from rb_core.audits.result import AuditResult, read_audit_results
 from rb_core.audits.safety.audit import SafetyAudit
 
-AUDITS: Mapping[str, type[ModelAudit]] = {audit.kind: audit for audit in (PropertyAudit, SafetyAudit)}
+AUDITS: Mapping[str, type[ModelAudit]] = {audit.kind: audit for audit in (PropertyAudit, SafetyAudit, FairnessAudit)}
 
 
 def registered_audit(kind: str, settings: Mapping[str, Any]) -> ModelAudit:

@@ -9,15 +9,19 @@ import typer
 from rich.table import Table
 from typer.core import TyperGroup
 
+from rb_core.audits.fairness.audit import fairness_audit
+from rb_core.audits.fairness.dialect_rules import AFRICAN_AMERICAN_ENGLISH, features_named
 from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import read_property
 from rb_core.audits.result import AuditResult
 from rb_core.audits.run import run_audit
 from rb_core.audits.safety.audit import SafetyAudit
 from rb_core.audits.views import effect_tables, self_test_sentence
+from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line, print_table
 from rb_core.cli.evaluate import hide_loading_bar
 from rb_core.cli.signatures import takes_model_options
+from rb_core.errors import DataError
 from rb_core.evaluation.distributed import this_process
 from rb_core.models.options import ModelOptions
 
@@ -43,6 +47,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of this module to those of `audit`."""
     app.command(FILE_COMMAND)(audit_file)
     app.command("safety")(audit_safety)
+    app.command("fairness")(audit_fairness)
 
 
 @takes_model_options()
@@ -71,6 +76,39 @@ def audit_safety(
 ) -> None:
     """Measure how often a model prefers to refuse safe prompts, and to comply with unsafe ones."""
     finish_model_audit(SafetyAudit(data), model, options, out, overwrite=overwrite, seed=seed)
+
+
+@takes_model_options()
+def audit_fairness(
+    *,
+    model: Model = "",
+    data: Annotated[
+        str | None,
+        typer.Option(help="BBQ, CrowS-Pairs, WinoBias, pairs with a version in dialect, or any pairs: file, hf://, id"),
+    ] = None,
+    columns: Annotated[str, typer.Option(help="names of the data's columns: prompt=question,chosen=good,...")] = "",
+    limit: Annotated[int | None, typer.Option(help="number of independent units of the data to keep")] = None,
+    features: Annotated[str, typer.Option(help="features of the dialect, separated by commas; default: all")] = "",
+    names: Annotated[Path | None, typer.Option(help="YAML file with first names by group")] = None,
+    out: AuditOut = DEFAULT_ROOT,
+    overwrite: AuditOverwrite = False,
+    seed: AuditSeed = 0,
+    options: ModelOptions,
+) -> None:
+    """Compare a model's scores of the same content for groups: dialect, first names, pronouns, or a file's groups."""
+    with this_process().share_errors():
+        if data is None and (columns or limit is not None):
+            raise DataError("--columns and --limit go with --data")
+        if data is not None and names is not None:
+            raise DataError("--names changes the audit's own texts; leave out --data")
+        audit = fairness_audit(
+            data,
+            features=features_named(features.split(",")) if features else AFRICAN_AMERICAN_ENGLISH,
+            names=names,
+            columns=parse_columns(columns),
+            limit=limit,
+        )
+    finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
 
 
 def finish_model_audit(

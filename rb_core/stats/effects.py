@@ -17,8 +17,9 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from rb_core.results.effect import Effect
-from rb_core.stats.intervals import estimate_of
+from rb_core.stats.intervals import estimate_of, weighted_mean
 from rb_core.stats.item_outcomes import Flags, Floats, Strings
+from rb_core.stats.metrics.base import Measure
 from rb_core.stats.significance import ALPHA, POWER, difference_interval, difference_p, holm
 
 MIN_UNITS = 5
@@ -115,6 +116,35 @@ def difference_effect(measure: str, group: str, values: Floats, units: Strings) 
         high=high,
         p=difference_p(value, variance, n),
         stderr=stderr,
+        **counts,
+    )
+
+
+def pooled_effect(
+    measure: str, group: str, values: Floats, units: Strings, lowest: float, null: float | None = 0.0
+) -> Effect:
+    """Return the effect of values from `lowest` to 1 that all have the same weight, as published scores pool them.
+
+    Interval as `mean_estimate`, test as `difference_effect`, both with units as clusters.
+
+    Args: as `mean_effect`.
+    """
+    scored = ~np.isnan(values)
+    n = len(np.unique(units[scored]))
+    counts: dict[str, Any] = {"units": n, "unscored": len(np.unique(units)) - n, "null": null}
+    if n < MIN_UNITS:
+        value = float(values[scored].mean()) if n else None
+        return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
+    mean = weighted_mean({"mean": Measure(values, units, lowest)}, {"mean": 1.0})
+    estimate = mean.estimate()
+    return Effect(
+        measure=measure,
+        group=group,
+        value=mean.value,
+        low=estimate.low,
+        high=estimate.high,
+        p=None if null is None else difference_p(mean.value - null, mean.variance, mean.num_groups),
+        stderr=math.sqrt(max(mean.variance, 1 / mean.num_groups**2)),
         **counts,
     )
 

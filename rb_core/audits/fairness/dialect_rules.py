@@ -27,10 +27,12 @@ _PEOPLE = (
 )
 _PERSON = rf"(?:my|your|his|her|our|their|the|this|that) (?:\w+ )?(?:{_PEOPLE})"
 _SINGULAR = rf"(?:he|she|{_PERSON})"
+_SUBJECT = "(?:I|you|we|they|it|he|she)"
 _ADVERB = r"(?:(?:also|always|never|usually|often|really|just|still|only|probably|already) )?"
 _NOT_VERBS = r"(?!always|sometimes|perhaps|besides|yes|is|was|'s|as|this|its|his|hers|us|\w*(?:ss|ous)\b)"
 _IRREGULAR_THIRD_PERSON = {"has": "have", "does": "do", "goes": "go"}
 _CLAUSE_WORDS = r"(?!and|but|or|because|if|that|so|when|while|unless|until|which|who|what)"
+_NOT_HAVE = r"(?!(?:been|had|got)\b)"  # after which 's is has
 _NEGATIVE_FORMS = {"anyone": "nobody", "any": "no"}  # of other words: no- instead of any-
 # Words whose -ing bears stress, in which the variable (ing) is rare.
 _STRESSED_ING = r"(?!(?:anything|everything|offspring|hamstring|viking)\b)"
@@ -124,7 +126,7 @@ AFRICAN_AMERICAN_ENGLISH = (
             _replace(r"\bI'm not\b", "I ain't"),
             _replace(r"\b(\w+)(?:'s|'re| is| are| am) not\b", r"\1 ain't"),
             _replace(r"\b(?:is|are|has|have)n't\b", lambda match: "Ain't" if match[0][0].isupper() else "ain't"),
-            _replace(rf"\b(I|you|we|they|it|{_SINGULAR}) didn't(?= [a-z])(?! (?:i|you|we|they|it|he|she)\b)", r"\1 ain't"),
+            _replace(rf"\b(I|you|we|they|it|{_SINGULAR}) didn't(?= [a-z])(?! {_SUBJECT}\b)", r"\1 ain't"),
         ),
     ),
     Feature(
@@ -132,16 +134,16 @@ AFRICAN_AMERICAN_ENGLISH = (
         ("He is always helping.", "He always be helping."),
         "eWAVE 90; https://ygdp.yale.edu/phenomena/invariant-be",
         _replace(
-            r"(?<!there)(?<!that)(?:'m|'s|'re| am| is| are) (always|usually|often|constantly) (?!been\b|had\b|got\b)(?=\w)",
+            rf"(?<!there)(?<!that)(?:'m|'s|'re| am| is| are) (always|usually|often|constantly) {_NOT_HAVE}(?=\w)",
             r" \1 be ",
         ),
     ),
     Feature(
         "copula-absence",
         ("She is late. Are you coming?", "She late. You coming?"),
-        "eWAVE 174, 176, 177, 178; Labov 1969, doi:10.2307/412333: not of am, not after it and that, not clause-finally",
+        "eWAVE 174, 176, 177, 178; Labov 1969, doi:10.2307/412333: not of am, after it or that, or at a clause's end",
         _in_turn(
-            _replace(rf"\b(he|she|we|you|they)(?:'s|'re| is| are) (?!been\b|had\b|got\b){_CLAUSE_WORDS}(?=\w)", r"\1 "),
+            _replace(rf"\b(he|she|we|you|they)(?:'s|'re| is| are) {_NOT_HAVE}{_CLAUSE_WORDS}(?=\w)", r"\1 "),
             _replace(rf"\b({_PERSON}) is (?=\w+ing\b)", r"\1 "),
             _replace(r"((?:^|[.?!] |\b(?:why|how|what|where|when) ))(?:are|is) (you|they|we|he|she)\b(?= \w)",
                      _without_inverted_copula),

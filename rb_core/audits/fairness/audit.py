@@ -1,0 +1,183 @@
+"""The fairness audit: does a model score the same content differently for different groups of people?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rb_core.audits.fairness.comparisons import (
+    Comparison,
+    Counterfactual,
+    GroupContrast,
+    comparison_from,
+)
+from rb_core.audits.fairness.dialect_rules import AFRICAN_AMERICAN_ENGLISH, Feature
+from rb_core.audits.fairness.own_texts import edits_of, own_items, read_names
+from rb_core.audits.fairness.public_files import DIALECT_CAUTIONS, DIALECT_COMPARISON, read_data
+from rb_core.audits.fairness.view import fairness_view
+from rb_core.audits.model_audit import ORIGINAL, AuditItem, ModelAudit, Planted
+from rb_core.audits.pairs import item_pairs, version_shifts
+from rb_core.audits.report import AuditReport, AuditTable, Cell
+from rb_core.audits.result import AuditResult
+from rb_core.benchmarks.files import file_name
+from rb_core.results.effect import Effect
+from rb_core.stats.item_outcomes import Floats
+
+OWN_PARTS = (DIALECT_COMPARISON, GroupContrast("names"), GroupContrast("pronouns"))
+OWN_MEANING = (
+    "A group is marked where a dialect, a name or a pronoun alone moves the score. The audit covers these groups and "
+    "texts only: a model without marks may still be unfair to others."
+)
+_PART = "part"  # column with the title of an item's part
+_EDITS = "edits"  # column with the edit distance from the original version
+
+
+class FairnessAudit(ModelAudit):
+    """The audit of one set of items, whose ids begin with the title of their part."""
+
+    kind = "fairness"
+    title = "Fairness"
+    question = "Does a model score the same content differently for different groups of people?"
+    method = (
+        "Counterfactual pairs: the same texts in several versions. Shift: mean difference of the scores of two "
+        "versions, in standard deviations of the scores; Student's t test over independent units. Accuracy: share of "
+        "pairs whose better answer scores higher; paired differences, tested as on the Compare tab. A dialect is "
+        "compared with the original and with spelling noise of the same edit distance from it, names and pronouns "
+        "with the mean of all groups. "
+        "p values are adjusted by Holm (1979) over the groups of a comparison."
+    )
+
+    def __init__(
+        self,
+        items: Sequence[AuditItem] = (),
+        parts: Sequence[Comparison] = OWN_PARTS,
+        *,
+        data: str = "",
+        meaning: str = "",
+        sources: tuple[str, ...] = (),
+        cautions: tuple[str, ...] = (),
+    ) -> None:
+        self._items, self._parts, self._data = items, parts, data
+        self.meaning, self.sources, self.cautions = meaning or OWN_MEANING, sources, cautions
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self._data}" if self._data else self.kind
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"data": self._data, "parts": {part.title: part.settings for part in self._parts}}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> FairnessAudit:
+        try:
+            parts = [comparison_from(title, fields) for title, fields in settings["parts"].items()]
+            return cls(parts=parts, data=str(settings["data"]))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"settings of the fairness audit: {error}") from error
+
+    def items(self) -> Sequence[AuditItem]:
+        return self._items
+
+    def row_columns(self, items: Sequence[AuditItem]) -> Mapping[str, Sequence[Any]]:
+        parts = [item.id.partition("/")[0] for item in items for _ in item.completions]
+        return {_PART: parts, _EDITS: list(edits_of(items))}
+
+    def effects(self, scores: pd.DataFrame) -> list[Effect]:
+        return [effect for part in self._parts for effect in part.effects(_rows_of(scores, part))]
+
+    def simulate(self, scores: pd.DataFrame, rng: np.random.Generator, planted: Planted | None = None) -> Floats | None:
+        values = np.full(len(scores), np.nan)
+        for part in self._parts:
+            rows = _rows_of(scores, part)
+            is_planted = planted is not None and planted.measure.startswith(f"{part.title}: ")
+            simulated = part.simulate(rows, rng, planted if is_planted else None)
+            if simulated is None:
+                return None
+            values[scores[_PART].eq(part.title).to_numpy()] = simulated
+        return values
+
+    def tables(self, scores: pd.DataFrame) -> tuple[AuditTable, ...]:
+        parts = [part for part in self._parts if isinstance(part, Counterfactual)]
+        return tuple(_version_table(part, _rows_of(scores, part)) for part in parts)
+
+    @classmethod
+    def view(cls, results: Sequence[AuditResult]) -> AuditReport:
+        return fairness_view(results)
+
+
+def fairness_audit(
+    data: str | None = None,
+    *,
+    features: Sequence[Feature] = AFRICAN_AMERICAN_ENGLISH,
+    names: Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+) -> FairnessAudit:
+    """Return the audit on its own texts, or on the data of a file or benchmark (see `read_data`).
+
+    features: of the dialect; names: file with first names by group. Raises DataError for files that cannot be read.
+    """
+    if data is not None:
+        found = read_data(data, features=features, columns=columns, limit=limit)
+        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", file_name(Path(data))).strip("-.")[:60]
+        return FairnessAudit(
+            found.items,
+            (found.comparison,),
+            data=stem or "file",
+            meaning=found.meaning,
+            sources=found.sources,
+            cautions=found.cautions,
+        )
+    chosen = read_names(names)
+    return FairnessAudit(
+        own_items(features, chosen),
+        sources=(
+            "Texts of this project; features of African American English: eWAVE, https://ewave-atlas.org, and the "
+            "sources in dialect_rules.py",
+            f"First names: {chosen.source}",
+        ),
+        cautions=(
+            *DIALECT_CAUTIONS,
+            "First names are associated with groups in the United States, and with age and class as well. Names that "
+            "are rare, or longer in a model's tokens, may shift a score for this reason alone.",
+            "Which answer is the better one was decided by the authors of this project, alike for all groups.",
+        ),
+    )
+
+
+def _rows_of(scores: pd.DataFrame, part: Comparison) -> pd.DataFrame:
+    return scores[scores[_PART].eq(part.title)]
+
+
+def _version_table(part: Counterfactual, rows: pd.DataFrame) -> AuditTable:
+    """Return accuracy, shift from the original, edits and tokens of a part's versions, the least accurate first."""
+    shifts = version_shifts(rows) if rows["variant"].eq(ORIGINAL).any() else rows.iloc[:0].assign(shift=0.0)
+    means = [
+        {level.group: _mean(level.values) for level in part.levels(*source)}
+        for source in ((shifts, "shift"), (rows, _EDITS), (rows, "num_tokens"))
+    ]
+    accuracies = part.rates(item_pairs(rows), "credit", "accuracy")
+    ordered = sorted(accuracies, key=lambda effect: 2.0 if effect.value is None else effect.value)
+    cells: list[tuple[Cell, ...]] = [
+        (effect.group, effect.value, effect.low, effect.high, *(column.get(effect.group) for column in means))
+        for effect in ordered
+    ]
+    names = ("Version", "Accuracy", "95% low", "95% high", "Shift from the original (sd)", "Edits", "Tokens")
+    kept = [place for place in range(len(names)) if any(row[place] is not None for row in cells)]
+    return AuditTable(
+        title=f"{part.title[0].upper()}{part.title[1:]}: versions, the least accurate first",
+        columns=tuple(names[place] for place in kept),
+        rows=tuple(tuple(row[place] for place in kept) for row in cells),
+        note="The lowest of several versions is low by chance as well; the tests are corrected for it.",
+    )
+
+
+def _mean(values: Floats) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

@@ -1,0 +1,143 @@
+"""The page's entry of the fairness audit: marked groups of each model, one figure and one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
+from rb_core.audits.result import AuditResult
+from rb_core.audits.views import MAX_DRAWN, effects_of, same_data, self_test_sentence
+from rb_core.results.effect import Effect
+from rb_core.stats.effects import is_significant
+
+_PUBLISHED = (
+    "Scores that 17 models got from others on RewardBench in African American English, without a control for spelling, "
+    "are under the question Dialect."
+)
+
+
+def fairness_view(results: Sequence[AuditResult]) -> AuditReport:
+    """Return the entry over the results of several models on the same items."""
+    compared, left_out = same_data(results)
+    ref = compared[0].audit
+    data = str(ref.settings.get("data", ""))
+    measures = main_measures(compared[0])
+    return AuditReport(
+        audit=ref.name,
+        title=f"{ref.title}: {data}" if data else ref.title,
+        question=ref.question,
+        answer=(
+            *(_model_sentence(result, measures) for result in compared),
+            ref.meaning,
+            *(() if data else (_PUBLISHED,)),
+        ),
+        tables=(_table(compared, measures),),
+        figure=_figure(compared, [first for first, _ in measures]),
+        cautions=(*ref.cautions, *(f"{name} is left out: audited on other data." for name in left_out)),
+        method=f"{ref.method} {self_test_sentence(compared)}",
+        sources=ref.sources,
+        command=f"python -m rb_core audit fairness --model MODEL{' --data FILE' if data else ''}",
+    )
+
+
+def main_measures(result: AuditResult) -> list[tuple[str, str]]:
+    """Return the measures in pairs that belong together, such as shift and difference of accuracy."""
+    tested = list(dict.fromkeys(effect.measure for effect in result.effects if effect.null is not None))
+    return list(zip(tested[::2], tested[1::2], strict=True))
+
+
+def _name(effect: Effect) -> str:
+    """Return the group with its part, where its name lacks that, and with a control that is subtracted."""
+    part = effect.measure.partition(": ")[0]
+    minus = " - control" if "control" in effect.measure else ""
+    return effect.group if part in effect.group else f"{part}{minus}, {effect.group}"
+
+
+def _model_sentence(result: AuditResult, measures: Sequence[tuple[str, str]]) -> str:
+    """Return the groups whose score or stereotype is marked, what a control explains, and where accuracy is lowest."""
+    direct = [pair for pair in measures if "control" not in pair[0]]
+    firsts, seconds = ([e for pair in direct for e in effects_of(result, pair[place])] for place in (0, 1))
+    clear = sorted((e for e in firsts if is_significant(e)), key=lambda e: -abs(e.difference))
+    named = ", ".join(f"{_name(e)} {_with_unit(e)}" for e in clear[:4]) + (", ..." if len(clear) > 4 else "")
+    sizes = [e.detectable for e in firsts if e.detectable is not None]
+    marked = f": {named}" if clear else f"; differences of {max(sizes):.2f} would have been found" if sizes else ""
+    sentence = f"{result.model.name}: {len(clear)} of {len(firsts)} groups are marked{marked}."
+    return f"{sentence}{_control_sentence(result, measures)}{_accuracy_sentence(seconds)}"
+
+
+def _with_unit(effect: Effect) -> str:
+    return f"{effect.difference:+.2f}{' sd' if '(sd)' in effect.measure else ''}"
+
+
+def _control_sentence(result: AuditResult, measures: Sequence[tuple[str, str]]) -> str:
+    """Return what the dialect and its control do to the score, where the dialect costs most; "" without a control."""
+    shifts = [first for first, _ in measures if first.startswith("dialect: ")]
+    if len(shifts) != 2:
+        return ""
+    beyond = {effect.group: effect.value for effect in effects_of(result, shifts[1])}
+    lowest = min(effects_of(result, shifts[0]), key=lambda effect: effect.value or 0.0)
+    difference = beyond.get(lowest.group)
+    if lowest.value is None or difference is None:
+        return ""
+    return (
+        f" Dialect of {lowest.group} moves the score by {lowest.value:+.2f} sd, typing errors of the same distance by "
+        f"{lowest.value - difference:+.2f} sd."
+    )
+
+
+def _accuracy_sentence(effects: Sequence[Effect]) -> str:
+    """Return the group with the largest loss of accuracy; "" if no group loses any."""
+    losses = [effect for effect in effects if "accuracy" in effect.measure and (effect.value or 0.0) < 0]
+    worst = min(losses, key=lambda effect: effect.value or 0.0, default=None)
+    if worst is None or worst.value is None:
+        return ""
+    shown = "significant" if is_significant(worst) else "within noise"
+    return f" Accuracy is lowest for {_name(worst)}, by {-100 * worst.value:.1f} points ({shown})."
+
+
+def _figure(results: Sequence[AuditResult], measures: Sequence[str]) -> AuditFigure:
+    """Return a figure with a row for each group and model."""
+    points = [
+        AuditPoint(
+            label=_name(effect), x=0.0, y=effect.value, low=effect.low, high=effect.high, group=result.model.name
+        )
+        for measure in measures
+        for group in dict.fromkeys(effect.group for effect in effects_of(results[0], measure))
+        for result in results
+        for effect in effects_of(result, measure)
+        if effect.group == group and effect.value is not None
+    ]
+    names = list(dict.fromkeys(measure.partition(": ")[2] for measure in measures))
+    label = names[0] if len(names) == 1 else "shift of the score (sd)"
+    return AuditFigure(
+        kind="intervals",
+        title=f"{label[0].upper()}{label[1:]} by group, with 95% intervals",
+        x_label="",
+        y_label=label,
+        points=tuple(points[:MAX_DRAWN]),
+        reference=next((effect.null for effect in effects_of(results[0], measures[0])), None),
+    )
+
+
+def _table(results: Sequence[AuditResult], measures: Sequence[tuple[str, str]]) -> AuditTable:
+    """Return a table with a row for each group and model, and columns of both tested measures of its part."""
+    rows: list[tuple[Cell, ...]] = []
+    for first, second in measures:
+        for effect in effects_of(results[0], first):
+            for result in results:
+                pair = [next(iter(_of(result, measure, effect.group)), None) for measure in (first, second)]
+                cells = [cell for each in pair for cell in _cells(each)]
+                rows.append((_name(effect), result.model.name, *cells))
+    names = ("Shift (sd)", "Accuracy") if "(sd)" in measures[0][0] else [m.partition(": ")[2] for m in measures[0]]
+    columns = [f"{name}{column}" for name in names for column in ("", ", low", ", high", ", p (Holm)", ", detectable")]
+    return AuditTable(title="Effects by group", columns=("Group", "Model", *columns), rows=tuple(rows))
+
+
+def _of(result: AuditResult, measure: str, group: str) -> list[Effect]:
+    return [effect for effect in effects_of(result, measure) if effect.group == group]
+
+
+def _cells(effect: Effect | None) -> tuple[Cell, ...]:
+    if effect is None:
+        return (None,) * 5
+    return effect.value, effect.low, effect.high, effect.adjusted_p, effect.detectable
