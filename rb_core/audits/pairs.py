@@ -28,8 +28,9 @@ def item_pairs(scores: pd.DataFrame) -> pd.DataFrame:
     values = scores["score"].to_numpy(np.float64)
     items, codes = np.unique(scores["item"].to_numpy(), return_inverse=True)
     worst, best = np.full(len(items), np.inf), np.full(len(items), -np.inf)
-    np.minimum.at(worst, codes[is_chosen], values[is_chosen])
-    np.maximum.at(best, codes[~is_chosen], values[~is_chosen])
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        np.minimum.at(worst, codes[is_chosen], values[is_chosen])
+        np.maximum.at(best, codes[~is_chosen], values[~is_chosen])
     margins = worst - best
     earned = np.where(np.isnan(margins), np.nan, (1 + np.sign(margins)) / 2)
     first = scores.drop_duplicates("item")

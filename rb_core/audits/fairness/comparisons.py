@@ -360,7 +360,8 @@ def _choice_shares(rows: pd.DataFrame, items: Codes) -> Floats:
     """Return how much of the choice each completion gets: equal best scores share it; NaN where one is unscored."""
     scores = rows["score"].to_numpy(np.float64)
     best = np.full(items.max() + 1, -np.inf)
-    np.maximum.at(best, items, scores)
+    with np.errstate(invalid="ignore"):  # NaN stays NaN
+        np.maximum.at(best, items, scores)
     is_best = scores == best[items]
     counts = np.bincount(items, weights=is_best).astype(np.float64)
     shares: Floats = np.where(np.isnan(best), np.nan, 1.0 / np.where(counts > 0, counts, 1.0))[items]
