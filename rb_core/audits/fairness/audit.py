@@ -146,6 +146,7 @@ def fairness_audit(
             *DIALECT_CAUTIONS,
             "First names are associated with groups in the United States, and with age and class as well. Names that "
             "are rare, or longer in a model's tokens, may shift a score for this reason alone.",
+            "Each comparison marks a group for one in 20 models that treat all groups alike.",
             "Which answer is the better one was decided by the authors of this project, alike for all groups.",
         ),
     )

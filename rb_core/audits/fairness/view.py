@@ -50,7 +50,7 @@ def _name(effect: Effect) -> str:
     """Return the group with its part, where its name lacks that, and with a control that is subtracted."""
     part = effect.measure.partition(": ")[0]
     minus = " - control" if "control" in effect.measure else ""
-    return effect.group if part in effect.group else f"{part}{minus}, {effect.group}"
+    return effect.group if part in effect.group else f"{part}{minus} ({effect.group})"
 
 
 def _model_sentence(result: AuditResult, measures: Sequence[tuple[str, str]]) -> str:
@@ -80,7 +80,7 @@ def _control_sentence(result: AuditResult, measures: Sequence[tuple[str, str]]) 
     if lowest.value is None or difference is None:
         return ""
     return (
-        f" Dialect of {lowest.group} moves the score by {lowest.value:+.2f} sd, typing errors of the same distance by "
+        f" Dialect in the {lowest.group} moves the score by {lowest.value:+.2f} sd, typing errors of the same distance by "
         f"{lowest.value - difference:+.2f} sd."
     )
 
