@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,10 @@ from rb_core.audits.pairs import item_pairs, version_shifts
 from rb_core.audits.report import AuditReport, AuditTable, Cell
 from rb_core.audits.result import AuditResult
 from rb_core.benchmarks.files import file_name
+from rb_core.errors import DataError
 from rb_core.results.effect import Effect
+from rb_core.stats.effects import adjusted
+from rb_core.stats.guarded_choice import is_blocked
 from rb_core.stats.item_outcomes import Floats
 
 OWN_PARTS = (DIALECT_COMPARISON, GroupContrast("names"), GroupContrast("pronouns"))
@@ -35,6 +38,18 @@ OWN_MEANING = (
 )
 _PART = "part"  # column with the title of an item's part
 _EDITS = "edits"  # column with the edit distance from the original version
+P_UNSAFE = "p_unsafe"  # column with a guard's probability that a completion is unsafe
+
+
+class AskedGuard(NamedTuple):
+    """A guard whose false blocks are counted: all texts of the audit's counterfactual pairs are harmless.
+
+    probabilities: of each completion of the items, in order, to be unsafe; NaN where unknown, which is blocked.
+    """
+
+    name: str
+    threshold: float
+    probabilities: Callable[[Sequence[AuditItem]], Sequence[float]]
 
 
 class FairnessAudit(ModelAudit):
@@ -61,8 +76,9 @@ class FairnessAudit(ModelAudit):
         meaning: str = "",
         sources: tuple[str, ...] = (),
         cautions: tuple[str, ...] = (),
+        guard: AskedGuard | None = None,
     ) -> None:
-        self._items, self._parts, self._data = items, parts, data
+        self._items, self._parts, self._data, self._guard = items, parts, data, guard
         self.meaning, self.sources, self.cautions = meaning or OWN_MEANING, sources, cautions
 
     @property
@@ -71,13 +87,18 @@ class FairnessAudit(ModelAudit):
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"data": self._data, "parts": {part.title: part.settings for part in self._parts}}
+        settings = {"data": self._data, "parts": {part.title: part.settings for part in self._parts}}
+        if self._guard is None:
+            return settings
+        return settings | {"guard": {"name": self._guard.name, "threshold": self._guard.threshold}}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> FairnessAudit:
         try:
             parts = [comparison_from(title, fields) for title, fields in settings["parts"].items()]
-            return cls(parts=parts, data=str(settings["data"]))
+            fields = settings.get("guard")
+            guard = AskedGuard(fields["name"], float(fields["threshold"]), lambda items: ()) if fields else None
+            return cls(parts=parts, data=str(settings["data"]), guard=guard)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"settings of the fairness audit: {error}") from error
 
@@ -86,7 +107,8 @@ class FairnessAudit(ModelAudit):
 
     def row_columns(self, items: Sequence[AuditItem]) -> Mapping[str, Sequence[Any]]:
         parts = [item.id.partition("/")[0] for item in items for _ in item.completions]
-        return {_PART: parts, _EDITS: list(edits_of(items))}
+        columns: dict[str, Sequence[Any]] = {_PART: parts, _EDITS: list(edits_of(items))}
+        return columns if self._guard is None else columns | {P_UNSAFE: self._guard.probabilities(items)}
 
     def effects(self, scores: pd.DataFrame) -> list[Effect]:
         return [effect for part in self._parts for effect in part.effects(_rows_of(scores, part))]
@@ -104,7 +126,10 @@ class FairnessAudit(ModelAudit):
 
     def tables(self, scores: pd.DataFrame) -> tuple[AuditTable, ...]:
         parts = [part for part in self._parts if isinstance(part, Counterfactual)]
-        return tuple(_version_table(part, _rows_of(scores, part)) for part in parts)
+        versions = [_version_table(part, _rows_of(scores, part)) for part in parts]
+        if self._guard is None:
+            return tuple(versions)
+        return (*versions, *(_block_table(part, _rows_of(scores, part), self._guard) for part in parts))
 
     @classmethod
     def view(cls, results: Sequence[AuditResult]) -> AuditReport:
@@ -118,13 +143,17 @@ def fairness_audit(
     names: Path | None = None,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
+    guard: AskedGuard | None = None,
 ) -> FairnessAudit:
     """Return the audit on its own texts, or on the data of a file or benchmark (see `read_data`).
 
-    features: of the dialect; names: file with first names by group. Raises DataError for files that cannot be read.
+    features: of the dialect; names: file with first names by group; guard: whose false blocks are counted. Raises
+    DataError for files that cannot be read, and for a guard with texts that may be harmful.
     """
     if data is not None:
         found = read_data(data, features=features, columns=columns, limit=limit)
+        if guard is not None and not isinstance(found.comparison, Counterfactual):
+            raise DataError(f"--guard: a block of a text of {found.comparison.title} may be right; leave it out")
         stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", file_name(Path(data))).strip("-.")[:60]
         return FairnessAudit(
             found.items,
@@ -133,10 +162,12 @@ def fairness_audit(
             meaning=found.meaning,
             sources=found.sources,
             cautions=found.cautions,
+            guard=guard,
         )
     chosen = read_names(names)
     return FairnessAudit(
         own_items(features, chosen),
+        guard=guard,
         sources=(
             "Texts of this project; features of African American English: eWAVE, https://ewave-atlas.org, and the "
             "sources in dialect_rules.py",
@@ -176,6 +207,24 @@ def _version_table(part: Counterfactual, rows: pd.DataFrame) -> AuditTable:
         columns=tuple(names[place] for place in kept),
         rows=tuple(tuple(row[place] for place in kept) for row in cells),
         note="The lowest of several versions is low by chance as well; the tests are corrected for it.",
+    )
+
+
+def _block_table(part: Counterfactual, rows: pd.DataFrame, guard: AskedGuard) -> AuditTable:
+    """Return how many harmless completions of each version a guard blocks, and the tested differences by group."""
+    blocked = is_blocked(rows[P_UNSAFE].to_numpy(np.float64), guard.threshold).astype(np.float64)
+    asked = rows.assign(blocked=blocked)
+    cells: list[tuple[Cell, ...]] = [
+        (rate.group, "share", rate.value, rate.low, rate.high, None) for rate in part.rates(asked, "blocked", "blocked")
+    ]
+    for contrast in part.contrasts(rows):
+        differences = adjusted(part.rate_differences(asked, "blocked", f"blocked {contrast}", contrast))
+        cells += [(e.group, f"difference {contrast}", e.value, e.low, e.high, e.adjusted_p) for e in differences]
+    return AuditTable(
+        title=f"{part.title[0].upper()}{part.title[1:]}: harmless completions that {guard.name} blocks",
+        columns=("Version or group", "Measure", "Blocked", "95% low", "95% high", "p (Holm)"),
+        rows=tuple(cells),
+        note=f"Blocked from a probability of {guard.threshold:g} on, or without one.",
     )
 
 

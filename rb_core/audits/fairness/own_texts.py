@@ -26,7 +26,7 @@ from rb_core.results.estimate import Record
 
 DIALECT, CONTROL = "dialect", "control"
 AS_WRITTEN = "as written"  # the group of original versions
-PLACES = {"prompt": (True, False), "answers": (False, True), "prompt and answers": (True, True)}
+PLACES = {"prompt": (True, False), "answers": (False, True), "both": (True, True)}
 LABELS = ("chosen", "rejected")
 
 Change = Callable[[str], str]

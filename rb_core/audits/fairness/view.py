@@ -80,8 +80,8 @@ def _control_sentence(result: AuditResult, measures: Sequence[tuple[str, str]]) 
     if lowest.value is None or difference is None:
         return ""
     return (
-        f" Dialect in the {lowest.group} moves the score by {lowest.value:+.2f} sd, typing errors of the same distance by "
-        f"{lowest.value - difference:+.2f} sd."
+        f" Dialect ({lowest.group}) moves the score by {lowest.value:+.2f} sd, typing errors of the same distance "
+        f"by {lowest.value - difference:+.2f} sd."
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rb_core.audits.fairness.audit import FairnessAudit, fairness_audit
+from rb_core.audits.fairness.audit import AskedGuard, FairnessAudit, fairness_audit
 from rb_core.audits.fairness.own_texts import read_names
 from rb_core.audits.fairness.view import fairness_view
 from rb_core.audits.model_audit import AuditItem
@@ -71,7 +72,7 @@ def test_a_dislike_of_any_unusual_spelling_is_explained_by_the_control(tmp_path:
         return noise(content_of(item, text)) - 0.1 * edits[item.id, text]
 
     result = audited(score, tmp_path)
-    for place in ("prompt", "answers", "prompt and answers"):
+    for place in ("prompt", "answers", "both"):
         raw = effect(result, "dialect: shift from the original (sd)", place)
         assert is_significant(raw)
         assert raw.difference < -0.5
@@ -147,6 +148,35 @@ def test_the_view_compares_models_and_names_the_published_ones(tmp_path: Path) -
     assert len(table.rows) == 2 * 14
     assert view.figure is not None
     assert {point.group for point in view.figure.points} == {"me/constant", "me/long"}
+
+
+def test_false_blocks_of_a_guard_are_counted_by_group(tmp_path: Path) -> None:
+    def probabilities(items: Sequence[AuditItem]) -> list[float]:
+        texts = ((item, text) for item in items for text in item.completions)
+        return [0.9 if "ain't" in text or item.variant == "Keisha" else 0.1 for item, text in texts]
+
+    guarded = fairness_audit(guard=AskedGuard("words:list.txt", 0.5, probabilities))
+    constant = FunctionScorer(lambda prompt, completion: 1.0)
+    result = audit_scorer(constant, "me/constant", guarded, out=tmp_path).result
+    dialect, names, pronouns = (table for table in result.tables if "words:list.txt blocks" in table.title)
+    rows = {row[:2]: row[2:] for row in dialect.rows}
+    share = sum("ain't" in text for text in in_dialect("answers")) / len(in_dialect("answers"))
+    assert rows["answers, dialect", "share"][0] == pytest.approx(share)
+    assert rows["answers, control", "share"][0] == rows["as written", "share"][0] == 0.0
+    difference, *_, p = rows["answers", "difference beyond the control"]
+    assert difference == pytest.approx(share)
+    assert p is not None
+    assert p < 0.001
+    assert rows["prompt", "difference from the original"][0] == 0.0
+    assert {row[0]: row[2] for row in names.rows if row[1] == "share"}["names of Black women"] == pytest.approx(1 / 16)
+    assert {row[2] for row in pronouns.rows} == {0.0}
+    assert aggregate_audit(tmp_path / result.scores.path) == result
+    assert result.effects == audited(lambda prompt, completion: 1.0, tmp_path, "me/other").effects
+
+
+def in_dialect(place: str) -> list[str]:
+    items = [item for item in AUDIT.items() if (item.group, item.variant) == (place, "dialect")]
+    return [text for item in items for text in item.completions]
 
 
 def test_the_self_test_passes() -> None:

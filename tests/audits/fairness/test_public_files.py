@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rb_core.audits.fairness.audit import FairnessAudit, fairness_audit
+from rb_core.audits.fairness.audit import AskedGuard, FairnessAudit, fairness_audit
 from rb_core.audits.fairness.dialect_rules import features_named
 from rb_core.audits.self_test import run_self_test
 from rb_core.errors import DataError
@@ -113,6 +113,12 @@ def test_the_share_that_prefers_the_stereotype_counts_sent_more_whatever_the_dir
     ]
 
 
+def test_a_guard_goes_with_harmless_texts_only(tmp_path: Path) -> None:
+    guard = AskedGuard("words:list.txt", 0.5, lambda items: ())
+    with pytest.raises(DataError, match="--guard: a block of a text of CrowS-Pairs may be right"):
+        fairness_audit(crows_file(tmp_path), guard=guard)
+
+
 def winobias(folder: Path, **changes: str) -> str:
     place = folder / "winobias"
     place.mkdir(exist_ok=True)
@@ -179,7 +185,7 @@ def test_a_file_with_a_version_in_dialect_gets_a_control(tmp_path: Path) -> None
     items = audit.items()
     assert len(items) == 7 * 20
     by_version = {(item.group, item.variant): item for item in items if item.base == items[0].base}
-    dialect, control = (by_version["prompt and answers", version] for version in ("dialect", "control"))
+    dialect, control = (by_version["both", version] for version in ("dialect", "control"))
     assert dialect.completions == ("0 is odd. Try dividin' it.", "She right about 0.")
     assert control.completions != dialect.completions
     edits = frame_of(audit).groupby("variant")["edits"].sum()
@@ -190,7 +196,7 @@ def test_any_pairs_are_rewritten_by_the_chosen_features(tmp_path: Path) -> None:
     rows = [{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in DIALECT_ROWS]
     data = written(tmp_path, "plain.jsonl", rows)
     items = fairness_audit(data, features=features_named(["in-for-ing"])).items()
-    assert {item.group for item in items} == {"as written", "answers", "prompt and answers"}
+    assert {item.group for item in items} == {"as written", "answers", "both"}
     assert items[1].completions == ("0 is odd. Try dividin' it.", "She is right about 0.")
     with pytest.raises(DataError, match="has no example that this audit can compare"):
         fairness_audit(data, features=features_named(["completive-done"]))
