@@ -120,24 +120,24 @@ def _figure(results: Sequence[AuditResult], measures: Sequence[str]) -> AuditFig
 
 
 def _table(results: Sequence[AuditResult], measures: Sequence[tuple[str, str]]) -> AuditTable:
-    """Return a table with a row for each group and model, and columns of both tested measures of its part."""
+    """Return a table with a row for each group and model: the first measure in full, value and p of the second."""
     rows: list[tuple[Cell, ...]] = []
     for first, second in measures:
-        for effect in effects_of(results[0], first):
+        for group in dict.fromkeys(effect.group for effect in effects_of(results[0], first)):
             for result in results:
-                pair = [next(iter(_of(result, measure, effect.group)), None) for measure in (first, second)]
-                cells = [cell for each in pair for cell in _cells(each)]
-                rows.append((_name(effect), result.model.name, *cells))
+                of_group = [
+                    next(effect for effect in effects_of(result, measure) if effect.group == group)
+                    for measure in (first, second)
+                ]
+                rows.append((_name(of_group[0]), result.model.name, *_cells(*of_group)))
     names = ("Shift (sd)", "Accuracy") if "(sd)" in measures[0][0] else [m.partition(": ")[2] for m in measures[0]]
-    columns = [f"{name}{column}" for name in names for column in ("", ", low", ", high", ", p (Holm)", ", detectable")]
-    return AuditTable(title="Effects by group", columns=("Group", "Model", *columns), rows=tuple(rows))
+    return AuditTable(
+        title="Effects by group",
+        columns=("Group", "Model", names[0], "95% low", "95% high", "p (Holm)", "Detectable", names[1], "p (Holm)"),
+        rows=tuple(rows),
+        note="Detectable: the smallest effect that is found with a probability of 80% or more.",
+    )
 
 
-def _of(result: AuditResult, measure: str, group: str) -> list[Effect]:
-    return [effect for effect in effects_of(result, measure) if effect.group == group]
-
-
-def _cells(effect: Effect | None) -> tuple[Cell, ...]:
-    if effect is None:
-        return (None,) * 5
-    return effect.value, effect.low, effect.high, effect.adjusted_p, effect.detectable
+def _cells(first: Effect, second: Effect) -> tuple[Cell, ...]:
+    return first.value, first.low, first.high, first.adjusted_p, first.detectable, second.value, second.adjusted_p
