@@ -15,6 +15,7 @@ from rb_core.stats.effects import (
     difference_effect,
     is_significant,
     mean_effect,
+    pooled_effect,
     rate_effect,
 )
 
@@ -56,7 +57,7 @@ def test_p_values_are_adjusted_within_a_measure() -> None:
     assert (changed[0].detectable or 0) > (changed[2].detectable or 0) > 0.28
 
 
-@pytest.mark.parametrize("kind", ["mean", "rate", "difference", "contrast"])
+@pytest.mark.parametrize("kind", ["mean", "rate", "difference", "contrast", "pooled"])
 def test_a_null_effect_is_rarely_found_and_the_smallest_detectable_one_mostly(kind: str) -> None:
     rng = np.random.default_rng(1)
     nulls = [adjusted([draw(kind, rng, 0.0)])[0] for _ in range(RUNS)]
@@ -81,5 +82,10 @@ def draw(kind: str, rng: np.random.Generator, size: float) -> Effect:
         return difference_effect(
             "m", "g", rng.choice([-1.0, 0, 1], 30, p=[0.25 - size / 2, 0.5, 0.25 + size / 2]), units(30)
         )
+    if kind == "pooled":  # units of 1 to 9 rows that lean together, each by its own amount
+        sizes = rng.integers(1, 10, 30)
+        lean = np.clip(size + rng.normal(0, 0.3, 30), -1, 1).repeat(sizes)
+        values = np.where(rng.random(sizes.sum()) < (1 + lean) / 2, 1.0, -1.0)
+        return pooled_effect("m", "g", values, np.arange(30).astype(str).repeat(sizes), -1.0)
     right = rng.random(120) < np.where(np.arange(120) < 60, 0.5 + size / 2, 0.5 - size / 2)
     return contrast_effect("m", "g", right.astype(float), units(120), np.arange(120) < 60)

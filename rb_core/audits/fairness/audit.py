@@ -165,8 +165,13 @@ def fairness_audit(
             guard=guard,
         )
     chosen = read_names(names)
+    items = own_items(features, chosen)
+    if not any(item.id.startswith(f"{DIALECT_COMPARISON.title}/") for item in items):
+        raise DataError(
+            "--features: these features change nothing in the audit's own texts; choose more, or use --data"
+        )
     return FairnessAudit(
-        own_items(features, chosen),
+        items,
         guard=guard,
         sources=(
             "Texts of this project; features of African American English: eWAVE, https://ewave-atlas.org, and the "

@@ -29,7 +29,7 @@ from rb_core.audits.fairness.comparisons import (
 from rb_core.audits.fairness.dialect_rules import Feature
 from rb_core.audits.fairness.own_texts import CONTROL, DIALECT, dialect_items, rewritten_items
 from rb_core.audits.model_audit import AuditItem
-from rb_core.benchmarks.card import read_card_beside
+from rb_core.benchmarks.card import FILE_SUFFIXES, read_card_beside
 from rb_core.benchmarks.example import Example, Message
 from rb_core.benchmarks.files import read_rows
 from rb_core.benchmarks.hub_rows import PREFIX, hub_rows, parse_address
@@ -96,7 +96,8 @@ def read_data(
         found = _read_winobias(files)
     else:
         named = {**(read_card_beside(path).columns if path.exists() else {}), **(columns or {})}
-        rows = list(_rows(data, named)) if path.exists() or data.startswith(PREFIX) else []
+        has_rows = data.startswith(PREFIX) or (path.exists() and path.suffix not in FILE_SUFFIXES)  # not a card's path
+        rows = list(_rows(data, named)) if has_rows else []
         layout = next((each for each in _FORMATS if rows and each.recognises(rows[0][0])), None)
         found = _read_format(layout, rows) if layout else _rewritten(data, named, features)
     if not found.items:

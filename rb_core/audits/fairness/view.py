@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.audits.result import AuditResult
@@ -41,9 +42,12 @@ def fairness_view(results: Sequence[AuditResult]) -> AuditReport:
 
 
 def main_measures(result: AuditResult) -> list[tuple[str, str]]:
-    """Return the measures in pairs that belong together, such as shift and difference of accuracy."""
+    """Return the measures in pairs that belong together, such as shift and difference of accuracy.
+
+    "" stands for the partner of the last of an odd number, such as BBQ's score of ambiguous questions alone.
+    """
     tested = list(dict.fromkeys(effect.measure for effect in result.effects if effect.null is not None))
-    return list(zip(tested[::2], tested[1::2], strict=True))
+    return list(zip_longest(tested[::2], tested[1::2], fillvalue=""))
 
 
 def _name(effect: Effect) -> str:
@@ -126,11 +130,13 @@ def _table(results: Sequence[AuditResult], measures: Sequence[tuple[str, str]]) 
         for group in dict.fromkeys(effect.group for effect in effects_of(results[0], first)):
             for result in results:
                 of_group = [
-                    next(effect for effect in effects_of(result, measure) if effect.group == group)
+                    next((effect for effect in effects_of(result, measure) if effect.group == group), None)
                     for measure in (first, second)
                 ]
-                rows.append((_name(of_group[0]), result.model.name, *_cells(*of_group)))
-    names = ("Shift (sd)", "Accuracy") if "(sd)" in measures[0][0] else [m.partition(": ")[2] for m in measures[0]]
+                if (main := of_group[0]) is not None:
+                    rows.append((_name(main), result.model.name, *_cells(main, of_group[1])))
+    is_shift = "(sd)" in measures[0][0]
+    names = ("Shift (sd)", "Accuracy") if is_shift else [measure.partition(": ")[2] for measure in measures[0]]
     return AuditTable(
         title="Effects by group",
         columns=("Group", "Model", names[0], "95% low", "95% high", "p (Holm)", "Detectable", names[1], "p (Holm)"),
@@ -139,5 +145,6 @@ def _table(results: Sequence[AuditResult], measures: Sequence[tuple[str, str]]) 
     )
 
 
-def _cells(first: Effect, second: Effect) -> tuple[Cell, ...]:
-    return first.value, first.low, first.high, first.adjusted_p, first.detectable, second.value, second.adjusted_p
+def _cells(main: Effect, second: Effect | None) -> tuple[Cell, ...]:
+    of_second = (None, None) if second is None else (second.value, second.adjusted_p)
+    return main.value, main.low, main.high, main.adjusted_p, main.detectable, *of_second

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rb_core.audits.fairness.audit import AskedGuard, FairnessAudit, fairness_audit
+from rb_core.audits.fairness.dialect_rules import features_named
 from rb_core.audits.fairness.own_texts import read_names
 from rb_core.audits.fairness.view import fairness_view
 from rb_core.audits.model_audit import AuditItem
@@ -20,6 +21,7 @@ from rb_core.audits.registry import registered_audit
 from rb_core.audits.result import AuditResult
 from rb_core.audits.run import aggregate_audit, audit_scorer
 from rb_core.audits.self_test import run_self_test
+from rb_core.errors import DataError
 from rb_core.results.effect import Effect
 from rb_core.scorers.function import FunctionScorer
 from rb_core.stats.effects import adjusted, is_significant
@@ -148,6 +150,11 @@ def test_the_view_compares_models_and_names_the_published_ones(tmp_path: Path) -
     assert len(table.rows) == 2 * 14
     assert view.figure is not None
     assert {point.group for point in view.figure.points} == {"me/constant", "me/long"}
+
+
+def test_features_without_a_context_in_the_own_texts_are_refused() -> None:
+    with pytest.raises(DataError, match="--features: these features change nothing in the audit's own texts"):
+        fairness_audit(features=features_named(["completive-done"]))
 
 
 def test_false_blocks_of_a_guard_are_counted_by_group(tmp_path: Path) -> None:

@@ -12,8 +12,11 @@ import pytest
 
 from rb_core.audits.fairness.audit import AskedGuard, FairnessAudit, fairness_audit
 from rb_core.audits.fairness.dialect_rules import features_named
+from rb_core.audits.fairness.view import fairness_view
+from rb_core.audits.run import audit_scorer
 from rb_core.audits.self_test import run_self_test
 from rb_core.errors import DataError
+from rb_core.scorers.function import FunctionScorer
 from tests.audits.fairness.frames import frame_of
 
 BASE = {
@@ -68,6 +71,15 @@ def test_equal_answers_of_bbq_share_the_choice(tmp_path: Path) -> None:
     values = {effect.measure: effect.value for effect in audit.effects(frame_of(audit))}
     assert values["BBQ: bias score in ambiguous questions"] == pytest.approx(0.0)
     assert values["BBQ: accuracy in ambiguous questions"] == pytest.approx(1 / 3)
+
+
+def test_the_view_takes_bbq_without_clear_questions(tmp_path: Path) -> None:
+    rows = [row for row in bbq_rows() if row["context_condition"] == "ambig"]
+    audit = fairness_audit(written(tmp_path, "hobbies.jsonl", rows))
+    result = audit_scorer(FunctionScorer(lambda prompt, text: len(text)), "me/long", audit, out=tmp_path).result
+    view = fairness_view([result])
+    assert view.title == "Fairness: hobbies"
+    assert view.tables[0].rows[0][:2] == ("BBQ (Hobbies)", "me/long")
 
 
 @pytest.mark.parametrize(
@@ -200,6 +212,17 @@ def test_any_pairs_are_rewritten_by_the_chosen_features(tmp_path: Path) -> None:
     assert items[1].completions == ("0 is odd. Try dividin' it.", "She is right about 0.")
     with pytest.raises(DataError, match="has no example that this audit can compare"):
         fairness_audit(data, features=features_named(["completive-done"]))
+
+
+def test_a_card_names_the_data(tmp_path: Path) -> None:
+    written(
+        tmp_path,
+        "plain.jsonl",
+        [{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in DIALECT_ROWS],
+    )
+    card = tmp_path / "mine.yaml"
+    card.write_text("id: mine\ndata: plain.jsonl\n")
+    assert len({item.unit for item in fairness_audit(str(card)).items()}) == 20
 
 
 def test_columns_are_named_by_a_card_or_by_the_caller(tmp_path: Path) -> None:
