@@ -106,7 +106,8 @@ def difference_effect(measure: str, group: str, values: Floats, units: Strings) 
         value = float(means.mean()) if n else None
         return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
     value, variance = float(means.mean()), float(means.var(ddof=1)) / n
-    low, high = difference_interval(value, variance, n) or (None, None)
+    ends = difference_interval(value, variance, n)
+    low, high = (None, None) if ends is None else (max(-1.0, ends[0]), min(1.0, ends[1]))
     stderr = math.sqrt(max(variance, 1 / n**2))  # never 0: one unit more or less would have differed
     return Effect(
         measure=measure,

@@ -47,6 +47,13 @@ def test_few_units_and_equal_values_have_no_interval() -> None:
     assert mean_effect("shift", "a", np.zeros(8), units(8)).p == 1.0
 
 
+def test_the_interval_of_a_difference_of_shares_stays_between_its_ends() -> None:
+    rng = np.random.default_rng(0)
+    values = np.where(rng.random(20) < 0.8, 1.0, 0.5)
+    effect = difference_effect("m", "g", values, units(20))
+    assert -1 <= (effect.low or 0) < (effect.value or 0) < (effect.high or 0) == 1.0
+
+
 def test_p_values_are_adjusted_within_a_measure() -> None:
     def effect(measure: str, p: float) -> Effect:
         return Effect(measure=measure, group=str(p), value=1.0, null=0.0, p=p, stderr=0.1, units=30)
