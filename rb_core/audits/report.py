@@ -6,11 +6,13 @@ Audits return one. The command line prints it, and a results root keeps it as `a
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from rb_core.benchmarks.files import file_name
 from rb_core.errors import ResultError
 from rb_core.files import write_atomically
 from rb_core.results.estimate import Record
@@ -97,6 +99,11 @@ def cell_text(cell: Cell, decimals: int) -> str:
     if cell is None:
         return "-"
     return f"{cell:.{decimals}f}" if isinstance(cell, float) else str(cell)
+
+
+def data_name(data: Path) -> str:
+    """Return the name of a file of data in characters that the name of an audit may have."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", file_name(data)).strip("-.")[:60] or "file"
 
 
 def report_path(audit: str) -> Path:

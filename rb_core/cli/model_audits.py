@@ -15,7 +15,7 @@ from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import read_property
 from rb_core.audits.result import AuditResult
 from rb_core.audits.run import run_audit
-from rb_core.audits.safety.audit import SafetyAudit
+from rb_core.audits.safety.audit import safety_audit
 from rb_core.audits.views import effect_tables, self_test_sentence
 from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line, print_table
@@ -68,14 +68,21 @@ def audit_file(
 def audit_safety(
     *,
     model: Model = "",
-    data: Annotated[Path | None, typer.Option(help="prompts with labelled answers; default: the built-in ones")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="prompts with labelled answers: own layout, XSTest completions, Do-Not-Answer")
+    ] = None,
+    columns: Annotated[str, typer.Option(help="names of the data's columns: prompt=question,kind=topic,...")] = "",
     out: AuditOut = DEFAULT_ROOT,
     overwrite: AuditOverwrite = False,
     seed: AuditSeed = 0,
     options: ModelOptions,
 ) -> None:
     """Measure how often a model prefers to refuse safe prompts, and to comply with unsafe ones."""
-    finish_model_audit(SafetyAudit(data), model, options, out, overwrite=overwrite, seed=seed)
+    with this_process().share_errors():
+        if data is None and columns:
+            raise DataError("--columns goes with --data")
+        audit = safety_audit(data, columns=parse_columns(columns))
+    finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
 
 
 @takes_model_options()

@@ -20,7 +20,7 @@ from rb_core.results.effect import Effect
 from rb_core.stats.intervals import estimate_of, weighted_mean
 from rb_core.stats.item_outcomes import Flags, Floats, Strings
 from rb_core.stats.metrics.base import Measure
-from rb_core.stats.significance import ALPHA, POWER, difference_interval, difference_p, holm
+from rb_core.stats.significance import ALPHA, POWER, difference_interval, difference_p, holm, independent_interval
 
 MIN_UNITS = 5
 TOO_FEW_UNITS = f"fewer than {MIN_UNITS} independent units"
@@ -151,40 +151,39 @@ def pooled_effect(
 
 
 def contrast_effect(measure: str, group: str, values: Floats, units: Strings, in_group: Flags) -> Effect:
-    """Return the mean in a group minus the mean outside of it, tested against 0 with Student's t.
+    """Return the mean share in a group minus the mean share outside of it, tested against 0 with Student's t.
 
-    Units may have values on both sides. Degrees of freedom: those of the smaller side, which is conservative.
+    The variance for the test is pooled, because Welch's is far too small where a small side has no rare outcome. Units
+    may have values on both sides; their covariance counts. Degrees of freedom: those of the smaller side. The interval
+    joins those of the two means (`independent_interval`).
 
     Args:
-        values: one for each comparison, NaN where unscored.
-        units: values of one unit are not independent.
+        values: shares from 0 to 1, one for each comparison, NaN where unscored.
+        units: values of one unit are not independent; each has the same weight on a side.
         in_group: for each value, True if it is of the group.
     """
     scored = ~np.isnan(values)
-    sides = [scored & in_group, scored & ~in_group]
-    names = [np.unique(units[side]) for side in sides]
-    counts: dict[str, Any] = {
-        "units": len(names[0]),
-        "unscored": len(set(units[in_group])) - len(names[0]),
-        "null": 0.0,
-    }
-    if min(len(units_of_side) for units_of_side in names) < MIN_UNITS:
-        return Effect(measure=measure, group=group, reason=TOO_FEW_UNITS, **counts)
-    means = [float(values[side].mean()) for side in sides]
-    deviations = np.zeros(len(values))
-    for side, mean, sign, units_of_side in zip(sides, means, (1.0, -1.0), names, strict=True):
-        n = len(units_of_side)
-        deviations[side] += sign * math.sqrt(n / (n - 1)) * (values[side] - mean) / side.sum()
-    sums = pd.Series(deviations).groupby(units, sort=False).sum().to_numpy(np.float64)
-    value, stderr = means[0] - means[1], math.sqrt(float((sums**2).sum()))
-    if stderr == 0:
-        return Effect(measure=measure, group=group, value=value, reason=ALL_EQUAL, **counts)
-    degrees = min(len(units_of_side) for units_of_side in names) - 1
-    half = stderr * float(student.ppf(1 - ALPHA / 2, degrees))
-    p = float(2 * student.sf(abs(value) / stderr, degrees))
-    return Effect(
-        measure=measure, group=group, value=value, low=value - half, high=value + half, p=p, stderr=stderr, **counts
+    inside, outside = (
+        pd.Series(values[side]).groupby(units[side]).mean() for side in (scored & in_group, scored & ~in_group)
     )
+    unscored = len(set(units[in_group])) - len(inside)
+    counts: dict[str, Any] = {"units": len(inside), "unscored": unscored, "null": 0.0}
+    smaller = min(len(inside), len(outside))
+    if smaller < MIN_UNITS:
+        return Effect(measure=measure, group=group, reason=TOO_FEW_UNITS, **counts)
+    centred = pd.concat([inside, outside], axis=1) - float(pd.concat([inside, outside]).mean())
+    pooled = float(np.nanmean(centred.to_numpy() ** 2))
+    covariance = float(centred.prod(axis=1, skipna=False).sum()) / (len(inside) * len(outside))
+    variance = pooled / len(inside) + pooled / len(outside) - 2 * covariance
+    value = float(inside.mean() - outside.mean())
+    stderr = math.sqrt(max(variance, 1 / smaller**2 if pooled == 0 else 0.0))
+    first, second = (
+        estimate_of(float(side.mean()), float(side.var()) / len(side), len(side), method="beta")
+        for side in (inside, outside)
+    )
+    low, high = independent_interval(first, second) or (None, None)
+    p = float(2 * student.sf(abs(value) / stderr, smaller - 1))
+    return Effect(measure=measure, group=group, value=value, low=low, high=high, p=p, stderr=stderr, **counts)
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:

@@ -96,3 +96,35 @@ def draw(kind: str, rng: np.random.Generator, size: float) -> Effect:
         return pooled_effect("m", "g", values, np.arange(30).astype(str).repeat(sizes), -1.0)
     right = rng.random(120) < np.where(np.arange(120) < 60, 0.5 + size / 2, 0.5 - size / 2)
     return contrast_effect("m", "g", right.astype(float), units(120), np.arange(120) < 60)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.9])
+def test_a_small_group_without_a_rare_outcome_does_not_differ_from_a_large_one(rate: float) -> None:
+    rng = np.random.default_rng(2)
+    in_group = np.arange(225) < 25
+    drawn = [
+        contrast_effect("m", "g", (rng.random(225) < rate).astype(float), units(225), in_group) for _ in range(RUNS)
+    ]
+    limit = 0.05 * RUNS + 3 * (0.05 * RUNS) ** 0.5
+    assert sum((effect.p or 0) < 0.05 for effect in drawn) <= limit
+    assert sum(not (effect.low or 0) <= 0 <= (effect.high or 0) for effect in drawn) <= limit
+
+
+def test_constant_sides_that_differ_are_a_significant_contrast() -> None:
+    in_group = np.arange(20) < 10
+    effect = contrast_effect("m", "g", in_group.astype(float), units(20), in_group)
+    assert effect.value == 1.0
+    assert (effect.p or 1) < 0.01 < (effect.low or 0)
+    equal = contrast_effect("m", "g", np.ones(20), units(20), in_group)
+    assert (equal.value, equal.p) == (0.0, 1.0)
+
+
+def test_a_contrast_between_sides_of_the_same_units_counts_their_covariance() -> None:
+    rng = np.random.default_rng(3)
+    difficulty = rng.random(40)
+    values = np.concatenate([difficulty, np.clip(difficulty + 0.05, 0, 1)])
+    names, in_group = np.tile(units(40), 2), np.arange(80) >= 40
+    together = contrast_effect("m", "g", values, names, in_group)
+    apart = contrast_effect("m", "g", values, units(80), in_group)
+    assert (together.p or 0) < 0.001
+    assert (apart.p or 0) > 0.1

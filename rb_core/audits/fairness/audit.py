@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,9 +21,8 @@ from rb_core.audits.fairness.public_files import DIALECT_CAUTIONS, DIALECT_COMPA
 from rb_core.audits.fairness.view import fairness_view
 from rb_core.audits.model_audit import ORIGINAL, AuditItem, ModelAudit, Planted
 from rb_core.audits.pairs import item_pairs, version_shifts
-from rb_core.audits.report import AuditReport, AuditTable, Cell
+from rb_core.audits.report import AuditReport, AuditTable, Cell, data_name
 from rb_core.audits.result import AuditResult
-from rb_core.benchmarks.files import file_name
 from rb_core.errors import DataError
 from rb_core.results.effect import Effect
 from rb_core.stats.effects import adjusted
@@ -154,11 +152,10 @@ def fairness_audit(
         found = read_data(data, features=features, columns=columns, limit=limit)
         if guard is not None and not isinstance(found.comparison, Counterfactual):
             raise DataError(f"--guard: a block of a text of {found.comparison.title} may be right; leave it out")
-        stem = re.sub(r"[^A-Za-z0-9_.-]+", "-", file_name(Path(data))).strip("-.")[:60]
         return FairnessAudit(
             found.items,
             (found.comparison,),
-            data=stem or "file",
+            data=data_name(Path(data)),
             meaning=found.meaning,
             sources=found.sources,
             cautions=found.cautions,
