@@ -73,7 +73,7 @@ def answer_probability(scorer: ConversationScorer, sequence: Encoded) -> float:
 
 def _batch(scorer: ConversationScorer, sequences: Sequence[Encoded]) -> Inputs:
     """Return the sequences as one batch padded on the right."""
-    return scorer.inputs(sequences, [(i, 0) for i in range(len(sequences))], "bucketed")
+    return scorer.inputs(sequences, "bucketed")
 
 
 def _widened(row: Inputs, width: int) -> Inputs:

@@ -63,6 +63,7 @@ class Encoded(NamedTuple):
     rewritten: bool = False  # the template did not put the completion's own text straight after the prompt
     num_closing: int = 0  # last tokens, of the question and of the header of the next turn
     steps: tuple[int, ...] = ()  # indices of the tokens at which the steps of the completion end, see `step_format`
+    prompt: tuple[int, ...] = ()  # tokens of the prompt alone, the same for all its completions
 
 
 class Treatment(NamedTuple):
@@ -173,7 +174,7 @@ class ChatFormat:
         texts = self._texts(conversations, generation_prompt=self.generation_prompt)
         for conversation, text in zip(conversations, texts, strict=True):
             self._check_written(conversation, text)
-        prompt_ids = self._tokenize(prompts, generation_prompt=True)
+        prompt_ids = map(tuple, self._tokenize(prompts, generation_prompt=True))
         rendered = zip(texts, self._scored_ids(conversations), strict=True)
         encoded = []
         for (prompt, completions), prompt_text, ids_of_prompt in zip(
@@ -220,11 +221,12 @@ class ChatFormat:
             text = self.conversation_text(prompt, completion)
         return not text.startswith(prompt_text + completion)
 
-    def _encoded(self, prompt_ids: Sequence[int], ids: Sequence[int], rewritten: bool) -> Encoded:
+    def _encoded(self, prompt_ids: tuple[int, ...], ids: Sequence[int], rewritten: bool) -> Encoded:
         """Drop the oldest prompt tokens if need be; keep the special token at the front, which encoders read."""
         pairs = enumerate(zip(prompt_ids, ids, strict=False))
         start = next((i for i, (left, right) in pairs if left != right), min(len(prompt_ids), len(ids)))
-        whole = Encoded(tuple(ids), start, rewritten=rewritten, num_closing=min(self._num_closing, len(ids) - start))
+        num_closing = min(self._num_closing, len(ids) - start)
+        whole = Encoded(tuple(ids), start, rewritten=rewritten, num_closing=num_closing, prompt=prompt_ids)
         excess = len(ids) - self.max_length
         if excess <= 0:
             return whole

@@ -160,7 +160,7 @@ class ClassifierScorer(ConversationScorer):
             raise ModelError(
                 f"{type(self.model).__name__} has no reward per token: its score is not its head's value at one token"
             )
-        inputs = self.inputs([encoded], [(0, 0)], "bucketed")
+        inputs = self.inputs([encoded], "bucketed")
         *others, _ = self.reads(encoded)
         reads = [index for token in range(encoded.start, len(encoded.ids)) for index in (*others, token)]
         tokens = torch.tensor(reads, device=inputs.ids.device)

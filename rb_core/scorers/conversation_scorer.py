@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
@@ -54,8 +54,6 @@ PROBES = tuple(
     )
 )
 
-# Completions of one prompt share its tokens if as many were dropped: (index of the completion set, dropped tokens).
-Family = tuple[int, int]
 # The same to the model: token ids, and the index of the first completion token.
 SequenceKey = tuple[tuple[int, ...], int]
 
@@ -102,7 +100,6 @@ class Prepared(NamedTuple):
 
     batch: Batch
     sequences: tuple[Encoded, ...]
-    families: tuple[Family, ...]
     parts: tuple[Part, ...]
 
 
@@ -256,7 +253,7 @@ class ConversationScorer(Scorer):
         return encoded
 
     def batches(self, encoded: Sequence[Sequence[Encoded]]) -> tuple[Batch, ...]:
-        """Distribute conversations over batches; those of one completion set share their beginning.
+        """Distribute conversations over batches; those with one prompt share its tokens.
 
         Equal sequences go through the model once: two rows of a batch may differ in their last bit, and that would
         break a tie.
@@ -267,13 +264,11 @@ class ConversationScorer(Scorer):
             if not sequence.reason:
                 copies.setdefault(_key(sequence), []).append((cell, sequence))
         distinct = list(copies.values())
-        rows = [self._row(sequence) for (_, sequence), *_ in distinct]
-        families = [_family(*first) for first, *_ in distinct]
+        sequences = [sequence for (_, sequence), *_ in distinct]
         batches = []
-        for group in self._groups(rows, families, self.batch_tokens):
+        for group in self._groups(sequences, self.batch_tokens):
             cells, inputs = zip(*(entry for i in group for entry in distinct[i]), strict=True)
-            tokens = self._tokens([rows[i] for i in group], [families[i] for i in group])
-            batches.append(Batch(cells, inputs, tokens))
+            batches.append(Batch(cells, inputs, self._num_tokens([sequences[i] for i in group])))
         if impossible := [entry for entry in entries if entry[1].reason]:
             cells, inputs = zip(*impossible, strict=True)
             batches.append(Batch(cells, inputs))
@@ -283,12 +278,13 @@ class ConversationScorer(Scorer):
         """Return the tokens of a conversation that go through the model."""
         return self.needed_tokens(encoded) if self.batching == "packed" else encoded.ids
 
-    def _groups(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family], budget: int) -> list[list[int]]:
+    def _groups(self, sequences: Sequence[Encoded], budget: int) -> list[list[int]]:
         """Return the indices of the conversations that share a forward pass.
 
         Sequences on different sides of a switch of the rope scaling are kept apart: a model would apply to all of them
         the scaling of the longest.
         """
+        rows = [self._row(sequence) for sequence in sequences]
         switches = rope_switch_lengths(self.models())
         sides = [sum(len(row) > length for length in switches) for row in rows]
         groups: list[list[int]] = []
@@ -298,16 +294,18 @@ class ConversationScorer(Scorer):
                 # On a CPU rows of half the budget are faster by 7%: their data comes from caches, not from fresh pages.
                 # The whole budget is for families that would otherwise be read in parts.
                 enough = budget // 2 if self.device.type == "cpu" else None
-                planned = plan_rows([rows[i] for i in members], [families[i] for i in members], budget, enough)
+                families = [_family(sequences[i]) for i in members]
+                planned = plan_rows([rows[i] for i in members], families, budget, enough)
             else:
                 planned = plan_batches([len(rows[i]) for i in members], budget)
             groups += [[members[i] for i in group] for group in planned]
         return groups
 
-    def _tokens(self, rows: Sequence[tuple[int, ...]], families: Sequence[Family]) -> int:
+    def _num_tokens(self, sequences: Sequence[Encoded]) -> int:
         """Return the number of tokens through the model, padding included."""
+        rows = [self._row(sequence) for sequence in sequences]
         if self.batching == "packed":
-            return unique_tokens(rows, families)
+            return unique_tokens(rows, list(map(_family, sequences)))
         return len(rows) * max(map(len, rows))
 
     # ---- score
@@ -325,26 +323,19 @@ class ConversationScorer(Scorer):
                 yield waiting.result()
 
     def _prepare(self, batch: Batch) -> Prepared:
-        distinct: dict[SequenceKey, tuple[Cell, Encoded]] = {}  # in the order of the batch
-        for cell, encoded in zip(batch.cells, batch.inputs, strict=True):
-            if not encoded.reason:
-                distinct.setdefault(_key(encoded), (cell, encoded))
-        sequences = tuple(encoded for _, encoded in distinct.values())
-        families = tuple(_family(*entry) for entry in distinct.values())
-        prepared = Prepared(batch, sequences, families, ())
+        # in the order of the batch
+        distinct = {_key(encoded): encoded for encoded in batch.inputs if not encoded.reason}
+        sequences = tuple(distinct.values())
+        prepared = Prepared(batch, sequences, ())
         return prepared._replace(parts=self._parts(prepared, list(range(len(sequences)))))
 
     def _parts(self, prepared: Prepared, indices: list[int]) -> tuple[Part, ...]:
         """Return the sequences at these indices as one part, or as several that the memory limit allows."""
         groups = [indices] if indices else []
         if self.limit.tokens is not None:
-            rows = [self._row(prepared.sequences[i]) for i in indices]
-            split = self._groups(rows, [prepared.families[i] for i in indices], self.limit.tokens)
+            split = self._groups([prepared.sequences[i] for i in indices], self.limit.tokens)
             groups = [[indices[i] for i in group] for group in split]
-        return tuple(
-            Part(group, self.inputs([prepared.sequences[i] for i in group], [prepared.families[i] for i in group]))
-            for group in groups
-        )
+        return tuple(Part(group, self.inputs([prepared.sequences[i] for i in group])) for group in groups)
 
     @torch.inference_mode()
     def _launch(self, prepared: Prepared) -> InFlight:
@@ -389,11 +380,13 @@ class ConversationScorer(Scorer):
                 states = body(**options, use_cache=False, position_ids=inputs.positions).last_hidden_state
         return states.flatten(0, 1)[inputs.reads.to(states.device)]
 
-    def inputs(self, sequences: Sequence[Encoded], families: Sequence[Family], batching: str | None = None) -> Inputs:
+    def inputs(self, sequences: Sequence[Encoded], batching: str | None = None) -> Inputs:
         """Return conversations as tensors, packed or padded as the batching requires."""
         if (batching or self.batching) != "packed":
             return self._padded(sequences)
-        row = pack([self.needed_tokens(sequence) for sequence in sequences], families)
+        row = pack(
+            [self.needed_tokens(sequence) for sequence in sequences], [_family(sequence) for sequence in sequences]
+        )
         reads = [row.index_of(i, token) for i, sequence in enumerate(sequences) for token in self.reads(sequence)]
         ids, positions = self._tensor([row.ids]), self._tensor([row.positions])
         return Inputs(tuple(sequences), ids, positions, torch.ones_like(ids), self._tensor(reads), row.segments)
@@ -436,18 +429,12 @@ class ConversationScorer(Scorer):
 
         `batching` is set to its name, `probe` to the largest difference between its scores and the model's own.
         """
-        entries = [
-            (sequence, (i, sequence.dropped))
-            for i, row in enumerate(self.encode_all(self.probes))
-            for sequence in row
-            if not sequence.reason
-        ]
+        sequences = [sequence for row in self.encode_all(self.probes) for sequence in row if not sequence.reason]
         self.batching, self.probe = "single", 0.0
-        if not entries:  # no probe fits into the model, so a batch cannot be checked
+        if not sequences:  # no probe fits into the model, so a batch cannot be checked
             return
-        sequences, families = zip(*entries, strict=True)
         try:
-            own = self._probe_values(sequences, families, "single")
+            own = self._probe_values(sequences, "single")
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -456,7 +443,7 @@ class ConversationScorer(Scorer):
                 "--device-map auto spreads it over all GPUs"
             ) from error
         for batching in self.possible_batchings(sequences, own):
-            difference = self._difference(sequences, families, own, batching)
+            difference = self._difference(sequences, own, batching)
             if math.isfinite(difference) and difference <= TOLERANCE.get(self.model.dtype, 0.0) * self.scale(own):
                 self.batching, self.probe = batching, difference
                 return
@@ -465,16 +452,13 @@ class ConversationScorer(Scorer):
     def _difference_alone(self, sequences: Sequence[Encoded], own: Sequence[float]) -> float:
         """Return the largest difference between `values` and the model's own scores, one conversation at a time."""
         return max(
-            self._difference([sequence], [(0, 0)], [value], "bucketed")
-            for sequence, value in zip(sequences, own, strict=True)
+            self._difference([sequence], [value], "bucketed") for sequence, value in zip(sequences, own, strict=True)
         )
 
-    def _difference(
-        self, sequences: Sequence[Encoded], families: Sequence[Family], own: Sequence[float], batching: str
-    ) -> float:
+    def _difference(self, sequences: Sequence[Encoded], own: Sequence[float], batching: str) -> float:
         """Return the largest difference between batched scores and the model's own; infinite if batching fails."""
         try:
-            values = self._probe_values(sequences, families, batching)
+            values = self._probe_values(sequences, batching)
         except (ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise
@@ -483,8 +467,8 @@ class ConversationScorer(Scorer):
         differences = [abs(a - b) for a, b in zip(values, own, strict=True)]
         return max(differences) if all(map(math.isfinite, differences)) else math.inf
 
-    def _probe_values(self, sequences: Sequence[Encoded], families: Sequence[Family], batching: str) -> list[float]:
-        return self._forward(self.inputs(sequences, families, batching), batching).float().cpu().tolist()
+    def _probe_values(self, sequences: Sequence[Encoded], batching: str) -> list[float]:
+        return self._forward(self.inputs(sequences, batching), batching).float().cpu().tolist()
 
 
 def input_notes(
@@ -500,8 +484,9 @@ def input_notes(
     return notes
 
 
-def _family(cell: Cell, encoded: Encoded) -> Family:
-    return cell.completion_set, encoded.dropped
+def _family(encoded: Encoded) -> Hashable:
+    """Return what is equal for conversations that begin alike: those with one prompt, also of other completion sets."""
+    return encoded.prompt, encoded.dropped
 
 
 def _key(encoded: Encoded) -> SequenceKey:

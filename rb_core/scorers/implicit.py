@@ -166,7 +166,7 @@ class ImplicitScorer(ConversationScorer):
 
         The values add up to the score, except for `mean` and `norm`, where they are the tokens' log-probabilities.
         """
-        inputs = self.inputs([encoded], [(0, 0)], "bucketed")
+        inputs = self.inputs([encoded], "bucketed")
         return self._rewards(inputs, self._logprobs).cpu().tolist()
 
     # ---- log-probabilities, (tokens read,) float32, of the tokens that follow those read
@@ -202,7 +202,7 @@ class ImplicitScorer(ConversationScorer):
     def possible_batchings(self, sequences: Sequence[Encoded], own: Sequence[float]) -> list[str]:
         """Body and head can be separated if on single conversations that gives the model's own scores."""
         if self.reference_free is None:
-            logprobs = self._own_logprobs(self.model, self.inputs(sequences[:1], [(0, 0)], "single"))
+            logprobs = self._own_logprobs(self.model, self.inputs(sequences[:1], "single"))
             self._probe_logprob = self.beta * float(logprobs.sum().abs()) or 1.0
         if self._difference_alone(sequences, own) <= TOLERANCE.get(self.model.dtype, 0.0) * self.scale(own):
             return ["packed", "bucketed", "bucketed-own-forward"]

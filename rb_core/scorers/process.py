@@ -74,7 +74,7 @@ class ProcessScorer(ClassifierScorer):
     @torch.inference_mode()
     def token_rewards(self, encoded: Encoded) -> list[float]:
         """Return the log-odds of each step, by one forward pass."""
-        inputs = self.inputs([encoded], [(0, 0)], "bucketed")
+        inputs = self.inputs([encoded], "bucketed")
         return self._log_odds(self.model.score(self.hidden(self.model.base_model, inputs))).cpu().tolist()
 
     def trace(self, prompt: Conversation, completion: str) -> list[TokenReward]:

@@ -153,7 +153,7 @@ def make_work(lengths: Sequence[Lengths], vocabulary: int, seed: int = 20) -> Wo
             rng.sample(range(PAD + 1, vocabulary), len(each.completions)),
         )
         own = [(first, *draw(length - each.shared - 1)) for first, length in zip(firsts, each.completions, strict=True)]
-        work.append([Encoded(ids=common + ids, start=each.prompt) for ids in own])
+        work.append([Encoded(ids=common + ids, start=each.prompt, prompt=common) for ids in own])
     return work
 
 

@@ -654,7 +654,7 @@ def test_a_pair_encoder_whose_template_writes_no_separator_reads_one_text(tmp_pa
     folder = classifier("bert", tmp_path / "bert")
     scorer = load(folder, chat_template="{{ cls_token }}{% for turn in messages %}{{ turn['content'] }}{% endfor %}")
     assert scorer.separator is not None
-    inputs = scorer.inputs(scorer.encode(PAIRS[0]), [(0, 0)] * 2)
+    inputs = scorer.inputs(scorer.encode(PAIRS[0]))
     assert inputs.token_types is None
 
 
@@ -664,7 +664,7 @@ def test_a_truncated_pair_keeps_its_segments(tmp_path: Path) -> None:
     scorer = load(folder, "bert", max_length=len(whole.ids) - 3)
     (cut, *_) = scorer.encode(PAIRS[0])
     assert cut.dropped == 3
-    types = scorer.inputs([cut], [(0, 0)]).token_types
+    types = scorer.inputs([cut]).token_types
     assert types is not None
     assert int(types.sum()) == len(cut.ids) - cut.start - 1
 

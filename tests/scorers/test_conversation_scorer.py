@@ -69,7 +69,6 @@ def make(tiny_model: TinyModel, kind: str, batching: str = "", **options: Any) -
         options = {"reference": tiny_model("mistral-lm"), "kind": "implicit"} | options
     folder = tiny_model("llama-lm" if kind == "implicit" else "llama")
     scorer: ConversationScorer = load_copy(folder, **options)
-    assert scorer.batching == "packed"
     scorer.batching = batching or scorer.batching
     return scorer
 
@@ -128,6 +127,17 @@ class Memory:
 
         body.forward = limited
         scorer._forward = counted  # type: ignore[method-assign]
+
+
+def test_completion_sets_with_one_prompt_share_its_tokens(scorer: ConversationScorer) -> None:
+    prompt, completions = CANDIDATES[0][:2]
+    apart = [CompletionSet(prompt, (completion,)) for completion in completions]
+    assert num_tokens(scorer, apart) == num_tokens(scorer, [CompletionSet(prompt, completions)])
+    assert_close(flat(score_completion_sets(scorer, apart)), flat(score_completion_sets(scorer, [CANDIDATES[0]])))
+
+
+def num_tokens(scorer: ConversationScorer, completion_sets: Sequence[CompletionSet]) -> int:
+    return sum(batch.tokens for batch in scorer.plan(completion_sets).batches)
 
 
 # ---- memory
