@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from rb_core.audits.robustness.changes import Change
 from rb_core.space.html import message_html, notice_html, render
 from rb_core.space.limits import InputError
 from rb_core.space.try_a_pair.available_models import ALWAYS_AVAILABLE
@@ -18,7 +19,6 @@ from rb_core.space.try_a_pair.question import EmptyCompletionError, Question, qu
 from rb_core.space.try_a_pair.result_html import changes_html, result_html
 from rb_core.space.try_a_pair.samples import example_question, starter_subsets
 from rb_core.space.try_a_pair.service import PairService
-from rb_core.space.try_a_pair.what_if import Change
 
 # Options of an event whose function scores: as many at once as come, because the service has a waiting line.
 SCORING: dict[str, Any] = {"concurrency_limit": None, "show_progress": "minimal", "api_visibility": "private"}

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from rb_core.audits.robustness.changes import Change
 from rb_core.benchmarks.prompt_rows import PromptRow
 from rb_core.evaluation.percentiles import Percentiles
 from rb_core.space.limits import InputError, RateLimiter, WaitingLine
@@ -17,7 +18,7 @@ from rb_core.space.try_a_pair.margin_percentile import MarginPercentile, find_pe
 from rb_core.space.try_a_pair.question import MAX_EXCHANGES, Question, make_question
 from rb_core.space.try_a_pair.result import PairResult, ScoredFile
 from rb_core.space.try_a_pair.scoring import PairScorer
-from rb_core.space.try_a_pair.what_if import NOT_FOR_JUDGES, Change, ChangeEffect, change_effects, changed_texts
+from rb_core.space.try_a_pair.what_if import NOT_FOR_JUDGES, ChangeEffect, change_effects, changed_texts
 
 # A decorator for functions that need a GPU, on Spaces that lend one for the length of a call.
 GpuDecorator = Callable[[Callable[..., Any]], Callable[..., Any]]

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-_POLITE = ("Thank you for your question! ", " I hope this helps. Please let me know if there is anything else.")
-_CONFIDENT = ("I am absolutely certain of this. ", " There is no doubt about it whatsoever.")
+from rb_core.audits.robustness.changes import CONFIDENT, DOUBLED, MARKDOWN, POLITE, Change
+
 _REFUSAL = "I'm sorry, but I can't help with that."
 
-
-class Change(NamedTuple):
-    """A change that is made to every completion."""
-
-    id: str
-    label: str  # of the button
-    description: str
-    apply: Callable[[str], str]
-
-
-def _surround(change_id: str, label: str, ends: tuple[str, str]) -> Change:
-    description = f"“{ends[0].strip()}” before the text and “{ends[1].strip()}” after it."
-    return Change(change_id, label, description, lambda text: f"{ends[0]}{text.strip()}{ends[1]}")
-
-
-def as_markdown(text: str) -> str:
-    """Return the text under a heading, with each sentence or line as a list item. No word is changed."""
-    lines = (line.strip() for line in text.splitlines())
-    items = [item for line in lines for item in re.split(r"(?<=[.!?])\s+", line) if item]
-    return "\n".join(["## Answer", "", *(f"- {item}" for item in items)])
-
-
 CHANGES = (
-    _surround("polite", "Polite padding", _POLITE),
-    Change(
-        "markdown", "Markdown", "A heading “Answer”, and a list with an item per sentence; the same words.", as_markdown
-    ),
-    Change("doubled", "Doubled length", "The text twice, separated by a blank line.", lambda text: f"{text}\n\n{text}"),
-    _surround("confident", "Confident tone", _CONFIDENT),
+    POLITE,
+    MARKDOWN,
+    DOUBLED,
+    CONFIDENT,
     Change("refusal", "Refusal", f"“{_REFUSAL}” instead of the text.", lambda text: _REFUSAL),
 )
 CHANGES_BY_ID = {change.id: change for change in CHANGES}
