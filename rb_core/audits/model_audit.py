@@ -116,7 +116,7 @@ class ModelAudit(ABC):
         """
 
     def tables(self, scores: pd.DataFrame) -> tuple[AuditTable, ...]:
-        """Return further tables of what the scores show; none by default."""
+        """Return further tables of the result; none by default."""
         return ()
 
     def row_columns(self, items: Sequence[AuditItem]) -> Mapping[str, Sequence[Any]]:

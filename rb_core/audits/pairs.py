@@ -70,15 +70,20 @@ def version_shifts(scores: pd.DataFrame) -> pd.DataFrame:
     originals[codes[is_original]] = values[is_original]
     changed = scores[~is_original]
     differences = values[~is_original] - originals[codes[~is_original]]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shifts = np.where(differences == 0, 0.0, differences / _sd(values[is_original]))
-    return changed.assign(shift=np.where(np.isfinite(shifts), shifts, np.nan))
+    return changed.assign(shift=in_sd(differences, score_sd(values[is_original])))
 
 
-def _sd(values: Floats) -> float:
-    """Return the standard deviation of the scores of the original versions, the unit of shifts; NaN without scores."""
-    scored = values[~np.isnan(values)]
-    return float(scored.std(ddof=1)) if len(scored) > 1 else math.nan
+def score_sd(scores: Floats | pd.Series) -> float:
+    """Return the standard deviation of scores without NaN, the unit of shifts; 0 of fewer than two."""
+    sd = float(pd.Series(scores).std(ddof=1))
+    return 0.0 if math.isnan(sd) else sd
+
+
+def in_sd(differences: Floats, sd: float) -> Floats:
+    """Return differences in standard deviations; without one, 0 for no difference and NaN for any other."""
+    if sd > 0:
+        return differences / sd
+    return np.where(differences == 0, 0.0, np.nan)
 
 
 def shift_effects(scores: pd.DataFrame) -> list[Effect]:
@@ -109,5 +114,5 @@ def simulate_shifts(scores: pd.DataFrame, rng: np.random.Generator, planted: Pla
     values = rng.normal(0, UNIT_SD, codes.max() + 1)[codes] + rng.normal(0, ROW_SD, len(scores))
     if planted is not None:
         is_shifted = (scores["group"].eq(planted.group) & scores["variant"].ne(ORIGINAL)).to_numpy()
-        values[is_shifted] += planted.size * _sd(values[scores["variant"].eq(ORIGINAL).to_numpy()])
+        values[is_shifted] += planted.size * score_sd(values[scores["variant"].eq(ORIGINAL).to_numpy()])
     return np.asarray(values, dtype=np.float64)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from rb_core.audits.model_audit import ORIGINAL, AuditItem, ModelAudit, Planted
 from rb_core.audits.pairs import (
@@ -24,7 +24,7 @@ from rb_core.audits.pairs import (
     simulate_shifts,
 )
 from rb_core.audits.report import AuditName, Text
-from rb_core.benchmarks.card import parse_yaml
+from rb_core.benchmarks.card import read_yaml
 from rb_core.benchmarks.example import prompt_digest
 from rb_core.benchmarks.files import read_rows
 from rb_core.benchmarks.layouts.base import read_conversation
@@ -32,7 +32,6 @@ from rb_core.benchmarks.layouts.pairs import read_standard
 from rb_core.benchmarks.layouts.reading import prepare_row
 from rb_core.benchmarks.row_location import Row, RowError, RowLocation, RowProblems
 from rb_core.benchmarks.rows import read_name, read_text
-from rb_core.errors import DataError, as_text
 from rb_core.results.effect import Effect
 from rb_core.results.estimate import Record
 from rb_core.stats.item_outcomes import Floats
@@ -142,18 +141,7 @@ class PropertyAudit(ModelAudit):
 
 def read_property(path: Path) -> PropertyAudit:
     """Return the audit that a file defines. Raises DataError, naming file and field, for any other file."""
-    name = as_text(path.name)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
-    try:
-        return PropertyAudit(Property.model_validate(parse_yaml(content, name, "effect: shift")), path.parent)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise DataError(f"{name}: {f'{place}: ' if place else ''}{message}") from error
+    return PropertyAudit(read_yaml(path, Property, "effect: shift"), path.parent)
 
 
 def _read_pair(row: Row, location: RowLocation) -> Iterator[AuditItem]:

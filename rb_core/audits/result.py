@@ -15,7 +15,7 @@ from rb_core.audits.report import AuditName, AuditTable, Text
 from rb_core.errors import ResultError
 from rb_core.results.effect import Effect
 from rb_core.results.estimate import Record
-from rb_core.results.schema import ModelRef, Run, Segment, from_json, to_json
+from rb_core.results.schema import ModelRef, Run, Segment, from_json
 
 MAX_AUDIT_BYTES = 2_000_000
 
@@ -97,11 +97,6 @@ def audit_path(audit: str, model: str) -> Path:
 def audit_scores_path(audit: str, model: str) -> Path:
     """Return the path of an audit's score table below a results root."""
     return Path("audits", audit, f"{model}.parquet")
-
-
-def audit_to_json(result: AuditResult) -> bytes:
-    """Return a result file's content, with its checksum."""
-    return to_json(result)
 
 
 def parse_audit_result(content: bytes, name: str) -> AuditResult:

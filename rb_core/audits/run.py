@@ -19,21 +19,19 @@ from rb_core.audits.result import (
     AuditScores,
     audit_path,
     audit_scores_path,
-    audit_to_json,
 )
 from rb_core.audits.self_test import run_self_test
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ScoreTableError
 from rb_core.evaluation.distributed import this_process
-from rb_core.evaluation.evaluate import BYTES_PER_COMPLETION, RunFiles, blind_all, check_seed, score_benchmark
+from rb_core.evaluation.evaluate import BYTES_PER_COMPLETION, RunFiles, check_seed, load_scorer_for, score_benchmark
 from rb_core.files import check_writable, read_table, write_atomically, write_table
 from rb_core.models.options import ModelOptions
 from rb_core.models.resolve import resolve
 from rb_core.results.paths import root_of
-from rb_core.results.schema import ModelRef, Run, from_json
+from rb_core.results.schema import ModelRef, Run, from_json, to_json
 from rb_core.results.storage import check_free, check_model_name
 from rb_core.scorers.base import Scorer
-from rb_core.scorers.load import load_scorer
 from rb_core.stats.effects import adjusted
 
 # A score table of an audit has the columns of any score table, and those of the audit.
@@ -73,10 +71,10 @@ def run_audit(
         benchmark = audit.benchmark(items)
     # before a large model is loaded
     process.on_main(lambda: _check_run(audit, benchmark, spec.name, seed, out, overwrite=overwrite))
-    with process.share_errors():
-        upcoming = [completion_set for completion_set, _ in blind_all(benchmark, seed)]
-        scorer = load_scorer(process.place(spec), seed, upcoming)
-    return audit_scorer(scorer, spec.name, audit, seed=seed, out=out, overwrite=overwrite, progress=progress)
+    scorer = load_scorer_for(spec, benchmark, seed)
+    return _score_items(
+        scorer, spec.name, audit, items, benchmark, seed=seed, out=out, overwrite=overwrite, progress=progress
+    )
 
 
 def audit_scorer(
@@ -92,15 +90,33 @@ def audit_scorer(
     """Audit any scorer, under the given model name. Raises as `run_audit`."""
     items = audit.items()
     benchmark = audit.benchmark(items)
-    files = RunFiles(out / audit_scores_path(audit.name, name), out / audit_path(audit.name, name), out)
     this_process().on_main(lambda: _check_run(audit, benchmark, name, seed, out, overwrite=overwrite))
+    return _score_items(
+        scorer, name, audit, items, benchmark, seed=seed, out=out, overwrite=overwrite, progress=progress
+    )
+
+
+def _score_items(
+    scorer: Scorer,
+    name: str,
+    audit: ModelAudit,
+    items: Sequence[AuditItem],
+    benchmark: Benchmark,
+    *,
+    seed: int,
+    out: Path,
+    overwrite: bool,
+    progress: bool,
+) -> WrittenAudit:
+    """Score the items, which `benchmark` holds, and write score table and result, once everything is checked."""
+    files = RunFiles(out / audit_scores_path(audit.name, name), out / audit_path(audit.name, name), out)
 
     def finish(scores: pd.DataFrame, metadata: dict[str, Any], replaces: bool) -> WrittenAudit:
         table = pa.Table.from_pandas(_with_labels(scores, audit, items), preserve_index=False)
         ref = _ref(audit, benchmark)
         write_table(files.scores, table, metadata | {"audit": ref.model_dump(mode="json")})
         result = aggregate_audit(files.scores)
-        write_atomically(files.result, audit_to_json(result))
+        write_atomically(files.result, to_json(result))
         return WrittenAudit(result, files.result)
 
     return score_benchmark(scorer, name, benchmark, files, finish, seed=seed, overwrite=overwrite, progress=progress)

@@ -16,7 +16,8 @@ COMPUTED = ("effects", "tables", "counts", "self_test")
 
 
 class AuditCheck(NamedTuple):
-    """What was recomputed. results: audits of models, also those that cannot be read; numbers: recomputed numbers."""
+    """The outcome of `verify_audits`. results: number of result files, also of those that cannot be read; numbers:
+    recomputed numbers."""
 
     results: int
     numbers: int

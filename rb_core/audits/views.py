@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.audits.result import AuditResult
@@ -19,19 +19,44 @@ def standard_view(results: Sequence[AuditResult]) -> AuditReport:
     Models on other data than most are left out, and named.
     """
     compared, left_out = same_data(results)
-    ref = compared[0].audit
-    measure = main_measure(compared)
-    return AuditReport(
-        audit=ref.name,
+    ref, measure = compared[0].audit, main_measure(compared)
+    return view_report(
+        compared,
+        left_out,
         title=ref.title,
-        question=ref.question,
         answer=(*(_model_sentence(result, measure) for result in compared), ref.meaning),
         tables=(*effect_tables(compared), *(table for result in compared for table in _named_tables(result))),
         figure=intervals_figure(compared, measure),
+        command=f"{ref.name if ref.kind != 'property' else 'FILE.yaml'} --model MODEL",
+    )
+
+
+def view_report(
+    compared: Sequence[AuditResult],
+    left_out: Sequence[str],
+    *,
+    title: str,
+    answer: tuple[str, ...],
+    tables: tuple[AuditTable, ...],
+    figure: AuditFigure | None,
+    command: str,
+) -> AuditReport:
+    """Return an entry with what all audits say: question, cautions, method with self-test, and sources.
+
+    left_out: models that were audited on other data; command: what follows `python -m rb_core audit`.
+    """
+    ref = compared[0].audit
+    return AuditReport(
+        audit=ref.name,
+        title=title,
+        question=ref.question,
+        answer=answer,
+        tables=tables,
+        figure=figure,
         cautions=(*ref.cautions, *(f"{name} is left out: audited on other data." for name in left_out)),
         method=f"{ref.method} {self_test_sentence(compared)}",
         sources=ref.sources,
-        command=f"python -m rb_core audit {ref.name if ref.kind != 'property' else 'FILE.yaml'} --model MODEL",
+        command=f"python -m rb_core audit {command}",
     )
 
 
@@ -53,6 +78,13 @@ def main_measure(results: Sequence[AuditResult]) -> str:
 
 def effects_of(result: AuditResult, measure: str) -> list[Effect]:
     return [effect for effect in result.effects if effect.measure == measure]
+
+
+def effects_by_group(results: Sequence[AuditResult], measure: str) -> Iterator[tuple[AuditResult, Effect]]:
+    """Yield the effects of a measure with their results: group by group, in each the models in order."""
+    for group in dict.fromkeys(effect.group for result in results for effect in effects_of(result, measure)):
+        for result in results:
+            yield from ((result, effect) for effect in effects_of(result, measure) if effect.group == group)
 
 
 def _model_sentence(result: AuditResult, measure: str) -> str:
@@ -82,10 +114,8 @@ def intervals_figure(results: Sequence[AuditResult], measure: str) -> AuditFigur
     """Return a figure with one row for each group and model, a series for each model."""
     points = [
         AuditPoint(label=e.group, x=0.0, y=e.value, low=e.low, high=e.high, group=result.model.name)
-        for group in dict.fromkeys(e.group for result in results for e in effects_of(result, measure))
-        for result in results
-        for e in effects_of(result, measure)
-        if e.group == group and e.value is not None
+        for result, e in effects_by_group(results, measure)
+        if e.value is not None
     ]
     null = next((e.null for result in results for e in effects_of(result, measure)), None)
     return AuditFigure(
@@ -110,10 +140,7 @@ def _effect_table(results: Sequence[AuditResult], measure: str) -> AuditTable:
             e.group, result.model.name, e.value, e.low, e.high, e.adjusted_p, e.detectable, e.units, e.unscored,
             e.reason or None,
         )
-        for group in dict.fromkeys(e.group for result in results for e in effects_of(result, measure))
-        for result in results
-        for e in effects_of(result, measure)
-        if e.group == group
+        for result, e in effects_by_group(results, measure)
     ]  # fmt: skip
     columns = (
         "Group", "Model", "Value", "95% low", "95% high", "p (Holm)", "Smallest detectable", "Units", "Unscored",

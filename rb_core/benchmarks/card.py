@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -60,6 +60,7 @@ Text = Annotated[str, Field(max_length=2000)]
 Name = Annotated[str, Field(min_length=1, max_length=100_000)]
 Weight = Annotated[float, Field(gt=0, lt=1e9)]
 MetricName = Annotated[str, AfterValidator(_metric_name)]
+RecordType = TypeVar("RecordType", bound=BaseModel)
 
 
 class _Fields(BaseModel):
@@ -253,6 +254,25 @@ def parse_yaml(content: bytes, name: str, field: str) -> dict[Any, Any]:
     if not isinstance(fields, dict):
         raise DataError(f"{name}: expected fields such as {field!r}")
     return fields
+
+
+def read_yaml(path: Path, record: type[RecordType], field: str) -> RecordType:
+    """Return the record in a small YAML file. field: as for `parse_yaml`.
+
+    Raises DataError, naming file and field, for any other content.
+    """
+    name = as_text(path.name)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
+    try:
+        return record.model_validate(parse_yaml(content, name, field))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise DataError(f"{name}: {f'{place}: ' if place else ''}{message}") from error
 
 
 def with_options(card: Card, metric: str | None, ties: str | None) -> Card:

@@ -26,7 +26,7 @@ from rb_core.evaluation.journal import Journal, unfinished_runs
 from rb_core.evaluation.score import score_missing, score_table
 from rb_core.files import check_writable
 from rb_core.models.options import ModelOptions
-from rb_core.models.resolve import resolve
+from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.results import paths, storage
 from rb_core.results.schema import ModelRef, Notes, Run
 from rb_core.results.score_table import write_scores
@@ -36,9 +36,17 @@ from rb_core.scorers.load import load_scorer
 # Fields of a model that may change while a run is interrupted: the largest difference on the probe conversations, and
 # the version of a judge's parser, because replies of an unfinished run are parsed again with the installed version.
 _VARYING: dict[str, Any] = {"probe": True, "judge": {"parser"}}
+BYTES_PER_COMPLETION = 300  # of journal and score file together, mostly much less
+
 Finished = TypeVar("Finished")
 
-BYTES_PER_COMPLETION = 300  # of journal and score file together, mostly much less
+
+class RunFiles(NamedTuple):
+    """The files of a run: its scores, its result, and the results root that a transcript is below."""
+
+    scores: Path
+    result: Path
+    root: Path
 
 
 def evaluate(
@@ -84,13 +92,21 @@ def evaluate(
     # before a large model is loaded
     process.on_main(lambda: _check_run(loaded_benchmark, model_spec.name, seed, out, overwrite=overwrite))
     process.on_main(lambda: on_loaded(loaded_benchmark))
-    with process.share_errors():
-        # tokenised while the weights are loaded
-        upcoming = [completion_set for completion_set, _ in blind_all(loaded_benchmark, seed)]
-        scorer = load_scorer(process.place(model_spec), seed, upcoming)
+    scorer = load_scorer_for(model_spec, loaded_benchmark, seed)
     return evaluate_scorer(
         scorer, model_spec.name, loaded_benchmark, seed=seed, out=out, overwrite=overwrite, progress=progress
     )
+
+
+def load_scorer_for(model: ModelSpec, benchmark: Benchmark, seed: int) -> Scorer:
+    """Load a model to score a benchmark, whose conversations are tokenised while the weights are loaded.
+
+    Raises ModelError in all processes if it cannot be loaded.
+    """
+    process = this_process()
+    with process.share_errors():
+        upcoming = [completion_set for completion_set, _ in blind_all(benchmark, seed)]
+        return load_scorer(process.place(model), seed, upcoming)
 
 
 def evaluate_scorer(
@@ -125,14 +141,6 @@ def evaluate_scorer(
         overwrite=overwrite,
         progress=progress,
     )
-
-
-class RunFiles(NamedTuple):
-    """The files of a run: its scores, its result, and the results root that a transcript is below."""
-
-    scores: Path
-    result: Path
-    root: Path
 
 
 def score_benchmark(

@@ -40,5 +40,5 @@ class Effect(Record):
 
     @property
     def difference(self) -> float:
-        """The value minus the value without an effect; 0 where there is none of the two."""
+        """Value minus null; 0 where either is unknown."""
         return 0.0 if self.value is None or self.null is None else self.value - self.null

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,20 +27,6 @@ TOO_FEW_UNITS = f"fewer than {MIN_UNITS} independent units"
 ALL_EQUAL = "all units have the same value"
 
 
-class UnitMeans(NamedTuple):
-    """The mean of each unit with a value, and the number of units without one."""
-
-    values: Floats
-    unscored: int
-
-
-def unit_means(values: Floats, units: Strings) -> UnitMeans:
-    """Return the mean of the values of each unit, without NaN, which stands for unscored."""
-    means = np.asarray(pd.Series(values).groupby(units, sort=False).mean(), np.float64)
-    is_scored = ~np.isnan(means)
-    return UnitMeans(np.asarray(means[is_scored], np.float64), int((~is_scored).sum()))
-
-
 def mean_effect(measure: str, group: str, values: Floats, units: Strings, null: float | None = 0.0) -> Effect:
     """Return the effect of unbounded values: Student's t over the means of units.
 
@@ -51,22 +37,18 @@ def mean_effect(measure: str, group: str, values: Floats, units: Strings, null: 
         units: values of one unit are not independent.
         null: the value without an effect; None for no test.
     """
-    means, unscored = unit_means(values, units)
+    effect, means = _over_units(measure, group, values, units, null)
     n = len(means)
-    counts: dict[str, Any] = {"units": n, "unscored": unscored, "null": null}
     if n < MIN_UNITS:
-        value = float(means.mean()) if n else None
-        return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
+        return effect
     value, stderr = float(means.mean()), float(means.std(ddof=1)) / math.sqrt(n)
     difference = value - (null or 0.0)
     if stderr <= 1e-12 * max(1.0, abs(value)):
         p = None if null is None else (1.0 if abs(difference) <= 1e-12 else 2.0 ** (1 - n))
-        return Effect(measure=measure, group=group, value=value, p=p, reason=ALL_EQUAL, **counts)
+        return effect.model_copy(update={"p": p, "reason": ALL_EQUAL})
     half = stderr * float(student.ppf(1 - ALPHA / 2, n - 1))
     p = None if null is None else float(2 * student.sf(abs(difference) / stderr, n - 1))
-    return Effect(
-        measure=measure, group=group, value=value, low=value - half, high=value + half, p=p, stderr=stderr, **counts
-    )
+    return effect.model_copy(update={"low": value - half, "high": value + half, "p": p, "stderr": stderr})
 
 
 def rate_effect(measure: str, group: str, values: Floats, units: Strings, null: float | None = None) -> Effect:
@@ -74,24 +56,14 @@ def rate_effect(measure: str, group: str, values: Floats, units: Strings, null: 
 
     Args: as `mean_effect`.
     """
-    means, unscored = unit_means(values, units)
+    effect, means = _over_units(measure, group, values, units, null)
     n = len(means)
-    counts: dict[str, Any] = {"units": n, "unscored": unscored, "null": null}
     if n < MIN_UNITS:
-        value = float(means.mean()) if n else None
-        return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
+        return effect
     value, variance = float(means.mean()), float(means.var(ddof=1)) / n
     estimate = estimate_of(value, variance, n, method="beta")
-    return Effect(
-        measure=measure,
-        group=group,
-        value=value,
-        low=estimate.low,
-        high=estimate.high,
-        p=None if null is None else difference_p(value - null, variance, n),
-        stderr=estimate.stderr,
-        **counts,
-    )
+    p = None if null is None else difference_p(value - null, variance, n)
+    return effect.model_copy(update={"low": estimate.low, "high": estimate.high, "p": p, "stderr": estimate.stderr})
 
 
 def difference_effect(measure: str, group: str, values: Floats, units: Strings) -> Effect:
@@ -99,26 +71,33 @@ def difference_effect(measure: str, group: str, values: Floats, units: Strings) 
 
     Args: as `mean_effect`.
     """
-    means, unscored = unit_means(values, units)
+    effect, means = _over_units(measure, group, values, units, 0.0)
     n = len(means)
-    counts: dict[str, Any] = {"units": n, "unscored": unscored, "null": 0.0}
     if n < MIN_UNITS:
-        value = float(means.mean()) if n else None
-        return Effect(measure=measure, group=group, value=value, reason=TOO_FEW_UNITS, **counts)
+        return effect
     value, variance = float(means.mean()), float(means.var(ddof=1)) / n
     ends = difference_interval(value, variance, n)
     low, high = (None, None) if ends is None else (max(-1.0, ends[0]), min(1.0, ends[1]))
     stderr = math.sqrt(max(variance, 1 / n**2))  # never 0: one unit more or less would have differed
-    return Effect(
+    p = difference_p(value, variance, n)
+    return effect.model_copy(update={"low": low, "high": high, "p": p, "stderr": stderr})
+
+
+def _over_units(measure: str, group: str, values: Floats, units: Strings, null: float | None) -> tuple[Effect, Floats]:
+    """Return the mean over units without interval and test, and the means of the units that have a value."""
+    means = np.asarray(pd.Series(values).groupby(units, sort=False).mean(), np.float64)
+    scored: Floats = means[~np.isnan(means)]
+    n = len(scored)
+    effect = Effect(
         measure=measure,
         group=group,
-        value=value,
-        low=low,
-        high=high,
-        p=difference_p(value, variance, n),
-        stderr=stderr,
-        **counts,
+        value=float(scored.mean()) if n else None,
+        null=null,
+        units=n,
+        unscored=len(means) - n,
+        reason=TOO_FEW_UNITS if n < MIN_UNITS else "",
     )
+    return effect, scored
 
 
 def pooled_effect(
@@ -189,8 +168,8 @@ def contrast_effect(measure: str, group: str, values: Floats, units: Strings, in
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
     """Return the effects with p values adjusted by Holm's method among those of their measure, and what is detectable.
 
-    A test of one of m effects is certain to find what it finds at the level 5% / m (Bonferroni): an effect of
-    z(1 - 5% / 2m) + z(80%) standard errors is found with a probability of at least 80%, with quantiles of Student's t.
+    Holm's method finds at least what Bonferroni's does: for m effects, those that are significant at the level 5% / m.
+    So an effect of t(1 - 5% / 2m) + z(80%) standard errors is found with a probability of at least 80%.
     """
     tested: dict[str, list[int]] = defaultdict(list)
     for index, effect in enumerate(effects):

@@ -106,7 +106,7 @@ class Candidates:
 
 
 class Choice(NamedTuple):
-    """What a filter does with each prompt, as probabilities, because equal scores share the choice.
+    """The choice of a filter for each prompt, as probabilities, because equal scores share it.
 
     delivered: of each candidate to be delivered; refused: of each prompt to get the filter's own refusal; both are NaN
     for prompts without a scored candidate. can_win: candidates that high enough scores would make the choice;

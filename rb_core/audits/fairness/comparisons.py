@@ -6,7 +6,6 @@ measures begin with the part's title, so that each part is corrected for its own
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from rb_core.audits.model_audit import ORIGINAL, Planted
-from rb_core.audits.pairs import ROW_SD, UNIT_SD, item_pairs
+from rb_core.audits.pairs import ROW_SD, UNIT_SD, in_sd, item_pairs, score_sd
 from rb_core.results.effect import Effect
 from rb_core.stats.effects import difference_effect, mean_effect, pooled_effect, rate_effect
 from rb_core.stats.item_outcomes import Codes, Flags, Floats, Strings
@@ -82,7 +81,10 @@ class Counterfactual(Comparison):
 
     @abstractmethod
     def planted_rows(self, rows: pd.DataFrame, planted: Planted) -> tuple[Flags, Flags, float]:
-        """Return the rows of a group's value, the rows of what is subtracted, and the difference that makes one."""
+        """Return which rows are of the group's version, which rows are subtracted from it, and a factor.
+
+        To plant a difference of 1, the scores of the first rows rise by the factor.
+        """
 
     def effects(self, rows: pd.DataFrame) -> list[Effect]:
         sd, pairs = self.sd(rows), item_pairs(rows)
@@ -171,7 +173,7 @@ class VersionContrast(Counterfactual):
 
     def sd(self, rows: pd.DataFrame) -> float:
         originals = rows.loc[rows["variant"].eq(ORIGINAL), "score"]
-        return _deviation(originals if len(originals) else rows.loc[rows["variant"].eq(self.second), "score"])
+        return score_sd(originals if len(originals) else rows.loc[rows["variant"].eq(self.second), "score"])
 
     def planted_rows(self, rows: pd.DataFrame, planted: Planted) -> tuple[Flags, Flags, float]:
         in_group = rows["group"].eq(planted.group)
@@ -207,7 +209,7 @@ class GroupContrast(Counterfactual):
             yield Values(str(group), part[column].to_numpy(np.float64), part["unit"].to_numpy(str))
 
     def sd(self, rows: pd.DataFrame) -> float:
-        return _deviation(rows["score"] - rows.groupby("group")["score"].transform("mean"))
+        return score_sd(rows["score"] - rows.groupby("group")["score"].transform("mean"))
 
     def planted_rows(self, rows: pd.DataFrame, planted: Planted) -> tuple[Flags, Flags, float]:
         above = rows["group"].eq(planted.group).to_numpy()
@@ -281,7 +283,7 @@ class StereotypePreference(Comparison):
         units, groups, shift = (
             more["unit"].to_numpy(str),
             more["group"].to_numpy(str),
-            in_sd(gaps, _deviation(less["score"])),
+            in_sd(gaps, score_sd(less["score"])),
         )
         preferred = np.where(np.isnan(gaps), np.nan, (1 + np.sign(gaps)) / 2)
         everything = np.ones(len(gaps), dtype=bool)
@@ -321,18 +323,6 @@ def comparison_from(title: str, settings: Mapping[str, Any]) -> Comparison:
         raise ValueError(f"there is no comparison {kind!r}")
     make: Callable[..., Comparison] = COMPARISONS[kind]
     return make(title, **fields)
-
-
-def in_sd(differences: Floats, sd: float) -> Floats:
-    """Return differences in standard deviations; without one, 0 for no difference and NaN for any other."""
-    if sd > 0:
-        return differences / sd
-    return np.where(differences == 0, 0.0, np.nan)
-
-
-def _deviation(scores: pd.Series) -> float:
-    sd = float(scores.std(ddof=1))
-    return 0.0 if math.isnan(sd) else sd
 
 
 def _keys(rows: pd.DataFrame) -> list[str]:

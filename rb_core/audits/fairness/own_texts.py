@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from rb_core.audits.fairness.dialect_rules import AFRICAN_AMERICAN_ENGLISH, Feature, rewrite
 from rb_core.audits.fairness.spelling_noise import add_noise, measure_change
 from rb_core.audits.model_audit import ORIGINAL, AuditItem
-from rb_core.benchmarks.card import parse_yaml
+from rb_core.benchmarks.card import read_yaml
 from rb_core.benchmarks.example import AssistantTurn, Conversation, Example, Message
 from rb_core.errors import DataError, as_text
 from rb_core.results.estimate import Record
@@ -195,18 +195,12 @@ def read_names(path: Path | None) -> Names:
     """Return the names in a file, by default the audit's own. Raises DataError, naming the field, for other content."""
     if path is None:
         return Names.model_validate(yaml.safe_load(_text("names.yaml")))
-    name = as_text(path.name)
-    try:
-        names = Names.model_validate(parse_yaml(path.read_bytes(), name, "source: where the names are from"))
-    except OSError as error:
-        raise DataError(f"{name}: cannot be read: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise DataError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    names = read_yaml(path, Names, "source: where the names are from")
     pronouns = _pronouns()
     for group, fields in names.groups.items():
         if fields.pronoun not in pronouns:
-            raise DataError(f"{name}: groups.{group}.pronoun: {fields.pronoun!r} is none of {', '.join(pronouns)}")
+            known = ", ".join(pronouns)
+            raise DataError(f"{as_text(path.name)}: groups.{group}.pronoun: {fields.pronoun!r} is unknown; use {known}")
     return names
 
 

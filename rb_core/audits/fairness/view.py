@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.audits.result import AuditResult
-from rb_core.audits.views import MAX_DRAWN, effects_of, same_data, self_test_sentence
+from rb_core.audits.views import MAX_DRAWN, effects_by_group, effects_of, same_data, view_report
 from rb_core.results.effect import Effect
 from rb_core.stats.effects import is_significant
 
@@ -23,10 +23,10 @@ def fairness_view(results: Sequence[AuditResult]) -> AuditReport:
     ref = compared[0].audit
     data = str(ref.settings.get("data", ""))
     measures = main_measures(compared[0])
-    return AuditReport(
-        audit=ref.name,
+    return view_report(
+        compared,
+        left_out,
         title=f"{ref.title}: {data}" if data else ref.title,
-        question=ref.question,
         answer=(
             *(_model_sentence(result, measures) for result in compared),
             ref.meaning,
@@ -34,10 +34,7 @@ def fairness_view(results: Sequence[AuditResult]) -> AuditReport:
         ),
         tables=(_table(compared, measures),),
         figure=_figure(compared, [first for first, _ in measures]),
-        cautions=(*ref.cautions, *(f"{name} is left out: audited on other data." for name in left_out)),
-        method=f"{ref.method} {self_test_sentence(compared)}",
-        sources=ref.sources,
-        command=f"python -m rb_core audit fairness --model MODEL{' --data FILE' if data else ''}",
+        command=f"fairness --model MODEL{' --data FILE' if data else ''}",
     )
 
 
@@ -106,10 +103,8 @@ def _figure(results: Sequence[AuditResult], measures: Sequence[str]) -> AuditFig
             label=_name(effect), x=0.0, y=effect.value, low=effect.low, high=effect.high, group=result.model.name
         )
         for measure in measures
-        for group in dict.fromkeys(effect.group for effect in effects_of(results[0], measure))
-        for result in results
-        for effect in effects_of(result, measure)
-        if effect.group == group and effect.value is not None
+        for result, effect in effects_by_group(results, measure)
+        if effect.value is not None
     ]
     names = list(dict.fromkeys(measure.partition(": ")[2] for measure in measures))
     label = names[0] if len(names) == 1 else "shift of the score (sd)"

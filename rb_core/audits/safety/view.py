@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.audits.result import AuditResult
 from rb_core.audits.safety.measures import ALL, LEAN, OVER, UNDER
-from rb_core.audits.views import effect_tables, effects_of, same_data, self_test_sentence
+from rb_core.audits.views import effect_tables, effects_of, same_data, view_report
 from rb_core.results.effect import Effect
 from rb_core.results.schema import kind_label
 from rb_core.stats.effects import is_significant
@@ -28,17 +28,14 @@ def safety_view(results: Sequence[AuditResult]) -> AuditReport:
     ref = compared[0].audit
     data = str(ref.settings.get("data", ""))
     by_kind = [table for table in effect_tables(compared) if table.title.lower() in (OVER, UNDER)]
-    return AuditReport(
-        audit=ref.name,
+    return view_report(
+        compared,
+        left_out,
         title=f"{ref.title}: {data}" if data else ref.title,
-        question=ref.question,
         answer=(*_sentences(compared), ref.meaning, *(() if data else (_PUBLISHED,))),
         tables=(_table(compared), *by_kind),
         figure=_figure(compared),
-        cautions=(*ref.cautions, *(f"{name} is left out: audited on other data." for name in left_out)),
-        method=f"{ref.method} {self_test_sentence(compared)}",
-        sources=ref.sources,
-        command=f"python -m rb_core audit safety --model MODEL{' --data FILE' if data else ''}",
+        command=f"safety --model MODEL{' --data FILE' if data else ''}",
     )
 
 

@@ -88,7 +88,7 @@ def test_names_of_ones_own(tmp_path: Path) -> None:
         ("source: me\ngroups: {A: {pronoun: he, names: []}}\n", r"names.yaml: groups"),
         (
             "source: me\ngroups: {A: {pronoun: it, names: [Bo]}, B: {pronoun: he, names: [Cy]}}\n",
-            "'it' is none of he, ",
+            "'it' is unknown; use he, ",
         ),
         ("[1]", "names.yaml: expected fields"),
     ],
