@@ -12,9 +12,12 @@ from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import PropertyAudit
 from rb_core.audits.report import AuditReport
 from rb_core.audits.result import AuditResult, read_audit_results
+from rb_core.audits.robustness.audit import RobustnessAudit
 from rb_core.audits.safety.audit import SafetyAudit
 
-AUDITS: Mapping[str, type[ModelAudit]] = {audit.kind: audit for audit in (PropertyAudit, SafetyAudit, FairnessAudit)}
+AUDITS: Mapping[str, type[ModelAudit]] = {
+    audit.kind: audit for audit in (PropertyAudit, SafetyAudit, FairnessAudit, RobustnessAudit)
+}
 
 
 def registered_audit(kind: str, settings: Mapping[str, Any]) -> ModelAudit:

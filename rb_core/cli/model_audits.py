@@ -14,6 +14,7 @@ from rb_core.audits.fairness.dialect_rules import AFRICAN_AMERICAN_ENGLISH, feat
 from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import read_property
 from rb_core.audits.result import AuditResult
+from rb_core.audits.robustness.audit import robustness_audit
 from rb_core.audits.run import run_audit
 from rb_core.audits.safety.audit import safety_audit
 from rb_core.audits.views import effect_tables, self_test_sentence
@@ -48,6 +49,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command(FILE_COMMAND)(audit_file)
     app.command("safety")(audit_safety)
     app.command("fairness")(audit_fairness)
+    app.command("robustness")(audit_robustness)
 
 
 @takes_model_options()
@@ -115,6 +117,23 @@ def audit_fairness(
             columns=parse_columns(columns),
             limit=limit,
         )
+    finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
+
+
+@takes_model_options()
+def audit_robustness(
+    *,
+    model: Model = "",
+    data: Annotated[str | None, typer.Option(help="a benchmark or preference file; default: built-in pairs")] = None,
+    limit: Annotated[int | None, typer.Option(help="number of examples of the data to keep")] = None,
+    out: AuditOut = DEFAULT_ROOT,
+    overwrite: AuditOverwrite = False,
+    seed: AuditSeed = 0,
+    options: ModelOptions,
+) -> None:
+    """Measure how changes without meaning, pressure, padding and bare keys change a model's preferences."""
+    with this_process().share_errors():
+        audit = robustness_audit(data, limit)
     finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
 
 
