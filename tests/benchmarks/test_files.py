@@ -72,7 +72,7 @@ def test_a_file_in_memory_gives_the_rows_and_places_of_one_on_disk(name: str, tm
         ("bad.csv", b'id,subset\n1,"x', "bad.csv:2: cannot be read as CSV: unexpected end of data"),
         ("bad.parquet", b"PAR1nope", "bad.parquet: cannot be read as parquet"),
         ("bad.jsonl.gz", b"nope", "bad.jsonl.gz: cannot be read, or is damaged"),
-        ("bad.jsonl.gz", gzip.compress(b"{}" * 99)[:-9], "bad.jsonl.gz: cannot be read, or is damaged"),
+        ("bad.jsonl.gz", gzip.compress(b"{}" * 99, mtime=0)[:-9], "bad.jsonl.gz: cannot be read, or is damaged"),
         ("bad.jsonl.xz", b"nope", "bad.jsonl.xz: cannot be read, or is damaged"),
         ("bad.txt", b"x", "bad.txt: unknown file type; expected one of .jsonl, "),
     ],
@@ -182,7 +182,7 @@ def test_a_small_parquet_file_that_expands_is_refused(tmp_path: Path) -> None:
 def test_long_lines_many_rows_and_compressed_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_jsonl(tmp_path / "d.jsonl", [PAIR | {"chosen": "x" * 5000}])
     packed = tmp_path / "d.jsonl.gz"
-    packed.write_bytes(gzip.compress(b"\n" * 100_000 + path.read_bytes()))
+    packed.write_bytes(gzip.compress(b"\n" * 100_000 + path.read_bytes(), mtime=0))
     monkeypatch.setattr(files, "MAX_EXPANDED_BYTES", 1000)
     with pytest.raises(DataError, match=r"d\.jsonl\.gz: expands to more than [\d,]+ bytes; decompress it first"):
         load_benchmark(str(packed))
