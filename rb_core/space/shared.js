@@ -8,6 +8,19 @@ window.rb = {
 
   plural: (n, noun) => `${n.toLocaleString('en')} ${noun}${n === 1 ? '' : 's'}`,
 
+  // Returns the test of a text by a search: each word occurs in it, in any order; a comma means or. Case, accents and
+  // punctuation are ignored, and llama3 is Llama-3. A number is found at its beginning only: 3b does not find 13B.
+  search(query) {
+    const fold = (text) => text.normalize('NFKD').replace(/\p{M}+/gu, '').toLowerCase().replace(/[^\p{L}\p{N}]+/gu, ' ').trim();
+    const pattern = (word) => new RegExp((/^\d/.test(word) ? '(?<!\\d)' : '') + word.replace(/(?<=\p{L})(?=\d)/gu, ' ?'), 'u');
+    const alternatives = query.split(',').map((part) => part.split(/\s+/).map(fold).filter(Boolean).map(pattern));
+    const wanted = alternatives.filter((patterns) => patterns.length);
+    return (text) => {
+      const folded = fold(text);
+      return !wanted.length || wanted.some((patterns) => patterns.every((p) => p.test(folded)));
+    };
+  },
+
   // 8030261248 is 8B, as in models' names.
   size(n) {
     const [unit, factor] = [['T', 1e12], ['B', 1e9], ['M', 1e6], ['K', 1e3]].find(([, minimum]) => n >= minimum) || ['', 1];

@@ -17,8 +17,8 @@ const modelPage = (name) => `?${new URLSearchParams({ tab: 'model', model: name,
 // ---- choosing
 
 function matches() {
-  const terms = query.value.toLowerCase().split(/\s+/).filter(Boolean);
-  return board.models.filter(({ name }) => !models.includes(name) && terms.every((t) => name.toLowerCase().includes(t)));
+  const isMatch = window.rb.search(query.value);
+  return board.models.filter(({ name }) => !models.includes(name) && isMatch(name));
 }
 
 function drawOptions() {

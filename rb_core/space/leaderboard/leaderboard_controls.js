@@ -81,11 +81,11 @@ function drawChoices(menu) {
   if (focused !== null) menu.querySelector(`[value="${CSS.escape(focused)}"]`)?.focus();
 }
 
-// Shows only the choices whose name contains the text in the menu's search field.
+// Shows only the choices that the menu's search field asks for.
 function narrowMenu(menu) {
-  const wanted = menu.querySelector('.rb-find')?.value.trim().toLowerCase() ?? '';
+  const matches = window.rb.search(menu.querySelector('.rb-find')?.value ?? '');
   const labels = [...menu.querySelectorAll('.rb-choices label')];
-  labels.forEach((label) => { label.hidden = !label.querySelector('input').value.toLowerCase().includes(wanted); });
+  labels.forEach((label) => { label.hidden = !matches(label.querySelector('input').value); });
   menu.querySelector('.rb-nobody').textContent = labels.every((label) => label.hidden) ? 'No such name' : '';
 }
 

@@ -46,7 +46,7 @@ function row(cells, n) {
     org: cells[place.organisation.i] ?? NO_ORGANISATION, sweep: place.sweep ? cells[place.sweep.i] : null,
     size: sizeOf(place.parameters ? cells[place.parameters.i] : null),
     origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status) && !(place.sweep && cells[place.sweep.i]),
-    text: `${model} ${kind} ${status}`.toLowerCase(),
+    text: `${model} ${kind} ${status}`,
   };
 }
 
@@ -214,14 +214,14 @@ function grouped() {
   ];
 }
 
-const terms = () => query.value.toLowerCase().split(',').map((t) => t.trim()).filter(Boolean);
+const isSearching = () => query.value.trim() !== '';
 
 // Development checkpoints are folded into one row for each sweep until it is opened, or a search asks for them.
-const isFolded = (r) => r.sweep !== null && !state.sweeps.has(r.sweep) && !terms().length && !state.pins.has(r.model);
+const isFolded = (r) => r.sweep !== null && !state.sweeps.has(r.sweep) && !isSearching() && !state.pins.has(r.model);
 
 // The rows in their order: pinned ones, whatever the filters say, and those that match. folded: those that a sweep hides.
 function chosenRows() {
-  const wanted = terms(), filters = Object.entries(FILTERS).filter(([name]) => state[name].size);
+  const matches = window.rb.search(query.value), filters = Object.entries(FILTERS).filter(([name]) => state[name].size);
   const { i } = columns.find((c) => c.key === state.sort);
   const sign = state.down ? -1 : 1;
   const sorted = [...rows].sort((a, b) => {
@@ -230,8 +230,7 @@ function chosenRows() {
     return sign * (typeof x === 'string' ? x.localeCompare(y) : x - y);
   });
   const pinned = sorted.filter((r) => state.pins.has(r.model));
-  const matching = sorted.filter((r) => !state.pins.has(r.model) && filters.every(([name, key]) => state[name].has(r[key]))
-    && (!wanted.length || wanted.some((t) => r.text.includes(t))));
+  const matching = sorted.filter((r) => !state.pins.has(r.model) && filters.every(([name, key]) => state[name].has(r[key])) && matches(r.text));
   const rest = matching.filter((r) => !isFolded(r));
   return { pinned, rest, folded: matching.filter(isFolded) };
 }

@@ -209,7 +209,7 @@ function arrange(body, wanted) {
 
 // One line for each sweep with matching checkpoints: their number, their scores, and a button that opens or folds them.
 function drawSweeps(shown, folded) {
-  const names = terms().length ? [] : [...new Set([...shown, ...folded].map((r) => r.sweep).filter((name) => name !== null))];
+  const names = isSearching() ? [] : [...new Set([...shown, ...folded].map((r) => r.sweep).filter((name) => name !== null))];
   find('.rb-sweeps').innerHTML = names.map((name) => {
     const members = [...shown, ...folded].filter((r) => r.sweep === name), open = members.some((r) => shown.includes(r));
     const scores = members.map(score).filter((v) => v !== null).sort((a, b) => a - b);

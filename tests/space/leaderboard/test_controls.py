@@ -77,6 +77,32 @@ def test_search_and_kinds_narrow_the_table(open_page: OpenPage) -> None:
     assert shown(page, "hep-go") == names
 
 
+MATCHES = "([query, texts]) => texts.filter(window.rb.search(query))"
+
+
+def test_a_search_finds_words_in_any_order(open_page: OpenPage) -> None:
+    """Case, accents and punctuation do not count; a comma means or; a number is found at its beginning."""
+    names = ["meta-llama/Llama-3-70B", "Llama-3.1-8B-Instruct", "org/Gemma-13B", "Mistral/Été_v3-base"]
+    llama_70b, llama_8b, gemma, mistral = names
+    page = open_page()
+    for query, expected in {
+        "": names,
+        "llama 70b": [llama_70b],
+        "70B LLAMA": [llama_70b],
+        "llama3": [llama_70b, llama_8b],
+        "llama-3.1": [llama_8b],
+        "3b": [],
+        "13b, ete": [gemma, mistral],
+        "(llama": [llama_70b, llama_8b],
+        " , ": names,
+    }.items():
+        assert page.evaluate(MATCHES, [query, names]) == expected, query
+    page.get_by_role("searchbox").fill("llama 70b")
+    names = shown(page, "Model")
+    assert names
+    assert all("llama" in name.lower() and "70b" in name.lower() for name in names)
+
+
 def test_organisations_are_filtered_with_the_keyboard(open_page: OpenPage) -> None:
     """The menu opens, searches, filters and closes by keys alone, and its button gets the focus back."""
     page = open_page()
