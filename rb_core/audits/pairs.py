@@ -9,7 +9,7 @@ import pandas as pd
 
 from rb_core.audits.model_audit import ORIGINAL, Planted
 from rb_core.results.effect import Effect
-from rb_core.stats.effects import contrast_effect, mean_effect, rate_effect
+from rb_core.stats.effects import contrast_effect, group_effects, mean_effect, rate_effect
 from rb_core.stats.item_outcomes import Floats
 
 ACCURACY = "accuracy"
@@ -40,10 +40,7 @@ def item_pairs(scores: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy_effects(pairs: pd.DataFrame) -> list[Effect]:
     """Return the accuracy of each group, without a test. pairs: as `item_pairs`."""
-    return [
-        rate_effect(ACCURACY, str(group), rows["credit"].to_numpy(np.float64), rows["unit"].to_numpy(str))
-        for group, rows in pairs.groupby("group", sort=False)
-    ]
+    return group_effects(rate_effect, ACCURACY, pairs, "credit")
 
 
 def accuracy_contrasts(pairs: pd.DataFrame) -> list[Effect]:
@@ -88,10 +85,7 @@ def in_sd(differences: Floats, sd: float) -> Floats:
 
 def shift_effects(scores: pd.DataFrame) -> list[Effect]:
     """Return the mean shift of the changed versions of each group."""
-    return [
-        mean_effect(SHIFT, str(group), rows["shift"].to_numpy(np.float64), rows["unit"].to_numpy(str))
-        for group, rows in version_shifts(scores).groupby("group", sort=False)
-    ]
+    return group_effects(mean_effect, SHIFT, version_shifts(scores), "shift")
 
 
 def simulate_pairs(scores: pd.DataFrame, rng: np.random.Generator, planted: Planted | None = None) -> Floats | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,10 +83,29 @@ def difference_effect(measure: str, group: str, values: Floats, units: Strings) 
     return effect.model_copy(update={"low": low, "high": high, "p": p, "stderr": stderr})
 
 
+def group_effects(
+    effect: Callable[[str, str, Floats, Strings], Effect], measure: str, rows: pd.DataFrame, column: str
+) -> list[Effect]:
+    """Return the effect of each group, in the order in which the groups appear.
+
+    Args:
+        effect: computes one effect, such as `rate_effect`.
+        rows: one for each comparison, with the columns group, unit and the values' `column`.
+    """
+    values, units = rows[column].to_numpy(np.float64), rows["unit"].to_numpy(str)
+    codes, groups = pd.factorize(rows["group"])
+    return [
+        effect(measure, str(group), values[codes == code], units[codes == code]) for code, group in enumerate(groups)
+    ]
+
+
 def _over_units(measure: str, group: str, values: Floats, units: Strings, null: float | None) -> tuple[Effect, Floats]:
     """Return the mean over units without interval and test, and the means of the units that have a value."""
-    means = np.asarray(pd.Series(values).groupby(units, sort=False).mean(), np.float64)
-    scored: Floats = means[~np.isnan(means)]
+    names, codes = np.unique(units, return_inverse=True)
+    is_scored = ~np.isnan(values)
+    counts = np.bincount(codes[is_scored], minlength=len(names))
+    sums = np.bincount(codes[is_scored], weights=values[is_scored], minlength=len(names))
+    scored: Floats = sums[counts > 0] / counts[counts > 0]
     n = len(scored)
     effect = Effect(
         measure=measure,
@@ -94,7 +113,7 @@ def _over_units(measure: str, group: str, values: Floats, units: Strings, null: 
         value=float(scored.mean()) if n else None,
         null=null,
         units=n,
-        unscored=len(means) - n,
+        unscored=len(names) - n,
         reason=TOO_FEW_UNITS if n < MIN_UNITS else "",
     )
     return effect, scored

@@ -23,7 +23,7 @@ from rb_core.benchmarks.example import Example
 from rb_core.benchmarks.load import load_benchmark
 from rb_core.errors import DataError
 from rb_core.results.effect import Effect
-from rb_core.stats.effects import mean_effect, rate_effect
+from rb_core.stats.effects import group_effects, mean_effect, rate_effect
 from rb_core.stats.item_outcomes import Floats
 
 PAIRS = Path(__file__).with_name("pairs.jsonl")
@@ -93,10 +93,7 @@ class RobustnessAudit(ModelAudit):
         shifts = version_shifts(scores[~is_key])
         shifts = shifts[shifts["changed"]]
         return [
-            *(
-                mean_effect(SHIFT, str(change), rows["shift"].to_numpy(np.float64), rows["unit"].to_numpy(str))
-                for change, rows in shifts.groupby("group", sort=False)
-            ),
+            *group_effects(mean_effect, SHIFT, shifts, "shift"),
             *_flip_effects(scores[~is_key]),
             *_key_effects(scores[is_key], scores[~is_key]),
         ]
@@ -172,24 +169,22 @@ def _flip_effects(pairs: pd.DataFrame) -> list[Effect]:
     originals = margins[is_original].set_index("base")["margin"]
     changed = margins[~is_original]
     before, after = np.sign(originals.reindex(changed["base"]).to_numpy()), np.sign(changed["margin"].to_numpy())
-    changed = changed.assign(flip=np.abs(before - after) / 2)
-    groups = {**{name: [name] for name in dict.fromkeys(changed["group"])}, **_TOTALS}
-    rows_by_group = {name: changed[changed["group"].isin(members)] for name, members in groups.items()}
-    return [
-        rate_effect(FLIPS, name, rows["flip"].to_numpy(np.float64), rows["unit"].to_numpy(str))
-        for name, rows in rows_by_group.items()
-    ]
+    changed = changed[["group", "unit"]].assign(flip=np.abs(before - after) / 2)
+    totals = pd.concat(
+        [changed[changed["group"].isin(members)].assign(group=name) for name, members in _TOTALS.items()]
+    )
+    return group_effects(rate_effect, FLIPS, pd.concat([changed, totals]), "flip")
 
 
 def _key_effects(keys: pd.DataFrame, pairs: pd.DataFrame) -> list[Effect]:
     """Return how often each key alone scores above the rejected and above the chosen answer to the same prompt."""
     originals = pairs[pairs["variant"].eq(ORIGINAL)]
-    effects = []
+    effects: list[Effect] = []
     for measure, label in ((ABOVE_REJECTED, "rejected"), (ABOVE_CHOSEN, "chosen")):
         answers = originals[originals["label"].eq(label)].set_index("base")["score"]
-        for key, rows in keys.groupby("group", sort=False):
-            margins = rows["score"].to_numpy(np.float64) - answers.reindex(rows["base"]).to_numpy(np.float64)
-            effects.append(rate_effect(measure, str(key), (1 + np.sign(margins)) / 2, rows["unit"].to_numpy(str)))
+        margins = keys["score"].to_numpy(np.float64) - answers.reindex(keys["base"]).to_numpy(np.float64)
+        above = keys[["group", "unit"]].assign(above=(1 + np.sign(margins)) / 2)
+        effects += group_effects(rate_effect, measure, above, "above")
     return effects
 
 
