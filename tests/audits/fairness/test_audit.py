@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +29,7 @@ from tests.audits.fairness.frames import frame_of
 AUDIT = fairness_audit()
 ITEMS = {(item.prompt[0]["content"], text): item for item in AUDIT.items() for text in item.completions}
 BLACK_WOMEN = set(read_names(None).groups["names of Black women"].names)
-
-
-@pytest.fixture(autouse=True)
-def short_self_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Audit with a self-test of two trials; its own test has more."""
-    monkeypatch.setattr("rb_core.audits.run.run_self_test", partial(run_self_test, runs=2))
+pytestmark = pytest.mark.usefixtures("short_self_test")
 
 
 def audited(score: Any, tmp_path: Path, name: str = "me/biased") -> AuditResult:

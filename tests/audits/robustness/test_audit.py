@@ -19,12 +19,14 @@ from rb_core.audits.robustness.audit import (
     RobustnessAudit,
     robustness_audit,
 )
-from rb_core.audits.run import aggregate_audit, audit_scorer, run_audit
+from rb_core.audits.run import aggregate_audit, audit_scorer, read_audit_scores, run_audit
+from rb_core.audits.self_test import run_self_test
 from rb_core.errors import DataError
 from rb_core.scorers.function import FunctionScorer
 
 ROWS = [json.loads(line) for line in Path(PAIRS).read_text().splitlines()]
 CHOSEN = {row["prompt"]: row["chosen"] for row in ROWS}
+pytestmark = pytest.mark.usefixtures("short_self_test")
 
 
 def audited(scorer: FunctionScorer, out: Path) -> dict[tuple[str, str], float | None]:
@@ -80,4 +82,10 @@ def test_the_view_is_a_matrix_of_models_and_changes(tmp_path: Path) -> None:
     report = RobustnessAudit.view(results)
     assert report.tables[0].columns == ("Change", "baseline/longest", "baseline/random")
     assert len(report.figure.points) == 4  # type: ignore[union-attr]
-    assert all(result.self_test.passed for result in results)
+
+
+def test_the_self_test_passes(tmp_path: Path) -> None:
+    audit = robustness_audit()
+    result = audit_scorer(FunctionScorer(lambda prompt, completion: 1.0), "me/constant", audit, out=tmp_path).result
+    scores, _ = read_audit_scores(tmp_path / result.scores.path)
+    assert run_self_test(audit, scores, runs=25).passed
