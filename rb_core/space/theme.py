@@ -17,9 +17,16 @@ def head() -> str:
     """Return the document's head: colours, style sheet, and the script that several tabs use."""
     light = "".join(f"--rb-{name}:{pair[0]};" for name, pair in COLOURS.items())
     dark = "".join(f"--rb-{name}:{pair[1]};" for name, pair in COLOURS.items())
-    files = resources.files("rb_core.space")
-    sheet, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("style.css", "shared.js"))
-    return f"<style>:root{{{light}}}body.dark{{{dark}}}\n{sheet}</style><script>{script}</script>"
+    script = resources.files(__package__).joinpath("shared.js").read_text(encoding="utf-8")
+    return f"<style>:root{{{light}}}body.dark{{{dark}}}\n{style_sheet()}</style><script>{script}</script>"
+
+
+def style_sheet() -> str:
+    """Return `style.css`, which all views share, followed by each view's own sheet, `VIEW/VIEW.css`."""
+    files = resources.files(__package__)
+    views = sorted(folder.name for folder in files.iterdir() if folder.is_dir())
+    sheets = [files.joinpath("style.css"), *(files.joinpath(view, f"{view}.css") for view in views)]
+    return "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets if sheet.is_file())
 
 
 def theme() -> Any:
