@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,11 +22,12 @@ from rb_core.leaderboard.hub_links import discussion_page
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.leaderboard.weak_spots import rank_of
 from rb_core.stats.composition import compose
-from rb_core.stats.item_outcomes import Flags, Floats, ItemOutcomes
+from rb_core.stats.item_outcomes import Codes, Flags, Floats, ItemOutcomes
 from rb_core.stats.label_errors import LabelErrors, fit_label_errors
 
 NUM_STRONG = 30
-SHOWN_ITEMS, SHOWN_MODELS = 60, 20
+SHOWN_ITEMS, SHOWN_MODELS = 200, 20
+SUSPECT_COLUMNS = ("Item", "Subset", "Missed by the best", "Missed by all", "Probability wrong", "Verdict")
 MIN_MODELS = 10
 LIKELY = 0.5  # the lowest probability of a suspect
 
@@ -40,10 +42,14 @@ class OutcomeMatrix:
     credits: Floats
 
     @cached_property
+    def best_first(self) -> Codes:
+        """The models' places by mean credit."""
+        return np.argsort(-np.nanmean(self.credits, axis=1), kind="stable")
+
+    @cached_property
     def strong(self) -> Floats:
         """The rows of the best models by mean credit."""
-        order = np.argsort(-np.nanmean(self.credits, axis=1), kind="stable")
-        rows: Floats = self.credits[order[: min(NUM_STRONG, len(order) // 2)]]
+        rows: Floats = self.credits[self.best_first[: min(NUM_STRONG, len(self.credits) // 2)]]
         return rows
 
     @cached_property
@@ -65,6 +71,14 @@ class OutcomeMatrix:
         x, y = filled - filled.mean(axis=0), others - others.mean(axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray((x * y).sum(axis=0) / np.sqrt((x**2).sum(axis=0) * (y**2).sum(axis=0)))
+
+
+class Suspect(NamedTuple):
+    """An item whose label is probably wrong, as a report lists it. verdict: that of a reader, empty without one."""
+
+    missed_by_best: float
+    probability_wrong: float
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -127,7 +141,7 @@ def labels_report(audit: LabelAudit, corrections: list[Correction]) -> AuditRepo
     num_strong = len(matrix.strong)
     saturated = float((matrix.missed_by_strong == 0).mean())
     return AuditReport(
-        audit=f"labels-{benchmark}",
+        audit=_report_name(benchmark),
         title=f"Labels of {spec.title}",
         question=f"Which labels of {spec.title} may be wrong, and would it change the board?",
         answer=(
@@ -161,17 +175,35 @@ def labels_report(audit: LabelAudit, corrections: list[Correction]) -> AuditRepo
     )
 
 
-def outcome_matrix(outcomes: Sequence[ItemOutcomes], benchmark: str) -> OutcomeMatrix:
+def reported_suspects(reports: Iterable[AuditReport], benchmark: str) -> dict[str, Suspect]:
+    """Return the suspects that the report on a benchmark's labels lists, by item; empty without a report."""
+    report = next((report for report in reports if report.audit == _report_name(benchmark)), None)
+    tables = [table for table in report.tables if table.columns == SUSPECT_COLUMNS] if report else []
+    return {
+        str(item): Suspect(float(missed_by_best or 0), float(wrong or 0), str(verdict))
+        for table in tables
+        for item, _, missed_by_best, _, wrong, verdict in table.rows
+    }
+
+
+def _report_name(benchmark: str) -> str:
+    return f"labels-{benchmark}"
+
+
+def outcome_matrix(outcomes: Sequence[ItemOutcomes], benchmark: str, *, min_models: int = MIN_MODELS) -> OutcomeMatrix:
     """Return the credits of all models on the items of the model that has most.
 
     Raises ResultError with too few models.
     """
-    if len(outcomes) < MIN_MODELS:
-        raise ResultError(f"{benchmark}: item outcomes of {len(outcomes)} models; at least {MIN_MODELS} are needed")
+    if len(outcomes) < min_models:
+        raise ResultError(f"{benchmark}: item outcomes of {len(outcomes)} models; at least {min_models} are needed")
     longest = max(outcomes, key=len)
     places = {item: place for place, item in enumerate(longest.example_ids.tolist())}
     matrix = np.full((len(outcomes), len(places)), np.nan)
     for row, model in zip(matrix, outcomes, strict=True):
+        if np.array_equal(model.example_ids, longest.example_ids):
+            row[:] = model.credits
+            continue
         known = np.array([item in places for item in model.example_ids.tolist()])
         row[[places[item] for item in model.example_ids[known].tolist()]] = model.credits[known]
     answered = np.isfinite(matrix).any(axis=0)
@@ -203,7 +235,7 @@ def _suspect_table(audit: LabelAudit, corrections: Sequence[Correction]) -> Audi
     more = len(suspects) - len(rows)
     return AuditTable(
         title="Items to read",
-        columns=("Item", "Subset", "Missed by the best", "Missed by all", "Probability wrong", "Verdict"),
+        columns=SUSPECT_COLUMNS,
         rows=tuple(rows),
         note=f"{more} more are not listed." if more > 0 else "",
         links=_report_links(audit, len(rows)),

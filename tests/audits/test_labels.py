@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from rb_core.audits.corrections import CORRECTIONS_FILE, Correction, corrected, read_corrections
-from rb_core.audits.labels import NUM_STRONG, LabelAudit, audit_labels, labels_report, outcome_matrix, write_suspects
+from rb_core.audits.labels import (
+    NUM_STRONG,
+    LabelAudit,
+    audit_labels,
+    labels_report,
+    outcome_matrix,
+    reported_suspects,
+    write_suspects,
+)
 from rb_core.audits.report import AuditReport
 from rb_core.errors import DataError, ResultError
 from rb_core.stats.item_outcomes import ItemOutcomes
@@ -43,6 +51,9 @@ def test_the_six_items_that_all_of_the_best_models_miss_are_listed_first(report:
     )
     assert sum(int(row[1] or 0) for row in subsets.rows) == 2985
     assert [row[1] for row in board.rows[:3]] == [1, 2, 3]
+    listed = reported_suspects([report], "rewardbench")
+    assert {item for item, suspect in listed.items() if suspect.missed_by_best == 1.0} == MISSED_BY_ALL_OF_THE_BEST
+    assert reported_suspects([report], "starter") == {}
     assert all(float(row[4] or 0) > float(row[2] or 0) for row in board.rows)  # suspects count as missed by the best
 
 
