@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
 
-from rb_core.space.html import render
 from rb_core.space.try_a_pair.available_models import AvailableModels
 from rb_core.space.try_a_pair.question import MAX_COMPLETIONS, MAX_EXCHANGES, MAX_MODELS, MIN_COMPLETIONS, Question
 
@@ -94,15 +93,20 @@ class Form(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """The areas that show HTML."""
+    """The areas that show HTML, and the content of the first one while there is no result."""
 
     result: gr.HTML
     changes: gr.HTML
     note: gr.HTML
+    waiting: Callable[[], str]
+
+    @property
+    def components(self) -> list[gr.HTML]:
+        return [self.result, self.changes, self.note]
 
     def clear(self, note: str = "") -> Updates:
         """Return updates that remove the last result; `note` is HTML."""
-        return {self.result: render("try_a_pair/waiting.html"), self.changes: "", self.note: note}
+        return {self.result: self.waiting(), self.changes: "", self.note: note}
 
 
 class StarterFields(NamedTuple):

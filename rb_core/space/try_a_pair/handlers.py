@@ -31,7 +31,7 @@ class Handlers:
         self.service = service
         self.form = form
         self.outputs = outputs
-        self._filled = [*form.filled_components, *outputs]
+        self._filled = [*form.filled_components, *outputs.components]
 
     def connect_boxes(self) -> None:
         """Let buttons add, remove and reorder text boxes."""
@@ -86,19 +86,21 @@ class Handlers:
                 with service.rate_limited(request):
                     question = service.question(*values)
                     for progress in service.load(question):
-                        yield {outputs.result: notice_html(progress)}
+                        yield {outputs.note: notice_html(progress)}
                     results = service.score(question, token_rewards is True)
                     address = page_address(request.headers.get("origin"))
-                    html = result_html(results, question, service.percentiles(results), address)
+                    html = result_html(service.views(results), question, address)
                     yield {outputs.result: html, outputs.changes: "", outputs.note: ""}
             except InputError as error:
-                updates: Updates = {outputs.result: message_html(str(error)), outputs.changes: ""}
+                updates = outputs.clear(message_html(str(error)))
                 if isinstance(error, EmptyCompletionError):
                     updates[form.score_empty] = gr.update(visible=True)
                 yield updates
 
         events = [button.click, form.prompt.submit, *(box.submit for box in form.completions.boxes)]
-        gr.on(events, answer, [form.token_rewards, *form.inputs], [*outputs, form.score_empty], **SCORING)
+        fields = [*outputs.components, form.score_empty]
+        scored = gr.on(events, answer, [form.token_rewards, *form.inputs], fields, **SCORING)
+        scored.then(None, None, None, js="() => window.rbShowResult('outcome')")
 
     def connect_what_if(self, button: gr.Button, changes: tuple[Change, ...]) -> None:
         """Let a button show the effect of changes."""
@@ -114,7 +116,8 @@ class Handlers:
             except InputError as error:
                 yield message_html(str(error))
 
-        button.click(show_effects, self.form.inputs, self.outputs.changes, **SCORING)
+        shown = button.click(show_effects, self.form.inputs, self.outputs.changes, **SCORING)
+        shown.then(None, None, None, js="() => window.rbShowResult('shifts')")
 
     def connect_json(self, pasted: gr.Textbox, button: gr.Button) -> None:
         """Let a button fill in pasted JSON."""

@@ -18,6 +18,7 @@ from rb_core.space.try_a_pair.margin_percentile import MarginPercentile
 from rb_core.space.try_a_pair.question import Question
 from rb_core.space.try_a_pair.result import PairResult, ScoredCompletion
 from rb_core.space.try_a_pair.result_json import download_json
+from rb_core.space.try_a_pair.standing import Standing
 from rb_core.space.try_a_pair.token_rewards import HEIGHT, MAX_ROWS, WIDTH, token_lines
 from rb_core.space.try_a_pair.what_if import NOT_FOR_JUDGES, ChangeEffect
 
@@ -34,22 +35,29 @@ class CompletionRow(NamedTuple):
     bar: float  # percent; the worst completion has a short bar
 
 
-def result_html(
-    results: Sequence[PairResult], question: Question, percentiles: Sequence[MarginPercentile | None], address: str
-) -> Markup:
+class ModelView(NamedTuple):
+    """A model's result, the percentile of its margin, and the model's standing with the verdict on it."""
+
+    result: PairResult
+    percentile: MarginPercentile | None = None
+    standing: Standing | None = None
+    verdict: str = ""
+
+    @property
+    def margin_words(self) -> str:
+        """How large the margin is for this model: small and large are the lowest and highest quarter."""
+        share = self.percentile.share if self.percentile else 0.5
+        return "small" if share < 0.25 else "large" if share > 0.75 else "usual"
+
+
+def result_html(models: Sequence[ModelView], question: Question, address: str) -> Markup:
     """Return the results of all models, with a download and code that asks the same from the page at `address`."""
-    content = json.dumps(download_json(question, results, percentiles), ensure_ascii=False, indent=1, allow_nan=False)
+    results = [model.result for model in models]
+    file = download_json(question, results, [model.percentile for model in models])
+    content = json.dumps(file, ensure_ascii=False, indent=1, allow_nan=False)
     return render(
         "try_a_pair/result.html",
-        models=[
-            {
-                "result": result,
-                "percentile": percentile,
-                "rows": _rows(result, question.completions),
-                "token_lines": token_lines(result),
-            }
-            for result, percentile in zip(results, percentiles, strict=True)
-        ],
+        models=[(model, _rows(model.result, question.completions), token_lines(model.result)) for model in models],
         agreements=model_agreements(results),
         download="data:application/json;base64," + base64.b64encode(content.encode()).decode(),
         judge_modes=MODE_DESCRIPTIONS,
@@ -81,4 +89,11 @@ def _rows(result: PairResult, texts: Sequence[str]) -> list[CompletionRow]:
 
 def changes_html(effects: Sequence[ChangeEffect], judges: Sequence[str] = ()) -> Markup:
     """Return the effects of changes; `judges` are the chosen models that were left out."""
-    return render("try_a_pair/what_if.html", effects=effects, judges=judges, not_for_judges=NOT_FOR_JUDGES)
+    return render(
+        "try_a_pair/what_if.html",
+        models=list(dict.fromkeys(effect.model for effect in effects)),
+        changes=list({effect.change.id: effect.change for effect in effects}.values()),
+        effects={(effect.change.id, effect.model): effect for effect in effects},
+        judges=judges,
+        not_for_judges=NOT_FOR_JUDGES,
+    )

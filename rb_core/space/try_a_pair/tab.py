@@ -5,6 +5,7 @@ from __future__ import annotations
 import gradio as gr
 from gradio.events import api
 
+from rb_core.space.component import component
 from rb_core.space.html import render
 from rb_core.space.limits import Limits
 from rb_core.space.results_source import ResultsSource
@@ -29,25 +30,27 @@ def build_try_pair(page: gr.Blocks, source: ResultsSource, on_gpu: GpuDecorator 
         on_gpu: decorates the functions that score, on a Space that lends a GPU for the length of a call.
     """
     service = PairService(PairScorer(models_from_environment(), Limits.from_environment()), source, on_gpu)
-    gr.HTML(render("try_a_pair/intro.html"), apply_default_css=False)
+    component(__package__, "try_a_pair.js")
     with gr.Row(elem_classes="rb-try"):
-        with gr.Column(scale=7, min_width=320):
+        with gr.Column(scale=7, min_width=320, elem_classes="rb-form"):
             with gr.Row(elem_classes="rb-samples"):
                 gr.HTML("<span>Start from an example</span>", elem_classes="rb-samples-label")
                 sample_buttons = [small_button(label) for label in SAMPLES]
             starter = _starter_fields()
             form = build_form(service.models)
-            with gr.Row(elem_classes="rb-actions"):
-                score_button = gr.Button("Score", variant="primary", elem_classes="rb-go")
-                link_button = small_button("Copy a link to this")
-            note = gr.HTML("", apply_default_css=False, elem_id="pair-note")
+            with gr.Column(elem_classes="rb-submit"):
+                with gr.Row(elem_classes="rb-actions"):
+                    score_button = gr.Button("Score", variant="primary", elem_classes="rb-go")
+                    gr.HTML("or Ctrl+Enter", elem_classes="rb-keys")
+                    link_button = small_button("Copy a link to this")
+                note = gr.HTML("", apply_default_css=False, elem_id="pair-note")
             pasted, paste_button = _paste_fields()
         with gr.Column(scale=6, min_width=320, elem_classes="rb-side"):
-            result = gr.HTML(render("try_a_pair/waiting.html"), elem_id="outcome", apply_default_css=False)
+            result = gr.HTML(service.waiting_html, elem_id="outcome", apply_default_css=False)
             change_buttons, all_changes_button = _what_if_buttons()
             changes = gr.HTML("", elem_id="shifts", apply_default_css=False)
     build_file_section(page, service)
-    handlers = Handlers(service, form, Outputs(result, changes, note))
+    handlers = Handlers(service, form, Outputs(result, changes, note, service.waiting_html))
     handlers.connect_boxes()
     for button, question in zip(sample_buttons, SAMPLES.values(), strict=True):
         handlers.connect_sample(button, question)

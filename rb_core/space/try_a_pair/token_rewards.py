@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import NamedTuple
@@ -31,6 +32,7 @@ class TokenLine(NamedTuple):
     last: float
     low: float
     high: float
+    ends_at_score: bool  # False where the model is read at an earlier token than the last
 
 
 def token_lines(result: PairResult) -> list[TokenLine]:
@@ -55,6 +57,9 @@ def token_lines(result: PairResult) -> list[TokenLine]:
             last=values[number][-1],
             low=min(values[number]),
             high=max(values[number]),
+            ends_at_score=math.isclose(
+                values[number][-1], result.completions[number - 1].score.value, rel_tol=1e-3, abs_tol=1e-3
+            ),
         )
         for number, trace in traces.items()
     ]

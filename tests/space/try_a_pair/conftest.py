@@ -51,9 +51,9 @@ def fill(page: Page, prompt: str, *completions: str) -> None:
 
 
 def press_score(page: Page) -> Locator:
-    """Press the button and wait for a result or a message; the first time a model has to be loaded."""
+    """Press the button and wait for a result, or a message beside the button; a model may have to be loaded."""
     page.get_by_role("button", name="Score", exact=True).click()
-    result = page.locator("#outcome").locator(".rb-outcome, .rb-message")
+    result = page.locator("#outcome .rb-outcome, #pair-note .rb-message")
     result.wait_for(timeout=60_000)
     return result
 
