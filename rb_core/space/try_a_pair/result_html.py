@@ -13,12 +13,12 @@ from rb_core.scorers.judge.parsing import LETTERS
 from rb_core.space.html import render
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.try_a_pair.agreement import model_agreements
+from rb_core.space.try_a_pair.beside_baseline import BesideBaseline
 from rb_core.space.try_a_pair.client_code import curl_code, python_code
 from rb_core.space.try_a_pair.margin_percentile import MarginPercentile
 from rb_core.space.try_a_pair.question import Question
 from rb_core.space.try_a_pair.result import PairResult, ScoredCompletion
 from rb_core.space.try_a_pair.result_json import download_json
-from rb_core.space.try_a_pair.standing import Standing
 from rb_core.space.try_a_pair.token_rewards import HEIGHT, MAX_ROWS, WIDTH, token_lines
 from rb_core.space.try_a_pair.what_if import NOT_FOR_JUDGES, ChangeEffect
 
@@ -40,7 +40,7 @@ class ModelView(NamedTuple):
 
     result: PairResult
     percentile: MarginPercentile | None = None
-    standing: Standing | None = None
+    standing: BesideBaseline | None = None
     verdict: str = ""
 
     @property

@@ -16,12 +16,12 @@ from rb_core.space.html import render
 from rb_core.space.limits import InputError, RateLimiter, WaitingLine
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.try_a_pair.available_models import ALWAYS_AVAILABLE
+from rb_core.space.try_a_pair.beside_baseline import beside_baseline
 from rb_core.space.try_a_pair.margin_percentile import MarginPercentile, find_percentile
 from rb_core.space.try_a_pair.question import MAX_EXCHANGES, Question, make_question
 from rb_core.space.try_a_pair.result import PairResult, ScoredFile
 from rb_core.space.try_a_pair.result_html import ModelView
 from rb_core.space.try_a_pair.scoring import PairScorer
-from rb_core.space.try_a_pair.standing import find_standing
 from rb_core.space.try_a_pair.what_if import NOT_FOR_JUDGES, ChangeEffect, change_effects, changed_texts
 
 # A decorator for functions that need a GPU, on Spaces that lend one for the length of a call.
@@ -118,14 +118,14 @@ class PairService:
         """Return the results with what the page says of each model."""
         views = []
         for result, percentile in zip(results, self.percentiles(results), strict=True):
-            standing = find_standing(result.model, self._source)
+            standing = beside_baseline(result.model, self._source)
             verdict = standing.verdict(self._source) if standing else ""
             views.append(ModelView(result, percentile, standing, verdict))
         return views
 
     def waiting_html(self) -> str:
         """Return what the result area says before the first question."""
-        return render("try_a_pair/waiting.html", standing=find_standing(ALWAYS_AVAILABLE[0], self._source))
+        return render("try_a_pair/waiting.html", standing=beside_baseline(ALWAYS_AVAILABLE[0], self._source))
 
     def change_effects(self, question: Question, changes: Sequence[Change]) -> list[ChangeEffect]:
         """Return the effect of each change on each model, which must not be a judge."""

@@ -10,7 +10,7 @@ from rb_core.results.schema import KIND_LABELS
 from rb_core.space.results_source import ResultsSource
 
 
-class Standing(NamedTuple):
+class BesideBaseline(NamedTuple):
     """The scores (fractions) of a model and of the best baseline on a board."""
 
     board: Board
@@ -32,14 +32,14 @@ class Standing(NamedTuple):
         return str(comparison.to_json()["pairs"][0]["verdict"])
 
 
-def find_standing(model: str, source: ResultsSource) -> Standing | None:
+def beside_baseline(model: str, source: ResultsSource) -> BesideBaseline | None:
     """Return the standing of a model on the first board with its score and a baseline's; None for a baseline."""
     for board in source.boards().values():
         row, baseline = board.row(model), best_baseline(board)
         if row is None or baseline is None or row.kind == baseline.kind:
             continue
         if row.headline.value is not None and baseline.headline.value is not None:
-            return Standing(board, model, row.headline.value, baseline.model, baseline.headline.value)
+            return BesideBaseline(board, model, row.headline.value, baseline.model, baseline.headline.value)
     return None
 
 
