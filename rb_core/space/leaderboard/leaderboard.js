@@ -120,7 +120,12 @@ const CHANGES = {
     find('[name="rb-board"]:checked').focus();
   },
   'rb-view': (value) => { state.view = value; redrawMenu('columns'); build(); },
-  'rb-columns': (value, checked) => { toggle('hide', value, !checked); redrawMenu('columns'); build(); },
+  'rb-columns': (value, checked) => {
+    const onRequest = ON_REQUEST.includes(columns.find((c) => c.key === value)?.role);
+    toggle(onRequest ? 'show' : 'hide', value, onRequest === checked);
+    redrawMenu('columns');
+    build();
+  },
   'rb-sections': (value, checked) => { toggle('off', value, !checked); setSections(); },
   'rb-kinds': (value, checked) => { toggle('kinds', value, checked); redrawKinds(); },
 };
@@ -250,7 +255,7 @@ find('.rb-scroll').addEventListener('scroll', () => {
   const described = !tip.hidden && thead.querySelector('[aria-describedby]');
   if (described && described === document.activeElement) placeTip(described); else hideTip();
 });
-narrow.addEventListener('change', () => { if (board) build(); });
+[compact, narrow].forEach((media) => media.addEventListener('change', () => { if (board) build(); }));
 
 recall();
 start();

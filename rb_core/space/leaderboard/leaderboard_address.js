@@ -1,5 +1,5 @@
 // The state in the address. Only this tab uses these names, except `board`, which tabs share; other names stay as they are.
-const LISTS = { kinds: 'kinds', orgs: 'orgs', sizes: 'sizes', origins: 'origin', hide: 'hide', off: 'off', pins: 'pins', sweeps: 'sweep' };
+const LISTS = { kinds: 'kinds', orgs: 'orgs', sizes: 'sizes', origins: 'origin', hide: 'hide', show: 'show', off: 'off', pins: 'pins', sweeps: 'sweep' };
 
 function recall() {
   const parameters = new URLSearchParams(location.search);

@@ -18,7 +18,7 @@ function columnItems() {
   const subsets = state.view === 'subsets' ? grouped().filter((c) => c.role === 'subset') : [];
   const heads = ['tier', 'range', 'kind', 'parameters', 'headline', 'bounds', 'coverage', 'section', 'status', 'consistency'];
   const fixed = heads.flatMap((role) => columns.filter((c) => c.role === role && canHide(c)));
-  return [...fixed, ...subsets].map((c) => ({ value: c.key, text: label(c), checked: !state.hide.has(c.key),
+  return [...fixed, ...subsets].map((c) => ({ value: c.key, text: label(c), checked: isShown(c),
     group: c.group ? `Subsets: ${c.group}` : '' }));
 }
 

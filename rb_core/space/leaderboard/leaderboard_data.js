@@ -5,7 +5,7 @@ const find = (selector) => element.querySelector(selector);
 const { esc, percent, plural, size } = window.rb;
 const hidden = (text) => `<span class="rb-hidden">${esc(text)}</span>`;
 const list = (words) => new Intl.ListFormat('en').format(words);
-const QUARTER = 0.25; // the lowest quarter of a column gets no colour and is off the axis: people compare the best models
+const QUARTER = 0.25; // the lowest quarter of a column gets no colour: people compare the best models
 const NO_ORGANISATION = '(none)'; // no name of an organisation has brackets
 const SIZES = [['0-3', 'Under 3B', 0, 3e9], ['3-10', '3B to 10B', 3e9, 10e9], ['10-40', '10B to 40B', 10e9, 40e9],
   ['40-', '40B and more', 40e9, Infinity], ['unknown', 'Unknown', null, null]];
@@ -15,10 +15,10 @@ const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data'
 const query = find('.rb-query');
 // Filters: the chosen values, empty for all. `off`: the keys of sections that the custom score leaves out.
 const state = { board: null, sort: 'rank', down: false, view: 'sections', kinds: new Set(), orgs: new Set(),
-  sizes: new Set(), origins: new Set(), hide: new Set(), off: new Set(), pins: new Set(), sweeps: new Set() };
+  sizes: new Set(), origins: new Set(), hide: new Set(), off: new Set(), pins: new Set(), sweeps: new Set(), show: new Set() };
 const RANKED = ['rank', 'tier', 'headline', 'stderr', 'low', 'high', 'floor', 'ceiling']; // what a custom score changes
 const FILTERS = { kinds: 'kind', orgs: 'org', sizes: 'size', origins: 'origin' }; // name in `state` -> name in a row
-let board, columns, place, shownColumns, rows, scale, baseline;
+let board, columns, place, shownColumns, rows, baseline;
 let ranking = null; // the server's answer for a custom score, with the key of that score
 
 function prepare() {
@@ -58,7 +58,7 @@ function dropUnknownChoices() {
   if (!hasSubsets()) state.view = 'sections';
   const keep = (name, allowed) => state[name].forEach((value) => { if (!allowed.has(value)) state[name].delete(value); });
   Object.entries(FILTERS).forEach(([name, key]) => keep(name, new Set(rows.map((r) => r[key]))));
-  keep('hide', new Set(columns.filter(canHide).map((c) => c.key)));
+  ['hide', 'show'].forEach((name) => keep(name, new Set(columns.filter(canHide).map((c) => c.key))));
   keep('sweeps', new Set(rows.map((r) => r.sweep)));
   keep('off', new Set(canRescore() ? sections().map((c) => c.key) : []));
   if (state.off.size === sections().length) state.off.clear();
@@ -103,7 +103,6 @@ function rescore() {
   }
   columns.forEach(heat);
   baseline = bestBaseline();
-  scale = axis();
 }
 
 function takeRanking(r) {
@@ -169,17 +168,6 @@ function heat(column) {
   column.from = values[Math.floor(values.length * QUARTER)];
 }
 
-// The axis of the interval bars, in steps of five points. It reaches down to the best baseline unless that would more
-// than double it; then the baseline's line is at its lower end.
-function axis() {
-  const ends = rows.flatMap((r) => [place.headline, place.high].map((c) => r.cells[c.i])).filter((v) => v !== null);
-  const roundDown = (v) => Math.floor(v * 20) / 20;
-  const first = roundDown(place.headline.from ?? 0), most = Math.max(first + 0.05, Math.ceil(Math.max(...ends, 0) * 20) / 20);
-  const wanted = baseline ? Math.min(first, roundDown(score(baseline))) : first;
-  const least = most - wanted <= 2 * (most - first) ? wanted : first;
-  return { least, most, at: (v) => 100 * Math.min(1, Math.max(0, (v - least) / (most - least))) };
-}
-
 // ---- which columns and rows
 
 function counts(key) {
@@ -188,7 +176,10 @@ function counts(key) {
   return rowsByValue;
 }
 
-const narrow = matchMedia('(max-width: 720px)'); // a small screen shows the score beside the name
+const compact = matchMedia('(max-width: 1200px)'); // kind and size stand below the name
+const narrow = matchMedia('(max-width: 840px)'); // the rank interval stands below the rank
+const ON_REQUEST = ['tier']; // columns that are shown when they are chosen: lines between the rows name the tiers
+const isShown = (c) => (ON_REQUEST.includes(c.role) ? state.show.has(c.key) : !state.hide.has(c.key));
 
 // If all rows are judges, the consistency of their verdicts takes the place of their kind.
 const onlyJudges = () => place.consistency && [...(state.kinds.size ? state.kinds : counts('kind').keys())].every((kind) => kind === 'Generative');
@@ -197,12 +188,11 @@ function visibleColumns() {
   const withRole = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && isInformative(c)));
   const kind = onlyJudges() ? 'consistency' : 'kind';
   const beside = hasUnscored() ? ['bounds', 'coverage'] : []; // score, bounds and coverage stand together
-  const front = narrow.matches ? withRole('rank', 'model', 'headline', ...beside, 'tier', 'range')
-    : withRole('rank', 'tier', 'range', 'model', 'headline', ...beside, kind, 'parameters');
-  const back = (narrow.matches ? withRole(kind, 'parameters', 'status', 'coverage') : withRole('status', 'coverage'))
-    .filter((c) => !front.includes(c));
+  const facts = [kind, 'parameters'];
+  const front = withRole('rank', 'tier', ...(narrow.matches ? [] : ['range']), 'model', 'headline', ...beside, ...(compact.matches ? [] : facts));
+  const back = withRole('range', ...facts, 'status', 'coverage').filter((c) => !front.includes(c));
   const middle = state.view === 'subsets' ? grouped() : sections();
-  return [...front, ...middle, ...back].filter((c) => !state.hide.has(c.key));
+  return [...front, ...middle, ...back].filter(isShown);
 }
 
 function grouped() {

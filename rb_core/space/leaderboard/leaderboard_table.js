@@ -1,6 +1,7 @@
 // Draws the table: headers, cells, and the rows in their order.
 const thead = find('thead'), pinnedBody = find('.rb-pinned'), restBody = find('.rb-rest'), tip = find('.rb-tip');
 // Screen readers read the words; the style sheet shows a dash instead. One element only: half of all cells may be missing.
+const bands = new Map(); // tier -> its row
 const missing = (kind, words = 'not evaluated') => `<td class="${kind} rb-missing">${words}</td>`;
 const PIN = '<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true"><path d="M5 2h6l-1 5 3 3H3l3-3zM8 10v4" '
   + 'stroke="currentColor" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round"/></svg>';
@@ -28,16 +29,15 @@ const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS
 
 function headerCell(column, rowspan) {
   const sorted = column.key === state.sort, off = state.off.has(column.key);
-  const kind = ['model', 'headline'].includes(column.role) ? `rb-${column.role}` : kindOf(column).replace('rb-text', '');
+  const kind = ['model', 'headline', 'range'].includes(column.role) ? `rb-${column.role}` : kindOf(column).replace('rb-text', '');
   const words = (inGroup(column) ? hidden(column.label + ': ') : '') + esc(headText(column)).replace(/[-_]/g, '$&<wbr>');
   const description = tooltip(column);
   const arrow = `<span class="rb-arrow" aria-hidden="true">${sorted ? (state.down ? '▼' : '▲') : ''}</span>`;
-  const ends = column.role === 'headline'
-    ? `<span class="rb-axis" aria-hidden="true"><i>${Math.round(scale.least * 100)}</i><i>${Math.round(scale.most * 100)}</i></span>` : '';
+  const axis = { headline: axisOf('score'), range: axisOf('rank'), rank: narrow.matches ? axisOf('rank') : '' }[column.role] ?? '';
   return `<th scope="col" class="${kind}${column.group ? ' rb-sub' : ''}${off ? ' rb-off' : ''}"${rowspan > 1 ? ` rowspan="${rowspan}"` : ''}`
     + `${sorted ? ` aria-sort="${state.down ? 'descending' : 'ascending'}"` : ''}>`
     + `<button type="button" data-key="${esc(column.key)}"${description ? ` data-tip="${esc(description)}"` : ''}>`
-    + `<span class="rb-label">${words}${arrow}</span>${off ? hidden(', not in the custom score') : ''}${ends}</button></th>`;
+    + `<span class="rb-label">${words}${arrow}</span>${off ? hidden(', not in the custom score') : ''}${axis}</button></th>`;
 }
 
 function drawHead() {
@@ -56,15 +56,23 @@ function drawHead() {
 
 // ---- cells
 
+const rankBar = (r) => (r.range ? bar('rank', r.cells[place.rank.i], ...r.range.slice(0, 2)) : '');
+
 function rankCell(r) {
   const pinned = state.pins.has(r.model), v = r.cells[place.rank.i];
   const text = v === null ? '<span class="rb-missing">not ranked</span>' : `<span>${v}</span>`;
   return `<td class="rb-rank rb-num"><div><button type="button" class="rb-pin" aria-pressed="${pinned}" aria-label="Pin ${esc(r.model)}">`
-    + `${PIN}</button>${text}</div></td>`;
+    + `${PIN}</button>${text}</div>${narrow.matches ? rankBar(r) : ''}</td>`;
 }
 
 const TAGS = { below: ['≤ baseline', 'does not beat the best baseline'],
   near: ['≈ baseline', 'not significantly better than the best baseline'] };
+
+// Where the table is narrow, organisation, kind and size stand below the name.
+function factsLine(r) {
+  const parameters = place.parameters ? r.cells[place.parameters.i] : null;
+  return `<small class="rb-facts">${esc([r.model.split('/').slice(0, -1).join('/'), r.kind, parameters === null ? '' : size(parameters)].filter(Boolean).join(' · '))}</small>`;
+}
 
 function modelCell(r) {
   const name = r.model, cut = name.indexOf('/') + 1;
@@ -76,22 +84,19 @@ function modelCell(r) {
   const tag = mark ? ` <span class="rb-tag"${words ? ` title="${words}" aria-hidden="true"` : ''}>${mark}</span>${words ? hidden(`, ${words}`) : ''}` : '';
   // The label is read out before each cell of the row, so it leaves out the second link.
   const label = name + (words ? `, ${words}` : mark ? ` ${mark}` : '');
-  return `<th scope="row" class="rb-model" title="${esc(name)}" aria-label="${esc(label)}">${inner}${tag}</th>`;
+  return `<th scope="row" class="rb-model" title="${esc(name)}" aria-label="${esc(label)}">${inner}${tag}${compact.matches ? factsLine(r) : ''}</th>`;
 }
+
+const points = (v) => (v === null ? null : Number((100 * v).toFixed(3)));
 
 function headlineCell(r, column) {
   const [v, low, high] = [column, place.low, place.high].map((c) => r.cells[c.i]);
   if (v === null) return missing('rb-headline');
-  const hasInterval = low !== null && high !== null;
   const included = includedIn(r);
-  const words = (hasInterval ? `95% interval ${percent(low)} to ${percent(high)}` : 'unknown interval')
+  const words = (low !== null && high !== null ? `95% interval ${percent(low)} to ${percent(high)}` : 'unknown interval')
     + (included.length ? `, with ${list(included)}` : '');
-  const whisker = hasInterval
-    ? `<i class="rb-whisker" style="left:${scale.at(low).toFixed(1)}%;right:${(100 - scale.at(high)).toFixed(1)}%"></i>` : '';
-  const dot = v < scale.least ? '<i class="rb-below">‹</i>' : `<i class="rb-dot" style="left:${scale.at(v).toFixed(1)}%"></i>`;
   return `<td class="rb-headline" title="${percent(v)}, ${words}"><div><b${included.length ? ' class="rb-with"' : ''}>${percent(v)}</b>`
-    + `<span class="rb-interval" aria-hidden="true">${whisker}${dot}</span>`
-    + `${hidden(', ' + words)}</div></td>`;
+    + `${bar('score', points(v), points(low), points(high))}${hidden(', ' + words)}</div></td>`;
 }
 
 const span = ([best, worst]) => (best === worst ? best : `${best}–${worst}`);
@@ -105,8 +110,8 @@ function rangeCell(r) {
   const lead = next > 0 ? `not significantly better than ${next === 1 ? 'the next model' : `the next ${next}`}`
     : 'significantly better than every model below';
   const from = rough ? 'from the scores’ intervals alone' : 'from the examples that both models scored';
-  return `<td class="rb-text rb-range" title="${esc(`${place}; ${lead} (${from})`)}">${rough ? `<span class="rb-rough" aria-hidden="true">~</span>${hidden('about ')}` : ''}`
-    + `${span(r.range)}${hidden(`, ${lead}`)}</td>`;
+  return `<td class="rb-text rb-range" title="${esc(`${place}; ${lead} (${from})`)}"><div><span>${rough ? `<span class="rb-rough" aria-hidden="true">~</span>${hidden('about ')}` : ''}`
+    + `${span(r.range)}${hidden(`, ${lead}`)}</span>${rankBar(r)}</div></td>`;
 }
 
 // The score if all unscored examples had failed, and if all had passed; the score where nothing is unscored.
@@ -169,9 +174,10 @@ function cellTexts(column) {
 function columnWidth(column) {
   if (column.role === 'rank') return 'var(--rb-rank)';
   if (column.role === 'model') return 'var(--rb-name)';
-  if (column.role === 'headline') return 'calc(74px + var(--rb-bar))';
+  if (column.role === 'headline') return 'calc(68px + var(--rb-bar))';
+  if (column.role === 'range') return `calc(${Math.ceil(widest(cellTexts(column), '13px'))}px + 24px + var(--rb-rank-bar))`;
   const head = widest(headText(column).split(/\s|(?<=[-_])/), `600 ${column.group ? 12 : 13}px`);
-  const body = widest(cellTexts(column), column.score ? '700 14px' : `${kindOf(column) === 'rb-text' ? 13 : 14}px`);
+  const body = widest(cellTexts(column), column.score ? '14px' : `${kindOf(column) === 'rb-text' ? 13 : 14}px`);
   return `${Math.ceil(Math.max(head, body)) + 16}px`;
 }
 
@@ -186,7 +192,8 @@ function build() {
   table.style.setProperty('--rb-width', `calc(${widths.join(' + ')})`);
   const tracks = widths.map((w) => (w === 'var(--rb-name)' ? `minmax(${w}, 1fr)` : w)); // names take the remaining width
   table.style.setProperty('--rb-columns', tracks.join(' '));
-  if (baseline) table.style.setProperty('--rb-baseline', `${scale.at(score(baseline)).toFixed(1)}%`);
+  if (baseline) table.style.setProperty('--rb-baseline', points(score(baseline)));
+  bands.clear();
   rows.forEach((r) => {
     r.element = document.createElement('tr');
     r.element.className = baselineRelation(r) === 'below' ? 'rb-weak' : '';
@@ -222,8 +229,8 @@ function drawSweeps(shown, folded) {
 function draw() {
   const { pinned, rest, folded } = chosenRows();
   arrange(pinnedBody, pinned.map((r) => r.element));
-  arrange(restBody, rest.map((r) => r.element));
-  markTiers(rest);
+  drawn = rest;
+  arrange(restBody, withBands(rest));
   drawSweeps(rest, folded);
   const count = pinned.length + rest.length;
   find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`
@@ -234,16 +241,28 @@ function draw() {
   find('.rb-scroll').hidden = !count && !folded.length;
   find('.rb-clear').hidden = !query.value.trim() && Object.keys(FILTERS).every((name) => !state[name].size);
   holdPins();
+  fitAxes();
   remember();
 }
 
-// A line above the first row of each tier, while the rows are in the order of their ranks.
-function markTiers(rest) {
-  const inOrder = place.tier && state.sort === 'rank' && !state.down;
+// The rows with a line above each tier, while they are in the order of their ranks.
+function withBands(rest) {
+  const elements = rest.map((r) => r.element);
+  if (!place.tier || state.sort !== 'rank' || state.down) return elements;
   const tier = (r) => r.cells[place.tier.i];
-  rest.forEach((r, n) => {
-    r.element.classList.toggle('rb-next-tier', Boolean(inOrder && n > 0 && tier(r) !== null && tier(r) !== tier(rest[n - 1])));
-  });
+  if (rest.every((r) => tier(r) === null)) return elements;
+  return rest.flatMap((r, n) => (n > 0 && tier(r) === tier(rest[n - 1]) ? [r.element] : [band(tier(r)), r.element]));
+}
+
+function band(tier) {
+  if (!bands.has(tier)) {
+    const words = tier === null ? 'Not ranked' : `Tier ${tier}: no clear difference from ${tier === 1 ? 'the best' : 'its first model'}`;
+    const tr = document.createElement('tr');
+    tr.className = 'rb-band';
+    tr.innerHTML = `<td colspan="${shownColumns.length}"><span>${words}</span></td>`;
+    bands.set(tier, tr);
+  }
+  return bands.get(tier);
 }
 
 // Pinned rows stay below the header while the others scroll, unless they would take more than half of the height.

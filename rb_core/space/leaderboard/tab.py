@@ -14,6 +14,7 @@ from rb_core.space.results_source import ResultsSource, page_json
 SCRIPTS = (
     "leaderboard_data.js",
     "leaderboard_table.js",
+    "leaderboard_axes.js",
     "leaderboard_controls.js",
     "leaderboard_address.js",
     "leaderboard.js",

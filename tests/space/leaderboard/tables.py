@@ -61,10 +61,10 @@ def shown(page: Page, name: str) -> list[str]:
             const heads = upper.flatMap((th) => (th.scope === 'colgroup' ? lower.splice(0, th.colSpan) : [th]));
             const label = (th) => th.querySelector('.rb-label').textContent.replace(/[▲▼]/, '');
             const place = heads.findIndex((th) => label(th) === name);
-            return [...document.querySelectorAll('.rb-scroll tbody tr')].map((tr) => {
+            return [...document.querySelectorAll('.rb-scroll tbody tr:not(.rb-band)')].map((tr) => {
                 const cell = tr.children[place].cloneNode(true);
                 if (cell.matches('.rb-missing, :has(.rb-missing)')) return '–';
-                cell.querySelectorAll('.rb-hidden, .rb-interval, .rb-tag').forEach((part) => part.remove());
+                cell.querySelectorAll('.rb-hidden, .rb-interval, .rb-tag, .rb-facts').forEach((part) => part.remove());
                 return cell.textContent.trim();
             });
         }""",

@@ -262,7 +262,7 @@ def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, results
     The last section cannot be switched off; another board has its own.
     """
     rewardbench, rewardbench_2, *_ = boards_json(results)
-    page = open_page("?board=rewardbench-2")
+    page = open_page("?board=rewardbench-2&show=tier")
     assert_custom_score(page, rewardbench_2, {"Ties"})
     page.get_by_role("radio", name="RewardBench", exact=True).check()
     expect(page.get_by_role("columnheader", name="Score", exact=True)).to_be_visible()
@@ -327,7 +327,7 @@ def test_bounds_and_coverage_stand_beside_the_score_where_examples_are_unscored(
         replace(whole, tier=1, headline=whole.headline.model_copy(update={"floor": 0.6, "ceiling": 0.6})),
         replace(part, tier=2, headline=bounded, coverage=0.9),
     ]
-    page = open_page(at=serve(table_page(*rows, detectable=0.029)))
+    page = open_page("?show=tier", at=serve(table_page(*rows, detectable=0.029)))
     heads = page.get_by_role("columnheader").all_inner_texts()
     labels = [text.split("\n")[0].strip() for text in heads]
     assert labels.index("Bounds") == labels.index("Score") + 1
@@ -336,15 +336,19 @@ def test_bounds_and_coverage_stand_beside_the_score_where_examples_are_unscored(
     assert shown(page, "Tier") == ["1", "2"]
     for text in ("count as failed in the rank", "can tell models 2.9 points apart"):
         expect(page.locator(".rb-notes")).to_contain_text(text)
-    expect(page.locator(".rb-next-tier")).to_have_count(1)
+    bands = page.locator(".rb-band")
+    assert bands.all_inner_texts() == [
+        "Tier 1: no clear difference from the best",
+        "Tier 2: no clear difference from its first model",
+    ]
     header(page, "Score").click()
-    expect(page.locator(".rb-next-tier")).to_have_count(0)
+    expect(bands).to_have_count(0)
     assert_accessible(page, looks, context=".rb-board")
 
 
 def test_bounds_have_no_column_where_everything_is_scored(open_page: OpenPage) -> None:
     page = open_page("?board=starter")
-    expect(page.get_by_role("columnheader", name="Tier")).to_be_visible()
+    expect(page.locator(".rb-band").first).to_contain_text("Tier 1")
     expect(page.get_by_role("columnheader", name="Bounds")).to_have_count(0)
     expect(page.locator(".rb-notes")).not_to_contain_text("Bounds")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,9 @@ def test_subsets_are_grouped_by_section(open_page: OpenPage) -> None:
     header(page, "mt-bench-easy").click()
     values = numbers(shown(page, "mt-bench-easy"))
     assert values == sorted(values, reverse=True)
-    widths = page.evaluate("[...document.querySelectorAll('.rb-scroll tbody tr')].map(r => r.children.length)")
+    widths = page.evaluate(
+        "[...document.querySelectorAll('.rb-scroll tbody tr:not(.rb-band)')].map(r => r.children.length)"
+    )
     below = page.evaluate("document.querySelectorAll('.rb-scroll thead tr:last-child th').length")
     beside = page.evaluate("document.querySelectorAll('.rb-groups th[rowspan]').length")
     assert set(widths) == {below + beside}
@@ -174,17 +177,58 @@ def test_leads_within_noise_and_the_best_baseline_are_marked(open_page: OpenPage
     for name in ("mine/partly", "big/one"):
         expect(page.get_by_role("rowheader", name=name)).not_to_contain_text("baseline")
     row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="baseline/longest"))
-    line, dot = row.locator(".rb-interval").evaluate(
+    line, dot = row.locator(".rb-score-bar").evaluate(
         "(e) => [getComputedStyle(e, '::after').left, getComputedStyle(e.querySelector('.rb-dot')).left]"
     )
     assert float(line[:-2]) == pytest.approx(float(dot[:-2]), abs=0.5)
+
+
+BARS = """() => {
+    const inView = [...document.querySelectorAll('.rb-rest tr:not(.rb-band)')].filter((row) => {
+        const [table, own] = [document.querySelector('.rb-scroll'), row].map((e) => e.getBoundingClientRect());
+        return own.top > table.top + 60 && own.bottom < table.bottom;
+    });
+    return ['score', 'rank'].map((name) => ({
+        ends: [...document.querySelectorAll(`.rb-axis-${name} i`)].map((i) => Number(i.textContent)),
+        bars: inView.map((row) => row.querySelector(`.rb-${name}-bar`)).filter((b) => b?.children.length).map((b) => {
+            const [track, bar, mark] = [b, ...b.children].map((e) => e.getBoundingClientRect());
+            return [bar.left, mark.left + 1, bar.right].map((x) => (x - track.left) / track.width);
+        }),
+        rows: inView.map((row) => row.querySelector('td.rb-headline').title),
+        ranks: inView.map((row) => row.querySelector('.rb-range > div > span').textContent),
+    }));
+}"""
+
+
+def test_axes_follow_the_rows_in_view(open_page: OpenPage) -> None:
+    """Bars of scores and of ranks are at their values on axes that the rows in view fill, also after scrolling."""
+    page = open_page()
+    table = page.get_by_role("region", name="Leaderboard table")
+    ends = []
+    for top in (0, 4000):
+        table.evaluate("(box, top) => { box.scrollTop = top; }", top)
+        page.wait_for_timeout(200)
+        scores, ranks = page.evaluate(BARS)
+        (low, high), (first, last) = scores["ends"], ranks["ends"]
+        ends.append((low, high, first, last))
+        assert len(scores["bars"]) > 5
+        for text, bar in zip(scores["rows"], scores["bars"], strict=True):
+            value, lower, upper = map(float, re.match(r"(\S+), 95% interval (\S+) to ([\d.]+)", text).groups())  # type: ignore[union-attr]
+            assert bar == pytest.approx([(v - low) / (high - low) for v in (lower, value, upper)], abs=0.03)
+        for text, bar in zip(ranks["ranks"], ranks["bars"], strict=True):
+            best, worst = map(int, re.findall(r"\d+", text.split(",")[0]))
+            units = last - first + 1
+            assert [bar[0], bar[2]] == pytest.approx([(best - first) / units, (worst - first + 1) / units], abs=0.03)
+        for bars in (scores["bars"], ranks["bars"]):
+            assert max(bar[2] for bar in bars) - min(bar[0] for bar in bars) > 0.5
+    assert ends[0] != ends[1]
 
 
 def test_a_board_without_baselines_has_no_line(open_page: OpenPage) -> None:
     """A model's name opens its page; a model on the hub also has a link to the hub."""
     page = open_page("?board=rewardbench-2&q=GRM-gemma2-2B")
     expect(page.locator(".rb-notes")).not_to_contain_text("baseline")
-    assert page.locator(".rb-interval").first.evaluate("(e) => getComputedStyle(e, '::after').content") == "none"
+    assert page.locator(".rb-score-bar").first.evaluate("(e) => getComputedStyle(e, '::after').content") == "none"
     name = "Ray2333/GRM-gemma2-2B-rewardmodel-ft"
     hub = page.get_by_role("link", name=f"{name} on the hub")
     expect(hub).to_have_attribute("href", f"https://huggingface.co/{name}")
