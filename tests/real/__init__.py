@@ -1,0 +1,1 @@
+"""Tests with real weights: `python -m pytest -m real`."""
