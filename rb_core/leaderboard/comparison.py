@@ -240,7 +240,7 @@ class ModelPair:
             "better": score.better,
             "detectable": score.detectable,
             "further": score.further,
-            "power_words": "" if score.better else power_text(score.detectable, score.further),
+            "power_words": power_text(score.detectable, None if score.better else score.further),
             "verdict": verdict(
                 self.a.name,
                 self.b.name,

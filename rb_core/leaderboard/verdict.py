@@ -54,19 +54,20 @@ def can_turn(difference: Estimate) -> bool:
     return (floor is not None and floor < 0 <= value) or (ceiling is not None and value <= 0 < ceiling)
 
 
-def power_text(detectable: float | None, further: int | None) -> str:
-    """Return which difference as many examples find, and how many more would settle this one; empty if not known.
+def power_text(detectable: float | None, further: int | None = None) -> str:
+    """Return the smallest detectable difference, and how many more examples would settle this one; empty if not known.
 
     further: see `PairedDifference`.
     """
     if detectable is None:
         return ""
-    sentence = f"As many examples find a difference of {abs(100 * detectable):.1f} points with 80% power"
+    sentence = f"Smallest detectable difference: {abs(100 * detectable):.1f} points (80% power)."
     if not further:
-        return f"{sentence}."
+        return sentence
     if further > MAX_FURTHER:
-        return f"{sentence}; this one is too small to be settled."
-    return f"{sentence}; about {round(further, min(2 - len(str(further)), 0)):,} more would settle this one."
+        return f"{sentence} This lead is too small to be settled."
+    more = f"{round(further, min(2 - len(str(further)), 0)):,}"
+    return f"{sentence} About {more} more example{'s' * (further != 1)} would settle this lead."
 
 
 def points(value: float) -> str:

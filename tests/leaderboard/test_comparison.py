@@ -123,10 +123,10 @@ def test_unscored_examples_are_bounded_and_named(silent_root: Path) -> None:
     whole, (floor, ceiling) = score["bounds"]
     assert whole is None
     assert floor < score["values"][1] < ceiling
-    assert pair["power_words"].startswith("As many examples find a difference of ")
+    assert pair["power_words"].startswith("Smallest detectable difference: ")
     certain = compare_models(store, "starter", [LONGEST, "baseline/prompt-overlap"]).to_json()["pairs"][0]
     assert certain["better"] == LONGEST
-    assert certain["power_words"] == ""
+    assert certain["power_words"].endswith("points (80% power).")  # nothing is left to settle
 
 
 class WithoutOutcomes:

@@ -44,11 +44,11 @@ def test_unscored_examples_that_could_give_the_other_model_the_lead_are_named() 
 
 def test_the_power_of_a_comparison_in_words() -> None:
     assert power_text(0.0213, 1873) == (
-        "As many examples find a difference of 2.1 points with 80% power; about 1,900 more would settle this one."
+        "Smallest detectable difference: 2.1 points (80% power). About 1,900 more examples would settle this lead."
     )
-    assert power_text(0.0213, 7).endswith("about 7 more would settle this one.")
-    assert power_text(0.0213, 10**12).endswith("this one is too small to be settled.")
-    assert power_text(0.0213, None) == "As many examples find a difference of 2.1 points with 80% power."
+    assert power_text(0.0213, 7).endswith("About 7 more examples would settle this lead.")
+    assert power_text(0.0213, 10**12).endswith("This lead is too small to be settled.")
+    assert power_text(0.0213) == "Smallest detectable difference: 2.1 points (80% power)."
     assert power_text(None, None) == ""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 AGREEMENT_KINDS = ("both", "a", "b", "neither")  # classes of the style sheet
+TICK_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+MAX_TICKS = 3  # on each side of zero
 
 
 class IntervalMark(NamedTuple):
@@ -22,6 +25,30 @@ def difference_mark(difference: Mapping[str, Any], reach: float) -> IntervalMark
     if difference["value"] is None or reach <= 0:
         return None
     return _mark(difference, lambda number: 60 + 54 * max(-1.0, min(1.0, number / reach)))
+
+
+class DifferenceAxis(NamedTuple):
+    """An axis of differences with zero in the middle. reach: the difference at each end; ticks: what is labelled."""
+
+    reach: float
+    ticks: list[float]
+
+    def x(self, difference: float) -> float:
+        """Return the position of a difference, from 0 to 100."""
+        return 50 + 50 * max(-1.0, min(1.0, difference / self.reach))
+
+
+def difference_axis(pairs: Sequence[Mapping[str, Any]]) -> DifferenceAxis | None:
+    """Return the axis of all differences, intervals and detectable differences; None without any difference."""
+    ends = [pair["difference"][name] for pair in pairs for name in ("value", "low", "high")]
+    ends += [pair["detectable"] for pair in pairs]
+    largest = max((abs(end) for end in ends if end is not None), default=0.0)
+    if not largest:
+        return None
+    step = next(step for step in TICK_STEPS if largest / step <= MAX_TICKS)
+    last = math.ceil(largest / step)
+    ticks = [step * n for n in range(-last, last + 1) if step * abs(n) <= largest]
+    return DifferenceAxis(1.08 * largest, ticks)
 
 
 def accuracy_mark(accuracy: Mapping[str, Any]) -> IntervalMark:

@@ -4,7 +4,8 @@ const find = (selector) => element.querySelector(selector);
 const MAX_MODELS = 4, MAX_OPTIONS = 60;
 
 const select = find('select'), query = find('input'), list = find('#rb-cmp-options'), chosen = find('ol'), result = find('.rb-cmp-result');
-const setStatus = (text) => { find('.rb-cmp-status').textContent = text; };
+// For the eye the result itself says that it has arrived.
+const setStatus = (text, heardOnly = false) => { find('.rb-cmp-status').textContent = text; find('.rb-cmp-status').classList.toggle('rb-hidden', heardOnly); };
 let boards = [], board = null, models = [], address = null, active = -1, lastRequest = 0;
 
 const make = (tag, properties = {}, ...children) => {
@@ -83,6 +84,14 @@ function drawChosen() {
 
 // ---- the comparison
 
+// The comparison that the address asks for is requested at once, before the list of models is known.
+const early = new Map();
+function ask(id, names) {
+  const key = [id, ...names].join(' '), answer = early.get(key);
+  early.delete(key);
+  return answer ?? server.compare_request({ board: id, models: names });
+}
+
 async function draw() {
   const request = ++lastRequest;
   drawChosen();
@@ -95,12 +104,12 @@ async function draw() {
   }
   setStatus('Comparing …');
   result.setAttribute('aria-busy', 'true');
-  const answer = await server.compare_request({ board: board.id, models });
+  const answer = await ask(board.id, models);
   if (request !== lastRequest) return; // the visitor has changed the choice meanwhile
   result.removeAttribute('aria-busy');
   if (answer) {
     result.innerHTML = answer.html;
-    setStatus(answer.status);
+    setStatus(answer.status, true);
     return;
   }
   const alert = make('div', { className: 'rb-message' }, make('p', { textContent: 'The server did not answer. Change the choice or reload the page.' }));
@@ -158,6 +167,8 @@ function drawExample() {
 
 async function start() {
   setStatus('Loading the models …');
+  const [id, names] = parameters(), wanted = names.split(',').filter(Boolean);
+  if (element.offsetParent && id && wanted.length > 1) early.set([id, ...wanted].join(' '), ask(id, wanted));
   const choices = await server.compare_choices({});
   setStatus('');
   boards = choices?.boards ?? [];

@@ -17,8 +17,6 @@ from rb_core.space.html import render
 
 Plain = Mapping[str, Any]
 
-ALL_EXAMPLES = "All examples"
-
 
 def comparison_html(comparison: Plain) -> Markup:
     """Return the whole report of a comparison."""
@@ -28,9 +26,13 @@ def comparison_html(comparison: Plain) -> Markup:
         comparison=comparison,
         names=names,
         row_groups=row_groups(comparison["rows"]),
-        disagreements=[disagreement_rows(comparison["rows"], i, pair) for i, pair in enumerate(comparison["pairs"])],
+        axis=charts.difference_axis(comparison["pairs"]),
+        tick_text=lambda difference: points(difference).removesuffix(".0"),
+        disagreements=[
+            (pair, disagreement_rows(comparison["rows"], i, pair)) for i, pair in enumerate(comparison["pairs"])
+        ],
         model_address=lambda name: "?" + urlencode({"tab": "model", "model": name, "board": comparison["benchmark"]}),
-        examples_address=partial(examples_address, comparison["benchmark"]),
+        examples_address=partial(_examples_address, comparison["benchmark"]),
         quantile_labels=lambda quantiles: [f"{100 * float(level):.0f}%" for level in quantiles],
         points=points,
         odds_text=odds_text,
@@ -39,11 +41,11 @@ def comparison_html(comparison: Plain) -> Markup:
     )
 
 
-def examples_address(benchmark: str, pair: Plain, subset: str, filter_name: str) -> str:
-    """Return the address of the examples that a count of agreement is about. filter_name: one of Examples' filters."""
-    fields = {"benchmark": benchmark, "subset": "" if subset == ALL_EXAMPLES else subset, "filter": filter_name}
+def _examples_address(benchmark: str, pair: Plain, name: str, subset: str) -> str:
+    """Return the address of the examples of a subset, or of all, that a filter with two models selects."""
+    fields = {"tab": "examples", "benchmark": benchmark, "subset": subset, "filter": name}
     fields |= {"a": pair["a"], "b": pair["b"]}
-    return "?" + urlencode({"tab": "examples"} | {name: value for name, value in fields.items() if value})
+    return "?" + urlencode({field: value for field, value in fields.items() if value})
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
@@ -74,4 +76,4 @@ def disagreement_rows(rows: Sequence[Plain], pair_index: int, pair: Plain) -> li
     if pair["agreement"] is None:
         return []
     subsets = [(row["name"], row["pairs"][pair_index]["agreement"]) for row in rows if row["level"] == "subset"]
-    return [(ALL_EXAMPLES, pair["agreement"]), *((name, counts) for name, counts in subsets if counts)]
+    return [("All examples", pair["agreement"]), *((name, counts) for name, counts in subsets if counts)]

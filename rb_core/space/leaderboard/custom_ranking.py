@@ -37,7 +37,7 @@ class CustomRankings:
             return {"message": "weights are numbers by section"}
         try:
             with self._line.admit(), self._line.turn():
-                return self._ranking(find_board(self._source.boards(), fields.get("board")), weights)
+                return self._ranking(find_board(self._source, fields.get("board")), weights)
         except RewardBenchError as error:
             return {"message": str(error)}
 

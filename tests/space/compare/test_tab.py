@@ -64,7 +64,16 @@ def test_an_example_is_offered(open_tab: OpenPage, results: ResultsFolder) -> No
         "model": [example[0]],
         "board": ["rewardbench"],
     }
-    expect(page.get_by_role("region", name="disagree").get_by_role("row", name="All examples")).to_contain_text("2,985")
+    page.get_by_text("By subset").click()
+    row = page.get_by_role("region", name="disagree").get_by_role("row", name="All examples")
+    expect(row).to_contain_text("2,985")
+    assert parse_qs(urlsplit(row.get_by_role("link").nth(1).get_attribute("href") or "").query) == {
+        "tab": ["examples"],
+        "benchmark": ["rewardbench"],
+        "filter": ["only-a"],
+        "a": [example[0]],
+        "b": [example[1]],
+    }
 
 
 def test_models_are_chosen_by_keyboard_alone(open_tab: OpenPage) -> None:
@@ -127,6 +136,7 @@ def test_score_files_give_charts_with_tables(open_tab: OpenPage, looks: Looks) -
     for name in ("Margins of tiny-rm", "Margins of longest", "Calibration of tiny-rm"):
         expect(page.get_by_role("img", name=name)).to_be_visible()
     expect(page.get_by_role("img", name="Calibration of longest")).to_have_count(0)
+    page.get_by_text("Calibration in numbers").click()
     for name in ("Margins", "Calibration", "Accuracy by length"):
         expect(page.get_by_role("region", name=name, exact=True).get_by_role("table")).to_be_visible()
     expect(page.get_by_role("region", name="Calibration", exact=True)).to_contain_text("ECE 0.")
