@@ -4,8 +4,20 @@
   const bar = document.querySelector('#rb-tabs [role="tablist"]');
   const panel = (id) => document.getElementById(`tab-${id}`);
 
-  window.rbTabSelected = (id) => {
+  // Gradio names neither the panel nor a place for the skip link to lead to.
+  const namePanel = (id) => {
     panel(id)?.setAttribute('aria-labelledby', `tab-${id}-button`);
+    panel(id)?.setAttribute('tabindex', '-1');
+    const button = document.getElementById(`tab-${id}-button`);
+    if (button) bar.scrollTo({ left: button.offsetLeft - bar.offsetLeft - (bar.clientWidth - button.offsetWidth) / 2 });
+  };
+  document.querySelector('.rb-skip').addEventListener('click', (event) => {
+    event.preventDefault();
+    [...document.querySelectorAll('#rb-tabs > [role="tabpanel"]')].find((shown) => shown.offsetParent)?.focus();
+  });
+
+  window.rbTabSelected = (id) => {
+    namePanel(id);
     const url = window.rb.address();
     // Gradio also calls this when it draws the first tab: an address without a tab stays as it is.
     if ((url.searchParams.get('tab') ?? ids[0]) === id) return;
@@ -42,7 +54,7 @@
   const { hash } = location;
   const scrollToHash = (frames) => {
     const target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1)));
-    panel(selected)?.setAttribute('aria-labelledby', `tab-${selected}-button`);
+    namePanel(selected);
     if (target && target.offsetParent) target.scrollIntoView();
     else if (frames > 0) requestAnimationFrame(() => scrollToHash(frames - 1));
   };

@@ -76,11 +76,15 @@ def test_axe_finds_no_violation_in_scores_and_a_message(open_page: OpenPage, loo
 
 
 def test_the_keyboard_moves_along_the_tabs(open_page: OpenPage) -> None:
-    """Tab reaches the bar, arrows go round it, Enter opens a tab; on a narrow screen every tab is in the window."""
+    """Tab reaches the bar after the link that skips it, arrows go round it, Enter opens a tab; on a narrow screen the
+    focused tab is in the window."""
     page = open_page(width=390)
     tabs = page_tabs()
     bar = page.get_by_role("tablist").get_by_role("tab")
     expect(bar).to_have_text([tab.label for tab in tabs])
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to content")
+    expect(skip).to_be_focused()
     page.keyboard.press("Tab")
     for number, tab in enumerate(tabs):
         expect(bar.nth(number)).to_be_focused()
@@ -97,6 +101,8 @@ def test_the_keyboard_moves_along_the_tabs(open_page: OpenPage) -> None:
     expect(bar.first).to_be_focused()
     page.keyboard.press("End")
     expect(bar.last).to_be_focused()
+    skip.press("Enter")
+    expect(page.get_by_role("tabpanel", name=tabs[-1].label, exact=True)).to_be_focused()
 
 
 def test_the_address_follows_the_tab_and_keeps_the_rest(open_page: OpenPage) -> None:
