@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable
+from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.errors import ResultError
 from rb_core.leaderboard.board import spec_of_results
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import kind_label
+from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.length import accuracy_by_length
 from rb_core.stats.significance import Z95
 
@@ -46,12 +48,11 @@ def length_report(root: Path, benchmark: str) -> AuditReport:
     store = ResultsStore(root)
     store.refresh()
     results, known = store.results(benchmark), store.known_outcomes(benchmark)
-    gaps = []
-    for model, outcomes in known.items():
-        accuracies = accuracy_by_length(outcomes, spec_of_results([results[model]]))
-        longer, shorter = accuracies.get("chosen longer"), accuracies.get("chosen shorter")
-        if longer and shorter and longer.value is not None and shorter.value is not None:
-            gaps.append(LengthGap(model, kind_label(results[model].model), longer, shorter))
+    gaps = [
+        gap
+        for model, outcomes in known.items()
+        if (gap := length_gap(model, kind_label(results[model].model), outcomes, spec_of_results([results[model]])))
+    ]
     if not gaps:
         raise ResultError(f"{root}: no model of {benchmark} with known lengths of its items' completions")
     gaps.sort(key=lambda gap: -gap.gap)
@@ -93,6 +94,15 @@ def length_report(root: Path, benchmark: str) -> AuditReport:
         sources=tuple(dict.fromkeys(o.source for o in known.values() if o.source)),
         command=f"python -m rb_core audit length {benchmark} --out leaderboard_data --overwrite",
     )
+
+
+def length_gap(model: str, kind: str, outcomes: ItemOutcomes, spec: BenchmarkSpec) -> LengthGap | None:
+    """Return a model's length gap; None where lengths, or outcomes of one of the two classes, are not known."""
+    accuracies = accuracy_by_length(outcomes, spec)
+    longer, shorter = accuracies.get("chosen longer"), accuracies.get("chosen shorter")
+    if not longer or not shorter or longer.value is None or shorter.value is None:
+        return None
+    return LengthGap(model, kind, longer, shorter)
 
 
 def _kind_table(gaps: list[LengthGap]) -> AuditTable:

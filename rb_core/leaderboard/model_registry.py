@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -58,6 +58,7 @@ class RegisteredModel(BaseModel):
         parameters: their number; `parameters_source` says where it is stated: "name", or a card or an announcement.
         context_length: in tokens.
         training_data: preference data that its makers declare.
+        access: "weights" can be downloaded, or the model is only reached through an "api".
         sweep: of a development checkpoint, the name of the sweep it is part of. Such models are shown, but not ranked.
         recipe: of a development checkpoint, how it was trained.
         sources: where the facts come from.
@@ -76,6 +77,7 @@ class RegisteredModel(BaseModel):
     released: date | None = None
     context_length: Annotated[int, Field(gt=0)] | None = None
     training_data: tuple[Text, ...] | None = None
+    access: Literal["weights", "api"] | None = None
     sweep: Text | None = None
     recipe: Recipe | None = None
     sources: tuple[Text, ...] = ()
@@ -84,9 +86,9 @@ class RegisteredModel(BaseModel):
     def _check_sources(self) -> RegisteredModel:
         if (self.parameters is None) != (self.parameters_source is None):
             raise ValueError("parameters and parameters_source are needed together")
-        facts = (self.base_model, self.licence, self.released, self.context_length, self.training_data)
-        if any(fact is not None for fact in facts) and not self.sources:
-            raise ValueError("base_model, licence, released, context_length and training_data need sources")
+        facts = ("base_model", "licence", "released", "context_length", "training_data", "access")
+        if any(getattr(self, fact) is not None for fact in facts) and not self.sources:
+            raise ValueError(f"{', '.join(facts[:-1])} and {facts[-1]} need sources")
         return self
 
 
@@ -139,6 +141,15 @@ class ModelRegistry:
     def merge_aliases(self, results: Iterable[Result]) -> list[Result]:
         """Return the best results under their models' canonical names."""
         return [renamed(result, name) for (_, name), result in self.best_results(results).items()]
+
+
+def openness(model: RegisteredModel | None, *, has_weights: bool = False) -> str | None:
+    """Return how open a model is, in words; None where not known. has_weights: they are known to be on the hub."""
+    if model is not None and model.access == "api":
+        return "API only"
+    if not has_weights and (model is None or model.access is None):
+        return None
+    return "Weights and training data" if model is not None and model.training_data else "Weights"
 
 
 def renamed(result: Result, name: str) -> Result:

@@ -59,7 +59,8 @@ def publish_endpoints(source: ResultsSource) -> None:
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
         """
-        return page_board_json(find_board(source, benchmark))
+        board = find_board(source, benchmark)
+        return page_board_json(board, source.traits(board.id), source.registry())
 
     @as_endpoint
     def result(benchmark: str, model: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, TypeVar
 
 from rb_core.audits.report import AuditReport
+from rb_core.audits.traits import Trait
 from rb_core.errors import RewardBenchError, ScoreTableError
 from rb_core.evaluation.percentiles import Percentiles
 from rb_core.hub.client import retrying, seconds_from_environment, timeout
@@ -31,7 +32,7 @@ from rb_core.leaderboard.store import ResultsStore, with_rank_intervals
 from rb_core.results.joint_scores import models_in
 from rb_core.results.schema import ModelRef, Result, parse_result
 from rb_core.space.html import render
-from rb_core.space.results_source import ResultsFolder, ResultsSource
+from rb_core.space.results_source import ResultsFolder, ResultsSource, TraitCache
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.outcome_files import outcomes_of_scores
 
@@ -161,6 +162,7 @@ class HubResults:
         self._period = period
         self._snapshot = Snapshot()
         self._files = HubFiles(repo)
+        self._traits = TraitCache()
         self._stopped = threading.Event()
 
     def start(self) -> HubResults:
@@ -209,6 +211,9 @@ class HubResults:
             return self._bundled.ranking_outcomes(benchmark)
         board = snapshot.boards.get(benchmark)
         return {} if board is None else bundled_outcomes(self._bundled.store, board)
+
+    def traits(self, benchmark: str) -> Sequence[Trait]:
+        return self._traits.get(self, benchmark)
 
     def percentiles(self, model: ModelRef) -> Percentiles | None:
         """Return percentiles from the score files that come with this program; those in the repository are not read."""

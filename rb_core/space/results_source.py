@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 from rb_core.audits.registry import audit_views
 from rb_core.audits.report import AuditReport, read_reports
+from rb_core.audits.traits import Trait, board_traits, traits_json
 from rb_core.evaluation.percentiles import Percentiles, find_percentiles
 from rb_core.evaluation.provenance import git_state
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_to_json, detectable_text
 from rb_core.leaderboard.custom_scores import uneven_text
 from rb_core.leaderboard.hub_links import HubPlace, hub_page
-from rb_core.leaderboard.model_registry import ModelRegistry
+from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, RegisteredModel, openness
 from rb_core.leaderboard.store import ResultsStore
 from rb_core.results.schema import ModelRef, Result
 from rb_core.space.html import render
@@ -47,6 +48,9 @@ class ResultsSource(Protocol):
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         """Return the outcomes by model that a board's rank intervals were computed from; nothing is downloaded."""
 
+    def traits(self, benchmark: str) -> Sequence[Trait]:
+        """Return the traits of a board's models; empty for a board that is not there."""
+
     def percentiles(self, model: ModelRef) -> Percentiles | None:
         """Return the model's scores of a benchmark's chosen answers; None without any."""
 
@@ -60,6 +64,25 @@ class ResultsSource(Protocol):
         """Return the place of the shown results on the hub; None for those of a folder."""
 
 
+class TraitCache:
+    """The traits of a source's boards: computed when they are first asked for, and again after the boards changed."""
+
+    def __init__(self) -> None:
+        self._boards: Mapping[str, Board] = {}
+        self._traits: dict[str, Sequence[Trait]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, source: ResultsSource, benchmark: str) -> Sequence[Trait]:
+        boards = source.boards()
+        with self._lock:
+            if boards is not self._boards:
+                self._boards, self._traits = boards, {}
+            if benchmark not in self._traits and benchmark in boards:
+                outcomes = source.ranking_outcomes(benchmark)
+                self._traits[benchmark] = board_traits(boards[benchmark], outcomes)
+            return self._traits.get(benchmark, ())
+
+
 class ResultsFolder:
     """The results below a root, read again when a file changes."""
 
@@ -67,6 +90,7 @@ class ResultsFolder:
         self._root = root
         self.store = ResultsStore(root)
         self._boards: Mapping[str, Board] = {}
+        self._traits = TraitCache()
         self._lock = threading.Lock()
         self._commit, _ = git_state()
 
@@ -93,6 +117,9 @@ class ResultsFolder:
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         return {model: self.store.outcomes(benchmark, model) for model in self.results(benchmark)}
 
+    def traits(self, benchmark: str) -> Sequence[Trait]:
+        return self._traits.get(self, benchmark)
+
     def percentiles(self, model: ModelRef) -> Percentiles | None:
         return find_percentiles(model, self._root)[0]
 
@@ -111,16 +138,18 @@ class ResultsFolder:
         return None
 
 
-def page_json(boards: Mapping[str, Board], num_refused: int) -> dict[str, Any]:
+def page_json(source: ResultsSource) -> dict[str, Any]:
     """Return what the browser draws the leaderboard from."""
-    return {"boards": [page_board_json(board) for board in boards.values()], "refused": num_refused}
+    boards = [page_board_json(board, source.traits(name), source.registry()) for name, board in source.boards().items()]
+    return {"boards": boards, "refused": source.num_refused()}
 
 
-def page_board_json(board: Board) -> dict[str, Any]:
+def page_board_json(board: Board, traits: Sequence[Trait] = (), registry: ModelRegistry = NO_MODELS) -> dict[str, Any]:
     """Return a board as JSON with the sentence on detectable differences and more lists.
 
-    links, ranges: for each row its model's page on the hub and its rank interval. uneven: sections that some scores
-    include and others do not; uneven_text: how many, as sentences.
+    links, ranges, facts: for each row its model's page on the hub, its rank interval, and what the registry says of it.
+    traits: see `traits_json`. uneven: sections that some scores include and others do not; uneven_text: how many, as
+    sentences.
     """
     return board_to_json(board) | {
         "detectable_text": detectable_text(board),
@@ -128,4 +157,17 @@ def page_board_json(board: Board) -> dict[str, Any]:
         "uneven_text": uneven_text(board),
         "links": [hub_page(row.model, row.kind) for row in board.rows],
         "ranges": [list(row.rank_interval) if row.rank_interval else None for row in board.rows],
+        "facts": [filter_facts(registry.get(row.model), hub_page(row.model, row.kind)) for row in board.rows],
+        "traits": traits_json(board, traits),
     }
+
+
+def filter_facts(registered: RegisteredModel | None, page: str | None) -> dict[str, str]:
+    """Return the known facts that the leaderboard filters by and shows; page: the model's address on the hub."""
+    facts = {
+        "licence": registered and registered.licence,
+        "released": registered and registered.released and registered.released.isoformat(),
+        "base_model": registered and registered.base_model,
+        "openness": openness(registered, has_weights=page is not None),
+    }
+    return {name: value for name, value in facts.items() if value}

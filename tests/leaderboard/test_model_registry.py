@@ -10,6 +10,7 @@ from rb_core.leaderboard.model_registry import (
     REGISTRY_FILE,
     ModelRegistry,
     RegisteredModel,
+    openness,
     parse_registry,
     read_registry,
     renamed,
@@ -174,3 +175,12 @@ def test_unknown_models_work_without_a_registry() -> None:
     registry = ModelRegistry([RegisteredModel(name="a/b", organisation="A")])
     assert (registry.canonical_name("x/y"), registry.organisation_of("x/y")) == ("x/y", "x")
     assert (registry.organisation_of("a/b"), registry.organisation_of("alone")) == ("A", None)
+
+
+def test_openness_follows_from_access_weights_and_declared_data() -> None:
+    api = RegisteredModel(name="a/b", access="api", sources=("https://a.example",))
+    data = RegisteredModel(name="a/c", training_data=("Data",), sources=("https://a.example",))
+    assert openness(api, has_weights=True) == "API only"
+    assert openness(data, has_weights=True) == "Weights and training data"
+    assert openness(None, has_weights=True) == "Weights"
+    assert openness(data) is None

@@ -121,8 +121,8 @@ const CHANGES = {
   },
   'rb-view': (value) => { state.view = value; redrawMenu('columns'); build(); },
   'rb-columns': (value, checked) => {
-    const onRequest = ON_REQUEST.includes(columns.find((c) => c.key === value)?.role);
-    toggle(onRequest ? 'show' : 'hide', value, onRequest === checked);
+    const asked = onRequest(columns.find((c) => c.key === value));
+    toggle(asked ? 'show' : 'hide', value, asked === checked);
     redrawMenu('columns');
     build();
   },

@@ -7,7 +7,7 @@ function recall() {
   const sort = parameters.get('sort') || 'rank';
   state.down = sort.startsWith('-');
   state.sort = sort.replace(/^-/, '');
-  state.view = parameters.get('view') === 'subsets' ? 'subsets' : 'sections';
+  state.view = parameters.get('view') ?? 'sections';
   Object.entries(LISTS).forEach(([name, key]) => { state[name] = new Set(parameters.getAll(key).filter(Boolean)); });
   query.value = parameters.get('q') || '';
 }
@@ -19,7 +19,7 @@ function address() {
   set('board', board === props.value.boards[0] ? '' : board.id);
   set('q', query.value.trim());
   set('sort', state.sort === 'rank' && !state.down ? '' : (state.down ? '-' : '') + state.sort);
-  set('view', state.view === 'subsets' ? 'subsets' : '');
+  set('view', state.view === 'sections' ? '' : state.view);
   Object.entries(LISTS).forEach(([name, key]) => {
     searchParams.delete(key);
     state[name].forEach((value) => searchParams.append(key, value));

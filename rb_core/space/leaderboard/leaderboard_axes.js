@@ -1,4 +1,4 @@
-// The axes of the intervals: of scores and of ranks. Both span the rows in view, so that intervals of neighbours can be
+// The axes of the intervals: of scores, ranks and traits. All span the rows in view, so that intervals of neighbours can be
 // compared; CSS places the bars by the variables that are set here, so that no cell is drawn again.
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 25, 50, 100, 200, 500];
 const frame = find('.rb-scroll');
@@ -28,13 +28,17 @@ function rowsInView() {
 function fitAxes() {
   if (!shownColumns || !frame.clientHeight) return;
   const inView = rowsInView(), known = (values) => values.filter((v) => typeof v === 'number');
-  const scores = known(inView.flatMap((r) => [place.headline, place.low, place.high].map((c) => 100 * (r.cells[c.i] ?? NaN)))).filter(Number.isFinite);
+  const scores = known(inView.flatMap((r) => [place.headline, place.low, place.high].map((c) => points(r.cells[c.i]))));
   const ranks = known(inView.flatMap((r) => (r.range ?? [r.cells[place.rank.i]]).slice(0, 2)));
   if (scores.length) setAxis('score', ticks(Math.min(...scores), Math.max(...scores), 0.5));
   if (ranks.length) {
-    const { from, to, step } = ticks(Math.min(...ranks) - 1, Math.max(...ranks), 1);
-    setAxis('rank', { from, to, step }, from + 1);
+    const ends = ticks(Math.min(...ranks) - 1, Math.max(...ranks), 1);
+    setAxis('rank', ends, ends.from + 1);
   }
+  shownColumns.filter((c) => c.role === 'trait').forEach(({ key }) => {
+    const values = known(inView.flatMap((r) => ['value', 'low', 'high'].map((part) => points(r.traits[key][part] ?? null))));
+    setAxis(key, ticks(Math.min(0, ...values), Math.max(0, ...values), 1));
+  });
 }
 
 // A rank covers one unit, which ends at its number: the rank axis begins below its first rank.
@@ -42,17 +46,17 @@ function setAxis(name, { from, to, step }, first = from) {
   frame.style.setProperty(`--rb-${name}-from`, from);
   frame.style.setProperty(`--rb-${name}-span`, to - from);
   frame.style.setProperty(`--rb-${name}-step`, `${(100 * step) / (to - from)}%`);
-  const text = (v) => Number(v.toFixed(1));
+  const text = (v) => String(Number(v.toFixed(1))).replace('-', '−');
   thead.querySelectorAll(`.rb-axis-${name}`).forEach((axis) => { axis.innerHTML = `<i>${text(first)}</i><i>${text(to)}</i>`; });
 }
 
 const axisOf = (name) => `<span class="rb-axis rb-axis-${name}" aria-hidden="true"></span>`;
 
 // An interval with a mark at its value; without an interval the mark alone.
-function bar(name, value, low, high) {
+function bar(name, value, low, high, axis = '') {
   const mark = typeof value === 'number' ? `<i class="rb-dot" style="--at:${value}"></i>` : '';
   const whisker = typeof low === 'number' && typeof high === 'number' ? `<i class="rb-whisker" style="--low:${low};--high:${high}"></i>` : '';
-  return `<span class="rb-interval rb-${name}-bar" aria-hidden="true">${whisker}${mark}</span>`;
+  return `<span class="rb-interval rb-${name}-bar"${axis ? ` style="${axis}"` : ''} aria-hidden="true">${whisker}${mark}</span>`;
 }
 
 let fitting;

@@ -16,8 +16,8 @@ const items = (name, options) => options.map(([value, text, n]) => ({ value, tex
 
 function columnItems() {
   const subsets = state.view === 'subsets' ? grouped().filter((c) => c.role === 'subset') : [];
-  const heads = ['tier', 'range', 'kind', 'parameters', 'headline', 'bounds', 'coverage', 'section', 'status', 'consistency'];
-  const fixed = heads.flatMap((role) => columns.filter((c) => c.role === role && canHide(c)));
+  const heads = ['tier', 'range', 'headline', 'bounds', 'coverage', 'kind', 'parameters', 'organisation', 'fact', 'section', 'trait', 'consistency', 'status'];
+  const fixed = heads.flatMap((role) => withRole(role).filter(canHide));
   return [...fixed, ...subsets].map((c) => ({ value: c.key, text: label(c), checked: isShown(c),
     group: c.group ? `Subsets: ${c.group}` : '' }));
 }
@@ -41,9 +41,8 @@ function drawControls() {
   find('.rb-boards').innerHTML = '<legend class="rb-hidden">Benchmark</legend>'
     + props.value.boards.map((b) => segment('rb-board', b.id, b.title, b === board)).join('');
   find('.rb-view').innerHTML = '<legend class="rb-hidden">Columns</legend>'
-    + segment('rb-view', 'sections', 'Sections', state.view === 'sections')
-    + segment('rb-view', 'subsets', 'All subsets', state.view === 'subsets');
-  find('.rb-view').hidden = !hasSubsets();
+    + views().map(([view, words]) => segment('rb-view', view, words, state.view === view)).join('');
+  find('.rb-view').hidden = views().length === 1;
   find('.rb-kinds').innerHTML = '<legend>Kind</legend>'
     + items('kinds', [...counts('kind')].map(([kind, n]) => [kind, kind, n])).map((item) => box('rb-kinds', item)).join('');
   element.querySelectorAll('.rb-menu').forEach(drawMenu);

@@ -9,6 +9,8 @@ const QUARTER = 0.25; // the lowest quarter of a column gets no colour: people c
 const NO_ORGANISATION = '(none)'; // no name of an organisation has brackets
 const SIZES = [['0-3', 'Under 3B', 0, 3e9], ['3-10', '3B to 10B', 3e9, 10e9], ['10-40', '10B to 40B', 10e9, 40e9],
   ['40-', '40B and more', 40e9, Infinity], ['unknown', 'Unknown', null, null]];
+const FACTS = { licence: ['Licence', 'Licence of the weights, where known'], openness: ['Openness', 'What can be downloaded, where known'],
+  released: ['Released', 'Date of the release, where known'], base_model: ['Base model', 'Language model that it was trained from, where known'] };
 const ORIGINS = [['run', 'Evaluated here'], ['published', 'As published']];
 const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data': 'other data', published: 'published' }; // short: the column is narrow
 
@@ -35,6 +37,9 @@ function prepare() {
   place.bounds = { key: 'bounds', label: 'Bounds', role: 'bounds', i: board.columns.length + 1, score: false,
     description: 'The score if all unscored examples had failed, and if all had passed. The rank counts them as failed' };
   columns.splice(columns.indexOf(place.headline) + 1, 0, place.range, place.bounds);
+  const more = [...Object.entries(FACTS).map(([key, [label, description]]) => ({ key, label, role: 'fact', description })),
+    ...board.traits.map((trait) => ({ ...trait, role: 'trait' }))];
+  more.forEach((c, n) => columns.push({ ...c, i: board.columns.length + 2 + n, score: false }));
   rows = board.rows.map(row);
   dropUnknownChoices();
 }
@@ -42,7 +47,10 @@ function prepare() {
 function row(cells, n) {
   const model = cells[place.model.i], kind = cells[place.kind.i], status = cells[place.status.i];
   return {
-    official: [...cells, board.ranges[n]?.[0] ?? null, cells[place.floor.i]], officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
+    official: [...cells, board.ranges[n]?.[0] ?? null, cells[place.floor.i], ...Object.keys(FACTS).map((fact) => board.facts[n][fact] ?? null),
+      ...board.traits.map((trait) => traitOf(trait, n).value)],
+    traits: Object.fromEntries(board.traits.map((trait) => [trait.key, traitOf(trait, n)])),
+    officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
     org: cells[place.organisation.i] ?? NO_ORGANISATION, sweep: place.sweep ? cells[place.sweep.i] : null,
     size: sizeOf(place.parameters ? cells[place.parameters.i] : null),
     origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status) && !(place.sweep && cells[place.sweep.i]),
@@ -50,12 +58,18 @@ function row(cells, n) {
   };
 }
 
+// A trait's value with its interval, or the reason for none.
+function traitOf(trait, n) {
+  const cell = trait.cells[n];
+  return typeof cell === 'string' ? { value: null, reason: cell } : { value: cell[0], low: cell[1], high: cell[2] };
+}
+
 const sizeOf = (n) => (n === null ? 'unknown' : SIZES.find(([, , from, to]) => from !== null && n >= from && n < to)[0]);
 
 // Drops choices from the address or another board that this board does not have.
 function dropUnknownChoices() {
   if (!columns.some((c) => c.key === state.sort)) { state.sort = 'rank'; state.down = false; }
-  if (!hasSubsets()) state.view = 'sections';
+  if (!views().some(([view]) => view === state.view)) state.view = 'sections';
   const keep = (name, allowed) => state[name].forEach((value) => { if (!allowed.has(value)) state[name].delete(value); });
   Object.entries(FILTERS).forEach(([name, key]) => keep(name, new Set(rows.map((r) => r[key]))));
   ['hide', 'show'].forEach((name) => keep(name, new Set(columns.filter(canHide).map((c) => c.key))));
@@ -65,7 +79,9 @@ function dropUnknownChoices() {
 }
 
 const sections = () => columns.filter((c) => c.role === 'section');
-const hasSubsets = () => columns.some((c) => c.role === 'subset');
+const withRole = (role) => columns.filter((c) => c.role === role);
+const hasTraits = () => withRole('trait').length > 0 || rows.some((r) => place.consistency && r.official[place.consistency.i] !== null);
+const views = () => [['sections', 'Sections', true], ['subsets', 'All subsets', withRole('subset').length > 0], ['traits', 'Traits', hasTraits()]].filter(([, , there]) => there);
 const canHide = (c) => !['rank', 'model', 'low', 'high'].includes(c.role) && isInformative(c);
 const hasUnscored = () => rows.some((r) => r.official[place.floor.i] !== r.official[place.ceiling.i]);
 
@@ -73,7 +89,7 @@ const hasUnscored = () => rows.some((r) => r.official[place.floor.i] !== r.offic
 function isInformative(column) {
   if (column.role === 'bounds') return hasUnscored();
   const values = new Set(rows.map((r) => r.official[column.i]));
-  if (column.role === 'coverage') return values.size > 1 || !values.has(null);
+  if (['coverage', 'fact', 'consistency'].includes(column.role)) return values.size > 1 || !values.has(null);
   return column.role !== 'status' || values.size > 1;
 }
 const canRescore = () => sections().length > 1 && sections().every((c) => typeof c.weight === 'number');
@@ -178,21 +194,22 @@ function counts(key) {
 
 const compact = matchMedia('(max-width: 1200px)'); // kind and size stand below the name
 const narrow = matchMedia('(max-width: 840px)'); // the rank interval stands below the rank
-const ON_REQUEST = ['tier']; // columns that are shown when they are chosen: lines between the rows name the tiers
-const isShown = (c) => (ON_REQUEST.includes(c.role) ? state.show.has(c.key) : !state.hide.has(c.key));
+// Columns that are shown when they are chosen; lines between the rows name the tiers.
+const onRequest = (c) => ['tier', 'fact', 'organisation'].includes(c.role) || (c.role === 'trait' && state.view !== 'traits');
+const isShown = (c) => (onRequest(c) ? state.show.has(c.key) : !state.hide.has(c.key));
 
 // If all rows are judges, the consistency of their verdicts takes the place of their kind.
 const onlyJudges = () => place.consistency && [...(state.kinds.size ? state.kinds : counts('kind').keys())].every((kind) => kind === 'Generative');
 
 function visibleColumns() {
-  const withRole = (...roles) => roles.flatMap((role) => columns.filter((c) => c.role === role && isInformative(c)));
+  const withRoles = (...roles) => roles.flatMap((role) => withRole(role).filter(isInformative));
   const kind = onlyJudges() ? 'consistency' : 'kind';
   const beside = hasUnscored() ? ['bounds', 'coverage'] : []; // score, bounds and coverage stand together
   const facts = [kind, 'parameters'];
-  const front = withRole('rank', 'tier', ...(narrow.matches ? [] : ['range']), 'model', 'headline', ...beside, ...(compact.matches ? [] : facts));
-  const back = withRole('range', ...facts, 'status', 'coverage').filter((c) => !front.includes(c));
-  const middle = state.view === 'subsets' ? grouped() : sections();
-  return [...front, ...middle, ...back].filter(isShown);
+  const front = withRoles('rank', 'tier', ...(narrow.matches ? [] : ['range']), 'model', 'headline', ...beside, ...(compact.matches ? [] : facts));
+  const back = withRoles('range', ...facts, 'organisation', 'fact', 'trait', 'status', 'coverage').filter((c) => !front.includes(c));
+  const middle = { sections, subsets: grouped, traits: () => withRoles('trait', 'consistency') }[state.view]();
+  return [...new Set([...front, ...middle, ...back])].filter(isShown);
 }
 
 function grouped() {

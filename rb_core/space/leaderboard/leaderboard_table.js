@@ -24,16 +24,16 @@ function tooltip(column) {
   return parts.filter(Boolean).join(' · ');
 }
 
-const SHARES = ['coverage', 'consistency'], NUMBERS = [...SHARES, 'parameters', 'bounds', 'tier'];
+const SHARES = ['coverage', 'consistency'], NUMBERS = [...SHARES, 'parameters', 'bounds', 'tier', 'trait'];
 const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS.includes(c.role) ? 'rb-num' : 'rb-text');
 
 function headerCell(column, rowspan) {
   const sorted = column.key === state.sort, off = state.off.has(column.key);
-  const kind = ['model', 'headline', 'range'].includes(column.role) ? `rb-${column.role}` : kindOf(column).replace('rb-text', '');
+  const kind = ['model', 'headline', 'range', 'trait'].includes(column.role) ? `rb-${column.role}` : kindOf(column).replace('rb-text', '');
   const words = (inGroup(column) ? hidden(column.label + ': ') : '') + esc(headText(column)).replace(/[-_]/g, '$&<wbr>');
   const description = tooltip(column);
   const arrow = `<span class="rb-arrow" aria-hidden="true">${sorted ? (state.down ? '▼' : '▲') : ''}</span>`;
-  const axis = { headline: axisOf('score'), range: axisOf('rank'), rank: narrow.matches ? axisOf('rank') : '' }[column.role] ?? '';
+  const axis = { headline: axisOf('score'), trait: axisOf(column.key), range: axisOf('rank'), rank: narrow.matches ? axisOf('rank') : '' }[column.role] ?? '';
   return `<th scope="col" class="${kind}${column.group ? ' rb-sub' : ''}${off ? ' rb-off' : ''}"${rowspan > 1 ? ` rowspan="${rowspan}"` : ''}`
     + `${sorted ? ` aria-sort="${state.down ? 'descending' : 'ascending'}"` : ''}>`
     + `<button type="button" data-key="${esc(column.key)}"${description ? ` data-tip="${esc(description)}"` : ''}>`
@@ -135,6 +135,17 @@ function tierCell(r) {
   return `<td class="rb-num rb-tier" title="Tier ${tier}: ${tier === 1 ? TIER_ONE : 'cannot be told apart from the first model of this tier'}">${tier}</td>`;
 }
 
+const signed = (column, v) => `${['lift', 'length-gap'].includes(column.key) && v > 0 ? '+' : ''}${percent(v)}`.replace('-', '−');
+
+function traitCell(r, column) {
+  const { value, low, high, reason } = r.traits[column.key];
+  if (value === null) return `<td class="rb-trait rb-missing" title="${esc(reason)}">${esc(reason)}</td>`;
+  const words = low === null ? '' : `95% interval ${percent(low)} to ${percent(high)}`;
+  const axis = ['from', 'span'].map((part) => `--${part}:var(--rb-${column.key}-${part},1)`).join(';');
+  return `<td class="rb-trait" title="${signed(column, value)}${words ? `, ${words}` : ''}"><div><span>${signed(column, value)}</span>`
+    + `${bar('trait', points(value), points(low), points(high), axis)}${hidden(words && `, ${words}`)}</div></td>`;
+}
+
 function cell(r, column) {
   if (column.role === 'rank') return rankCell(r);
   if (column.role === 'model') return modelCell(r);
@@ -142,6 +153,7 @@ function cell(r, column) {
   if (column.role === 'range') return rangeCell(r);
   if (column.role === 'bounds') return boundsCell(r);
   if (column.role === 'tier') return tierCell(r);
+  if (column.role === 'trait') return traitCell(r, column);
   const v = r.cells[column.i], kind = kindOf(column);
   if (v === null) return missing(kind, { parameters: 'unknown', consistency: 'unknown' }[column.role]);
   if (SHARES.includes(column.role)) return `<td class="${kind}">${percent(v)}</td>`;
@@ -175,6 +187,7 @@ function columnWidth(column) {
   if (column.role === 'rank') return 'var(--rb-rank)';
   if (column.role === 'model') return 'var(--rb-name)';
   if (column.role === 'headline') return 'calc(68px + var(--rb-bar))';
+  if (column.role === 'trait') return '148px';
   if (column.role === 'range') return `calc(${Math.ceil(widest(cellTexts(column), '13px'))}px + 24px + var(--rb-rank-bar))`;
   const head = widest(headText(column).split(/\s|(?<=[-_])/), `600 ${column.group ? 12 : 13}px`);
   const body = widest(cellTexts(column), column.score ? '14px' : `${kindOf(column) === 'rb-text' ? 13 : 14}px`);

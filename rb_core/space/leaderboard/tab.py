@@ -34,13 +34,13 @@ def build_leaderboard(page: gr.Blocks, results: ResultsSource) -> None:
     def custom_ranking(request: object) -> dict[str, Any]:
         return rankings.ranking(request)  # anybody can call this with any JSON
 
-    table = leaderboard_table(page_json(initial, results.num_refused()), server_functions=[custom_ranking])
+    table = leaderboard_table(page_json(results), server_functions=[custom_ranking])
     status = gr.HTML("", apply_default_css=False, elem_id="results-line", elem_classes="rb-results-line")
 
     def refresh() -> tuple[Any, str]:
         boards = results.boards()
         # The page carries `initial` already: sending it twice would double the visitor's wait.
-        table_json = gr.skip() if boards is initial else page_json(boards, results.num_refused())
+        table_json = gr.skip() if boards is initial else page_json(results)
         return table_json, results.status_html()
 
     page.load(refresh, outputs=[table, status], show_progress="hidden", queue=False, api_visibility="private")

@@ -10,7 +10,7 @@ import pytest
 
 from rb_core.leaderboard.board import BoardRow
 from rb_core.space.leaderboard.tab import leaderboard_table
-from rb_core.space.results_source import page_json
+from rb_core.space.results_source import page_board_json
 from tests.space.conftest import launched
 from tests.space.leaderboard.tables import small_board, small_row
 
@@ -30,7 +30,7 @@ def table_page(
 ) -> gr.Blocks:
     board = replace(small_board(rows, text, section), detectable=detectable)
     with gr.Blocks() as demo:
-        leaderboard_table(page_json({"small": board}, 0))
+        leaderboard_table({"boards": [page_board_json(board)], "refused": 0})
     return demo
 
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from rb_core.space.leaderboard.tab import leaderboard_table
-from rb_core.space.results_source import ResultsFolder, page_json
+from rb_core.space.results_source import ResultsFolder, page_board_json, page_json
 from rb_core.stats.rank_intervals import RankInterval
 from tests.space.conftest import Looks, OpenPage, Serve, assert_accessible, in_each_look
 from tests.space.leaderboard.conftest import table_page
@@ -30,7 +30,7 @@ from tests.space.leaderboard.tables import (
 
 
 def boards_json(results: ResultsFolder) -> list[dict[str, Any]]:
-    boards: list[dict[str, Any]] = page_json(results.boards(), 0)["boards"]
+    boards: list[dict[str, Any]] = page_json(results)["boards"]
     return boards
 
 
@@ -307,7 +307,7 @@ def test_a_custom_score_without_an_answer_of_the_server_has_no_intervals(
 ) -> None:
     """The browser computes scores and ranks by itself, and says what is missing."""
     with gr.Blocks() as without_server:
-        leaderboard_table(page_json({"rewardbench-2": results.boards()["rewardbench-2"]}, 0))
+        leaderboard_table({"boards": [page_board_json(results.boards()["rewardbench-2"])], "refused": 0})
     page = open_page("?off=section:Ties", at=serve(without_server))
     expect(page.locator(".rb-custom")).to_contain_text("not available: the server did not answer")
     assert set(shown(page, "Rank interval")) == {MISSING}
