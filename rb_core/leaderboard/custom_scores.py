@@ -1,8 +1,8 @@
-"""Rank the models of a board by other weights of its sections than the benchmark's."""
+"""Rank the models of a board by other weights of its sections than the benchmark's, or some of them among themselves."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,8 @@ def custom_board(
     board: Board,
     results: Mapping[str, Result],
     outcomes: Mapping[str, ItemOutcomes | None],
-    weights: Mapping[str, float],
+    weights: Mapping[str, float] | None = None,
+    models: Collection[str] | None = None,
 ) -> Board:
     """Return the board by the mean of its sections with these weights, with rank intervals and tiers, best first.
 
@@ -40,31 +41,44 @@ def custom_board(
     Args:
         results: the results behind the board, by model; a model without one gets no score.
         outcomes: see `with_rank_intervals`.
+        weights: None for the benchmark's own score.
+        models: those that are ranked among themselves, None for all; the others have no rank.
 
     Raises WeightsError for a section that the board does not have, a weight that is not a number from 0 to
     MAX_WEIGHT, and when no weight is above 0.
     """
-    _check_weights(board, weights)
-    spec = weighted_spec(spec_of_results(list(results.values())), weights)
+    spec = spec_of_results(list(results.values()))
+    if weights is not None:
+        _check_weights(board, weights)
+        spec = weighted_spec(spec, weights)
+        board = _scored_by(spec, board, results)
+    values = {
+        row.model: value
+        for row in board.rows
+        if (value := _rank_value(row)) is not None and (models is None or row.model in models)
+    }
+    ranked = [
+        replace(row, rank=rank_of(values[row.model], values.values()) if row.model in values else None)
+        for row in board.rows
+    ]
+    ranked.sort(key=lambda row: (row.rank is None, row.rank or 0, row.model.lower()))
+    return with_rank_intervals(replace(board, rows=tuple(ranked)), outcomes, spec)
+
+
+def _scored_by(spec: BenchmarkSpec, board: Board, results: Mapping[str, Result]) -> Board:
+    """Return the board with only the sections of a spec, and scores by it."""
     names = [section.name for section in spec.sections]
-    scored = [
+    rows = tuple(
         replace(
             row,
             headline=custom_headline(results[row.model], spec) if row.model in results else Estimate(),
             sections={name: row.sections[name] for name in names if name in row.sections},
         )
         for row in board.rows
-    ]
-    values = {row.model: value for row in scored if (value := _rank_value(row)) is not None}
-    ranked = [
-        replace(row, rank=rank_of(values[row.model], values.values()) if row.model in values else None)
-        for row in scored
-    ]
-    ranked.sort(key=lambda row: (row.rank is None, row.rank or 0, row.model.lower()))
+    )
     sections = tuple(section for section in board.sections if section.name in names)
     # what seeds change is known for the benchmark's own score only
-    board = replace(board, rows=tuple(ranked), sections=sections, seed_band=None)
-    return with_rank_intervals(board.with_includes(), outcomes, spec)
+    return replace(board, rows=rows, sections=sections, seed_band=None).with_includes()
 
 
 def even_weights(board: Board) -> dict[str, float]:

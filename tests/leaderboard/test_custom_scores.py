@@ -39,6 +39,25 @@ def test_the_benchmarks_own_weights_give_its_own_board(
         assert abs((other.rank or 0) - (row.rank or 0)) <= 2
 
 
+def test_some_models_are_ranked_among_themselves(bundled_store: ResultsStore, bundled_boards: dict[str, Board]) -> None:
+    """Their scores stay the benchmark's; the order stays that of the board; fewer comparisons settle more of them."""
+    board = bundled_boards["rewardbench"]
+    outcomes = outcomes_of(bundled_store, "rewardbench")
+    among = [row for row in board.ranked() if row.organisation == "Ai2"]
+    custom = custom_board(
+        board, bundled_store.results("rewardbench"), outcomes, models={row.model for row in among} | {"no/such"}
+    )
+    assert [row.model for row in custom.ranked()] == [row.model for row in among]
+    assert custom.ranked()[0].tier == 1
+    for row in custom.rows:
+        official = board.row(row.model)
+        assert official is not None
+        assert row.headline == official.headline
+        if row.rank is not None:
+            assert row.rank_interval is not None
+            assert 1 <= row.rank_interval.best <= row.rank <= row.rank_interval.worst <= len(among)
+
+
 def test_a_section_without_weight_is_left_out(bundled_store: ResultsStore, bundled_boards: dict[str, Board]) -> None:
     board = bundled_boards["rewardbench"]
     outcomes = outcomes_of(bundled_store, "rewardbench")

@@ -22,12 +22,25 @@ def test_a_ranking_has_errors_and_ranks_and_is_computed_once(results: ResultsFol
     assert rankings.ranking(REQUEST) is answer
 
 
+def test_models_are_ranked_among_themselves(results: ResultsFolder) -> None:
+    names = ["baseline/longest", "baseline/random"]
+    answer = CustomRankings(results).ranking({"board": "starter", "models": names})
+    assert {name: row["rank"] for name, row in answer["rows"].items() if row["rank"]} == dict(
+        zip(names, (1, 2), strict=True)
+    )
+    assert answer["rows"]["builtin/tiny-rm"]["headline"] is not None
+    assert set(answer["ranges"]) == set(names)
+
+
 @pytest.mark.parametrize(
     ("request_json", "message"),
     [
-        (None, "weights are numbers by section"),
+        (None, "benchmark is missing"),
+        ({"board": "starter", "weights": []}, "weights are numbers by section"),
         ({"board": "starter", "weights": {"Chat": "1"}}, "weights are numbers by section"),
         ({"board": "starter", "weights": {"Chat": True}}, "weights are numbers by section"),
+        ({"board": "starter", "models": "a"}, "models are at most"),
+        ({"board": "starter", "models": [1]}, "models are at most"),
         ({"board": "starter", "weights": {"Chat": float("nan")}}, "weight of Chat is not a number"),
         ({"board": "starter", "weights": {"<b>": 1}}, "has no section"),
         ({"board": "nothing", "weights": {"Chat": 1}}, "There is no benchmark"),
