@@ -1,4 +1,4 @@
-"""Rank the models of a board by other weights of its sections than the benchmark's, or some of them among themselves."""
+"""Rank the models of a board by other weights of its sections than the benchmark's, or some among themselves."""
 
 from __future__ import annotations
 

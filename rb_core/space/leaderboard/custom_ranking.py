@@ -25,7 +25,10 @@ RankingKey = tuple[str, frozenset[tuple[str, float]] | None, frozenset[str] | No
 
 
 class CustomRankings:
-    """Ranks models by custom scores or among themselves, one request at a time. The last rankings are kept until the boards change."""
+    """Ranks models by custom scores or among themselves, one request at a time.
+
+    The last rankings are kept until the boards change.
+    """
 
     def __init__(self, source: ResultsSource) -> None:
         self._source = source
