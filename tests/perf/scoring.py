@@ -1,14 +1,16 @@
 """How fast the ways of scoring are, side by side: python -m tests.perf.scoring --markdown --memory
 
-Four ways to the scores of the same token ids, by a model with random weights:
+Six ways to the scores of the same token ids, by a model with random weights:
 
+- single: one conversation at a time, without padding, as transformers' pipeline does by default;
 - transformers: all completions in dataset order, eight at a time, padded on the left, through the model's own forward;
+- sorted: the same after sorting by length;
 - reward-bench: the same with eight *prompts* at a time, chosen and rejected apart (of k completions each apart); for
   implicit rewards as its DPO inference and TRL have it, a chosen and a rejected one of eight prompts in one batch;
 - bucketed, packed: rb_core's scorers; their time includes planning the batches, as the others' includes padding.
 
 The ways take turns within a round, so that what else the machine does hits all alike. Ratios are to the *conventional*
-way, the faster of the first two, which are run with the model's own defaults. A classifier of the first two puts its
+way, the fastest of the first four, which are run with the model's own defaults. A classifier of those puts its
 head on every token; for implicit rewards they take the softmax of length x vocabulary in
 float32, as TRL does, of policy and reference.
 
@@ -55,7 +57,7 @@ LENGTHS = Path(__file__).with_name("lengths.csv")
 TOKENIZER = Path(__file__).parents[2] / "rb_core" / "builtin" / "tiny_rm"
 WORKS = ("pairs", "six", "twenty")
 KINDS = ("classifier", "implicit")
-CONVENTIONAL = ("transformers", "reward-bench")
+CONVENTIONAL = ("single", "transformers", "sorted", "reward-bench")
 WAYS = (*CONVENTIONAL, "bucketed", "packed")
 DTYPES = {"cpu": "float32", "cuda": "bfloat16"}
 BATCH, PAD, BETA, MOST_CHECKED = 8, 0, 0.1, 16
@@ -256,9 +258,12 @@ def _logprobs(model: Any, ids: Tensor, mask: Tensor, own: Sequence[int]) -> Tens
 def conventional_batches(work: Work, way: str, together: int = 1) -> list[list[tuple[int, int]]]:
     """(prompt, completion) of each batch, in dataset order; together: of reward-bench's, how many completions of a
     prompt are in one batch (a chosen one from the first half, a rejected one from the second)."""
-    if way == "transformers":
+    if way != "reward-bench":
         cells = [(i, j) for i, each in enumerate(work) for j in range(len(each))]
-        return [cells[i : i + BATCH] for i in range(0, len(cells), BATCH)]
+        if way == "sorted":
+            cells.sort(key=lambda cell: len(work[cell[0]][cell[1]].ids))
+        size = 1 if way == "single" else BATCH
+        return [cells[i : i + size] for i in range(0, len(cells), size)]
     batches = []
     for first in range(0, len(work), BATCH):
         prompts = range(first, min(first + BATCH, len(work)))
@@ -334,7 +339,7 @@ def _difference(scores: list[list[float]], singles: dict[tuple[int, int], float]
 
 
 def _relate(lines: list[Line], ideal_seconds: float) -> None:
-    """Ratios to the conventional way, the faster of two."""
+    """Set the ratios to the conventional way, the fastest of CONVENTIONAL."""
     base = min((line for line in lines if line.way in CONVENTIONAL), key=lambda line: median(line.seconds))
     base.conventional = True
     for line in lines:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.perf import coverage, generation, score_file, scoring
+from tests.perf import coverage, generation, gpu, score_file, scoring
 from tests.perf.scoring import Lengths, Line
 
 SHAPE = {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
@@ -33,9 +33,10 @@ def test_all_ways_give_the_models_own_scores(lines: dict[str, Line]) -> None:
 def test_packed_reads_each_token_once(lines: dict[str, Line]) -> None:
     assert lines["packed"].tokens == lines["packed"].unique_tokens == UNIQUE
     assert all(lines[way].tokens > UNIQUE for way in (*scoring.CONVENTIONAL, "bucketed"))
+    assert lines["single"].tokens == sum(each.prompt + n for each in LENGTHS for n in each.completions)
 
 
-def test_ratios_are_to_the_faster_conventional_way(lines: dict[str, Line]) -> None:
+def test_ratios_are_to_the_fastest_conventional_way(lines: dict[str, Line]) -> None:
     (base,) = (line for line in lines.values() if line.conventional)
     assert base.way in scoring.CONVENTIONAL
     assert base.ratio == 1
@@ -75,6 +76,9 @@ def test_conventional_batches_cover_everything_in_dataset_order() -> None:
     flat = scoring.conventional_batches(work, "transformers")
     assert [cell for batch in flat for cell in batch] == every
     assert [len(batch) for batch in flat] == [8, 8, 8, 4]
+    assert scoring.conventional_batches(work, "single") == [[cell] for cell in every]
+    by_length = [len(work[i][j].ids) for batch in scoring.conventional_batches(work, "sorted") for i, j in batch]
+    assert by_length == sorted(by_length)
     apart = scoring.conventional_batches(work, "reward-bench")
     assert sorted(cell for batch in apart for cell in batch) == every
     assert apart[1] == [(i, 1) for i in range(8)]
@@ -157,3 +161,18 @@ def test_the_pipeline_and_score_give_the_same_scores_and_a_ratio(tmp_path: Path)
     seconds = score_file.compare(tmp_path, score_file.make_rows(1), rounds=1)
     assert {len(times) for times in seconds.values()} == {1}
     assert min(score_file.ratios(seconds)) > 0
+
+
+def test_the_checks_for_a_gpu_run_on_the_processor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(scoring, "read_lengths", lambda work: LENGTHS)
+    monkeypatch.setitem(scoring.SHAPES, "tiny", SHAPE)
+    monkeypatch.setattr(scoring, "matrix_speed", lambda *_: 1e9)
+    gpu.main(["--rounds", "1"])
+    report = json.loads(capsys.readouterr().out)
+    assert {row["architecture"] for row in report["parity"]} == set(gpu.ARCHITECTURES)
+    assert all(row["difference"] < 1e-4 for row in report["parity"] if row["dtype"] == "float32")
+    assert report["memory"]["failures"] > 0
+    assert {line["work"] for line in report["speed"]} == set(scoring.WORKS)
