@@ -14,9 +14,10 @@ from rb_core.audits.report import AuditReport
 from rb_core.audits.result import AuditResult, read_audit_results
 from rb_core.audits.robustness.audit import RobustnessAudit
 from rb_core.audits.safety.audit import SafetyAudit
+from rb_core.audits.values.audit import ValuesAudit
 
 AUDITS: Mapping[str, type[ModelAudit]] = {
-    audit.kind: audit for audit in (PropertyAudit, SafetyAudit, FairnessAudit, RobustnessAudit)
+    audit.kind: audit for audit in (PropertyAudit, SafetyAudit, FairnessAudit, RobustnessAudit, ValuesAudit)
 }
 
 

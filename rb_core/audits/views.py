@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
-from rb_core.audits.result import AuditResult
+from rb_core.audits.result import AuditRef, AuditResult
 from rb_core.results.effect import Effect
 from rb_core.stats.effects import is_significant
 
@@ -60,11 +60,16 @@ def view_report(
     )
 
 
-def same_data(results: Sequence[AuditResult]) -> tuple[list[AuditResult], list[str]]:
-    """Return the results on the data that most of them have, sorted by model, and the names of the other models."""
+def same_data(
+    results: Sequence[AuditResult], data: Callable[[AuditRef], str] = lambda ref: ref.sha256
+) -> tuple[list[AuditResult], list[str]]:
+    """Return the results on the data that most of them have, sorted by model, and the names of the other models.
+
+    data: equal for results that can be compared.
+    """
     by_data: dict[str, list[AuditResult]] = defaultdict(list)
     for result in sorted(results, key=lambda result: result.model.name):
-        by_data[result.audit.sha256].append(result)
+        by_data[data(result.audit)].append(result)
     most = max(by_data.values(), key=len)
     return most, [result.model.name for group in by_data.values() if group is not most for result in group]
 

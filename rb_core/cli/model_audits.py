@@ -13,10 +13,12 @@ from rb_core.audits.fairness.audit import fairness_audit
 from rb_core.audits.fairness.dialect_rules import AFRICAN_AMERICAN_ENGLISH, features_named
 from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import read_property
+from rb_core.audits.report import AuditTable
 from rb_core.audits.result import AuditResult
 from rb_core.audits.robustness.audit import robustness_audit
 from rb_core.audits.run import run_audit
 from rb_core.audits.safety.audit import safety_audit
+from rb_core.audits.values.audit import PROMPT, values_audit
 from rb_core.audits.views import effect_tables, self_test_sentence
 from rb_core.benchmarks.layouts.reading import parse_columns
 from rb_core.cli.console import DEFAULT_ROOT, console, literal, print_line, print_table
@@ -28,6 +30,7 @@ from rb_core.models.options import ModelOptions
 
 FILE_COMMAND = "FILE.yaml"
 SUFFIXES = (".yaml", ".yml")
+MAX_ROWS = 30  # of a further table of a result, as printed
 
 Model = Annotated[str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, a hub id, or a server's model")]
 AuditOut = Annotated[Path, typer.Option(help="folder for results of audits")]
@@ -50,6 +53,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("safety")(audit_safety)
     app.command("fairness")(audit_fairness)
     app.command("robustness")(audit_robustness)
+    app.command("values")(audit_values)
 
 
 @takes_model_options()
@@ -137,6 +141,27 @@ def audit_robustness(
     finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
 
 
+@takes_model_options()
+def audit_values(
+    *,
+    model: Model = "",
+    themes: Annotated[
+        Path | None, typer.Option(help="statements by theme: YAML of your own, or model-written persona files")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="number of pairs of each theme to keep")] = None,
+    prompt: Annotated[str, typer.Option(help="question that one-word answers are for")] = PROMPT,
+    vocabulary: Annotated[bool, typer.Option(help="score every token of the model as an answer")] = True,
+    out: AuditOut = DEFAULT_ROOT,
+    overwrite: AuditOverwrite = False,
+    seed: AuditSeed = 0,
+    options: ModelOptions,
+) -> None:
+    """Find the one-word answers that a model scores highest and lowest, and the views that it favours by theme."""
+    with this_process().share_errors():
+        audit = values_audit(model, options, themes=themes, limit=limit, prompt=prompt, with_vocabulary=vocabulary)
+    finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
+
+
 def finish_model_audit(
     audit: ModelAudit, model: str, options: ModelOptions, out: Path, *, overwrite: bool, seed: int
 ) -> None:
@@ -152,7 +177,7 @@ def finish_model_audit(
 def print_audit_result(result: AuditResult) -> None:
     """Print the effects of a result, its further tables, and the outcome of the self-test."""
     print_line(f"{result.audit.title}: {result.audit.question}")
-    for table in (*effect_tables([result]), *result.tables):
+    for table in (*effect_tables([result]), *map(_first_rows, result.tables)):
         print_table(table)
     print_line(result.audit.meaning)
     if result.counts.unscored:
@@ -161,6 +186,15 @@ def print_audit_result(result: AuditResult) -> None:
     print_line(self_test_sentence([result]))
     for caution in result.audit.cautions:
         print_line(f"Caution: {caution}")
+
+
+def _first_rows(table: AuditTable) -> AuditTable:
+    """Return a table that is short enough to be printed, and says how many rows it lacks."""
+    rest = len(table.rows) - MAX_ROWS
+    if rest <= 0:
+        return table
+    note = f"{table.note} {rest} further rows are in the result.".strip()
+    return table.model_copy(update={"rows": table.rows[:MAX_ROWS], "note": note})
 
 
 def print_audits(app: typer.Typer) -> None:
