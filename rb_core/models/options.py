@@ -172,7 +172,7 @@ def _with_line_breaks(text: str) -> str:
     return text.replace("\\n", "\n")
 
 
-def _variables(text: str) -> dict[str, Any]:
+def parse_assignments(text: str) -> dict[str, Any]:
     """Return the values of NAME=VALUE,... by name; a value may contain commas that no further NAME= follows."""
     variables: dict[str, Any] = {}
     for assignment in re.split(r",(?=\s*\w+=)", text):
@@ -272,7 +272,7 @@ class ModelOptions:
     template_vars: Mapping[str, Any] | None = _rendered(
         None,
         "variables for the chat template: NAME=VALUE,... with values in JSON or as text",
-        parse=_variables,
+        parse=parse_assignments,
         hash=False,
     )
     fold_system: bool = option(
@@ -322,7 +322,7 @@ class ModelOptions:
         None, "function or class of your own: package.module:OBJECT or FILE.py:OBJECT", is_local=True
     )
     scorer_args: Mapping[str, Any] | None = _custom(
-        None, "arguments of a class: NAME=VALUE,... with values in JSON or as text", parse=_variables, hash=False
+        None, "arguments of a class: NAME=VALUE,... with values in JSON or as text", parse=parse_assignments, hash=False
     )
     ensemble: tuple[str, ...] = _ensemble((), "models to combine: A,B,...", parse=_names, is_local=True)
     combine: Combination | None = _ensemble(None, "way to combine their scores; mean by default", choices=COMBINATIONS)

@@ -142,12 +142,13 @@ class ClassifierScorer(ConversationScorer):
         return None
 
     def values(self, inputs: Inputs) -> Tensor:
-        return self._reduce(self.model.score(self.hidden(self.model.base_model, inputs)))
+        return self.reduce(self.model.score(self.hidden(self.model.base_model, inputs)))
 
     def own_values(self, inputs: Inputs) -> Tensor:
-        return self._reduce(self.model(**inputs.for_model()).logits)
+        return self.reduce(self.model(**inputs.for_model()).logits)
 
-    def _reduce(self, logits: Tensor) -> Tensor:
+    def reduce(self, logits: Tensor) -> Tensor:
+        """Return the (conversations,) scores of (conversations, outputs) raw logits."""
         return reduce_outputs(logits, self.output, lower_is_better=self.lower_is_better)
 
     @torch.inference_mode()
@@ -165,7 +166,7 @@ class ClassifierScorer(ConversationScorer):
         reads = [index for token in range(encoded.start, len(encoded.ids)) for index in (*others, token)]
         tokens = torch.tensor(reads, device=inputs.ids.device)
         hidden = self.hidden(self.model.base_model, inputs._replace(reads=tokens))
-        return self._reduce(self.model.score(hidden)).cpu().tolist()
+        return self.reduce(self.model.score(hidden)).cpu().tolist()
 
     def scale(self, own: Sequence[float]) -> float:
         largest = super().scale(own)

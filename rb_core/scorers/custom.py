@@ -36,10 +36,12 @@ log = logging.getLogger(__name__)
 
 
 class UserCode(NamedTuple):
-    """The code of a scorer. name: MODULE:OBJECT as the user wrote it; file: the module's, None for a built-in one."""
+    """The code of a scorer. name: MODULE:OBJECT as the user wrote it; file: the module's, None for a built-in one;
+    option: on the command line that names it."""
 
     name: str
     file: Path | None
+    option: str = "--scorer"
 
     def error_line(self, error: BaseException) -> str:
         """Return an exception in one line, with the line of the user's file that it comes from, if it does."""
@@ -53,7 +55,7 @@ class UserCode(NamedTuple):
         return f"{text} ({self.file.name}, line {lines[-1]})" if lines else text
 
     def fail(self, problem: str) -> NoReturn:
-        raise ModelError(f"--scorer {self.name}: {problem}")
+        raise ModelError(f"{self.option} {self.name}: {problem}")
 
     @contextmanager
     def explaining(self, step: str) -> Iterator[None]:
@@ -63,7 +65,7 @@ class UserCode(NamedTuple):
         except RewardBenchError:
             raise
         except (Exception, SystemExit) as error:
-            raise ModelError(f"--scorer {self.name}: {step} raises {self.error_line(error)}") from error
+            raise ModelError(f"{self.option} {self.name}: {step} raises {self.error_line(error)}") from error
 
     def describe(self, arguments: Mapping[str, Any]) -> str:
         """Return name, arguments and the file's SHA-256, without the folder of a file, which is private."""
@@ -75,37 +77,46 @@ class UserCode(NamedTuple):
 
 
 def load_custom(spec: ModelSpec, upcoming: Sequence[CompletionSet] = (), seed: int = 0) -> CustomScorer:
-    """Return the scorer of a spec: a Scorer, a class that is constructed to one, or a function (see README.md).
+    """Return the scorer of a spec. Raises ModelError as `load_user_code`."""
+    return load_user_code(spec.checkpoint.location, spec.options.scorer_args or {})
+
+
+def load_user_code(name: str, arguments: Mapping[str, Any], option: str = "--scorer") -> CustomScorer:
+    """Return what MODULE:OBJECT names as a scorer: a Scorer, a class that is constructed to one, or a function (see
+    README.md). option: on the command line that names it.
 
     Raises ModelError for a module or an object that is not there, is of another type, or raises an exception.
     """
-    name = spec.checkpoint.location
-    module, code = _import(name)
+    module, code = _import(UserCode(name, None, option))
     target = name.rpartition(":")[2]
     try:
         user_object: Any = reduce(getattr, target.split("."), module)
     except AttributeError:
         code.fail(f"{module.__name__} has no object {target}")
-    arguments = spec.options.scorer_args or {}
     if isinstance(user_object, type):
         with code.explaining("constructing it"):
             user_object = user_object(**arguments)
     elif arguments:
-        code.fail("--scorer-args applies only to a class")
+        code.fail(f"{option}-args applies only to a class")
     scorer = user_object if isinstance(user_object, Scorer) else _function_scorer(user_object, code)
     return CustomScorer(scorer, code, code.describe(arguments))
 
 
-def _import(name: str) -> tuple[ModuleType, UserCode]:
-    """Import the module of MODULE:OBJECT from the current folder or the installed packages, or run FILE.py:OBJECT."""
-    location = name.rpartition(":")[0]
-    return _run_file(name, Path(location).absolute()) if location.endswith(".py") else _import_module(name, location)
+def _import(code: UserCode) -> tuple[ModuleType, UserCode]:
+    """Import the module of MODULE:OBJECT from the current folder or the installed packages, or run FILE.py:OBJECT.
+
+    Returns it with the code, whose file is then known.
+    """
+    location = code.name.rpartition(":")[0]
+    if location.endswith(".py"):
+        return _run_file(code._replace(file=Path(location).absolute()))
+    return _import_module(code, location)
 
 
-def _run_file(name: str, file: Path) -> tuple[ModuleType, UserCode]:
-    code = UserCode(name, file)
-    found = spec_from_file_location(f"rb_scorer_{file.stem}", file) if file.is_file() else None
-    if found is None or found.loader is None:
+def _run_file(code: UserCode) -> tuple[ModuleType, UserCode]:
+    file = code.file
+    found = spec_from_file_location(f"rb_scorer_{file.stem}", file) if file and file.is_file() else None
+    if file is None or found is None or found.loader is None:
         code.fail("there is no such file")
     _import_also_from(file.parent)
     module = sys.modules[found.name] = module_from_spec(found)  # dataclasses look their module up by name
@@ -114,15 +125,14 @@ def _run_file(name: str, file: Path) -> tuple[ModuleType, UserCode]:
     return module, code
 
 
-def _import_module(name: str, location: str) -> tuple[ModuleType, UserCode]:
+def _import_module(code: UserCode, location: str) -> tuple[ModuleType, UserCode]:
     _import_also_from(Path.cwd())
-    code = UserCode(name, None)
     with code.explaining("importing it"):
         found = _find_module(location)
     if found is None:
         code.fail(f"there is no module {location} in the current folder or among the installed packages")
     if found.has_location:
-        code = UserCode(name, Path(found.origin))
+        code = code._replace(file=Path(found.origin))
     with code.explaining("importing it"):
         return import_module(location), code
 
@@ -158,7 +168,7 @@ def _function_scorer(function: Any, code: UserCode) -> FunctionScorer:
     def reason_of(error: Exception) -> str:
         if not logged:
             logged.append(code.error_line(error))
-            log.warning("--scorer %s: unscored, because it raises %s; more are not logged", code.name, logged[0])
+            log.warning("%s %s: unscored, because it raises %s; more are not logged", code.option, code.name, logged[0])
         return f"the scorer raised {type(error).__name__}"
 
     return FunctionScorer(function, reason_of)

@@ -30,6 +30,7 @@ class ServedGenerator(HttpClient[Request]):
             of `base_url` and `provider` is given.
         deadline: seconds for a request, with all attempts and the waits between them.
         budget: account shared with other generators; by default a new one with `limits`.
+        key_variable: environment variable that holds the server's key.
 
     Raises ModelError for invalid arguments.
     """
@@ -49,6 +50,7 @@ class ServedGenerator(HttpClient[Request]):
         deadline: float = 600.0,
         limits: BudgetLimits | None = None,
         budget: Budget | None = None,
+        key_variable: str = KEY_VARIABLE,
     ) -> None:
         if (base_url is None) == (provider is None):
             raise ModelError("a judge needs a base URL or a provider: give one of the two")
@@ -56,7 +58,7 @@ class ServedGenerator(HttpClient[Request]):
         super().__init__(model, concurrency=concurrency, deadline=deadline, account=self.budget)
         self.decoding, self.provider, self.extra_body, self.fold_system = decoding, provider, extra_body, fold_system
         self.changes = frozenset({"system"} if fold_system else ())  # keys of CHANGES
-        self._server = None if base_url is None else Endpoint.of_server(base_url, completions_path, KEY_VARIABLE)
+        self._server = None if base_url is None else Endpoint.of_server(base_url, completions_path, key_variable)
 
     def continue_from(self, replies: Sequence[Reply]) -> None:
         """Take note that an unfinished run has these replies: changes that all of them needed are made at once."""
@@ -100,7 +102,7 @@ class ServedGenerator(HttpClient[Request]):
             **super().global_errors(words),
             "no schema": f"{shown} does not support a JSON Schema for replies ({words}); leave --structured out",
             "no logprobs": f"{shown} does not give the requested log-probabilities ({words}); "
-            "--mode logprob needs a server that does",
+            "--mode logprob and guards need a server that does",
         }
 
 

@@ -54,10 +54,11 @@ def _judge(spec: ModelSpec, seed: int, budget: Budget) -> JudgeScorer:
     templates[mode] = load_template(mode, judge.template)
     config = PromptConfig(templates, decoding, structured=judge.structured, expected=judge.expected)
     author = judge.author or (spec.checkpoint.name if spec.options.name else None)  # --name names the result
-    return JudgeScorer(spec.name, mode, config, _source(spec, decoding, budget), budget, author)
+    return JudgeScorer(spec.name, mode, config, reply_source(spec, decoding, budget), budget, author)
 
 
-def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:
+def reply_source(spec: ModelSpec, decoding: Decoding, budget: Budget, **server: Any) -> ReplySource:
+    """Return the generator of a judge's replies. server: further arguments of `ServedGenerator`, where it is one."""
     judge = spec.options.judge
     if not judge.served:
         from rb_core.scorers.judge.local_backend import LocalGenerator
@@ -74,4 +75,5 @@ def _source(spec: ModelSpec, decoding: Decoding, budget: Budget) -> ReplySource:
         provider=judge.provider,
         budget=budget,
         **{name: value for name, value in options.items() if value},
+        **server,
     )

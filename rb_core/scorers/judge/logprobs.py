@@ -78,6 +78,28 @@ def choice_from_tokens(tokens: Sequence[Token], num_options: int = 2) -> tuple[f
     return tuple(mass / total for mass in masses) if total > 0 else None
 
 
+def word_probability(tokens: Sequence[Token], words: tuple[str, str]) -> float | None:
+    """Return the probability of the first of two words against the second, at the first token with a letter or digit.
+
+    A token is one of a word if it begins the word, or the word begins it, in any case. None if no alternative is.
+    """
+    first = next((token for token in tokens if re.search(r"\w", token.text)), None)
+    if first is None:
+        return None
+    masses = [0.0, 0.0]
+    for text, mass in _masses(first).items():
+        start = re.sub(r"^\W+|\W+$", "", text.lower())
+        matches = [i for i, word in enumerate(map(str.lower, words)) if start and _begins(start, word)]
+        if len(matches) == 1:
+            masses[matches[0]] += mass
+    total = sum(masses)
+    return masses[0] / total if total > 0 else None
+
+
+def _begins(text: str, word: str) -> bool:
+    return text.startswith(word) or word.startswith(text)
+
+
 def _masses(token: Token, *, strip: bool = True) -> dict[str, float]:
     """Return the probability of each text at a token's position, by the text without spaces around it if `strip`."""
     sampled = [] if token.text in dict(token.top) else [(token.text, token.logprob)]

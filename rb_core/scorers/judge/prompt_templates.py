@@ -194,13 +194,10 @@ def render_messages(
     fewest, most = {"ratings": (1, len(LETTERS)), "pairwise": (2, 2)}.get(template.mode, (2, len(LETTERS)))
     if not fewest <= len(completions) <= most:
         raise ValueError(f"{len(completions)} answers for the mode {template.mode}")
-    mark = _mark([message_text(message) for message in prompt], completions)
-    turns = [_fenced(f"{message['role']} message", message_text(message), mark) for message in prompt]
-    labels = [f"answer {letter}" for letter in LETTERS] if len(completions) > 1 else ["answer"]
-    answers = [_fenced(label, text, mark) for label, text in zip(labels, completions, strict=False)]
+    conversation, answers = fenced_texts(prompt, completions)
     context: dict[str, Any] = {
-        "conversation": "\n\n".join(turns),
-        "answers": "\n\n".join(answers),
+        "conversation": conversation,
+        "answers": answers,
         "letters": _letters_in_words(len(completions)),
         "num_answers": len(completions),
         "verdict_format": verdict_format(template.mode, len(completions), structured=structured),
@@ -211,6 +208,15 @@ def render_messages(
             raise DataError(f"template {template}: leaves out `{name}`, or changes it")
     messages = (Message(role="system", content=system), Message(role="user", content=user))
     return messages if system else messages[1:]
+
+
+def fenced_texts(prompt: Conversation, completions: Sequence[str]) -> tuple[str, str]:
+    """Return the turns of a conversation, and its completions, as two texts in fences that no text can close."""
+    mark = _mark([message_text(message) for message in prompt], completions)
+    turns = [_fenced(f"{message['role']} message", message_text(message), mark) for message in prompt]
+    labels = [f"answer {letter}" for letter in LETTERS] if len(completions) > 1 else ["answer"]
+    answers = [_fenced(label, text, mark) for label, text in zip(labels, completions, strict=False)]
+    return "\n\n".join(turns), "\n\n".join(answers)
 
 
 def verdict_format(mode: Mode, num_answers: int, *, structured: bool = False) -> str:

@@ -127,7 +127,7 @@ def test_a_schema_arrives_in_the_form_that_servers_read() -> None:
 
 @pytest.mark.parametrize(
     ("request_", "advice"),
-    [(ask(schema=SCHEMA), "leave --structured out"), (ask(top_logprobs=5), "--mode logprob needs a server")],
+    [(ask(schema=SCHEMA), "leave --structured out"), (ask(top_logprobs=5), "--mode logprob and guards need a server")],
 )
 def test_a_server_without_a_feature_is_a_clear_error(request_: Request, advice: str) -> None:
     with (

@@ -1,0 +1,1 @@
+"""Guards: the probability that a completion is unsafe, by a list of words, a classifier, a server or a function."""
