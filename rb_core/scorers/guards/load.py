@@ -15,7 +15,7 @@ from rb_core.results.schema import ModelRef
 from rb_core.results.score_table import Score
 from rb_core.scorers.base import Scorer
 from rb_core.scorers.custom import load_user_code
-from rb_core.scorers.guards.asked import load_judge_guard, load_moderation
+from rb_core.scorers.guards.queried import load_judge_guard, load_moderation
 from rb_core.scorers.guards.spec import GuardSpec, Reads
 from rb_core.scorers.guards.words import load_words
 
