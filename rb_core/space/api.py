@@ -24,12 +24,14 @@ from rb_core.space.results_source import ResultsSource, page_board_json
 
 P = ParamSpec("P")
 
-# Descriptions for people, in the About tab. `compare` and `score` are published by their tabs.
+# Descriptions for people, in the About tab. `compare`, `examples` and `score` are published by their
+# tabs.
 ENDPOINTS: Mapping[str, str] = {
     "leaderboard": "A benchmark's board: columns with their roles, and a row for each model.",
     "compare": f"Differences of {MIN_MODELS} to {MAX_MODELS} models on a benchmark, with intervals and significance.",
     "result": "The whole result file of a model on a benchmark.",
     "model": "A model on all benchmarks: scores, ranks, weak spots, settings, and commands that reproduce them.",
+    "examples": "A benchmark's items: texts, which models are wrong on each, and how hard every part is.",
     "score": "Scores of completions of a prompt, computed on request.",
 }
 # Gradio's page renders error messages as HTML, programs read them as text: quotes stay as they are.
@@ -59,7 +61,7 @@ def publish_endpoints(source: ResultsSource) -> None:
         Parameters:
             benchmark: the benchmark's id, for example rewardbench or rewardbench-2
         """
-        board = find_board(source, benchmark)
+        board = find_board(source.boards(), benchmark)
         return page_board_json(board, source.traits(board.id), source.registry())
 
     @as_endpoint
@@ -128,10 +130,9 @@ def with_file_keys(value: Any) -> Any:
 # Checks: an endpoint can be called with any JSON
 
 
-def find_board(source: ResultsSource, benchmark: object) -> Board:
+def find_board(boards: Mapping[str, Board], benchmark: object) -> Board:
     """Return the board of that id. Raises RequestError, naming the ids that exist."""
     board_id = _text("benchmark", benchmark)
-    boards = source.boards()
     if board_id not in boards:
         raise RequestError(f"There is no benchmark {quoted(board_id)}; known are: {', '.join(boards) or 'none yet'}.")
     return boards[board_id]
@@ -139,7 +140,7 @@ def find_board(source: ResultsSource, benchmark: object) -> Board:
 
 def check_model(source: ResultsSource, benchmark: object, model: object, field: str = "model") -> None:
     """Raise RequestError, naming models with similar names, if the model is not on the board."""
-    board, name = find_board(source, benchmark), _text(field, model)
+    board, name = find_board(source.boards(), benchmark), _text(field, model)
     if board.row(name) is not None:
         return
     names = {row.model.lower(): row.model for row in board.rows}

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from rb_core.space.about.tab import build_about
 from rb_core.space.api import mcp_installed, publish_endpoints
 from rb_core.space.compare.tab import build_compare
+from rb_core.space.examples.tab import build_examples
 from rb_core.space.html import render
 from rb_core.space.leaderboard.tab import build_leaderboard
 from rb_core.space.model.tab import build_model
@@ -43,6 +44,7 @@ def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
     """Return the tabs from left to right; the first one opens if the address names none of them."""
     return (
         PageTab("leaderboard", "Leaderboard", build_leaderboard),
+        PageTab("examples", "Examples", build_examples),
         PageTab("plot", "Plot", build_plot),
         PageTab("compare", "Compare", build_compare),
         PageTab("model", "Model", build_model),

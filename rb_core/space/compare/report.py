@@ -17,6 +17,8 @@ from rb_core.space.html import render
 
 Plain = Mapping[str, Any]
 
+ALL_EXAMPLES = "All examples"
+
 
 def comparison_html(comparison: Plain) -> Markup:
     """Return the whole report of a comparison."""
@@ -76,4 +78,4 @@ def disagreement_rows(rows: Sequence[Plain], pair_index: int, pair: Plain) -> li
     if pair["agreement"] is None:
         return []
     subsets = [(row["name"], row["pairs"][pair_index]["agreement"]) for row in rows if row["level"] == "subset"]
-    return [("All examples", pair["agreement"]), *((name, counts) for name, counts in subsets if counts)]
+    return [(ALL_EXAMPLES, pair["agreement"]), *((name, counts) for name, counts in subsets if counts)]

@@ -137,7 +137,7 @@ def _endpoint(source: ResultsSource, service: ComparisonService) -> Callable[...
             models: two to four different names of models as the leaderboard spells them; the first is compared with
                 each of the others
         """
-        find_board(source, benchmark)
+        find_board(source.boards(), benchmark)
         if not isinstance(models, list):
             raise RequestError(f"models is {type_in_words(models)}; give a list of {MIN_MODELS} to {MAX_MODELS} names.")
         for number, name in enumerate(models[:MAX_MODELS], 1):  # `compare_models` refuses a longer list

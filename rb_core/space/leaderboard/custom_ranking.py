@@ -50,7 +50,7 @@ class CustomRankings:
             return {"message": f"models are at most {MAX_MODELS:,} names"}
         try:
             with self._line.admit(), self._line.turn():
-                board = find_board(self._source, fields.get("board"))
+                board = find_board(self._source.boards(), fields.get("board"))
                 return self._ranking(board, weights, None if models is None else frozenset(models))
         except RewardBenchError as error:
             return {"message": str(error)}
