@@ -92,7 +92,7 @@ def _overlap_table(results: Sequence[AuditResult]) -> AuditTable:
     """
     words = {result.model.name: _word_scores(result) for result in results}
     pairs = [(first, second, *_overlap(words[first], words[second])) for first, second in combinations(words, 2)]
-    pairs.sort(key=lambda row: -2.0 if row[3] is None else -float(row[3]))
+    pairs.sort(key=lambda row: 2.0 if row[3] is None else -float(row[3]))
     return AuditTable(
         title="Models compared on the same words",
         columns=(

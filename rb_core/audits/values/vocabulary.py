@@ -6,7 +6,7 @@ Whole vocabularies as answers, ranked by a reward model: Christian et al. 2025, 
 from __future__ import annotations
 
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rb_core.benchmarks.example import Conversation
 from rb_core.models.options import CONVERSATION_KINDS, ModelOptions
@@ -39,8 +39,7 @@ def expressible_tokens(spec: ModelSpec, prompt: Conversation) -> Vocabulary:
 
     tokenizer = load_own_tokenizer(spec)
     chat = spec.chat_format(tokenizer, max_length_of(spec, load_config(spec), tokenizer))
-    texts = {number: str(tokenizer.decode([number])) for number in range(len(tokenizer))}
-    texts = {number: text for number, text in texts.items() if text and not chat.control_tokens(text)}
+    texts = {number: text for number, text in _texts(tokenizer).items() if text and not chat.control_tokens(text)}
     answers = dict(zip(texts, chat.encode(prompt, tuple(texts.values())), strict=True))
     (closing, _), *_ = Counter(answer.ids[answer.start + 1 :] for answer in answers.values()).most_common(1)
     is_answer = [
@@ -49,3 +48,11 @@ def expressible_tokens(spec: ModelSpec, prompt: Conversation) -> Vocabulary:
         if answer.ids == (*answer.prompt, number, *closing) and not answer.reason
     ]
     return Vocabulary(len(tokenizer), tuple(dict.fromkeys(texts[number] for number in is_answer)))
+
+
+def _texts(tokenizer: Any) -> dict[int, str]:
+    """Return the text of each token; without a leading space where the tokenizer puts one before any text."""
+    texts = [str(tokenizer.decode([number])) for number in range(len(tokenizer))]
+    bare = [text.removeprefix(" ") for text in texts]
+    ids = tokenizer(bare, add_special_tokens=False)["input_ids"]
+    return {number: bare[number] if ids[number] == [number] else texts[number] for number in range(len(texts))}
