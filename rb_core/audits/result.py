@@ -15,6 +15,7 @@ from rb_core.audits.report import AuditName, AuditTable, Text
 from rb_core.errors import ResultError
 from rb_core.results.effect import Effect
 from rb_core.results.estimate import Record
+from rb_core.results.failures import FAILED
 from rb_core.results.schema import ModelRef, Run, Segment, from_json
 
 MAX_AUDIT_BYTES = 2_000_000
@@ -83,6 +84,11 @@ class AuditResult(Record):
     run: Run
     scores: AuditScores
     checksum: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")] | None = None
+
+    @property
+    def failed_requests(self) -> int:
+        """Number of completions without a score because a request to a server failed; the same command asks again."""
+        return sum(count for reason, count in self.counts.reasons.items() if reason in FAILED)
 
     def path(self) -> Path:
         """Return the path of the result file below the results root."""

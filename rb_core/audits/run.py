@@ -19,10 +19,11 @@ from rb_core.audits.result import (
     AuditScores,
     audit_path,
     audit_scores_path,
+    parse_audit_result,
 )
 from rb_core.audits.self_test import run_self_test
 from rb_core.benchmarks.spec import Benchmark
-from rb_core.errors import ScoreTableError
+from rb_core.errors import ResultError, ScoreTableError
 from rb_core.evaluation.distributed import this_process
 from rb_core.evaluation.evaluate import BYTES_PER_COMPLETION, RunFiles, check_seed, load_scorer_for, score_benchmark
 from rb_core.files import check_writable, read_table, write_atomically, write_table
@@ -127,8 +128,16 @@ def _check_run(audit: ModelAudit, benchmark: Benchmark, name: str, seed: int, ou
     check_seed(seed)
     _ref(audit, benchmark)
     path = out / audit_path(audit.name, name)
-    check_free(path, overwrite=overwrite)
+    check_free(path, overwrite=overwrite or _has_failures(path))
     check_writable(path.parent, BYTES_PER_COMPLETION * sum(len(example.completions) for example in benchmark.examples))
+
+
+def _has_failures(path: Path) -> bool:
+    """Return True for a result some of whose requests to a server failed, which the same command sends again."""
+    try:
+        return parse_audit_result(path.read_bytes(), str(path)).failed_requests > 0
+    except (OSError, ResultError):
+        return False
 
 
 def _ref(audit: ModelAudit, benchmark: Benchmark) -> AuditRef:

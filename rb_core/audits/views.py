@@ -151,7 +151,12 @@ def _effect_table(results: Sequence[AuditResult], measure: str) -> AuditTable:
         "Group", "Model", "Value", "95% low", "95% high", "p (Holm)", "Smallest detectable", "Units", "Unscored",
         "Note",
     )  # fmt: skip
-    kept = [place for place in range(len(columns)) if any(row[place] is not None for row in rows)]
+    one_model = len({result.model.name for result in results}) == 1
+    kept = [
+        place
+        for place, column in enumerate(columns)
+        if any(row[place] is not None for row in rows) and not (column == "Model" and one_model)
+    ]
     return AuditTable(
         title=f"{measure[0].upper()}{measure[1:]}",
         columns=tuple(columns[place] for place in kept),

@@ -172,6 +172,8 @@ def finish_model_audit(
     if this_process().is_main:
         print_audit_result(written.result)
         console.print(f"written to {written.path}", soft_wrap=True)
+        if failed := written.result.failed_requests:
+            console.print(f"{failed} requests failed; the same command sends only these again")
 
 
 def print_audit_result(result: AuditResult) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from rb_core import retries
 from rb_core.audits.model_audit import ModelAudit, Planted
 from rb_core.audits.property_file import PropertyAudit, read_property
 from rb_core.audits.registry import audit_views
@@ -20,6 +22,9 @@ from rb_core.errors import DataError, ResultError, ScoreTableError
 from rb_core.hub.companions import read_companions, valid_companions
 from rb_core.scorers.function import FunctionScorer
 from rb_core.stats.item_outcomes import Floats
+from tests.cli.command_line import rb
+from tests.fakes.judge_server import Fault
+from tests.fakes.reward_server import NAME, RewardServer
 
 QUESTION = "Does a word of thanks raise the score?"
 WORDS = ("Seven.", "Blue.", "The Rhine.", "Iron.", "Oak.", "Salt.", "A spoon.", "Monday.")
@@ -174,3 +179,26 @@ def test_an_audit_of_too_few_examples_says_so(tmp_path: Path) -> None:
     result = audit_scorer(thankful(), "me/thankful", audit, out=tmp_path).result
     assert result.effects[0].reason == "fewer than 5 independent units"
     assert result.self_test == SelfTest(runs=100, reason="too few examples to find any effect")
+
+
+def test_requests_that_failed_are_sent_again_by_the_same_command(
+    tmp_path: Path, tiny_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retries, "FIRST_WAIT", 0.01)
+    folder, audit = tiny_model("llama"), shift_file(tmp_path)
+    with RewardServer("sglang", folder) as server:
+        model = ["--model", NAME, "--tokenizer", str(folder), "--url", server.url, "--api", server.api]
+        command = ["audit", str(audit), *model, "--out", str(tmp_path / "out")]
+        answer = server.answer
+        refused = Fault("status", status=400, said="odd")
+        server.answer = lambda body: refused if "Oak" in server.tokenizer.decode(body["input_ids"]) else answer(body)
+        assert rb(command, monkeypatch) == 0
+        (first,), _ = read_audit_results(tmp_path / "out")
+        assert first.failed_requests == 4  # two versions in two groups
+        server.answer = answer
+        before = server.scored
+        assert rb(command, monkeypatch) == 0
+        assert server.scored - before < 4 + 32 / 2  # those that failed, and the probes
+        (second,), _ = read_audit_results(tmp_path / "out")
+        assert (second.counts.unscored, verify_audits(tmp_path / "out").mismatches) == (0, ())
+        assert rb(command, monkeypatch) == 2  # the result is complete
