@@ -26,6 +26,7 @@ from rb_core.stats.item_outcomes import Floats
 from rb_core.stats.metrics.base import Metric
 
 ORIGINAL = "original"
+OUTPUT_COLUMNS = ("score", "num_tokens", "truncated", "reason")  # of a score table: what depends on the model
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class ModelAudit(ABC):
 
     Scores that `items` get from a model are given to `effects` as a table with one row for each completion, in order:
     item, base, unit, group, variant, completion (its index), label, score (NaN when unscored), num_tokens, truncated,
-    reason, and the columns of `row_columns`.
+    reason, and the columns of `row_columns`. The self-test simulates scores without the other outputs of a model:
+    `effects` and `simulate` must not depend on num_tokens, truncated and reason.
 
     kind: name in the registry; name: of this audit in commands and paths, different for other data than the built-in;
     title: a few words; question: one sentence; meaning: a sentence for the page on what the effects mean; method: how

@@ -21,7 +21,7 @@ from rb_core.audits.result import (
     audit_scores_path,
     parse_audit_result,
 )
-from rb_core.audits.self_test import run_self_test
+from rb_core.audits.self_test import SelfTests
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import ResultError, ScoreTableError
 from rb_core.evaluation.distributed import this_process
@@ -180,10 +180,11 @@ def read_audit_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return frame[[*_COLUMNS, *others]], metadata
 
 
-def aggregate_audit(path: Path) -> AuditResult:
+def aggregate_audit(path: Path, self_tests: SelfTests | None = None) -> AuditResult:
     """Derive the result from the score table of an audit, which must lie below `audits` in a results root.
 
-    Raises ScoreTableError when the table is damaged, or its audit is unknown to this version.
+    self_tests: those of other tables. Raises ScoreTableError when the table is damaged, or its audit is unknown to this
+    version.
     """
     scores, metadata = read_audit_scores(path)
     try:
@@ -207,7 +208,7 @@ def aggregate_audit(path: Path) -> AuditResult:
             truncated=int(scores["truncated"].sum()),
             reasons={str(k): int(v) for k, v in scores["reason"][unscored].value_counts(sort=False).items()},
         ),
-        self_test=run_self_test(audit, scores),
+        self_test=(self_tests or SelfTests()).outcome(audit, scores),
         run=run,
         scores=AuditScores(path=place.as_posix(), sha256=hashlib.sha256(path.read_bytes()).hexdigest()),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import cycle
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from rb_core.audits.model_audit import ModelAudit, Planted
+from rb_core.audits.model_audit import OUTPUT_COLUMNS, ModelAudit, Planted
 from rb_core.audits.result import SelfTest
 from rb_core.results.effect import Effect
 from rb_core.stats.effects import adjusted, is_significant
@@ -22,8 +23,25 @@ FOUND = 0.95  # share of planted effects that must be found
 CHANCE = 0.001  # with which an audit that is as good as it must be may fail
 
 
+class SelfTests:
+    """Outcomes of self-tests, which are the same for all models: each is computed once for an audit and its rows."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[tuple[str, str], list[tuple[pd.DataFrame, SelfTest]]] = defaultdict(list)
+
+    def outcome(self, audit: ModelAudit, scores: pd.DataFrame) -> SelfTest:
+        """Return what `run_self_test` returns for the rows without the columns that depend on the model."""
+        rows = scores.drop(columns=[*OUTPUT_COLUMNS])
+        of_audit = self._outcomes[audit.kind, json.dumps(audit.settings, sort_keys=True)]
+        for earlier_rows, outcome in of_audit:
+            if earlier_rows.equals(rows):
+                return outcome
+        of_audit.append((rows, run_self_test(audit, rows)))
+        return of_audit[-1][1]
+
+
 def run_self_test(audit: ModelAudit, scores: pd.DataFrame, runs: int = RUNS, seed: int = 0) -> SelfTest:
-    """Return the outcome of trials with made-up scorers on the rows of a score table, whose scores are not used.
+    """Return the outcome of trials with made-up scorers on the rows of a score table, which needs no scores.
 
     A planted effect is twice the smallest detectable one of unbiased scorers (the root of its mean square over the
     trials); measures and groups take turns. It is found if it is significant, with the right sign. Shares may miss

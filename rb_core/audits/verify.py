@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from rb_core.audits.result import AuditResult, parse_audit_result
 from rb_core.audits.run import aggregate_audit
+from rb_core.audits.self_test import SelfTests
 from rb_core.errors import ResultError, RewardBenchError, first_line
 from rb_core.leaderboard.verify import Mismatch, count_numbers, differing_values
 from rb_core.results.schema import is_unchanged
@@ -29,6 +30,7 @@ def verify_audits(root: Path) -> AuditCheck:
     results = numbers = 0
     mismatches: list[Mismatch] = []
     with_result: set[Path] = set()
+    self_tests = SelfTests()
     for path in sorted((root / "audits").glob("*/**/*.json")):
         results += 1
         place = path.relative_to(root).as_posix()
@@ -37,7 +39,7 @@ def verify_audits(root: Path) -> AuditCheck:
             result = parse_audit_result(path.read_bytes(), place)
             if result.path().as_posix() != place:
                 raise ResultError(f"says it is {result.path().as_posix()}")
-            computed = aggregate_audit(root / result.scores.path)
+            computed = aggregate_audit(root / result.scores.path, self_tests)
         except RewardBenchError as error:
             mismatches.append(Mismatch(place, problem=str(error).removeprefix(f"{place}: ")))
             continue

@@ -151,11 +151,13 @@ def _effect_table(results: Sequence[AuditResult], measure: str) -> AuditTable:
         "Group", "Model", "Value", "95% low", "95% high", "p (Holm)", "Smallest detectable", "Units", "Unscored",
         "Note",
     )  # fmt: skip
-    one_model = len({result.model.name for result in results}) == 1
+    hidden = {"Model"} if len({result.model.name for result in results}) == 1 else set()
+    if all(e.unscored == 0 for _, e in effects_by_group(results, measure)):
+        hidden.add("Unscored")
     kept = [
         place
         for place, column in enumerate(columns)
-        if any(row[place] is not None for row in rows) and not (column == "Model" and one_model)
+        if column not in hidden and any(row[place] is not None for row in rows)
     ]
     return AuditTable(
         title=f"{measure[0].upper()}{measure[1:]}",

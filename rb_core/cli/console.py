@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,7 @@ from rb_core.audits.report import AuditTable, cell_text
 from rb_core.errors import printable
 
 DEFAULT_ROOT = Path("leaderboard_data")
+MAX_KEPT_WIDTH = 12  # of a column of text: up to it no cell is broken, however many columns there are
 
 console = Console()
 
@@ -28,10 +30,18 @@ def print_line(text: str) -> None:
 
 def print_table(content: AuditTable) -> None:
     """Print a table of a report."""
-    table = Table(title=literal(content.title), caption=literal(content.note) if content.note else None)
+    table = Table(
+        title=literal(content.title), caption=literal(content.note) if content.note else None, box=SIMPLE_HEAD
+    )
     for index, column in enumerate(content.columns):
         is_text = any(isinstance(row[index], str) for row in content.rows)
-        table.add_column(literal(column), justify="left" if is_text else "right", overflow="fold")
+        width = max(map(len, [*column.split(), *(cell_text(row[index], content.decimals) for row in content.rows)]))
+        table.add_column(
+            literal(column),
+            justify="left" if is_text else "right",
+            overflow="fold",
+            min_width=min(width, MAX_KEPT_WIDTH) if is_text else width,
+        )
     for row in content.rows:
         table.add_row(*(literal(cell_text(cell, content.decimals)) for cell in row))
     console.print(table)

@@ -127,12 +127,7 @@ class ResultsStore:
             return ModelRegistry()
 
     def _list_files(self) -> dict[str, FileState]:
-        files = {}
-        for pattern in (REGISTRY_FILE, "results/**/*.json", "scores/**/*.parquet", "items/**/*.parquet"):
-            for path in self._root.glob(pattern):
-                with suppress(FileNotFoundError):  # removed since it was listed
-                    files[str(path)] = _file_state(path)
-        return files
+        return file_states(self._root, REGISTRY_FILE, "results/**/*.json", "scores/**/*.parquet", "items/**/*.parquet")
 
 
 def ranked_boards(
@@ -146,6 +141,16 @@ def ranked_boards(
         outcomes = {result.model.name: outcomes_of(result) for result in group}
         boards[benchmark] = with_rank_intervals(build_board(group, registry), outcomes, spec_of_results(group))
     return boards
+
+
+def file_states(root: Path, *patterns: str) -> dict[str, FileState]:
+    """Return the state of each file below a root that matches a pattern; another result says that a file changed."""
+    files = {}
+    for pattern in patterns:
+        for path in root.glob(pattern):
+            with suppress(FileNotFoundError):  # removed since it was listed
+                files[str(path)] = _file_state(path)
+    return files
 
 
 def _file_state(path: Path) -> FileState:

@@ -110,18 +110,19 @@ class _ResultCheck:
         self.mismatches.append(Mismatch(self.path, field, says, gives, source))
 
 
-def verify(root: Path, *, whole: bool = False, refused: Sequence[str] = ()) -> VerifyReport:
+def verify(root: Path, *, whole: bool = False, refused: Sequence[str] = (), may_be_empty: bool = False) -> VerifyReport:
     """Recompute every number below a root (`results/`, `scores/`) and the files derived from the results.
 
     Args:
         whole: the root is a whole repository, whose derived files must come from exactly these results. In a folder
             with a user's own results they come from an earlier set.
         refused: a message for each file that was left out of the root; each becomes a mismatch.
+        may_be_empty: the root may hold other files than results of benchmarks.
 
     Raises ResultError if there are no results.
     """
     files = sorted((root / "results").rglob("*.json"))
-    if not files:
+    if not files and not may_be_empty:
         raise ResultError(f"{root}: no results here; expected files below {root / 'results'}")
     mismatches = [Mismatch("refused", problem=message) for message in refused]
     score_paths: set[str] = set()  # with a result

@@ -18,7 +18,7 @@ from rb_core.leaderboard.board_table import board_to_json, detectable_text
 from rb_core.leaderboard.custom_scores import uneven_text
 from rb_core.leaderboard.hub_links import HubPlace, hub_page
 from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, RegisteredModel, openness
-from rb_core.leaderboard.store import ResultsStore
+from rb_core.leaderboard.store import FileState, ResultsStore, file_states
 from rb_core.results.schema import ModelRef, Result
 from rb_core.space.html import render
 from rb_core.stats.item_outcomes import ItemOutcomes
@@ -91,6 +91,8 @@ class ResultsFolder:
         self.store = ResultsStore(root)
         self._boards: Mapping[str, Board] = {}
         self._traits = TraitCache()
+        self._reports: Sequence[AuditReport] = []
+        self._report_files: dict[str, FileState] | None = None
         self._lock = threading.Lock()
         self._commit, _ = git_state()
 
@@ -124,11 +126,15 @@ class ResultsFolder:
         return find_percentiles(model, self._root)[0]
 
     def reports(self) -> Sequence[AuditReport]:
-        reports, refused = read_reports(self._root)
-        views, refused_results = audit_views(self._root)
-        for message in (*refused, *refused_results):
-            log.warning("report left out: %s", message)
-        return [*views, *reports]
+        with self._lock:
+            files = file_states(self._root, "audits/**/*.json")
+            if files != self._report_files:
+                reports, refused = read_reports(self._root)
+                views, refused_results = audit_views(self._root)
+                for message in (*refused, *refused_results):
+                    log.warning("report left out: %s", message)
+                self._reports, self._report_files = [*views, *reports], files
+            return self._reports
 
     def registry(self) -> ModelRegistry:
         self.boards()

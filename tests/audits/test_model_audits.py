@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from rb_core import retries
+from rb_core.audits import self_test
 from rb_core.audits.model_audit import ModelAudit, Planted
 from rb_core.audits.property_file import PropertyAudit, read_property
 from rb_core.audits.registry import audit_views
@@ -21,6 +22,7 @@ from rb_core.audits.verify import verify_audits
 from rb_core.errors import DataError, ResultError, ScoreTableError
 from rb_core.hub.companions import read_companions, valid_companions
 from rb_core.scorers.function import FunctionScorer
+from rb_core.space.results_source import ResultsFolder
 from rb_core.stats.item_outcomes import Floats
 from tests.cli.command_line import rb
 from tests.fakes.judge_server import Fault
@@ -108,6 +110,29 @@ def test_a_changed_result_is_found_out(tmp_path: Path) -> None:
     assert mismatch.problem == "no result was computed from it"
 
 
+@pytest.mark.usefixtures("short_self_test")
+def test_a_folder_of_audits_alone_is_verified_with_one_self_test_for_all_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for count in (1, 2):  # two audits of the same name and other rows
+        pairs = json.loads(shift_file(tmp_path).read_text())["pairs"][: 8 * count]
+        audit = read_property(shift_file(tmp_path, pairs=pairs))
+        for model in ("one", "two"):
+            audit_scorer(thankful(), f"me/{model}-{count}", audit, out=tmp_path)
+    tested: list[int] = []
+    original = self_test.run_self_test
+
+    def counting(audit: ModelAudit, rows: pd.DataFrame) -> SelfTest:
+        tested.append(len(rows))
+        return original(audit, rows)
+
+    monkeypatch.setattr(self_test, "run_self_test", counting)
+    capsys.readouterr()
+    assert rb(["verify", str(tmp_path)], monkeypatch) == 0
+    assert capsys.readouterr().out.startswith("4 results, 4 with scores and 0 without; ")
+    assert tested == [16, 32]
+
+
 def test_results_travel_with_their_score_tables(tmp_path: Path) -> None:
     written = audit_scorer(thankful(), "me/thankful", read_property(shift_file(tmp_path)), out=tmp_path)
     companions = read_companions(tmp_path)
@@ -131,6 +156,20 @@ def test_the_page_has_an_entry_for_every_audit(tmp_path: Path) -> None:
     (tmp_path / "audits/thanks/me/three.json").write_text("{}")
     results, refused = read_audit_results(tmp_path)
     assert (len(results), len(refused)) == (2, 1)
+
+
+@pytest.mark.usefixtures("short_self_test")
+def test_the_page_reads_results_again_only_when_a_file_has_changed(tmp_path: Path) -> None:
+    audit = read_property(shift_file(tmp_path))
+    path = audit_scorer(thankful(), "me/one", audit, out=tmp_path).path
+    source = ResultsFolder(tmp_path)
+    reports = source.reports()
+    assert source.reports() is reports
+    audit_scorer(thankful(), "me/two", audit, out=tmp_path)
+    assert [len(report.answer) - len(reports[0].answer) for report in source.reports()] == [1]
+    path.unlink()
+    path.with_name("two.json").unlink()
+    assert source.reports() == []
 
 
 @pytest.mark.parametrize(
@@ -181,6 +220,7 @@ def test_an_audit_of_too_few_examples_says_so(tmp_path: Path) -> None:
     assert result.self_test == SelfTest(runs=100, reason="too few examples to find any effect")
 
 
+@pytest.mark.usefixtures("short_self_test")
 def test_requests_that_failed_are_sent_again_by_the_same_command(
     tmp_path: Path, tiny_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
