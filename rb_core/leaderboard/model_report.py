@@ -12,7 +12,7 @@ from rb_core.leaderboard.hub_links import HubPlace, dataset_repo, discussion_pag
 from rb_core.leaderboard.model_registry import ModelRegistry, RegisteredModel
 from rb_core.leaderboard.reproduce import reproduce_commands
 from rb_core.leaderboard.style_text import style_json
-from rb_core.leaderboard.weak_spots import WeakSpot, find_weak_spots, rank_of
+from rb_core.leaderboard.weak_spots import WeakSpot, find_strengths, find_weak_spots, rank_of
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Published, Result
 from rb_core.stats.item_outcomes import ItemOutcomes
@@ -58,14 +58,33 @@ class BenchmarkReport:
 
     def weak_spots(self) -> list[WeakSpot]:
         """Return the weak spots among the subsets, and among the sections without a subset score of the model."""
+        worst_rank = self.row.rank_interval.worst if self.row.rank_interval else None
+        return find_weak_spots(*self._placed_parts(), worst_rank)
+
+    def strengths(self) -> list[WeakSpot]:
+        """Return the parts among the same ones in which the model ranks higher than it does overall."""
+        best_rank = self.row.rank_interval.best if self.row.rank_interval else None
+        return find_strengths(*self._placed_parts(), best_rank)
+
+    def _placed_parts(
+        self,
+    ) -> tuple[str, dict[str, float], dict[str, dict[str, float]], dict[str, Estimate]]:
+        """Return the model, all headlines, all scores by part, and the model's estimates by part."""
         with_subsets = {subset.section for subset in self.board.subsets if subset.name in self.row.subsets}
         scores = {s.name: self._scores("sections", s.name) for s in self.board.sections if s.name not in with_subsets}
         scores |= {s.name: self._scores("subsets", s.name) for s in self.board.subsets}
         ranked = self.board.ranked()
         headlines = {row.model: value for row in ranked if (value := row.headline.ranked_by) is not None}
         estimates = self.result.sections | self.result.subsets if self.result else {}
-        worst_rank = self.row.rank_interval.worst if self.row.rank_interval else None
-        return find_weak_spots(self.row.model, headlines, scores, estimates, worst_rank)
+        return self.row.model, headlines, scores, estimates
+
+    def field_scores(self) -> dict[tuple[str, str], list[float]]:
+        """Return the scores of all models with a rank by level ("score", "section" or "subset") and name."""
+        headlines = [row.headline.value for row in self.board.ranked()]
+        scores = {("score", ""): [value for value in headlines if value is not None]}
+        for level, parts in (("section", self.board.sections), ("subset", self.board.subsets)):
+            scores |= {(level, part.name): list(self._scores(f"{level}s", part.name).values()) for part in parts}
+        return scores
 
     def _scores(self, level: str, name: str) -> dict[str, float]:
         """Return the score in a section or subset of every model that has a rank. level: "sections" or "subsets"."""
@@ -92,6 +111,7 @@ class BenchmarkReport:
             "score": _json(row.headline, include={"value", "low", "high", "floor", "ceiling", "no_interval"}),
             "parts": parts,
             "weak_spots": [spot.to_json() for spot in self.weak_spots()],
+            "strengths": [spot.to_json() for spot in self.strengths()],
         } | (_result_json(self.result, self.hub) | self._style_json(self.result) if self.result else {})
 
     def _discussion_page(self) -> str | None:

@@ -1,4 +1,4 @@
-"""Find the subsets and sections where a model ranks furthest below its overall rank.
+"""Find the subsets and sections where a model ranks furthest below, or above, its overall rank.
 
 Scores of different subsets are not comparable, because some subsets are harder for every model. Ranks within a subset
 are.
@@ -19,8 +19,9 @@ from rb_core.stats.significance import ALPHA, holm
 
 RULE = (
     "Rank here: the model's rank by this part alone. Overall: its rank by the headline among the same models. "
-    "Significant: the score is below that of the model that holds the worst rank of its rank interval here, by a "
-    "one-sided test corrected for all parts of the model (Holm's method). Every other row is a hint."
+    "Significant: the score is below that of the model that holds the worst rank of its rank interval here (of a "
+    "strength: above that of the best rank), by a one-sided test corrected for all parts of the model (Holm's method). "
+    "Every other row is a hint."
 )
 
 
@@ -101,6 +102,45 @@ def find_weak_spots(
     corrected = dict(zip(p_values, holm(list(p_values.values())).tolist(), strict=True))
     weak_spots = [WeakSpot(*spot, corrected.get(spot[0])) for spot in spots]
     return sorted(weak_spots, key=lambda spot: (not spot.significant, -spot.rank_drop, spot.name))
+
+
+def find_strengths(
+    model: str,
+    headlines: Mapping[str, float],
+    scores_by_part: Mapping[str, Mapping[str, float]],
+    estimates: Mapping[str, Estimate],
+    best_rank: int | None,
+) -> list[WeakSpot]:
+    """Return the parts where the model ranks higher than overall: weak spots of the scores turned upside down.
+
+    The test asks for the score at the best rank that the headline allows; `rank_drop` is negative. Arguments as those
+    of `find_weak_spots`, with the lower end of the rank interval.
+    """
+    turned = find_weak_spots(
+        model,
+        _turned(headlines),
+        {name: _turned(scores) for name, scores in scores_by_part.items()},
+        {name: _turned_estimate(estimate) for name, estimate in estimates.items()},
+        None if best_rank is None else len(headlines) - best_rank + 1,
+    )
+    strengths = []
+    for spot in turned:
+        scores = [score for other, score in scores_by_part[spot.name].items() if other in headlines]
+        names = [other for other in scores_by_part[spot.name] if other in headlines]
+        overall_rank = rank_of(headlines[model], (headlines[other] for other in names))
+        rank = rank_of(scores_by_part[spot.name][model], scores)
+        score, expected = _turned_estimate(spot.score), sorted(scores, reverse=True)[overall_rank - 1]
+        strengths.append(WeakSpot(spot.name, rank, overall_rank, len(scores), score, expected, spot.p))
+    return [spot for spot in strengths if spot.rank_drop < 0]
+
+
+def _turned(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: 1 - score for name, score in scores.items()}
+
+
+def _turned_estimate(estimate: Estimate) -> Estimate:
+    value, low, high = (None if end is None else 1 - end for end in (estimate.value, estimate.high, estimate.low))
+    return Estimate(value=value, low=low, high=high, stderr=estimate.stderr)
 
 
 def p_below(value: float, stderr: float, expected: float) -> float:

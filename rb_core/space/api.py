@@ -92,8 +92,8 @@ def publish_endpoints(source: ResultsSource) -> None:
         Returns an object with the model's `organisation`, `kind`, number of `parameters`, page on the `hub`, `facts`
         (such as base model, licence and other names, with their sources), and `results`, one a benchmark: `score` with
         its 95% interval, `rank`, `tier` and `range` (best and worst rank that the data allow), `parts` (sections and
-        subsets with the model's rank in each), `weak_spots` (parts in which it ranks lower than overall), `settings`,
-        `counts` and `commands`. Values are fractions from 0 to 1; null is unknown.
+        subsets with the model's rank in each), `weak_spots` and `strengths` (parts in which it ranks lower and
+        higher than overall), `settings`, `counts` and `commands`. Values are fractions from 0 to 1; null is unknown.
 
         Parameters:
             model: the model's name as the leaderboard spells it, mostly ORG/NAME, or another of its names

@@ -6,7 +6,8 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from rb_core.benchmarks.custom import custom_spec
-from rb_core.leaderboard.weak_spots import find_weak_spots, p_below
+from rb_core.leaderboard.weak_spots import find_strengths, find_weak_spots, p_below
+from rb_core.results.estimate import Estimate
 from rb_core.stats.intervals import proportion_estimate
 from rb_core.stats.rank_intervals import Standing, rank_models
 
@@ -85,3 +86,19 @@ def test_at_most_one_in_twenty_models_has_a_significant_weak_spot_by_chance(boar
             spots = find_weak_spots(name, headlines, parts, estimates, interval.worst)
             spotted += any(spot.significant for spot in spots)
     assert spotted <= 0.05 * boards * models
+
+
+def test_strengths_are_weak_spots_of_the_scores_upside_down() -> None:
+    """Both ends have the same p; a part at the overall rank is neither."""
+    headlines = {name: 0.9 - 0.1 * place for place, name in enumerate("abcde")}
+    high, low = ({name: score for name, score in headlines.items() if name != "c"} | {"c": c} for c in (0.95, 0.45))
+    estimates = {name: Estimate(value=value, stderr=0.05) for name, value in (("high", 0.95), ("low", 0.45))}
+    parts = {"high": high, "low": low, "same": headlines}
+    (strength,) = find_strengths("c", headlines, parts, estimates, 3)
+    assert (strength.name, strength.rank, strength.overall_rank, strength.rank_drop) == ("high", 1, 3, -2)
+    assert strength.score.value == pytest.approx(0.95)
+    assert strength.expected_score == 0.8
+    turned = {name: {model: 1 - score for model, score in scores.items()} for name, scores in parts.items()}
+    mirrored = {name: Estimate(value=1 - (e.value or 0), stderr=e.stderr) for name, e in estimates.items()}
+    (weakness,) = find_weak_spots("c", {m: 1 - s for m, s in headlines.items()}, turned, mirrored, 3)
+    assert weakness.p == strength.p

@@ -38,6 +38,12 @@ SETTINGS = {
     "adapter": "Adapter",
     "adapter_revision": "Commit of the adapter",
 }
+HEAD_FACTS = {
+    "organisation": "by",
+    "base_model": "trained from",
+    "licence": "licence",
+    "released": "released",
+}
 MODEL_FACTS = {
     "organisation": "Organisation",
     "base_model": "Trained from",

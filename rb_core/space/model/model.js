@@ -51,6 +51,15 @@ async function onVisible() {
 find('.rb-model-form').addEventListener('submit', (event) => { event.preventDefault(); choose(name.value.trim()); });
 // A name that is picked from the list or typed in full needs no button.
 name.addEventListener('input', () => { if (names?.includes(name.value)) choose(name.value); });
+// Compare with another model: the address of a comparison, opened as any link of the page.
+body.addEventListener('submit', (event) => event.preventDefault());
+body.addEventListener('input', ({ target }) => {
+  if (!target.dataset.board || !names?.includes(target.value) || target.value === shown) return;
+  const href = `?${new URLSearchParams({ tab: 'compare', board: target.dataset.board, models: `${shown},${target.value}` })}`;
+  const link = Object.assign(document.createElement('a'), { href, hidden: true });
+  body.append(link);
+  link.click();
+});
 body.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy]');
   if (!button) return;

@@ -6,17 +6,22 @@ Results are files that others wrote: the templates escape every text, and link o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from markupsafe import Markup
 
+from rb_core.audits.traits import Trait
 from rb_core.leaderboard.verdict import p_text
 from rb_core.leaderboard.weak_spots import RULE
 from rb_core.space.html import Plain, labelled, number_text, render
 from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model import labels
+from rb_core.space.model.field_chart import FieldRow, field_axis
+from rb_core.space.model.findings import Finding
 
-MAX_WEAK_SPOTS = 8
+MAX_SPOTS = 6
 BOUNDS_RULE = (
     "Bounds: the score if all unscored examples had failed, and if all had passed. The rank counts them as failed."
 )
@@ -25,14 +30,60 @@ NO_ESTIMATE: Plain = {"value": None, "low": None, "high": None}
 Facts = list[tuple[str, str]]
 
 
-def report_html(report: Plain) -> Markup:
+class TraitRow(NamedTuple):
+    """A trait of the model among those of all models."""
+
+    row: FieldRow
+    description: str
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What stands beside a model's own report.
+
+    scores: of all models by benchmark, then by level and name, see `BenchmarkReport.field_scores`; board_traits: by
+    benchmark; findings: of audits.
+    """
+
+    scores: Mapping[str, Mapping[tuple[str, str], Sequence[float]]] = field(default_factory=dict)
+    board_traits: Mapping[str, Sequence[Trait]] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    model: str = ""
+
+    def field_scores(self, entry: Plain) -> Mapping[tuple[str, str], Sequence[float]]:
+        """Return the scores of all models on the benchmark of an entry of the report."""
+        return self.scores.get(entry["benchmark"]["id"], {})
+
+    def traits(self, entry: Plain) -> list[TraitRow]:
+        """Return the traits that the model has a value of on the benchmark of an entry."""
+        traits = [t for t in self.board_traits.get(entry["benchmark"]["id"], ()) if self.model in t.values]
+        return [
+            TraitRow(
+                FieldRow(t.label, t.values[self.model]._asdict(), [other.value for other in t.values.values()]),
+                t.description,
+            )
+            for t in traits
+        ]
+
+
+def report_html(report: Plain, context: ReportContext | None = None) -> Markup:
     """Return the page of a report by `model_report`."""
+    context = context or ReportContext()
     return render(
         "model/report.html",
         report=report,
-        size=size_text(report["parameters"]) if report["parameters"] else None,
-        max_weak_spots=MAX_WEAK_SPOTS,
-        weak_spot_rule=RULE,
+        context=context,
+        head_facts=head_facts(report),
+        overview_rows=lambda results: [
+            FieldRow(entry["benchmark"]["title"], entry["score"], context.field_scores(entry).get(("score", ""), ()))
+            for entry in results
+        ],
+        part_rows=lambda parts, scores: [
+            FieldRow(part["name"], part["estimate"], scores.get((part["level"], part["name"]), ())) for part in parts
+        ],
+        field_axis=field_axis,
+        max_spots=MAX_SPOTS,
+        spot_rule=RULE,
         origins=labels.ORIGINS,
         bounds_rule=BOUNDS_RULE,
         p_text=p_text,
@@ -47,6 +98,14 @@ def report_html(report: Plain) -> Markup:
         panel_agreement=labels.PANEL_AGREEMENT,
         no_estimate=NO_ESTIMATE,
     )
+
+
+def head_facts(report: Plain) -> list[str]:
+    """Return what the first line says of a model: kind, size, and what the registry knows."""
+    size = f"{size_text(report['parameters'])} parameters" if report["parameters"] else "unknown size"
+    facts = report["facts"]
+    known = [f"{label} {facts[name]}" for name, label in labels.HEAD_FACTS.items() if facts.get(name)]
+    return [report["kind"], size, *known]
 
 
 def model_facts(facts: Plain) -> Facts:

@@ -6,9 +6,10 @@ from typing import Any
 
 import gradio as gr
 
-from rb_core.leaderboard.model_report import UnknownModelError, model_names, model_report
+from rb_core.leaderboard.model_report import ModelReport, UnknownModelError, model_names, model_report
 from rb_core.space.component import component
-from rb_core.space.model.report import report_html
+from rb_core.space.model.findings import findings_on
+from rb_core.space.model.report import ReportContext, report_html
 from rb_core.space.results_source import ResultsSource
 
 
@@ -23,12 +24,23 @@ def build_model(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
     def model_html(model: object) -> dict[str, Any]:
         """Return a model's page as HTML, its name if it is known, and the line for the live region."""
         try:
-            report = model_report(source, str(model)).to_json()
+            model_results = model_report(source, str(model))
         except UnknownModelError as error:
             return {"known": False, "message": str(error), "html": ""}
+        report, context = model_results.to_json(), report_context(model_results, source)
         titles = [entry["benchmark"]["title"] for entry in report["results"]]
         boards = titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
         name = report["model"]
-        return {"known": True, "model": name, "message": f"{name} on {boards}.", "html": report_html(report)}
+        return {"known": True, "model": name, "message": f"{name} on {boards}.", "html": report_html(report, context)}
 
     return component(__package__, "model.js", server_functions=[model_list, model_html])
+
+
+def report_context(report: ModelReport, source: ResultsSource) -> ReportContext:
+    """Return the scores and traits of the models beside this one, and what audits found about it."""
+    return ReportContext(
+        {entry.board.id: entry.field_scores() for entry in report.benchmarks},
+        {entry.board.id: source.traits(entry.board.id) for entry in report.benchmarks},
+        findings_on(report.model, source.reports()),
+        report.model,
+    )

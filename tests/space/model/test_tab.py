@@ -68,8 +68,16 @@ def test_a_published_model_has_scores_and_weak_spots(open_page: OpenPage) -> Non
     spots = part.get_by_role("group", name="Parts furthest below the model's overall rank")
     first = re.compile(r"hep-java.*86 of 133.*14.*significant", re.S)
     expect(spots.get_by_role("row").nth(1)).to_contain_text(first)
-    expect(part.locator(".rb-rule")).to_contain_text("corrected for all parts")
+    expect(part.get_by_text("corrected for all parts")).to_be_visible()
     expect(part.get_by_text("not published")).to_be_visible()  # why Prior Sets are absent
+    strip = part.get_by_role("group", name="Sections").locator("tbody tr").first.locator(".rb-strip")
+    assert strip.locator("path").get_attribute("d").count("M") > 50  # the other models
+    assert strip.locator("b").get_attribute("style") == "left:91.27%"  # 93.02 on an axis from 20 to 100
+    audits = page.get_by_role("region", name="Audits")
+    expect(audits.get_by_text("Over-refusal 0.072")).to_be_visible()
+    expect(audits.get_by_role("link", name="Over- and under-refusal")).to_have_attribute(
+        "href", "?tab=questions&question=refusals"
+    )
     name_field(page).fill("GRM-gemma2-2B")
     name_field(page).press("Enter")
     expect(page.get_by_text("No board has a model named 'GRM-gemma2-2B'.")).to_contain_text(f"Did you mean {GRM}")

@@ -1,0 +1,41 @@
+"""What audits found about one model: its rows in the tables of all reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from rb_core.audits.report import AuditReport, cell_text
+
+MODEL_COLUMN = "Model"
+
+
+class Finding(NamedTuple):
+    """A model's row of a table. values: (column, text) of the cells that are known; address: of the report."""
+
+    title: str
+    table: str
+    address: str
+    values: list[tuple[str, str]]
+
+
+def findings_on(model: str, reports: Sequence[AuditReport]) -> list[Finding]:
+    """Return the model's row of every table that has a column of models."""
+    return [
+        Finding(
+            report.title,
+            table.title,
+            "?" + urlencode({"tab": "questions", "question": report.audit}),
+            [
+                (column, cell_text(cell, table.decimals))
+                for column, cell in zip(table.columns, row, strict=True)
+                if column != MODEL_COLUMN and cell is not None
+            ],
+        )
+        for report in reports
+        for table in report.tables
+        if MODEL_COLUMN in table.columns
+        for row in table.rows
+        if row[table.columns.index(MODEL_COLUMN)] == model
+    ]
