@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from rb_core.cli.main import COMMANDS, GROUPS
 from tests import style
 from tests.paths import ROOT
 
@@ -35,7 +36,7 @@ LEVEL = {module: level for level, (modules, _) in enumerate(LAYERS) for module i
 MODULES = style.modules()
 IMPORT_TORCH = ("rb_core.scorers", "rb_core.doctor.measurements", "rb_core.builtin.train")
 LIGHT = (
-    "rb_core.cli.main",
+    *(f"rb_core.cli.{module}" for module in (*COMMANDS, *(module for module, _ in GROUPS.values()))),
     "rb_core.evaluation.evaluate",
     "rb_core.hub.push",
     "rb_core.importers.published_tables",

@@ -8,51 +8,62 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import typer
 
-from rb_core.cli import (
-    agree,
-    audits,
-    cross,
-    data,
-    doctor,
-    evaluate,
-    exports,
-    imports,
-    jobs,
-    results,
-    score,
-    sync,
-    verify,
-)
 from rb_core.errors import RewardBenchError, first_line
 from rb_core.evaluation.distributed import SINGLE_PROCESS, this_process
 
-app = typer.Typer(
-    name="rb",
-    help="Evaluate reward models on preference benchmarks.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for commands in (
-    evaluate.app,
-    score.app,
-    data.app,
-    doctor.app,
-    jobs.app,
-    results.app,
-    cross.app,
-    agree.app,
-    verify.app,
-):
-    app.add_typer(commands)
-app.add_typer(audits.app, name="audit", rich_help_panel="Results")
-app.add_typer(sync.app, name="sync", rich_help_panel="Exchange results")
-app.add_typer(imports.app, name="import", rich_help_panel="Exchange results")
-app.add_typer(exports.app, name="export", rich_help_panel="Exchange results")
+# The modules of this package in the order of the help text, with the commands that each one defines.
+COMMANDS: Mapping[str, tuple[str, ...]] = {
+    "evaluate": ("evaluate",),
+    "score": ("score",),
+    "data": ("data",),
+    "doctor": ("doctor",),
+    "jobs": ("submit", "jobs"),
+    "results": ("show", "aggregate", "benchmarks", "models", "schema"),
+    "cross": ("cross",),
+    "agree": ("agree",),
+    "verify": ("verify",),
+}
+# Modules whose commands have a common first word, with the panel of the help text.
+GROUPS: Mapping[str, tuple[str, str]] = {
+    "audit": ("audits", "Results"),
+    "sync": ("sync", "Exchange results"),
+    "import": ("imports", "Exchange results"),
+    "export": ("exports", "Exchange results"),
+}
+
+
+def make_app(command: str = "") -> typer.Typer:
+    """Return the command line with the modules that define this command, or with all of them if none does.
+
+    The modules of other commands are left out because importing all of them takes most of the time of a short run.
+    """
+    app = typer.Typer(
+        name="rb",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_no_options)  # with a callback, an app of one command still takes the command's name
+    modules = [module for module, names in COMMANDS.items() if command in names]
+    groups = [command] if command in GROUPS else []
+    if not modules and not groups:
+        modules, groups = list(COMMANDS), list(GROUPS)
+    for module in modules:
+        app.add_typer(import_module(f"rb_core.cli.{module}").app)
+    for name in groups:
+        module, panel = GROUPS[name]
+        app.add_typer(import_module(f"rb_core.cli.{module}").app, name=name, rich_help_panel=panel)
+    return app
+
+
+def _no_options() -> None:
+    """Evaluate reward models on preference benchmarks."""
 
 
 def main() -> None:
@@ -67,7 +78,7 @@ def main() -> None:
     try:
         process = this_process()
         try:
-            app()
+            make_app(sys.argv[1] if len(sys.argv) > 1 else "")()
         finally:
             sys.stdout.flush()
     except RewardBenchError as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from rb_core.benchmarks.spec import BenchmarkSpec
 from rb_core.results.estimate import Estimate
@@ -73,7 +73,7 @@ def rank_models(standings: Sequence[Standing], spec: BenchmarkSpec, alpha: float
         """Return the two-sided p of the first model's lead; 1 where it has none."""
         with np.errstate(divide="ignore", invalid="ignore"):
             z = lead / np.sqrt(np.maximum(stderr, 0.0) ** 2 * (1 - shares) + lead**2 * shares)
-        p: Floats = np.where(lead > 0, 2 * norm.sf(z), 1.0)
+        p: Floats = np.where(lead > 0, 2 * ndtr(-z), 1.0)
         return p
 
     best = p_of_lead(floor[first] - floor[second], stderr - unscored[second])

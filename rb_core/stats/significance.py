@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from rb_core.results.estimate import Estimate
 from rb_core.stats.item_outcomes import Floats
@@ -27,7 +27,7 @@ def difference_p(difference: float, variance: float, num_groups: float) -> float
     if difference == 0:
         return 1.0
     around_none = variance * (1 - 1 / num_groups) + difference**2 / num_groups
-    return float(2 * norm.sf(abs(difference) / math.sqrt(around_none)))
+    return float(2 * ndtr(-abs(difference) / math.sqrt(around_none)))
 
 
 def difference_interval(difference: float, variance: float, num_groups: float) -> tuple[float, float] | None:

@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from rb_core.cli.main import make_app
 from rb_core.evaluation.distributed import this_process
 from tests.cli.command_line import rb
 from tests.paths import BUNDLED
@@ -134,3 +136,11 @@ def test_a_closed_pipe_is_at_most_one_line() -> None:
         assert run.stderr is not None
         run.stdout.close()
         assert run.stderr.read() in ("", "error: output: Broken pipe\n")
+
+
+def test_each_command_is_found_in_the_module_that_is_imported_for_it() -> None:
+    every = typer.main.get_command(make_app())
+    for command in every.commands:  # type: ignore[attr-defined]
+        alone = typer.main.get_command(make_app(command))
+        assert command in alone.commands  # type: ignore[attr-defined]
+        assert len(alone.commands) < len(every.commands)  # type: ignore[attr-defined]

@@ -399,8 +399,8 @@ def test_two_processes_write_one_result_and_refuse_to_replace_it(tmp_path: Path)
     out, script = tmp_path / "out", tmp_path / "twice.py"
     script.write_text(
         "import hashlib, os, pathlib, sys\n"
-        "from rb_core.cli.main import app, main\n"
-        "app(sys.argv[1:], standalone_mode=False)\n"
+        "from rb_core.cli.main import main, make_app\n"
+        "make_app()(sys.argv[1:], standalone_mode=False)\n"
         # the first process deletes the journals, maybe while the other one lists the folder
         "written = pathlib.Path(sys.argv[-1]).rglob('*.*') if os.environ['RANK'] == '0' else ()\n"
         "for file in written:\n"

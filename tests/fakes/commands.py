@@ -67,8 +67,9 @@ def serve() -> None:
     """Read orders from standard input, fork for each, and answer with its exit status."""
     import scipy.stats  # noqa: F401 - imported for the forks
 
-    import rb_core.cli.main  # noqa: F401 - imported for the forks
+    from rb_core.cli.main import make_app
 
+    make_app()  # imports the modules of all commands for the forks
     assert "huggingface_hub" not in sys.modules
     for line in sys.stdin:
         order = Order(*json.loads(line))

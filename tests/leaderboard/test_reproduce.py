@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rb_core.cli.main import app
+from rb_core.cli.main import make_app
 from rb_core.evaluation.evaluate import evaluate
 from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.reproduce import SERVER, reproduce_commands
@@ -157,7 +157,7 @@ def test_a_run_is_verified_at_the_shown_commit_or_in_the_readers_folder(tiny_rm:
 
 def test_the_command_of_a_bundled_run_gives_its_headline_again(tmp_path: Path) -> None:
     result = read_result(BUNDLED / "results/starter/baseline/longest.json")
-    done = CliRunner().invoke(app, [*evaluate_words(result)[3:-1], str(tmp_path)])
+    done = CliRunner().invoke(make_app(), [*evaluate_words(result)[3:-1], str(tmp_path)])
     assert done.exit_code == 0, done.output
     assert read_result(tmp_path / result.path()).headline == result.headline
 
@@ -169,7 +169,7 @@ def test_the_command_of_a_token_model_asks_its_question_without_the_file(
     question.write_text("Is it right?\nSay 'y' or n.\n", encoding="utf-8")
     words = ["evaluate", "--model", str(tiny_model("llama-lm")), "--benchmark", "starter", "--limit", "4", "--out"]
     words += [str(tmp_path / "first"), "--tokens", "y,n", "--question", str(question), "--device", "cpu"]
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(make_app(), words)
     assert done.exit_code == 0, done.output
     first = read_result(next((tmp_path / "first").glob("results/*/*/*.json")))
     assert (first.model.kind, first.model.question) == ("token", "Is it right?\nSay 'y' or n.")
@@ -179,7 +179,7 @@ def test_the_command_of_a_token_model_asks_its_question_without_the_file(
     for result in (recorded, first):  # with the command, and without, as after a run from Python
         filled = [word.replace("PATH/TO", str(tiny_model("llama-lm").parent)) for word in evaluate_words(result)]
         filled = [str(tiny_model("llama-lm")) if word == first.model.name else word for word in filled]
-        again = CliRunner().invoke(app, [*filled[3:-1], str(tmp_path / "again"), "--overwrite"])
+        again = CliRunner().invoke(make_app(), [*filled[3:-1], str(tmp_path / "again"), "--overwrite"])
         assert again.exit_code == 0, again.output
         assert read_result(tmp_path / "again" / first.path()).model == first.model
 
@@ -202,7 +202,7 @@ def test_the_command_of_a_judge_gives_its_settings_scores_and_bias_again(tmp_pat
             words = evaluate_words(first.result)
             assert server.url not in " ".join(words)
             filled = [word.replace(SERVER, server.url).replace("PATH/TO/mine.md", str(template)) for word in words]
-            done = CliRunner().invoke(app, [*filled[3:-1], str(tmp_path / "again")])
+            done = CliRunner().invoke(make_app(), [*filled[3:-1], str(tmp_path / "again")])
             assert done.exit_code == 0, done.output
             again = read_result(tmp_path / "again" / first.result.path())
             assert again.model == first.result.model
