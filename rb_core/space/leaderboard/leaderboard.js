@@ -5,13 +5,13 @@ function drawNotes() {
   const refused = props.value.refused
     ? `<p class="rb-refused">${plural(props.value.refused, 'result file')} could not be read and ${props.value.refused === 1 ? 'is' : 'are'} left out.</p>` : '';
   const cite = board.citation
-    ? `<blockquote class="rb-cite"><cite>${esc(board.citation)}</cite></blockquote><button type="button" class="rb-copy rb-button">Copy citation</button>` : '';
+    ? `<blockquote class="rb-cite"><cite>${esc(board.citation)}</cite></blockquote><button type="button" class="rb-copy rb-quiet">Copy citation</button>` : '';
   const facts = [['Source', sources + newest], ['Licence', board.licence ? esc(board.licence) : ''], ['Cite as', cite]];
   const against = baseline ? `<p>The dashed line is the best baseline, ${esc(baseline.model)} (${percent(score(baseline))}), which reads no meaning.
     <em>≤ baseline</em>: the model does not beat it. <em>≈ baseline</em>: the model's interval reaches down to it.</p>` : '';
   const judges = place.consistency ? `<p>Choose only the kind <em>Generative</em> to see how often each judge gives the same verdict when the
     completions change places. A judge with a low value prefers a position.</p>` : '';
-  const detectable = isCustom() ? ranking?.detectable_text : board.detectable_text;
+  const detectable = isCustom() ? answered()?.detectable_text : board.detectable_text;
   const unscored = hasUnscored() ? `<p>Unscored examples count as failed in the <em>rank</em>, so that a model gains nothing by leaving
     them out; the score is the mean of the others. <em>Bounds</em>: the score if all of them had failed, and if all had passed.</p>` : '';
   find('.rb-notes').innerHTML = `<div class="rb-reading"><h3>How to read this</h3>
@@ -33,7 +33,7 @@ function drawChance() {
   line.textContent = `Expected of random choice: ${known.map((c) => `${fileLabel(c)} ${percent(chance(c))}`).join(', ')}.`;
 }
 
-const PARTS = '.rb-boards, .rb-bar, .rb-scroll';
+const PARTS = '.rb-boards, .rb-bar, .rb-more, .rb-tally, .rb-scroll';
 
 function drawEmpty() {
   element.querySelectorAll(PARTS).forEach((part) => { part.hidden = true; });
@@ -85,7 +85,7 @@ thead.addEventListener('click', (event) => {
 find('table').addEventListener('click', (event) => {
   const button = event.target.closest('.rb-pin');
   if (!button) return;
-  const r = rows.find((row) => row.element.contains(button)), pinned = !state.pins.has(r.model);
+  const r = rows.find((row) => row.element?.contains(button)), pinned = !state.pins.has(r.model);
   if (pinned) state.pins.add(r.model); else state.pins.delete(r.model);
   button.setAttribute('aria-pressed', String(pinned));
   draw();
@@ -104,18 +104,24 @@ find('.rb-sweeps').addEventListener('click', (event) => {
 
 const redrawMenu = (name) => drawChoices(find(`[data-menu="${name}"]`));
 
-function setSections() {
+function setWeights() {
   redraw();
-  ['sections', 'columns'].forEach(redrawMenu);
+  ['weights', 'columns'].forEach(redrawMenu);
   requestRanking();
 }
 
-const redrawKinds = () => (place.consistency ? build() : draw());
+// Draws the rows that pass the filters, with their ranks among themselves.
+function filterRows() {
+  rescore();
+  find('.rb-scroll').scrollTop = 0;
+  if (place.consistency) build(); else draw();
+  requestRanking();
+}
 
 const CHANGES = {
   'rb-board': (value) => {
     state.board = value;
-    state.off.clear(); // another benchmark's sections may have the same names
+    state.weights.clear(); // another benchmark's sections may have the same names
     start();
     find('[name="rb-board"]:checked').focus();
   },
@@ -126,31 +132,48 @@ const CHANGES = {
     redrawMenu('columns');
     build();
   },
-  'rb-sections': (value, checked) => { toggle('off', value, !checked); setSections(); },
-  'rb-kinds': (value, checked) => { toggle('kinds', value, checked); redrawKinds(); },
+  'rb-unsized': (value, checked) => { state.size.unknown = checked; redrawMenu('size'); filterRows(); },
 };
-['orgs', 'sizes', 'origins'].forEach((name) => {
-  CHANGES[`rb-${name}`] = (value, checked) => { toggle(name, value, checked); redrawMenu(name); draw(); };
+Object.keys(FILTERS).forEach((name) => {
+  CHANGES[`rb-${name}`] = (value, checked) => { toggle(name, value, checked); redrawMenu(name); filterRows(); };
 });
 const toggle = (name, value, on) => { if (on) state[name].add(value); else state[name].delete(value); };
 
 element.addEventListener('change', ({ target }) => CHANGES[target.name]?.(target.value, target.checked));
 query.addEventListener('input', draw);
-element.addEventListener('input', ({ target }) => { if (target.matches('.rb-find')) narrowMenu(target.closest('.rb-menu')); });
+element.addEventListener('input', ({ target }) => {
+  if (target.matches('.rb-find')) narrowMenu(target.closest('.rb-menu'));
+  if (target.matches('[data-menu="size"] :is([type="range"], [type="number"])')) { readSize(target); redrawMenu('size'); filterRows(); }
+  if (target.dataset.weight) { readWeight(target); setWeights(); }
+});
 
 find('.rb-clear').addEventListener('click', () => {
   query.value = '';
   Object.keys(FILTERS).forEach((name) => state[name].clear());
+  state.size = { from: null, to: null, unknown: false };
   drawControls();
-  redrawKinds();
+  filterRows();
   query.focus();
 });
-find('.rb-custom').addEventListener('click', (event) => {
+element.addEventListener('click', (event) => {
   if (!event.target.closest('.rb-official, .rb-even')) return;
-  const off = event.target.closest('.rb-even') ? uneven().map((c) => c.key) : [];
-  state.off = new Set(off);
-  setSections();
-  find('[data-menu="sections"] .rb-open').focus();
+  const off = event.target.closest('.rb-even') ? uneven().map((c) => [c.label, 0]) : [];
+  state.weights = new Map(off);
+  showWeights();
+  setWeights();
+  find('[data-menu="weights"] .rb-open').focus();
+});
+find('.rb-chips').addEventListener('click', (event) => {
+  const chip = event.target.closest('[data-filter]');
+  if (!chip) return;
+  const { filter, value } = chip.dataset, next = [...find('.rb-chips').children].indexOf(chip);
+  if (filter === 'size') state.size = { from: null, to: null, unknown: false }; else state[filter].delete(value);
+  drawMenu(find(`[data-menu="${filter}"]`));
+  filterRows();
+  ([...find('.rb-chips').children].at(Math.max(0, next - 1)) ?? query).focus();
+});
+find('.rb-fold').addEventListener('click', ({ currentTarget }) => {
+  currentTarget.setAttribute('aria-expanded', String(currentTarget.getAttribute('aria-expanded') === 'false'));
 });
 
 // ---- menus

@@ -7,19 +7,23 @@ const hidden = (text) => `<span class="rb-hidden">${esc(text)}</span>`;
 const list = (words) => new Intl.ListFormat('en').format(words);
 const QUARTER = 0.25; // the lowest quarter of a column gets no colour: people compare the best models
 const NO_ORGANISATION = '(none)'; // no name of an organisation has brackets
-const SIZES = [['0-3', 'Under 3B', 0, 3e9], ['3-10', '3B to 10B', 3e9, 10e9], ['10-40', '10B to 40B', 10e9, 40e9],
-  ['40-', '40B and more', 40e9, Infinity], ['unknown', 'Unknown', null, null]];
+const NOT_KNOWN = 'not known';
 const FACTS = { licence: ['Licence', 'Licence of the weights, where known'], openness: ['Openness', 'What can be downloaded, where known'],
   released: ['Released', 'Date of the release, where known'], base_model: ['Base model', 'Language model that it was trained from, where known'] };
-const ORIGINS = [['run', 'Evaluated here'], ['published', 'As published']];
+const ORIGINS = new Map([['run', 'Evaluated here'], ['published', 'As published']]);
 const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data': 'other data', published: 'published' }; // short: the column is narrow
 
 const query = find('.rb-query');
-// Filters: the chosen values, empty for all. `off`: the keys of sections that the custom score leaves out.
-const state = { board: null, sort: 'rank', down: false, view: 'sections', kinds: new Set(), orgs: new Set(),
-  sizes: new Set(), origins: new Set(), hide: new Set(), off: new Set(), pins: new Set(), sweeps: new Set(), show: new Set() };
+// Filters: the chosen values, empty for all. size: bounds in billions of parameters, or null. weights: those of the custom
+// score by section, where they are not the benchmark's.
+const state = { board: null, sort: 'rank', down: false, view: 'sections', kinds: new Set(), orgs: new Set(), openness: new Set(), licences: new Set(),
+  years: new Set(), origins: new Set(), size: { from: null, to: null, unknown: false }, weights: new Map(), hide: new Set(), show: new Set(),
+  pins: new Set(), sweeps: new Set() };
 const RANKED = ['rank', 'tier', 'headline', 'stderr', 'low', 'high', 'floor', 'ceiling']; // what a custom score changes
-const FILTERS = { kinds: 'kind', orgs: 'org', sizes: 'size', origins: 'origin' }; // name in `state` -> name in a row
+// name in `state` -> its title and the name in a row
+const FILTERS = { kinds: { title: 'Kind', key: 'kind' }, orgs: { title: 'Organisation', key: 'org', search: 'Find an organisation' },
+  openness: { title: 'Openness', key: 'openness' }, licences: { title: 'Licence', key: 'licence' }, years: { title: 'Released', key: 'year' },
+  origins: { title: 'Origin', key: 'origin' } };
 let board, columns, place, shownColumns, rows, baseline;
 let ranking = null; // the server's answer for a custom score, with the key of that score
 
@@ -52,7 +56,8 @@ function row(cells, n) {
     traits: Object.fromEntries(board.traits.map((trait) => [trait.key, traitOf(trait, n)])),
     officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
     org: cells[place.organisation.i] ?? NO_ORGANISATION, sweep: place.sweep ? cells[place.sweep.i] : null,
-    size: sizeOf(place.parameters ? cells[place.parameters.i] : null),
+    billions: place.parameters && cells[place.parameters.i] !== null ? shownBillions(cells[place.parameters.i]) : null,
+    openness: board.facts[n].openness ?? NOT_KNOWN, licence: board.facts[n].licence ?? NOT_KNOWN, year: board.facts[n].released?.slice(0, 4) ?? NOT_KNOWN,
     origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status) && !(place.sweep && cells[place.sweep.i]),
     text: `${model} ${kind} ${status}`,
   };
@@ -64,18 +69,33 @@ function traitOf(trait, n) {
   return typeof cell === 'string' ? { value: null, reason: cell } : { value: cell[0], low: cell[1], high: cell[2] };
 }
 
-const sizeOf = (n) => (n === null ? 'unknown' : SIZES.find(([, , from, to]) => from !== null && n >= from && n < to)[0]);
+// Billions of parameters with the digits that the table shows, so that "up to 8B" includes a model of 8.03B.
+const shownBillions = (n) => (n >= 9.95e9 ? Math.round(n / 1e9) : n >= 0.95e9 ? Math.round(n / 1e8) / 10 : n / 1e9);
+
+function sizeEnds() {
+  const sizes = rows.map((r) => r.billions).filter((v) => v > 0);
+  const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
+  return most > least ? [least, most] : null;
+}
+const hasSizeFilter = () => state.size.from !== null || state.size.to !== null;
+function hasSize(r) {
+  if (!hasSizeFilter()) return true;
+  return r.billions === null ? state.size.unknown : r.billions >= (state.size.from ?? 0) && r.billions <= (state.size.to ?? Infinity);
+}
+const isFiltered = () => hasSizeFilter() || Object.keys(FILTERS).some((name) => state[name].size);
+const passes = (r) => hasSize(r) && Object.entries(FILTERS).every(([name, { key }]) => !state[name].size || state[name].has(r[key]));
 
 // Drops choices from the address or another board that this board does not have.
 function dropUnknownChoices() {
   if (!columns.some((c) => c.key === state.sort)) { state.sort = 'rank'; state.down = false; }
   if (!views().some(([view]) => view === state.view)) state.view = 'sections';
   const keep = (name, allowed) => state[name].forEach((value) => { if (!allowed.has(value)) state[name].delete(value); });
-  Object.entries(FILTERS).forEach(([name, key]) => keep(name, new Set(rows.map((r) => r[key]))));
+  Object.entries(FILTERS).forEach(([name, { key }]) => keep(name, new Set(rows.map((r) => r[key]))));
   ['hide', 'show'].forEach((name) => keep(name, new Set(columns.filter(canHide).map((c) => c.key))));
   keep('sweeps', new Set(rows.map((r) => r.sweep)));
-  keep('off', new Set(canRescore() ? sections().map((c) => c.key) : []));
-  if (state.off.size === sections().length) state.off.clear();
+  const weighted = new Set(canRescore() ? sections().map((c) => c.label) : []);
+  [...state.weights.keys()].forEach((name) => { if (!weighted.has(name)) state.weights.delete(name); });
+  if (!counted().length) state.weights.clear();
 }
 
 const sections = () => columns.filter((c) => c.role === 'section');
@@ -93,8 +113,9 @@ function isInformative(column) {
   return column.role !== 'status' || values.size > 1;
 }
 const canRescore = () => sections().length > 1 && sections().every((c) => typeof c.weight === 'number');
-const isCustom = () => state.off.size > 0;
-const counted = () => sections().filter((c) => !state.off.has(c.key));
+const weightOf = (c) => state.weights.get(c.label) ?? c.weight;
+const isCustom = () => state.weights.size > 0;
+const counted = () => sections().filter((c) => weightOf(c) !== 0);
 
 // Sections that are part of some scores and not of others, and those that are part of this row's score.
 const uneven = () => counted().filter((c) => (board.uneven ?? []).includes(c.label));
@@ -106,16 +127,18 @@ const includedIn = (r) => (score(r) === null ? [] : uneven().filter((c) => r.off
 function customScore(r, used) {
   if (used.some((c) => c.required && r.official[c.i] === null)) return null;
   const scored = used.filter((c) => r.official[c.i] !== null);
-  const total = scored.reduce((sum, c) => sum + c.weight, 0);
-  const sum = scored.reduce((partial, c) => partial + c.weight * r.official[c.i], 0);
+  const total = scored.reduce((sum, c) => sum + weightOf(c), 0);
+  const sum = scored.reduce((partial, c) => partial + weightOf(c) * r.official[c.i], 0);
   return total > 0 ? Math.round((sum / total) * 1e5) / 1e5 : null; // the digits of the benchmark's scores
 }
 
 // Replaces the benchmark's score and rank by the custom ones: those of the server, or until it has answered the scores alone.
 function rescore() {
   rows.forEach((r) => { r.cells = r.official; r.range = r.officialRange; });
-  if (isCustom()) {
-    if (ranking?.key === customKey() && ranking.rows) rows.forEach(takeRanking); else scoreWithoutErrors();
+  if (answered()?.rows) rows.forEach(takeRanking);
+  else {
+    if (isCustom()) scoreWithoutErrors();
+    if (isFiltered()) rankAmong();
   }
   columns.forEach(heat);
   baseline = bestBaseline();
@@ -143,15 +166,47 @@ function scoreWithoutErrors() {
   ranked.forEach((r) => { r.cells[place.rank.i] = sorted.indexOf(score(r)) + 1; });
 }
 
-const customKey = () => JSON.stringify([board.id, counted().map((c) => [c.label, c.weight])]);
+// Ranks the models that pass the filters among themselves, by the ranks of all; the server has their rank intervals.
+function rankAmong() {
+  const ranked = rows.filter((r) => passes(r) && r.cells[place.rank.i] !== null).sort((a, b) => a.cells[place.rank.i] - b.cells[place.rank.i]);
+  let rank = 0, last = null;
+  const among = new Map(ranked.map((r, n) => {
+    const of = r.cells[place.rank.i];
+    if (of !== last) [rank, last] = [n + 1, of];
+    return [r, rank];
+  }));
+  rows.forEach((r) => {
+    r.cells = [...r.cells];
+    r.cells[place.rank.i] = among.get(r) ?? null;
+    ['tier', 'range'].forEach((role) => { if (place[role]) r.cells[place[role].i] = null; });
+    r.range = null;
+  });
+}
 
-// Asks the server for the errors and ranks of the custom score, and draws them when they arrive.
-async function requestRanking() {
-  if (!isCustom() || ranking?.key === customKey()) return;
-  const key = customKey(), request = { board: board.id, weights: Object.fromEntries(JSON.parse(key)[1]) };
-  ranking = { key };
+// What the server is asked for: the weights of a custom score, and the models that pass the filters; null for none.
+function rankingKey() {
+  const weights = isCustom() ? counted().map((c) => [c.label, weightOf(c)]) : null;
+  return weights || isFiltered() ? JSON.stringify([board.id, weights, isFiltered() ? rows.filter(passes).map((r) => r.model) : null]) : null;
+}
+
+// The server's answer to what is chosen now; null while there is none.
+const answered = () => (ranking?.key === rankingKey() ? ranking : null);
+
+// Asks the server for the errors and ranks of the custom score and of the chosen models, and draws them when they arrive.
+let asking;
+function requestRanking() {
+  clearTimeout(asking);
+  const key = rankingKey();
+  if (key === null || answered()) return;
+  asking = setTimeout(() => askForRanking(key), 150);
+}
+
+async function askForRanking(key) {
+  const [id, weights, models] = JSON.parse(key), request = { board: id };
+  if (weights) request.weights = Object.fromEntries(weights);
+  if (models) request.models = models;
   const answer = await Promise.resolve(server.custom_ranking?.(request)).catch(() => null);
-  if (!isCustom() || key !== customKey()) return; // the visitor has changed the score meanwhile
+  if (key !== rankingKey()) return; // the visitor has chosen something else meanwhile
   ranking = { key, ...(answer ?? { message: 'the server did not answer' }) };
   if (ranking.rows) redraw(); else drawCustom();
 }
@@ -161,8 +216,8 @@ const score = (r) => r.cells[place.headline.i];
 // Expected score of random choice in a column; null if it is not known.
 function chance(column) {
   if (column.role !== 'headline' || !isCustom()) return column.chance ?? null;
-  const used = counted(), total = used.reduce((sum, c) => sum + c.weight, 0);
-  return used.some((c) => typeof c.chance !== 'number') ? null : used.reduce((sum, c) => sum + c.weight * c.chance, 0) / total;
+  const used = counted(), total = used.reduce((sum, c) => sum + weightOf(c), 0);
+  return used.some((c) => typeof c.chance !== 'number') ? null : used.reduce((sum, c) => sum + weightOf(c) * c.chance, 0) / total;
 }
 
 function bestBaseline() {
@@ -228,7 +283,7 @@ const isFolded = (r) => r.sweep !== null && !state.sweeps.has(r.sweep) && !isSea
 
 // The rows in their order: pinned ones, whatever the filters say, and those that match. folded: those that a sweep hides.
 function chosenRows() {
-  const matches = window.rb.search(query.value), filters = Object.entries(FILTERS).filter(([name]) => state[name].size);
+  const matches = window.rb.search(query.value);
   const { i } = columns.find((c) => c.key === state.sort);
   const sign = state.down ? -1 : 1;
   const sorted = [...rows].sort((a, b) => {
@@ -237,7 +292,7 @@ function chosenRows() {
     return sign * (typeof x === 'string' ? x.localeCompare(y) : x - y);
   });
   const pinned = sorted.filter((r) => state.pins.has(r.model));
-  const matching = sorted.filter((r) => !state.pins.has(r.model) && filters.every(([name, key]) => state[name].has(r[key])) && matches(r.text));
+  const matching = sorted.filter((r) => !state.pins.has(r.model) && passes(r) && matches(r.text));
   const rest = matching.filter((r) => !isFolded(r));
   return { pinned, rest, folded: matching.filter(isFolded) };
 }

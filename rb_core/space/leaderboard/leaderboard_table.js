@@ -9,13 +9,14 @@ const PIN = '<svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
 const fileLabel = (column) => (column.role === 'headline' && isCustom() ? 'Custom score' : column.label);
 // On the page the column has short sizes, such as 8B; in a file it has numbers of parameters.
 const label = (column) => (column.role === 'parameters' ? 'Size' : fileLabel(column));
+const isOff = (column) => column.role === 'section' && weightOf(column) === 0;
 const inGroup = (column) => column.role === 'section' && column.group;
 const headText = (column) => (inGroup(column) ? 'Section' : label(column));
 
 function tooltip(column) {
   const parts = [column.description, column.count ? plural(column.count, 'example') : ''];
   if (column.role === 'section' || column.role === 'subset') parts.push(board.licence ? `Licence: ${board.licence}` : '');
-  if (column.role === 'section' && column.weight) parts.push(`Weight in the score: ${column.weight}`);
+  if (column.role === 'section' && column.weight) parts.push(`Weight in the score: ${weightOf(column)}`);
   if (column.role === 'headline') {
     if (isCustom()) parts[0] = `Custom score: the weighted mean of ${list(counted().map((c) => c.label))}`;
     if (baseline) parts.push(`Dashed line: the best baseline, ${baseline.model}, ${percent(score(baseline))}`);
@@ -28,7 +29,7 @@ const SHARES = ['coverage', 'consistency'], NUMBERS = [...SHARES, 'parameters', 
 const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS.includes(c.role) ? 'rb-num' : 'rb-text');
 
 function headerCell(column, rowspan) {
-  const sorted = column.key === state.sort, off = state.off.has(column.key);
+  const sorted = column.key === state.sort, off = isOff(column);
   const kind = ['model', 'headline', 'range', 'trait'].includes(column.role) ? `rb-${column.role}` : kindOf(column).replace('rb-text', '');
   const words = (inGroup(column) ? hidden(column.label + ': ') : '') + esc(headText(column)).replace(/[-_]/g, '$&<wbr>');
   const description = tooltip(column);
@@ -160,7 +161,7 @@ function cell(r, column) {
   if (column.role === 'parameters') return `<td class="${kind}" title="${esc(plural(v, 'parameter'))}">${size(v)}</td>`;
   if (!column.score) return `<td class="${kind}">${esc(column.role === 'status' ? STATUS_WORDS[v] ?? v : v)}</td>`;
   const warmth = column.best > column.from ? Math.max(0, (v - column.from) / (column.best - column.from)) : 0;
-  const marks = `${v === column.best ? ' rb-best' : ''}${state.off.has(column.key) ? ' rb-off' : ''}`;
+  const marks = `${v === column.best ? ' rb-best' : ''}${isOff(column) ? ' rb-off' : ''}`;
   return `<td class="${kind} rb-heat${marks}" style="--h:${(warmth ** 2).toFixed(2)}">${percent(v)}</td>`;
 }
 
@@ -200,20 +201,31 @@ function build() {
   shownColumns = visibleColumns();
   const table = find('.rb-scroll');
   table.classList.toggle('rb-lined', baseline !== null);
-  table.classList.toggle('rb-own-score', isCustom() && !ranking?.rows);
+  table.classList.toggle('rb-own-score', isCustom() && !answered()?.rows);
   const widths = shownColumns.map(columnWidth);
   table.style.setProperty('--rb-width', `calc(${widths.join(' + ')})`);
   const tracks = widths.map((w) => (w === 'var(--rb-name)' ? `minmax(${w}, 1fr)` : w)); // names take the remaining width
   table.style.setProperty('--rb-columns', tracks.join(' '));
   if (baseline) table.style.setProperty('--rb-baseline', points(score(baseline)));
   bands.clear();
-  rows.forEach((r) => {
+  rows.forEach((r) => { r.element = null; });
+  drawHead();
+  draw();
+}
+
+const standing = (r) => `${r.cells[place.rank.i]} ${r.range}`;
+
+// The row's element, made when the row is first shown; its ranks may have changed since then.
+function elementOf(r) {
+  if (!r.element) {
     r.element = document.createElement('tr');
     r.element.className = baselineRelation(r) === 'below' ? 'rb-weak' : '';
     r.element.innerHTML = shownColumns.map((c) => cell(r, c)).join('');
-  });
-  drawHead();
-  draw();
+  } else if (r.standing !== standing(r)) {
+    shownColumns.forEach((c, n) => { if (['rank', 'range', 'tier'].includes(c.role)) r.element.children[n].outerHTML = cell(r, c); });
+  }
+  r.standing = standing(r);
+  return r.element;
 }
 
 // Moves as few rows as possible: a row that stays in place need not be laid out again.
@@ -241,26 +253,37 @@ function drawSweeps(shown, folded) {
 
 function draw() {
   const { pinned, rest, folded } = chosenRows();
-  arrange(pinnedBody, pinned.map((r) => r.element));
+  arrange(pinnedBody, pinned.map(elementOf));
   drawn = rest;
   arrange(restBody, withBands(rest));
   drawSweeps(rest, folded);
   const count = pinned.length + rest.length;
-  find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`
+  find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${isFiltered() ? ', ranked among themselves' : ''}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`
     + `${folded.length ? `, ${plural(folded.length, 'development checkpoint')} folded` : ''}`;
   const none = find('.rb-none');
   none.hidden = rest.length > 0 || folded.length > 0 || count === rows.length;
   none.textContent = none.hidden ? '' : `No ${pinned.length ? 'other ' : ''}model matches. Clear the search or the filters.`;
   find('.rb-scroll').hidden = !count && !folded.length;
-  find('.rb-clear').hidden = !query.value.trim() && Object.keys(FILTERS).every((name) => !state[name].size);
+  find('.rb-clear').hidden = !isSearching() && !isFiltered();
+  drawChips();
+  drawPair();
   holdPins();
   fitAxes();
   remember();
 }
 
+// A link that compares the pinned models.
+const MOST_COMPARED = 4;
+function drawPair() {
+  const models = [...state.pins].slice(0, MOST_COMPARED), link = find('.rb-pair');
+  link.hidden = models.length < 2;
+  link.textContent = `Compare ${models.length} pinned`;
+  link.href = `?${new URLSearchParams({ tab: 'compare', board: board.id, models: models.join(',') })}`;
+}
+
 // The rows with a line above each tier, while they are in the order of their ranks.
 function withBands(rest) {
-  const elements = rest.map((r) => r.element);
+  const elements = rest.map(elementOf);
   if (!place.tier || state.sort !== 'rank' || state.down) return elements;
   const tier = (r) => r.cells[place.tier.i];
   if (rest.every((r) => tier(r) === null)) return elements;

@@ -59,19 +59,20 @@ def test_search_and_kinds_narrow_the_table(open_page: OpenPage) -> None:
     assert all("skywork" in name.lower() or "grm" in name.lower() for name in names)
     assert any("skywork" not in name.lower() for name in names)
     expect(page.get_by_role("status").filter(has_text="models")).to_contain_text(f"{len(names)} of ")
-    page.get_by_role("checkbox", name="Generative").check()
+    menu(page, "Kind").get_by_role("checkbox", name="Generative").check()
+    page.keyboard.press("Escape")
     assert set(shown(page, "Kind")) == {"Generative"}
     assert len(shown(page, "Kind")) < len(names)
     search.fill("no such model anywhere")
     expect(page.get_by_text("No model matches")).to_be_visible()
     search.fill("llama")
-    page.get_by_text("All subsets").click()
+    page.get_by_role("radio", name="All subsets").check()
     header(page, "hep-go").click()
     page.wait_for_url("**sort=-subset**")
     names = shown(page, "hep-go")
     page.reload()
     expect(search).to_have_value("llama")
-    expect(page.get_by_role("checkbox", name="Generative")).to_be_checked()
+    expect(page.get_by_role("button", name="Remove Kind: Generative")).to_be_visible()
     expect(page.get_by_role("radio", name="All subsets")).to_be_checked()
     expect(page.locator("th[aria-sort=descending]")).to_have_count(1)
     assert shown(page, "hep-go") == names
@@ -106,7 +107,7 @@ def test_a_search_finds_words_in_any_order(open_page: OpenPage) -> None:
 def test_organisations_are_filtered_with_the_keyboard(open_page: OpenPage) -> None:
     """The menu opens, searches, filters and closes by keys alone, and its button gets the focus back."""
     page = open_page()
-    button = page.get_by_role("button", name="Organisation")
+    button = page.locator(".rb-open", has_text="Organisation")
     button.focus()
     page.keyboard.press("Enter")
     panel = page.get_by_role("group", name="Organisation")
@@ -136,28 +137,63 @@ def test_organisations_are_filtered_with_the_keyboard(open_page: OpenPage) -> No
 
 
 def test_sizes_and_origins_are_filtered(open_page: OpenPage, small_url: str) -> None:
-    """Sizes are short and sort as numbers with unknown last; the ranges of the filter do not overlap."""
+    """Sizes are short and sort as numbers with unknown last; the slider and the fields set the same two bounds."""
     page = open_page(at=small_url)
     header(page, "Size").click()
     assert shown(page, "Size") == ["71B", "12B", "8B", "3B", "2.3M", MISSING, MISSING]
     expect(page.get_by_role("cell", name="unknown", exact=True)).to_have_count(4)  # two sizes, two rank intervals
     sizes = menu(page, "Size")
-    sizes.get_by_role("checkbox", name="3B to 10B").check()
+    least, most = (sizes.get_by_role("spinbutton", name=name) for name in ("From", "to"))
+    most.fill("8")  # 8.03 billion are shown as 8B
+    assert shown(page, "Model") == ["big/two", "big/weak", "mine/tiny"]
+    least.fill("3")
     assert shown(page, "Model") == ["big/two", "big/weak"]
-    sizes.get_by_role("checkbox", name="Unknown").check()
+    sizes.get_by_role("checkbox", name="Also the 2 models of unknown size").check()
     assert shown(page, "Model") == ["big/two", "big/weak", "alone", "baseline/longest"]
-    sizes.get_by_role("checkbox", name="3B to 10B").uncheck()
-    sizes.get_by_role("checkbox", name="Unknown").uncheck()
-    for name, model in (("Under 3B", "mine/tiny"), ("10B to 40B", "mine/partly"), ("40B and more", "big/one")):
-        sizes.get_by_role("checkbox", name=name).check()
-        assert shown(page, "Model") == [model]
-        sizes.get_by_role("checkbox", name=name).uncheck()
+    wait_for_parameter(page, "size", "3-8")
+    page.reload()
+    assert shown(page, "Model") == ["big/two", "big/weak", "alone", "baseline/longest"]
+    page.get_by_role("button", name="Remove Size: 3B to 8B, or unknown").click()
+    assert len(shown(page, "Model")) == 7
+    sizes = menu(page, "Size")
+    slider = sizes.get_by_role("slider", name="Smallest size")
+    slider.focus()
+    page.keyboard.press("End")
+    expect(slider).to_have_attribute("aria-valuetext", "71 billion parameters")
+    assert shown(page, "Model") == ["big/one"]
+    expect(sizes.get_by_role("spinbutton", name="From")).to_have_value("71")
+    page.keyboard.press("Home")
+    assert len(shown(page, "Model")) == 7
     origin = menu(page, "Origin")
     origin.get_by_role("checkbox", name="Evaluated here").check()
     assert set(shown(page, "Origin")) == {"here", "here, in part"}
     origin.get_by_role("checkbox", name="Evaluated here").uncheck()
     origin.get_by_role("checkbox", name="As published").check()
     assert shown(page, "Model") == ["big/one", "big/two", "alone"]
+
+
+def test_models_that_pass_the_filters_are_ranked_among_themselves(open_page: OpenPage, results: ResultsFolder) -> None:
+    """At once by their scores, and with rank intervals and tiers when the server has answered; chips undo it."""
+    board = results.boards()["rewardbench"]
+    among = [row.model for row in board.ranked() if row.kind == "Generative"]
+    page = open_page("?kinds=Generative&hide=section:Safety")
+    assert shown(page, "Model")[: len(among)] == among
+    assert shown(page, "Rank")[:3] == ["1", "2", "3"]
+    expect(page.get_by_role("status").filter(has_text="models")).to_contain_text("ranked among themselves")
+    expect(page.locator(".rb-band").first).to_contain_text("Tier 1")
+    worst = [text.replace("~", "").split("–")[-1] for text in shown(page, "Rank interval")[: len(among)]]
+    assert max(map(int, worst)) == len(among)
+    licence = menu(page, "Licence")
+    known = [row for row in board.rows if (model := results.registry().get(row.model)) and model.licence]
+    expect(licence.get_by_role("checkbox", name=f"not known {len(board.rows) - len(known)}")).to_be_visible()
+    page.keyboard.press("Escape")
+    chip = page.get_by_role("button", name="Remove Kind: Generative")
+    chip.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("searchbox", name="Search models")).to_be_focused()
+    assert shown(page, "Rank")[:3] == ["1", "2", "3"]
+    assert len(shown(page, "Model")) == NUM_MODELS
+    assert shown(page, "Rank interval")[0] == "1–18"
 
 
 def test_pins_and_hidden_columns_survive_a_reload(open_page: OpenPage) -> None:
@@ -207,7 +243,7 @@ def test_pins_and_hidden_columns_survive_a_reload(open_page: OpenPage) -> None:
     assert shown(page, "Model")[0] != name
     menu(page, "Columns").get_by_role("checkbox", name="Kind", exact=True).check()
     expect(page.get_by_role("columnheader", name="Kind", exact=True)).to_be_visible()
-    page.get_by_text("All subsets").click()
+    page.get_by_role("radio", name="All subsets").check()
     subsets = menu(page, "Columns").get_by_role("group", name="Subsets: Chat", exact=True)
     expect(subsets.get_by_role("checkbox")).to_have_count(5)
     subsets.get_by_role("checkbox", name="alpacaeval-easy").uncheck()
@@ -226,11 +262,11 @@ def test_the_weights_of_the_columns_give_the_headline(results: ResultsFolder) ->
 
 
 def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -> None:
-    """Switch these sections off, and assert that the table is re-ranked by the mean of the others."""
+    """Give these sections no weight, and assert that the table is re-ranked by the mean of the others."""
     expected = custom_scores(board, left_out)
-    sections = menu(page, "Score from")
+    weights = menu(page, "Weights")
     for name in left_out:
-        sections.locator(f"[value='section:{name}']").uncheck()
+        weights.get_by_role("spinbutton", name=f"Weight of {name}", exact=True).fill("0")
     page.keyboard.press("Escape")
     expect(page.get_by_role("columnheader", name="Score", exact=True)).to_have_count(0)
     wait_for_ranking(page)
@@ -253,13 +289,13 @@ def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -
     note = page.get_by_role("status").filter(has_text="Custom score")
     for text in (*left_out, "not the benchmark’s score"):
         expect(note).to_contain_text(text)
-    wait_for_parameter(page, "off", *(f"section:{name}" for name in left_out))
+    wait_for_parameter(page, "weight", *(f"{name}:0" for name in left_out))
 
 
 def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, results: ResultsFolder) -> None:
     """It has intervals, rank intervals and tiers, survives a reload and can be undone.
 
-    The last section cannot be switched off; another board has its own.
+    The last section keeps its weight; another board has its own.
     """
     rewardbench, rewardbench_2, *_ = boards_json(results)
     page = open_page("?board=rewardbench-2&show=tier")
@@ -271,16 +307,20 @@ def test_a_custom_score_uses_the_remaining_sections(open_page: OpenPage, results
     page.reload()
     assert shown(page, "Custom score") == scores
     page.get_by_role("button", name="Back to the benchmark’s score").click()
-    expect(page.get_by_role("button", name="Score from")).to_be_focused()
+    expect(page.get_by_role("button", name="Weights", exact=True)).to_be_focused()
     expect(page.get_by_role("columnheader", name="Score", exact=True)).to_be_visible()
     assert shown(page, "Model") == [row[1] for row in rewardbench["rows"]]
     expect(page.locator("td.rb-headline").first).to_contain_text("95% interval")
-    sections = menu(page, "Score from")
-    for name in ("Chat", "Chat Hard", "Safety", "Reasoning"):
-        sections.locator(f"[value='section:{name}']").uncheck()
-    expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_disabled()
-    expect(sections.get_by_role("checkbox", name="Prior Sets")).to_be_checked()
+    weights = menu(page, "Weights")
+    for name in ("Chat", "Chat Hard", "Safety", "Reasoning", "Prior Sets"):
+        weights.get_by_role("spinbutton", name=f"Weight of {name}", exact=True).fill("0")
     assert shown(page, "Custom score")[:30] == shown(page, "Prior Sets")[:30]
+    weights.get_by_role("spinbutton", name="Weight of Chat", exact=True).fill("3")
+    expect(page.locator(".rb-custom")).to_contain_text("Chat 86%")
+    chat, prior, scores = (shown(page, name) for name in ("Chat", "Prior Sets", "Custom score"))
+    for n in range(30):
+        both = None if MISSING in (chat[n], prior[n]) else (6 * float(chat[n]) + float(prior[n])) / 7
+        assert both is None or float(scores[n]) == pytest.approx(both, abs=0.11)
 
 
 def test_scores_with_a_section_that_others_lack_are_marked_and_can_be_ranked_without_it(
@@ -293,9 +333,9 @@ def test_scores_with_a_section_that_others_lack_are_marked_and_can_be_ranked_wit
     expect(marked).to_have_count(98)
     expect(marked.first.locator("td.rb-headline")).to_have_attribute("title", re.compile("with Prior Sets$"))
     page.get_by_role("button", name="Rank by Chat, Chat Hard, Safety, and Reasoning").click()
-    expect(note).to_contain_text("computed as those of the benchmark’s score")
+    expect(note).to_contain_text("are computed as those of the benchmark’s score")
     expect(marked).to_have_count(0)
-    wait_for_parameter(page, "off", "section:Prior Sets")
+    wait_for_parameter(page, "weight", "Prior Sets:0")
     page.get_by_role("button", name="Back to the benchmark’s score").click()
     expect(marked).to_have_count(98)
     page.get_by_role("radio", name="RewardBench 2", exact=True).check()
@@ -308,7 +348,7 @@ def test_a_custom_score_without_an_answer_of_the_server_has_no_intervals(
     """The browser computes scores and ranks by itself, and says what is missing."""
     with gr.Blocks() as without_server:
         leaderboard_table({"boards": [page_board_json(results.boards()["rewardbench-2"])], "refused": 0})
-    page = open_page("?off=section:Ties", at=serve(without_server))
+    page = open_page("?weight=Ties:0", at=serve(without_server))
     expect(page.locator(".rb-custom")).to_contain_text("not available: the server did not answer")
     assert set(shown(page, "Rank interval")) == {MISSING}
     expect(page.locator("td.rb-headline").first).to_contain_text("unknown interval")

@@ -33,7 +33,7 @@ def test_downloads_have_the_shown_rows_and_columns(open_page: OpenPage, results:
         assert "Chat / alpacaeval-easy" in row
 
     menu(page, "Columns").get_by_role("checkbox", name="Kind", exact=True).uncheck()
-    menu(page, "Score from").locator("[value='section:Chat']").uncheck()
+    menu(page, "Weights").get_by_role("spinbutton", name="Weight of Chat", exact=True).fill("0")
     page.keyboard.press("Escape")
     wait_for_ranking(page)
     with page.expect_download() as download:
@@ -59,7 +59,7 @@ def test_the_copied_link_opens_the_same_table(open_page: OpenPage) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     menu(page, "Organisation").get_by_role("checkbox", name="Skywork").check()
     menu(page, "Columns").get_by_role("checkbox", name="Rank interval").uncheck()
-    menu(page, "Score from").get_by_role("checkbox", name="Safety").uncheck()
+    menu(page, "Weights").get_by_role("spinbutton", name="Weight of Safety").fill("0")
     page.keyboard.press("Escape")
     wait_for_ranking(page)
     page.locator(".rb-pin").nth(2).click()

@@ -16,7 +16,7 @@ def test_traits_have_a_view_of_their_own_and_equal_the_reports(open_page: OpenPa
     errors = {row[0]: (row[2], row[5]) for row in read_report(BUNDLED / report_path("refusals")).tables[1].rows}
     gaps = {row[0]: row[3] for row in read_report(BUNDLED / report_path("length-rewardbench")).tables[1].rows}
     page = open_page()
-    page.get_by_text("Traits", exact=True).click()
+    page.get_by_role("radio", name="Traits").check()
     header(page, "Over-refusal").click()
     names = shown(page, "Model")
     over, under, gap = (shown(page, name) for name in ("Over-refusal", "Under-refusal", "Length gap"))
