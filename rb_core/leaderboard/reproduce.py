@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rb_core.leaderboard.hub_links import REWARD_BENCH_DATASETS, HubPlace, source_files
 from rb_core.models.options import REFERENCE_FREE, SERVER_APIS, JudgeOptions, Kind, ModelOptions, command_line_options
 from rb_core.results.judge_records import JudgeRef
-from rb_core.results.schema import EnsembleRef, ModelRef, Result
+from rb_core.results.schema import EnsembleRef, ModelRef, Result, kind_label
 from rb_core.scorers.judge.prompt_templates import load_template
 
 SERVER = "http://SERVER/v1"  # placeholder for the address of a judge's server
@@ -95,7 +95,7 @@ def _evaluate_arguments(result: Result) -> list[str]:
         if result.model.question:  # in place of a file
             options = [*_without(options, {"--question": True}), "--question", result.model.question]
     else:
-        options = _recorded_options(result)  # of a run that was started from Python
+        options = _recorded_words(result)  # of a run that was started from Python
     if result.model.revision and _COMMIT.fullmatch(result.model.revision):
         options = [*_without(options, {"--revision": True}), "--revision", result.model.revision]
     if result.benchmark.revision and not any(option.partition("=")[0] == "--data" for option in options):
@@ -111,7 +111,25 @@ def _split(command: str) -> list[str]:
         return []
 
 
-def _recorded_options(result: Result) -> list[str]:
+def loading_options(result: Result, base_model: str | None = None) -> ModelOptions:
+    """Return the options that load a result's model: as recorded, or of a published result those of its kind.
+
+    base_model: that a DPO model was trained from, if known. Addresses of servers are placeholders.
+    """
+    if result.status == "run":
+        return recorded_options(result)
+    kind = result.model.kind
+    if kind == "implicit" and "reference-free" in kind_label(result.model):
+        return ModelOptions(kind="implicit", reference_free="mean")  # as in RewardBench's published results
+    if kind == "implicit":
+        return ModelOptions(kind="implicit", reference=base_model or "ORG/BASE")
+    if kind == "generative":
+        return ModelOptions(kind="generative", judge=JudgeOptions(mode="pairwise", base_url=SERVER))
+    return ModelOptions()
+
+
+def recorded_options(result: Result) -> ModelOptions:
+    """Return the options that the result of a run records, with placeholders for paths and addresses of servers."""
     model, judge = result.model, result.model.judge
     options = ModelOptions(
         kind=_recorded_kind(model),
@@ -137,6 +155,11 @@ def _recorded_options(result: Result) -> list[str]:
         options = replace(options, **_ensemble_options(model.ensemble))
     if api := next((api for api in SERVER_APIS if model.tokenizer and api == model.kind_detail), None):
         options = replace(options, url=REWARD_SERVER, api=api, tokenizer=model.tokenizer)
+    return options
+
+
+def _recorded_words(result: Result) -> list[str]:
+    model, options = result.model, recorded_options(result)
     words = [] if options.judge.judges or options.ensemble else ["--model", model.name]
     words += ["--benchmark", result.benchmark.id, *command_line_options(options)]
     words += ["--limit", str(result.benchmark.limit)] if result.benchmark.limit else []

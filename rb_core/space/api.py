@@ -32,6 +32,7 @@ ENDPOINTS: Mapping[str, str] = {
     "result": "The whole result file of a model on a benchmark.",
     "model": "A model on all benchmarks: scores, ranks, weak spots, settings, and commands that reproduce them.",
     "examples": "A benchmark's items: texts, which models are wrong on each, and how hard every part is.",
+    "choose": "Models for a use: the group that cannot be told apart from the best, with reasons and code.",
     "score": "Scores of completions of a prompt, computed on request.",
 }
 # Gradio's page renders error messages as HTML, programs read them as text: quotes stay as they are.

@@ -13,6 +13,7 @@ from starlette.middleware import Middleware
 
 from rb_core.space.about.tab import build_about
 from rb_core.space.api import mcp_installed, publish_endpoints
+from rb_core.space.choose.tab import build_choose
 from rb_core.space.compare.tab import build_compare
 from rb_core.space.examples.tab import build_examples
 from rb_core.space.html import render
@@ -44,6 +45,7 @@ def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
     """Return the tabs from left to right; the first one opens if the address names none of them."""
     return (
         PageTab("leaderboard", "Leaderboard", build_leaderboard),
+        PageTab("choose", "Which one?", build_choose),
         PageTab("examples", "Examples", build_examples),
         PageTab("plot", "Plot", build_plot),
         PageTab("compare", "Compare", build_compare),
