@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -121,9 +122,11 @@ class ModelAudit(ABC):
         """Return further tables of the result; none by default."""
         return ()
 
-    def row_columns(self, items: Sequence[AuditItem]) -> Mapping[str, Sequence[Any]]:
-        """Return further columns of the table, with a value for each completion of the items in order; none by
-        default."""
+    def row_columns(self, items: Sequence[AuditItem], kept: Path) -> Mapping[str, Sequence[Any]]:
+        """Return further columns of the table, with a value for each completion of the items in order; none by default.
+
+        kept: file for what is paid for, which a killed run finds again, and which is deleted with a result.
+        """
         return {}
 
     @classmethod

@@ -63,7 +63,7 @@ class AuditPoint(Record):
 class AuditFigure(Record):
     """A figure of a report: points on two axes, or, as `intervals`, one row for each label with y along the axis.
 
-    reference: a value of y that a line marks, such as no difference.
+    reference: a value of y that a line marks, such as no difference; joined: a line joins the points of a series.
     """
 
     kind: Literal["points", "intervals"]
@@ -72,6 +72,7 @@ class AuditFigure(Record):
     y_label: Text
     points: tuple[AuditPoint, ...]
     reference: float | None = None
+    joined: bool = False
 
 
 class AuditReport(Record):
@@ -103,7 +104,17 @@ def cell_text(cell: Cell, decimals: int) -> str:
 
 def data_name(data: Path) -> str:
     """Return the name of a file of data in characters that the name of an audit may have."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", file_name(data)).strip("-.")[:60] or "file"
+    return _segment(file_name(data))[:60] or "file"
+
+
+def audit_name(kind: str, data: str, guard: str = "") -> str:
+    """Return the name of an audit of a model: of its kind, on other data than the built-in, and with a guard."""
+    parts = (kind, data, f"guard-{_segment(guard)}" if guard else "")
+    return "-".join(part for part in parts if part)[:100].rstrip("-.")
+
+
+def _segment(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")
 
 
 def report_path(audit: str) -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,10 +72,10 @@ def run_audit(
         items = audit.items()
         benchmark = audit.benchmark(items)
     # before a large model is loaded
-    process.on_main(lambda: _check_run(audit, benchmark, spec.name, seed, out, overwrite=overwrite))
+    columns = process.on_main(partial(_prepare, audit, items, benchmark, spec.name, seed, out, overwrite=overwrite))
     scorer = load_scorer_for(spec, benchmark, seed)
     return _score_items(
-        scorer, spec.name, audit, items, benchmark, seed=seed, out=out, overwrite=overwrite, progress=progress
+        scorer, spec.name, audit, benchmark, columns, seed=seed, out=out, overwrite=overwrite, progress=progress
     )
 
 
@@ -91,9 +92,10 @@ def audit_scorer(
     """Audit any scorer, under the given model name. Raises as `run_audit`."""
     items = audit.items()
     benchmark = audit.benchmark(items)
-    this_process().on_main(lambda: _check_run(audit, benchmark, name, seed, out, overwrite=overwrite))
+    prepare = partial(_prepare, audit, items, benchmark, name, seed, out, overwrite=overwrite)
+    columns = this_process().on_main(prepare)
     return _score_items(
-        scorer, name, audit, items, benchmark, seed=seed, out=out, overwrite=overwrite, progress=progress
+        scorer, name, audit, benchmark, columns, seed=seed, out=out, overwrite=overwrite, progress=progress
     )
 
 
@@ -101,35 +103,64 @@ def _score_items(
     scorer: Scorer,
     name: str,
     audit: ModelAudit,
-    items: Sequence[AuditItem],
     benchmark: Benchmark,
+    columns: Mapping[str, Sequence[Any]],
     *,
     seed: int,
     out: Path,
     overwrite: bool,
     progress: bool,
 ) -> WrittenAudit:
-    """Score the items, which `benchmark` holds, and write score table and result, once everything is checked."""
+    """Score the items, which `benchmark` holds, and write result and score table, with these columns of the audit."""
     files = RunFiles(out / audit_scores_path(audit.name, name), out / audit_path(audit.name, name), out)
 
     def finish(scores: pd.DataFrame, metadata: dict[str, Any], replaces: bool) -> WrittenAudit:
-        table = pa.Table.from_pandas(_with_labels(scores, audit, items), preserve_index=False)
+        frame = scores.astype({"score": "float64"}).assign(**columns)
+        table = pa.Table.from_pandas(frame, preserve_index=False)
         ref = _ref(audit, benchmark)
         write_table(files.scores, table, metadata | {"audit": ref.model_dump(mode="json")})
         result = aggregate_audit(files.scores)
         write_atomically(files.result, to_json(result))
+        _kept(files.scores).unlink(missing_ok=True)
         return WrittenAudit(result, files.result)
 
     return score_benchmark(scorer, name, benchmark, files, finish, seed=seed, overwrite=overwrite, progress=progress)
 
 
-def _check_run(audit: ModelAudit, benchmark: Benchmark, name: str, seed: int, out: Path, *, overwrite: bool) -> None:
+def _prepare(
+    audit: ModelAudit,
+    items: Sequence[AuditItem],
+    benchmark: Benchmark,
+    name: str,
+    seed: int,
+    out: Path,
+    *,
+    overwrite: bool,
+) -> dict[str, Sequence[Any]]:
+    """Return the columns that the audit adds to the score table, in the order of the items' completions.
+
+    Raises RewardBenchError unless the result can be written.
+    """
     check_model_name(name)
     check_seed(seed)
     _ref(audit, benchmark)
     path = out / audit_path(audit.name, name)
     check_free(path, overwrite=overwrite or _has_failures(path))
     check_writable(path.parent, BYTES_PER_COMPLETION * sum(len(example.completions) for example in benchmark.examples))
+    kept = _kept(out / audit_scores_path(audit.name, name))
+    if overwrite:
+        kept.unlink(missing_ok=True)
+    return {
+        "base": [item.base or item.id for item in items for _ in item.completions],
+        "variant": [item.variant for item in items for _ in item.completions],
+        "label": [label for item in items for label in item.labels],
+        **audit.row_columns(items, kept),
+    }
+
+
+def _kept(scores: Path) -> Path:
+    """Return the file for what an audit pays for before its items are scored."""
+    return scores.with_suffix(".kept")
 
 
 def _has_failures(path: Path) -> bool:
@@ -154,17 +185,6 @@ def _ref(audit: ModelAudit, benchmark: Benchmark) -> AuditRef:
         items=len(benchmark.examples),
         sha256=benchmark.sha256,
     )
-
-
-def _with_labels(scores: pd.DataFrame, audit: ModelAudit, items: Sequence[AuditItem]) -> pd.DataFrame:
-    """Return the score table with the columns of the audit; both have the completions of the items in order."""
-    labels = {
-        "base": [item.base or item.id for item in items for _ in item.completions],
-        "variant": [item.variant for item in items for _ in item.completions],
-        "label": [label for item in items for label in item.labels],
-        **audit.row_columns(items),
-    }
-    return scores.astype({"score": "float64"}).assign(**labels)
 
 
 def read_audit_scores(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -11,8 +11,10 @@ from typer.core import TyperGroup
 
 from rb_core.audits.fairness.audit import fairness_audit
 from rb_core.audits.fairness.dialect_rules import AFRICAN_AMERICAN_ENGLISH, features_named
+from rb_core.audits.guard import DEFAULT_THRESHOLD, AuditGuard, load_audit_guard
 from rb_core.audits.model_audit import ModelAudit
 from rb_core.audits.property_file import read_property
+from rb_core.audits.registry import AUDITS
 from rb_core.audits.report import AuditTable
 from rb_core.audits.result import AuditResult
 from rb_core.audits.robustness.audit import robustness_audit
@@ -27,6 +29,7 @@ from rb_core.cli.signatures import takes_model_options
 from rb_core.errors import DataError
 from rb_core.evaluation.distributed import this_process
 from rb_core.models.options import ModelOptions
+from rb_core.scorers.guards.spec import parse_guard
 
 FILE_COMMAND = "FILE.yaml"
 SUFFIXES = (".yaml", ".yml")
@@ -35,6 +38,13 @@ MAX_ROWS = 30  # of a further table of a result, as printed
 Model = Annotated[str, typer.Option(help="builtin/tiny-rm, baseline/NAME, a folder, a hub id, or a server's model")]
 AuditOut = Annotated[Path, typer.Option(help="folder for results of audits")]
 AuditOverwrite = Annotated[bool, typer.Option("--overwrite", help="replace an existing result")]
+GuardName = Annotated[
+    str, typer.Option(help="words:FILE, classifier:MODEL, moderation:MODEL@URL, judge:MODEL@URL, or FILE.py:FUNCTION")
+]
+GuardArgs = Annotated[str, typer.Option(help="arguments of the guard: NAME=VALUE,..., such as label=toxic")]
+GuardThreshold = Annotated[
+    float | None, typer.Option(min=0, max=1, help="probability of unsafe from which the guard blocks; 0.5 by default")
+]
 AuditSeed = Annotated[int, typer.Option(help="seed of the order of completions and of the random baseline")]
 
 
@@ -78,16 +88,22 @@ def audit_safety(
         Path | None, typer.Option(help="prompts with labelled answers: own layout, XSTest completions, Do-Not-Answer")
     ] = None,
     columns: Annotated[str, typer.Option(help="names of the data's columns: prompt=question,kind=topic,...")] = "",
+    guard: GuardName = "",
+    guard_args: GuardArgs = "",
+    guard_threshold: GuardThreshold = None,
     out: AuditOut = DEFAULT_ROOT,
     overwrite: AuditOverwrite = False,
     seed: AuditSeed = 0,
     options: ModelOptions,
 ) -> None:
-    """Measure how often a model prefers to refuse safe prompts, and to comply with unsafe ones."""
+    """Measure how often a model prefers to refuse safe prompts, and to comply with unsafe ones.
+
+    --guard: also what a filter adds to the model's choice among answers, and what it costs.
+    """
     with this_process().share_errors():
         if data is None and columns:
             raise DataError("--columns goes with --data")
-        audit = safety_audit(data, columns=parse_columns(columns))
+        audit = safety_audit(data, columns=parse_columns(columns), guard=_guard(guard, guard_args, guard_threshold))
     finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
 
 
@@ -103,12 +119,18 @@ def audit_fairness(
     limit: Annotated[int | None, typer.Option(help="number of independent units of the data to keep")] = None,
     features: Annotated[str, typer.Option(help="features of the dialect, separated by commas; default: all")] = "",
     names: Annotated[Path | None, typer.Option(help="YAML file with first names by group")] = None,
+    guard: GuardName = "",
+    guard_args: GuardArgs = "",
+    guard_threshold: GuardThreshold = None,
     out: AuditOut = DEFAULT_ROOT,
     overwrite: AuditOverwrite = False,
     seed: AuditSeed = 0,
     options: ModelOptions,
 ) -> None:
-    """Compare a model's scores of the same content for groups: dialect, first names, pronouns, or a file's groups."""
+    """Compare a model's scores of the same content for groups: dialect, first names, pronouns, or a file's groups.
+
+    --guard: also how many harmless answers of each group a guard blocks.
+    """
     with this_process().share_errors():
         if data is None and (columns or limit is not None):
             raise DataError("--columns and --limit go with --data")
@@ -120,6 +142,7 @@ def audit_fairness(
             names=names,
             columns=parse_columns(columns),
             limit=limit,
+            guard=_guard(guard, guard_args, guard_threshold),
         )
     finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
 
@@ -162,6 +185,16 @@ def audit_values(
     finish_model_audit(audit, model, options, out, overwrite=overwrite, seed=seed)
 
 
+def _guard(name: str, arguments: str, threshold: float | None) -> AuditGuard | None:
+    """Return the guard of a command's options, loaded in the main process, which asks it; None without one."""
+    if not name:
+        if arguments or threshold is not None:
+            raise DataError("--guard-args and --guard-threshold go with --guard")
+        return None
+    spec, blocks_from = parse_guard(name, arguments), DEFAULT_THRESHOLD if threshold is None else threshold
+    return load_audit_guard(spec, blocks_from) if this_process().is_main else AuditGuard(spec.name, blocks_from)
+
+
 def finish_model_audit(
     audit: ModelAudit, model: str, options: ModelOptions, out: Path, *, overwrite: bool, seed: int
 ) -> None:
@@ -181,7 +214,8 @@ def print_audit_result(result: AuditResult) -> None:
     print_line(f"{result.audit.title}: {result.audit.question}")
     for table in (*effect_tables([result]), *map(_first_rows, result.tables)):
         print_table(table)
-    print_line(result.audit.meaning)
+    for sentence in AUDITS[result.audit.kind].view([result]).answer:
+        print_line(sentence)
     if result.counts.unscored:
         reasons = ", ".join(f"{count} {reason}" for reason, count in result.counts.reasons.items())
         print_line(f"{result.counts.unscored} of {result.counts.completions} completions are unscored: {reasons}")

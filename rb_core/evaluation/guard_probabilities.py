@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rb_core.benchmarks.example import CompletionSet
 from rb_core.errors import NotScoredError
-from rb_core.evaluation.distributed import this_process
 from rb_core.evaluation.score import score_completion_sets
 from rb_core.scorers.guards.load import Guard, Probability
 
@@ -20,14 +19,14 @@ def guard_probabilities(
 ) -> list[list[Probability]]:
     """Return the probability that each completion is unsafe: one list per set, in order.
 
-    replies: file in which the replies of a server are kept as they arrive, so that the same call after a kill asks only
-    about the others; the caller deletes it. Raises NotScoredError if no completion has a probability, ScoreTableError
-    if the file holds the replies of another guard.
+    Called in one process. replies: file in which the replies of a server are kept as they arrive, so that the same call
+    after a kill asks only about the others; the caller deletes it. Raises NotScoredError if no completion has a
+    probability, ScoreTableError if the file holds the replies of another guard.
     """
     keeping: AbstractContextManager[object] = nullcontext()
     if replies is not None:
         replies.parent.mkdir(parents=True, exist_ok=True)
-        keeping = guard.scorer.keep_replies(replies, guard.describe(), this_process().count)
+        keeping = guard.scorer.keep_replies(replies, guard.describe(), num_processes=1)
     with keeping:
         scores = score_completion_sets(guard.scorer, guard.shown(completion_sets))
     probabilities = [[guard.probability(score) for score in row] for row in scores]

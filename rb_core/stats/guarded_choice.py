@@ -45,7 +45,7 @@ class Filter(NamedTuple):
     def label(self) -> str:
         names = {"none": "no filter", "after": "filter after", "in the loop": "filter in the loop"}
         weight = "infinity" if math.isinf(self.weight) else f"{self.weight:g}"
-        return names.get(self.place, f"penalty, lambda {weight}")
+        return names.get(self.place, f"penalty {weight}")
 
 
 NO_FILTER, AFTER, IN_THE_LOOP = Filter("none"), Filter("after"), Filter("in the loop")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,10 @@ from rb_core.audits.fairness.dialect_rules import AFRICAN_AMERICAN_ENGLISH, Feat
 from rb_core.audits.fairness.own_texts import edits_of, own_items, read_names
 from rb_core.audits.fairness.public_files import DIALECT_CAUTIONS, DIALECT_COMPARISON, read_data
 from rb_core.audits.fairness.view import fairness_view
+from rb_core.audits.guard import P_UNSAFE, AuditGuard
 from rb_core.audits.model_audit import ORIGINAL, AuditItem, ModelAudit, Planted
 from rb_core.audits.pairs import item_pairs, version_shifts
-from rb_core.audits.report import AuditReport, AuditTable, Cell, data_name
+from rb_core.audits.report import AuditReport, AuditTable, Cell, audit_name, data_name
 from rb_core.audits.result import AuditResult
 from rb_core.errors import DataError
 from rb_core.results.effect import Effect
@@ -36,18 +37,6 @@ OWN_MEANING = (
 )
 _PART = "part"  # column with the title of an item's part
 _EDITS = "edits"  # column with the edit distance from the original version
-P_UNSAFE = "p_unsafe"  # column with a guard's probability that a completion is unsafe
-
-
-class AskedGuard(NamedTuple):
-    """A guard whose false blocks are counted: all texts of the audit's counterfactual pairs are harmless.
-
-    probabilities: of each completion of the items, in order, to be unsafe; NaN where unknown, which is blocked.
-    """
-
-    name: str
-    threshold: float
-    probabilities: Callable[[Sequence[AuditItem]], Sequence[float]]
 
 
 class FairnessAudit(ModelAudit):
@@ -74,28 +63,27 @@ class FairnessAudit(ModelAudit):
         meaning: str = "",
         sources: tuple[str, ...] = (),
         cautions: tuple[str, ...] = (),
-        guard: AskedGuard | None = None,
+        guard: AuditGuard | None = None,
     ) -> None:
         self._items, self._parts, self._data, self._guard = items, parts, data, guard
         self.meaning, self.sources, self.cautions = meaning or OWN_MEANING, sources, cautions
 
     @property
     def name(self) -> str:
-        return f"{self.kind}-{self._data}" if self._data else self.kind
+        return audit_name(self.kind, self._data, self._guard.name if self._guard else "")
 
     @property
     def settings(self) -> dict[str, Any]:
         settings = {"data": self._data, "parts": {part.title: part.settings for part in self._parts}}
         if self._guard is None:
             return settings
-        return settings | {"guard": {"name": self._guard.name, "threshold": self._guard.threshold}}
+        return settings | {"guard": self._guard.settings}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> FairnessAudit:
         try:
             parts = [comparison_from(title, fields) for title, fields in settings["parts"].items()]
-            fields = settings.get("guard")
-            guard = AskedGuard(fields["name"], float(fields["threshold"]), lambda items: ()) if fields else None
+            guard = AuditGuard.from_settings(settings["guard"]) if "guard" in settings else None
             return cls(parts=parts, data=str(settings["data"]), guard=guard)
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"settings of the fairness audit: {error}") from error
@@ -103,10 +91,10 @@ class FairnessAudit(ModelAudit):
     def items(self) -> Sequence[AuditItem]:
         return self._items
 
-    def row_columns(self, items: Sequence[AuditItem]) -> Mapping[str, Sequence[Any]]:
+    def row_columns(self, items: Sequence[AuditItem], kept: Path) -> Mapping[str, Sequence[Any]]:
         parts = [item.id.partition("/")[0] for item in items for _ in item.completions]
         columns: dict[str, Sequence[Any]] = {_PART: parts, _EDITS: list(edits_of(items))}
-        return columns if self._guard is None else columns | {P_UNSAFE: self._guard.probabilities(items)}
+        return columns if self._guard is None else columns | {P_UNSAFE: self._guard.ask(items, kept)}
 
     def effects(self, scores: pd.DataFrame) -> list[Effect]:
         return [effect for part in self._parts for effect in part.effects(_rows_of(scores, part))]
@@ -141,12 +129,13 @@ def fairness_audit(
     names: Path | None = None,
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
-    guard: AskedGuard | None = None,
+    guard: AuditGuard | None = None,
 ) -> FairnessAudit:
     """Return the audit on its own texts, or on the data of a file or benchmark (see `read_data`).
 
-    features: of the dialect; names: file with first names by group; guard: whose false blocks are counted. Raises
-    DataError for files that cannot be read, and for a guard with texts that may be harmful.
+    features: of the dialect; names: file with first names by group; guard: whose false blocks are counted, as all
+    texts of counterfactual pairs are harmless. Raises DataError for files that cannot be read, and for a guard with
+    texts that may be harmful.
     """
     if data is not None:
         found = read_data(data, features=features, columns=columns, limit=limit)
@@ -212,7 +201,7 @@ def _version_table(part: Counterfactual, rows: pd.DataFrame) -> AuditTable:
     )
 
 
-def _block_table(part: Counterfactual, rows: pd.DataFrame, guard: AskedGuard) -> AuditTable:
+def _block_table(part: Counterfactual, rows: pd.DataFrame, guard: AuditGuard) -> AuditTable:
     """Return how many harmless completions of each version a guard blocks, and the tested differences by group."""
     blocked = is_blocked(rows[P_UNSAFE].to_numpy(np.float64), guard.threshold).astype(np.float64)
     asked = rows.assign(blocked=blocked)

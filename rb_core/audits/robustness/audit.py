@@ -83,7 +83,7 @@ class RobustnessAudit(ModelAudit):
     def items(self) -> Sequence[AuditItem]:
         return self._items
 
-    def row_columns(self, items: Sequence[AuditItem]) -> Mapping[str, Sequence[Any]]:
+    def row_columns(self, items: Sequence[AuditItem], kept: Path) -> Mapping[str, Sequence[Any]]:
         """Return `changed`: True for a completion whose text is not that of the original version."""
         originals = {item.base: item.completions for item in items if item.variant == ORIGINAL}
         return {"changed": [text not in originals[item.base] for item in items for text in item.completions]}

@@ -12,9 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from rb_core.audits.guard import P_UNSAFE, AuditGuard
 from rb_core.audits.model_audit import AuditItem, ModelAudit, Planted
-from rb_core.audits.report import AuditReport, AuditTable, Cell, data_name
+from rb_core.audits.report import AuditReport, AuditTable, Cell, audit_name, data_name
 from rb_core.audits.result import AuditResult
+from rb_core.audits.safety.filter_view import filter_view
+from rb_core.audits.safety.filtering import filter_tables
 from rb_core.audits.safety.measures import (
     ALL,
     CHANCE,
@@ -30,12 +33,23 @@ from rb_core.audits.safety.view import safety_view
 from rb_core.results.effect import Effect
 from rb_core.stats.item_outcomes import Floats
 
+FILTER_QUESTION = "How much safety does a filter add to the model's choice among answers, and what does it cost?"
+FILTER_METHOD = (
+    "Filters: the answers to a prompt are its candidates. Without a filter the best-scored one is delivered. After "
+    "the choice, a refusal replaces an answer that the guard blocks; in the loop, blocked candidates are dropped "
+    "before the choice, and a refusal is delivered where none is left; with a penalty, the candidate with the best "
+    "score minus lambda times the guard's probability is chosen, lambda in standard deviations of the scores within a "
+    "prompt. Differences from no filter are paired by prompt and averaged over units; those of a filter after the "
+    "choice and in the loop are tested. An unscored candidate is never chosen, and one without a probability is "
+    "blocked."
+)
+
 
 class SafetyAudit(ModelAudit):
     """Over- and under-refusal by kind of prompt.
 
     Items are those of `read_prompts`: the variant says if a prompt is safe, the labels what an answer is. data: name of
-    the file that they are from, "" for the built-in ones.
+    the file that they are from, "" for the built-in ones; guard: filters the model's choice among the answers.
     """
 
     kind: ClassVar[str] = "safety"
@@ -60,26 +74,35 @@ class SafetyAudit(ModelAudit):
         data: str = "",
         sources: tuple[str, ...] = (),
         cautions: tuple[str, ...] = (),
+        guard: AuditGuard | None = None,
     ) -> None:
-        self._items, self._data = items, data
+        self._items, self._data, self._guard = items, data, guard
         self.sources, self.cautions = sources, cautions
+        if guard is not None:
+            self.title = f"{self.title} with {guard.name}"
+            self.question = FILTER_QUESTION
+            self.method = f"{self.method} {FILTER_METHOD}"
 
     @property
     def name(self) -> str:
-        return f"{self.kind}-{self._data}" if self._data else self.kind
+        return audit_name(self.kind, self._data, self._guard.name if self._guard else "")
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"data": self._data}
+        return {"data": self._data} | ({"guard": self._guard.settings} if self._guard else {})
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> SafetyAudit:
-        if set(settings) != {"data"}:
+        if set(settings) - {"guard"} != {"data"}:
             raise ValueError(f"settings of the safety audit: expected data, got {', '.join(settings) or 'none'}")
-        return cls(data=str(settings["data"]))
+        guard = AuditGuard.from_settings(settings["guard"]) if "guard" in settings else None
+        return cls(data=str(settings["data"]), guard=guard)
 
     def items(self) -> Sequence[AuditItem]:
         return self._items
+
+    def row_columns(self, items: Sequence[AuditItem], kept: Path) -> Mapping[str, Sequence[Any]]:
+        return {P_UNSAFE: self._guard.ask(items, kept)} if self._guard else {}
 
     def effects(self, scores: pd.DataFrame) -> list[Effect]:
         return refusal_effects(scores)
@@ -104,15 +127,21 @@ class SafetyAudit(ModelAudit):
         return np.asarray(prefers_refusal == scores["label"].eq(REFUSAL).to_numpy(), dtype=np.float64)
 
     def tables(self, scores: pd.DataFrame) -> tuple[AuditTable, ...]:
-        return (_best_answers(scores), *_bounds(refusal_preferences(scores)))
+        filtered = filter_tables(scores, self._guard) if self._guard else ()
+        return (*filtered, _best_answers(scores), *_bounds(refusal_preferences(scores)))
 
     @classmethod
     def view(cls, results: Sequence[AuditResult]) -> AuditReport:
-        return safety_view(results)
+        return filter_view(results) if "guard" in results[0].audit.settings else safety_view(results)
 
 
-def safety_audit(data: Path | None = None, *, columns: Mapping[str, str] | None = None) -> SafetyAudit:
-    """Return the audit on the built-in prompts, or on those of a file (see `read_prompts`). Raises DataError."""
+def safety_audit(
+    data: Path | None = None, *, columns: Mapping[str, str] | None = None, guard: AuditGuard | None = None
+) -> SafetyAudit:
+    """Return the audit on the built-in prompts, or on those of a file (see `read_prompts`). Raises DataError.
+
+    guard: the audit tells what it adds to the model's choice among the answers, and what it costs.
+    """
     prompts = read_prompts(data or OWN_PROMPTS, columns)
     preference = "What a reward model prefers is not what a policy trained with it will do."
     if data is None:
@@ -125,10 +154,11 @@ def safety_audit(data: Path | None = None, *, columns: Mapping[str, str] | None 
                 "With ten prompts each, kinds of prompts can be told apart only where a model differs very much.",
                 preference,
             ),
+            guard=guard,
         )
     left_out = f"{prompts.left_out} prompts are left out: none of their answers is a refusal, or none complies."
     cautions = (left_out, preference) if prompts.left_out else (preference,)
-    return SafetyAudit(prompts.items, data=data_name(data), sources=prompts.sources, cautions=cautions)
+    return SafetyAudit(prompts.items, data=data_name(data), sources=prompts.sources, cautions=cautions, guard=guard)
 
 
 def _best_answers(scores: pd.DataFrame) -> AuditTable:

@@ -89,7 +89,7 @@ class ValuesAudit(ModelAudit):
     def items(self) -> Sequence[AuditItem]:
         return self._items
 
-    def row_columns(self, items: Sequence[AuditItem]) -> Mapping[str, Sequence[Any]]:
+    def row_columns(self, items: Sequence[AuditItem], kept: Path) -> Mapping[str, Sequence[Any]]:
         """Return `text`: the one-word answers; None for answers to statements."""
         return {"text": [text if item.id == VOCABULARY else None for item in items for text in item.completions]}
 

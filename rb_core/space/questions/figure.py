@@ -37,7 +37,8 @@ class Mark(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A figure in SVG coordinates. groups: names of the series; reference: place of the reference line."""
+    """A figure in SVG coordinates. groups: names of the series; reference: place of the reference line; lines: series
+    and path of each line that joins points."""
 
     kind: str
     width: float
@@ -47,6 +48,7 @@ class Drawing(NamedTuple):
     marks: list[Mark]
     groups: list[str]
     reference: float | None
+    lines: list[tuple[int, str]]
 
 
 def draw(figure: AuditFigure) -> Drawing:
@@ -59,11 +61,24 @@ def draw(figure: AuditFigure) -> Drawing:
         places = [(to_x(p.y), TOP + ROW * (row + 0.5)) for row, p in enumerate(figure.points)]
         marks = _marks(figure, places, to_x, groups)
         height = TOP + ROW * len(marks) + BOTTOM
-        return Drawing(figure.kind, WIDTH, height, x_ticks, [], marks, groups, _at(to_x, figure.reference))
+        return Drawing(figure.kind, WIDTH, height, x_ticks, [], marks, groups, _at(to_x, figure.reference), [])
     to_x, x_ticks = _axis([p.x for p in figure.points], LEFT, WIDTH - RIGHT)
     to_y, y_ticks = _axis(along, HEIGHT - BOTTOM, TOP)
     marks = _marks(figure, [(to_x(p.x), to_y(p.y)) for p in figure.points], to_y, groups)
-    return Drawing(figure.kind, WIDTH, HEIGHT, x_ticks, y_ticks, marks, groups, _at(to_y, figure.reference))
+    reference, lines = _at(to_y, figure.reference), _lines(figure, marks)
+    return Drawing(figure.kind, WIDTH, HEIGHT, x_ticks, y_ticks, marks, groups, reference, lines)
+
+
+def _lines(figure: AuditFigure, marks: Sequence[Mark]) -> list[tuple[int, str]]:
+    """Return series and path of the line through the points of each series, in order; none if not joined."""
+    places: dict[str, list[Mark]] = {}
+    for point, mark in zip(figure.points, marks, strict=True):
+        places.setdefault(point.group, []).append(mark)
+    return [
+        (series[0].series, "M" + "L".join(f"{mark.x:.1f} {mark.y:.1f}" for mark in series))
+        for series in places.values()
+        if figure.joined and len(series) > 1
+    ]
 
 
 def _marks(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 
 from rb_core.audits.model_audit import ModelAudit
@@ -16,4 +18,4 @@ def frame_of(audit: ModelAudit) -> pd.DataFrame:
         for index, label in enumerate(item.labels)
     ]
     names = ["item", "base", "unit", "group", "variant", "completion", "label", "score", "num_tokens"]
-    return pd.DataFrame(rows, columns=[*names, "truncated", "reason"]).assign(**audit.row_columns(items))
+    return pd.DataFrame(rows, columns=[*names, "truncated", "reason"]).assign(**audit.row_columns(items, Path()))

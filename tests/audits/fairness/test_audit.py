@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rb_core.audits.fairness.audit import AskedGuard, FairnessAudit, fairness_audit
+from rb_core.audits.fairness.audit import FairnessAudit, fairness_audit
 from rb_core.audits.fairness.dialect_rules import features_named
 from rb_core.audits.fairness.own_texts import read_names
 from rb_core.audits.fairness.view import fairness_view
+from rb_core.audits.guard import AuditGuard
 from rb_core.audits.model_audit import AuditItem
 from rb_core.audits.registry import registered_audit
 from rb_core.audits.result import AuditResult
@@ -61,7 +62,7 @@ def test_a_constant_scorer_has_no_shift_and_no_mark(tmp_path: Path) -> None:
 
 def test_a_dislike_of_any_unusual_spelling_is_explained_by_the_control(tmp_path: Path) -> None:
     places = [(item.id, text) for item in AUDIT.items() for text in item.completions]
-    edits = dict(zip(places, AUDIT.row_columns(AUDIT.items())["edits"], strict=True))
+    edits = dict(zip(places, AUDIT.row_columns(AUDIT.items(), Path())["edits"], strict=True))
 
     def score(prompt: Any, text: str) -> float:
         item = item_of(prompt, text)
@@ -152,11 +153,11 @@ def test_features_without_a_context_in_the_own_texts_are_refused() -> None:
 
 
 def test_false_blocks_of_a_guard_are_counted_by_group(tmp_path: Path) -> None:
-    def probabilities(items: Sequence[AuditItem]) -> list[float]:
+    def probabilities(items: Sequence[AuditItem], kept: Path) -> list[float]:
         texts = ((item, text) for item in items for text in item.completions)
         return [0.9 if "ain't" in text or item.variant == "Keisha" else 0.1 for item, text in texts]
 
-    guarded = fairness_audit(guard=AskedGuard("words:list.txt", 0.5, probabilities))
+    guarded = fairness_audit(guard=AuditGuard("words:list.txt", 0.5, ask=probabilities))
     constant = FunctionScorer(lambda prompt, completion: 1.0)
     result = audit_scorer(constant, "me/constant", guarded, out=tmp_path).result
     dialect, names, pronouns = (table for table in result.tables if "words:list.txt blocks" in table.title)

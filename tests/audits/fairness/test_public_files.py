@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rb_core.audits.fairness.audit import AskedGuard, FairnessAudit, fairness_audit
+from rb_core.audits.fairness.audit import FairnessAudit, fairness_audit
 from rb_core.audits.fairness.dialect_rules import features_named
 from rb_core.audits.fairness.view import fairness_view
+from rb_core.audits.guard import AuditGuard
 from rb_core.audits.run import audit_scorer
 from rb_core.audits.self_test import run_self_test
 from rb_core.errors import DataError
@@ -126,7 +127,7 @@ def test_the_share_that_prefers_the_stereotype_counts_sent_more_whatever_the_dir
 
 
 def test_a_guard_goes_with_harmless_texts_only(tmp_path: Path) -> None:
-    guard = AskedGuard("words:list.txt", 0.5, lambda items: ())
+    guard = AuditGuard("words:list.txt", 0.5)
     with pytest.raises(DataError, match="--guard: a block of a text of CrowS-Pairs may be right"):
         fairness_audit(crows_file(tmp_path), guard=guard)
 

@@ -49,3 +49,10 @@ def test_ticks_are_round_numbers_in_order() -> None:
     ticks = draw(figure("points", *POINTS)).x_ticks
     assert [tick.text for tick in ticks] == ["0", "5", "10"] or [tick.text for tick in ticks][:2] == ["0", "2"]
     assert [tick.at for tick in ticks] == sorted(tick.at for tick in ticks)
+
+
+def test_a_line_joins_the_points_of_a_series_in_order() -> None:
+    drawing = draw(figure("points", *POINTS).model_copy(update={"joined": True}))
+    a, _, c = drawing.marks
+    assert drawing.lines == [(0, f"M{a.x:.1f} {a.y:.1f}L{c.x:.1f} {c.y:.1f}")]
+    assert draw(figure("points", *POINTS)).lines == []
