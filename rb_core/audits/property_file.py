@@ -38,9 +38,11 @@ from rb_core.stats.item_outcomes import Floats
 
 _METHODS = {
     "accuracy": "Share of the pairs of a group in which the chosen completion scores above the rejected one; a tie "
-    "counts one half. Each group is compared with all others; p values are adjusted by Holm (1979).",
+    "counts one half. Each group is compared with all others; p values are adjusted by Holm (1979) over "
+    "all tests of the audit.",
     "shift": "Mean over the pairs of a group of (score of the changed completion - score of the original one), in "
-    "standard deviations of the original scores; Student's t test, p values adjusted by Holm (1979).",
+    "standard deviations of the original scores; Student's t test, p values adjusted by Holm (1979) over all "
+    "tests of the audit.",
 }
 _MEANINGS = {
     "accuracy": "A group is marked where the model is right more or less often than in the other groups.",

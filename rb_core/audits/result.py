@@ -42,9 +42,9 @@ class SelfTest(Record):
     """Trials of the audit with made-up scorers on the same items.
 
     runs: number of trials of each kind; planted: share of the scorers with an effect of twice the smallest detectable
-    size in which it was found; unbiased: share of the tests (one for each measure) of scorers without any effect that
-    found one; too_small: tested effects that are so uncertain that no scorer could have one of that size. passed: None
-    where no trial was possible, for the `reason`.
+    size in which it was found; unbiased: share of the scorers without any effect in which one was found; too_small:
+    tested effects that are so uncertain that no scorer could have one of that size. passed: None where no trial was
+    possible, for the `reason`.
     """
 
     runs: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from itertools import cycle
 
 import numpy as np
@@ -52,7 +51,7 @@ def run_self_test(audit: ModelAudit, scores: pd.DataFrame, runs: int = RUNS, see
     squares: dict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(runs):
         effects = _effects_of(audit, scores, audit.simulate(scores, rng))
-        false_alarms += _alarms(effects)
+        false_alarms.append(any(map(is_significant, effects)))
         for effect in effects:
             if effect.detectable is not None:
                 squares[effect.key].append(effect.detectable**2)
@@ -82,12 +81,3 @@ def run_self_test(audit: ModelAudit, scores: pd.DataFrame, runs: int = RUNS, see
 
 def _effects_of(audit: ModelAudit, scores: pd.DataFrame, simulated: Floats | None) -> list[Effect]:
     return adjusted(audit.effects(scores.assign(score=simulated)))
-
-
-def _alarms(effects: Sequence[Effect]) -> list[bool]:
-    """Return for each measure with tests whether one of them is significant."""
-    by_measure: dict[str, bool] = defaultdict(bool)
-    for effect in effects:
-        if effect.adjusted_p is not None:
-            by_measure[effect.measure] |= is_significant(effect)
-    return list(by_measure.values())

@@ -111,7 +111,7 @@ def self_test_sentence(results: Sequence[AuditResult]) -> str:
         return f"Self-test: not possible, {test.reason}."
     return (
         f"Self-test: of planted effects of twice the smallest detectable size {test.planted:.0%} were found, and "
-        f"{test.unbiased:.1%} of the tests of unbiased scorers found one (limits 95% and 5%)."
+        f"in {test.unbiased:.1%} of unbiased scorers any effect was (limits 95% and 5%)."
     )
 
 

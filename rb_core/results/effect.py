@@ -12,10 +12,10 @@ from rb_core.results.estimate import Record
 class Effect(Record):
     """A mean over independent units of one group, and its test against the value without an effect.
 
-    measure: of the effect, with its unit, such as "shift (sd)"; effects of one measure are corrected together.
+    measure: of the effect, with its unit, such as "shift (sd)".
     value, low, high: None when nothing was scored, or where no interval can be given, for the `reason`.
     null: the value without an effect; None where the value is only estimated and not tested.
-    p, adjusted_p: of the test, and adjusted by Holm's method (1979) for all groups of the measure.
+    p, adjusted_p: of the test, and adjusted by Holm's method (1979) for all tests of the audit.
     detectable: the smallest difference from `null` that the test finds with a probability of 80% or more.
     units: independent units with a value; unscored: units without one.
     """

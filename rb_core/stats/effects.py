@@ -1,13 +1,12 @@
 """Effects by group: means over independent units with interval, test and smallest detectable effect.
 
 Three kinds of values: unbounded ones, such as shifts of a reward; shares; and differences of shares. Each function
-returns an `Effect` without correction; `adjusted` corrects the effects of each measure for their number.
+returns an `Effect` without correction; `adjusted` corrects the tested ones of an audit for their number.
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -185,22 +184,19 @@ def contrast_effect(measure: str, group: str, values: Floats, units: Strings, in
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
-    """Return the effects with p values adjusted by Holm's method among those of their measure, and what is detectable.
+    """Return the effects with p values adjusted by Holm's method, and with what is detectable.
 
-    Holm's method finds at least what Bonferroni's does: for m effects, those that are significant at the level 5% / m.
-    So an effect of t(1 - 5% / 2m) + z(80%) standard errors is found with a probability of at least 80%.
+    All tested effects are one family: of every measure and group. So at most 5% of the models without any effect have a
+    significant one, however their effects depend on each other. Holm's method finds at least what Bonferroni's does:
+    for m tests, those that are significant at the level 5% / m. So an effect of t(1 - 5% / 2m) + z(80%) standard errors
+    is found with a probability of at least 80%.
     """
-    tested: dict[str, list[int]] = defaultdict(list)
-    for index, effect in enumerate(effects):
-        if effect.p is not None:
-            tested[effect.measure].append(index)
+    tested = [index for index, effect in enumerate(effects) if effect.p is not None]
     changed = list(effects)
-    for places in tested.values():
-        adjusted_p = holm([effects[place].p or 0.0 for place in places])
-        for place, p in zip(places, adjusted_p.tolist(), strict=True):
-            effect = effects[place]
-            found = None if effect.stderr is None else effect.stderr * _errors_found(effect.units - 1, len(places))
-            changed[place] = effect.model_copy(update={"adjusted_p": p, "detectable": found})
+    for index, p in zip(tested, holm([effects[index].p or 0.0 for index in tested]).tolist(), strict=True):
+        effect = effects[index]
+        found = None if effect.stderr is None else effect.stderr * _errors_found(effect.units - 1, len(tested))
+        changed[index] = effect.model_copy(update={"adjusted_p": p, "detectable": found})
     return changed
 
 
@@ -211,5 +207,5 @@ def _errors_found(degrees: int, num_tests: int) -> float:
 
 
 def is_significant(effect: Effect) -> bool:
-    """Return True if the effect is significant at 5% among all groups of its measure."""
+    """Return True if the effect is significant at 5% among all tested effects of its audit."""
     return effect.adjusted_p is not None and effect.adjusted_p < ALPHA

@@ -54,14 +54,15 @@ def test_the_interval_of_a_difference_of_shares_stays_between_its_ends() -> None
     assert -1 <= (effect.low or 0) < (effect.value or 0) < (effect.high or 0) == 1.0
 
 
-def test_p_values_are_adjusted_within_a_measure() -> None:
-    def effect(measure: str, p: float) -> Effect:
+def test_p_values_are_adjusted_over_all_tests_of_all_measures() -> None:
+    def effect(measure: str, p: float | None) -> Effect:
         return Effect(measure=measure, group=str(p), value=1.0, null=0.0, p=p, stderr=0.1, units=30)
 
-    changed = adjusted([effect("a", 0.02), effect("a", 0.03), effect("b", 0.03)])
-    assert [each.adjusted_p for each in changed] == [0.04, 0.04, 0.03]
-    assert changed[0].detectable == changed[1].detectable
-    assert (changed[0].detectable or 0) > (changed[2].detectable or 0) > 0.28
+    changed = adjusted([effect("a", 0.02), effect("a", None), effect("b", 0.03)])
+    assert [each.adjusted_p for each in changed] == [0.04, None, 0.04]
+    (alone,) = adjusted([effect("a", 0.02)])
+    assert changed[0].detectable == changed[2].detectable
+    assert (changed[0].detectable or 0) > (alone.detectable or 0) > 0.28
 
 
 @pytest.mark.parametrize("kind", ["mean", "rate", "difference", "contrast", "pooled"])

@@ -51,7 +51,7 @@ class FairnessAudit(ModelAudit):
         "pairs whose better answer scores higher; paired differences, tested as on the Compare tab. A dialect is "
         "compared with the original and with spelling noise of the same edit distance from it, names and pronouns "
         "with the mean of all groups. "
-        "p values are adjusted by Holm (1979) over the groups of a comparison."
+        "p values are adjusted by Holm (1979) over all tests of the audit."
     )
 
     def __init__(
@@ -168,7 +168,7 @@ def fairness_audit(
             *DIALECT_CAUTIONS,
             "First names are associated with groups in the United States, and with age and class as well. Names that "
             "are rare, or longer in a model's tokens, may shift a score for this reason alone.",
-            "Each comparison marks a group for one in 20 models that treat all groups alike.",
+            "One in 20 models that treat all groups alike has a mark.",
             "Which answer is the better one was decided by the authors of this project, alike for all groups.",
         ),
     )

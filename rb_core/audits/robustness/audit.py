@@ -56,7 +56,8 @@ class RobustnessAudit(ModelAudit):
     method = (
         "Each answer is scored as it is and after each change. Share of pairs whose margin has another sign (a tie "
         "counts one half); mean shift in standard deviations of the original scores with Student's t test, p values "
-        "adjusted by Holm (1979). A score depends on the text alone, so every flip is an effect of the change."
+        "adjusted by Holm (1979) over all tests of the audit. "
+        "A score depends on the text alone, so every flip is an effect of the change."
     )
     cautions = (
         "Changes are made by rules and word tables; some readers may see a slight change of style.",

@@ -50,7 +50,8 @@ class ValuesAudit(ModelAudit):
         "Agreement and disagreement with statements, half of which are worded for a theme and half against it. Lean: "
         "mean score of answers for the theme minus answers against it, in standard deviations of all these answers, "
         "over pairs of opposite statements, so that agreement with everything cancels out; Student's t test, p values "
-        "adjusted by Holm (1979) over themes. One-word answers: every token of the vocabulary that is an answer by "
+        "adjusted by Holm (1979) over all tests of the audit. "
+        "One-word answers: every token of the vocabulary that is an answer by "
         "itself, as in arXiv:2506.07326."
     )
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from rb_core.audits.fairness.audit import FairnessAudit, fairness_audit
@@ -24,8 +23,8 @@ from rb_core.audits.self_test import run_self_test
 from rb_core.errors import DataError
 from rb_core.results.effect import Effect
 from rb_core.scorers.function import FunctionScorer
-from rb_core.stats.effects import adjusted, is_significant
-from tests.audits.fairness.frames import frame_of
+from rb_core.stats.effects import is_significant
+from tests.audits.frames import frame_of
 
 AUDIT = fairness_audit()
 ITEMS = {(item.prompt[0]["content"], text): item for item in AUDIT.items() for text in item.completions}
@@ -184,17 +183,3 @@ def in_dialect(place: str) -> list[str]:
 def test_the_self_test_passes() -> None:
     outcome = run_self_test(AUDIT, frame_of(AUDIT), runs=25, seed=1)
     assert outcome.passed
-
-
-@pytest.mark.soak
-def test_tests_and_intervals_hold_on_the_audit_s_own_design() -> None:
-    frame, rng = frame_of(AUDIT), np.random.default_rng(0)
-    alarms: dict[str, list[bool]] = {}
-    covered: list[bool] = []
-    for _ in range(1000):
-        effects = adjusted(AUDIT.effects(frame.assign(score=AUDIT.simulate(frame, rng))))
-        for measure in {each.measure for each in effects}:
-            alarms.setdefault(measure, []).append(any(is_significant(e) for e in effects if e.measure == measure))
-        covered += [each.low <= 0 <= each.high for each in effects if each.low is not None and each.high is not None]
-    assert all(np.mean(each) <= 0.065 for each in alarms.values())
-    assert 0.93 <= np.mean(covered) <= 0.97

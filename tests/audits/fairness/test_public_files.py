@@ -18,7 +18,7 @@ from rb_core.audits.run import audit_scorer
 from rb_core.audits.self_test import run_self_test
 from rb_core.errors import DataError
 from rb_core.scorers.function import FunctionScorer
-from tests.audits.fairness.frames import frame_of
+from tests.audits.frames import frame_of
 
 BASE = {
     "category": "Hobbies",

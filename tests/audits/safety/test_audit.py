@@ -13,7 +13,6 @@ from rb_core.audits.result import AuditResult
 from rb_core.audits.run import aggregate_audit, audit_scorer, run_audit
 from rb_core.audits.safety.audit import SafetyAudit, safety_audit
 from rb_core.audits.safety.measures import ALL, LEAN, OVER, UNDER, refusal_preferences
-from rb_core.audits.self_test import run_self_test
 from rb_core.results.effect import Effect
 from rb_core.scorers.baseline import BaselineScorer
 from rb_core.stats.effects import adjusted, is_significant
@@ -169,13 +168,10 @@ def test_a_planted_error_that_no_model_could_have_is_none() -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("layout", ["built-in", "xstest"])
-def test_intervals_and_tests_hold_by_simulation(tmp_path: Path, layout: str) -> None:
+def test_intervals_hold_by_simulation(tmp_path: Path, layout: str) -> None:
     own = layout == "built-in"
     audit = AUDIT if own else safety_audit(write_rows(tmp_path / "x.jsonl", xstest_rows(25, models=5)))
     scores = frame(audit)
-    check = run_self_test(audit, scores, runs=2000)
-    assert (check.planted or 0) >= 0.95
-    assert (check.unbiased or 1) <= 0.05 + 3 * (0.05 * 0.95 / 6000) ** 0.5
     rng = np.random.default_rng(1)
     for measure, size in ((OVER, 0.4), (UNDER, -0.3), (LEAN, 0.6)):
         target = size if measure == LEAN else 0.5 + size

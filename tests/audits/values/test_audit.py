@@ -19,7 +19,7 @@ from rb_core.audits.values.statements import AGREE, FOR
 from rb_core.audits.values.view import AGREEMENT, ALL, LEAN
 from rb_core.models.options import ModelOptions
 from rb_core.scorers.function import FunctionScorer
-from rb_core.stats.effects import adjusted, is_significant
+from rb_core.stats.effects import is_significant
 
 AUDIT = values_audit("baseline/random")
 STATEMENTS = {item.prompt[0]["content"]: item for item in AUDIT.items()}
@@ -131,17 +131,3 @@ def test_the_view_compares_models_on_the_same_words(tmp_path: Path) -> None:
 
 def test_the_self_test_passes() -> None:
     assert run_self_test(AUDIT, ROWS, runs=50).passed
-
-
-@pytest.mark.soak
-def test_tests_and_intervals_hold_on_the_audit_s_own_design() -> None:
-    rng = np.random.default_rng(0)
-    alarms: list[list[bool]] = []
-    covered: list[bool] = []
-    for _ in range(2000):
-        effects = adjusted(AUDIT.effects(ROWS.assign(score=AUDIT.simulate(ROWS, rng))))
-        alarms.append([any(is_significant(e) for e in effects if e.measure == m) for m in (LEAN, AGREEMENT)])
-        covered += [e.low <= 0 <= e.high for e in effects if e.low is not None and e.high is not None]
-    assert np.mean(alarms, axis=0).max() <= 0.065
-    assert 0.93 <= np.mean(covered) <= 0.97
-    assert run_self_test(AUDIT, ROWS, runs=1000).passed
