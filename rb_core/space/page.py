@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from rb_core.space.plot.tab import build_plot
 from rb_core.space.questions.tab import build_questions
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.server import MAX_SESSIONS, Gate, LinkPreview, Page, PageCompression
+from rb_core.space.share_card import ShareCard, share_card
 from rb_core.space.theme import head, theme
 from rb_core.space.try_a_pair.service import GpuDecorator
 from rb_core.space.try_a_pair.tab import build_try_pair
@@ -34,31 +36,67 @@ DESCRIPTION = (
 
 
 class PageTab(NamedTuple):
-    """A tab: its id in the address (`?tab=...`), its label, and the function that lays it out in the tab's context."""
+    """A tab: its id in the address (`?tab=...`), its label, and the function that lays it out in the tab's context.
+
+    description: a sentence for those who preview a link. subjects: the parameters of the address that a title names.
+    """
 
     id: str
     label: str
     build: Callable[[gr.Blocks, ResultsSource], object]
+    description: str
+    subjects: tuple[str, ...] = ()
 
 
 def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
     """Return the tabs from left to right; the first one opens if the address names none of them."""
     return (
-        PageTab("leaderboard", "Leaderboard", build_leaderboard),
-        PageTab("choose", "Which one?", build_choose),
-        PageTab("examples", "Examples", build_examples),
-        PageTab("plot", "Plot", build_plot),
-        PageTab("compare", "Compare", build_compare),
-        PageTab("model", "Model", build_model),
-        PageTab("questions", "Questions", build_questions),
-        PageTab("try", "Try a pair", lambda page, results: build_try_pair(page, results, on_gpu)),
-        PageTab("about", "About", build_about),
+        PageTab("leaderboard", "Leaderboard", build_leaderboard, DESCRIPTION, ("board",)),
+        PageTab(
+            "choose", "Which one?", build_choose, "Which reward model to use: for a purpose, a size and a licence."
+        ),
+        PageTab(
+            "examples",
+            "Examples",
+            build_examples,
+            "The prompts and answers of a benchmark, and which models get each one wrong.",
+            ("benchmark", "subset"),
+        ),
+        PageTab("plot", "Plot", build_plot, "Scores of reward models against their size, date or traits.", ("models",)),
+        PageTab(
+            "compare",
+            "Compare",
+            build_compare,
+            "Reward models on the same examples: which is better, by how much, and what may be noise.",
+            ("models",),
+        ),
+        PageTab(
+            "model",
+            "Models",
+            build_model,
+            "One reward model on all benchmarks: scores, ranks, strengths, weak spots and settings.",
+            ("model",),
+        ),
+        PageTab(
+            "questions",
+            "Questions",
+            build_questions,
+            "What the results say about safety, fairness, robustness, length and training with a reward model.",
+            ("question",),
+        ),
+        PageTab(
+            "try",
+            "Try a pair",
+            lambda page, results: build_try_pair(page, results, on_gpu),
+            "Score your own prompt and answers with a reward model.",
+        ),
+        PageTab("about", "About", build_about, "How each number is computed, and what it does not show."),
     )
 
 
 def build(results: ResultsSource, on_gpu: GpuDecorator | None = None) -> gr.Blocks:
     """Return the page over these results; on_gpu wraps the function that scores visitors' text."""
-    page = Page(title=TITLE, analytics_enabled=False, fill_width=True)
+    page = Page(results, title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(render("header.html", title=TITLE), apply_default_css=False)
         _lay_out_tabs(page, results, page_tabs(on_gpu))
@@ -75,14 +113,15 @@ def _lay_out_tabs(page: gr.Blocks, results: ResultsSource, tabs: tuple[PageTab, 
                 spec.build(page, results)
             # Undefined before the page has loaded: what gradio selects by itself until then is not a visitor's choice.
             tab.select(None, js=f"() => window.rbTabSelected?.({json.dumps(spec.id)})")
+    facts = [{"id": spec.id, "label": spec.label, "subjects": spec.subjects} for spec in tabs]
     script = resources.files(__package__).joinpath("tabs.js").read_text(encoding="utf-8")
-    page.load(None, None, bar, js=f"() => ({script})({json.dumps([spec.id for spec in tabs])})")
+    page.load(None, None, bar, js=f"() => ({script})({json.dumps(facts)})")
 
 
 def launch_options() -> dict[str, Any]:
     """Return the arguments of `launch`. Gradio's environment variables set the server's name and port."""
-    titles = {tab.id: f"{tab.label} · {TITLE}" for tab in page_tabs()}
-    preview = Middleware(LinkPreview, title=TITLE, titles=titles, description=DESCRIPTION)
+    cards = {tab.id: ShareCard(f"{tab.label} · {TITLE}", tab.description) for tab in page_tabs()}
+    preview = Middleware(LinkPreview, card=partial(share_card, cards=cards, default=ShareCard(TITLE, DESCRIPTION)))
     options: dict[str, Any] = {
         "theme": theme(),
         "head": head(),

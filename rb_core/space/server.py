@@ -11,10 +11,9 @@ import inspect
 import logging
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
 
 import gradio as gr
 from gradio.utils import LRUCache
@@ -25,6 +24,8 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rb_core.space.html import render
+from rb_core.space.results_source import ResultsSource
+from rb_core.space.share_card import ShareCard
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,14 @@ class RecentSessions(LRUCache[str, Any]):
 
 
 class Page(gr.Blocks):
-    """Gradio's blocks, with the default for each missing argument of an endpoint, and without text in the log."""
+    """Gradio's blocks, with the default for each missing argument of an endpoint, and without text in the log.
+
+    results: what the page shows, for the middleware.
+    """
+
+    def __init__(self, results: ResultsSource, **options: Any) -> None:
+        super().__init__(**options)
+        self.results = results
 
     def queue(self, *args: Any, **kwargs: Any) -> Page:
         """Set up gradio's queue, with limits on the calls that wait and on the answers that nobody fetches."""
@@ -198,19 +206,18 @@ class PageCompression(GZipMiddleware):
 
 
 class LinkPreview:
-    """Middleware that puts the page's title and description in place of gradio's, for those who preview a link.
+    """Middleware that puts a view's title and description in place of gradio's, for those who preview a link.
 
-    titles: by the tab in the address.
+    card: returns them for the page's results and the query of the address.
     """
 
-    def __init__(self, app: ASGIApp, title: str, titles: Mapping[str, str], description: str) -> None:
+    def __init__(self, app: ASGIApp, card: Callable[[ResultsSource, str], ShareCard]) -> None:
         self.app = app
-        self._title = title
-        self._titles = titles
-        self._description = description
+        self._card = card
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("GET", "/"):
+        page = scope["app"].get_blocks() if scope["type"] == "http" else None
+        if not isinstance(page, Page) or (scope["method"], scope["path"]) != ("GET", "/"):
             await self.app(scope, receive, send)
             return
         start: Message = {}
@@ -223,14 +230,14 @@ class LinkPreview:
                 return
             body += message.get("body", b"")
             if not message.get("more_body"):
-                content = self._rewritten(body, parse_qs(scope["query_string"].decode("latin-1")).get("tab", [""])[0])
+                card = self._card(page.results, scope["query_string"].decode("latin-1"))
+                content = self._rewritten(body, card)
                 MutableHeaders(raw=start["headers"])["content-length"] = str(len(content))
                 await send(start)
                 await send({"type": "http.response.body", "body": content})
 
         await self.app(scope, receive, rewriting_send)
 
-    def _rewritten(self, html: bytes, tab: str) -> bytes:
-        title = self._titles.get(tab, self._title)
-        preview = render("link_preview.html", title=title, description=self._description).encode()
+    def _rewritten(self, html: bytes, card: ShareCard) -> bytes:
+        preview = render("link_preview.html", title=card.title, description=card.description).encode()
         return _PREVIEW.sub(b"", html).replace(_CHARSET, _CHARSET + b"\n" + preview, 1)

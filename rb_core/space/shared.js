@@ -1,4 +1,5 @@
 // Functions for the scripts of several tabs, as window.rb. In the document's head, so it runs before them.
+(() => {
 window.rb = {
   // Every text from the data goes through this or through textContent.
   esc: (text) => String(text).replace(/[&<>"'`]/g, (c) => `&#${c.charCodeAt(0)};`),
@@ -35,13 +36,14 @@ window.rb = {
     return url;
   },
 
-  // Names the view in the window's title, which the browser's history and bookmarks show.
+  // Names the view in the window's title, which the browser's history and bookmarks show. `tabs` comes from page.py.
+  tabs: [],
   showTitle(url) {
-    const parameters = url.searchParams, tab = parameters.get('tab') ?? 'leaderboard';
-    const label = document.getElementById(`tab-${tab}-button`)?.textContent.trim();
-    const subject = parameters.get({ model: 'model', compare: 'models', plot: 'models', questions: 'question' }[tab] ?? 'board');
-    document.title = [subject?.replaceAll(',', ', '), label, 'RewardBench'].filter(Boolean).join(' · ');
+    const parameters = url.searchParams, tab = window.rb.tabOf(url);
+    const subject = tab?.subjects.map((name) => parameters.get(name)).filter(Boolean).join(' · ').replaceAll(',', ', ');
+    document.title = [subject, tab?.label, 'RewardBench'].filter(Boolean).join(' · ');
   },
+  tabOf: (url) => window.rb.tabs.find(({ id }) => id === url.searchParams.get('tab')) ?? window.rb.tabs[0],
 
   // Links of the page keep the theme that the address asks for.
   keepTheme() {
@@ -68,11 +70,74 @@ window.rb = {
     setTimeout(() => URL.revokeObjectURL(blobAddress), 1000);
   },
 
-  // Writes the current view to the address, without an entry in the browser's history.
+  // ---- addresses. The query names the view (`tab`) and holds its choices. A view does three things:
+  //   - it draws what the address asks for when it is first seen;
+  //   - it calls `showAddress` after a change that it has drawn. A change that the visitor chose becomes an entry in the
+  //     browser's history; one that follows from typing, or from no act of the visitor, takes the place of the last entry;
+  //   - it calls `onAddress(ID, draw)` once. `draw` is called, without arguments, when Back, Forward or a link
+  //     (`<a href="?tab=ID&...">`, anywhere on the page) leads to an address of this view. Without it, or if it returns
+  //     false, such a step loads the page.
   showAddress(url) {
-    window.rb.showTitle(url);
-    history.replaceState(history.state, '', url);
-    // On the hub the page is in a frame: people copy the parent's address.
-    if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');
+    if (url.href === location.href) return;
+    history[act === 'choice' ? 'pushState' : 'replaceState'](null, '', url);
+    act = null;
+    announce(url);
+  },
+  seen: new Set(), // the ids of the views that gradio has drawn: it draws one when it is first opened
+  onAddress(tab, draw) { listeners.set(tab, draw); },
+
+  // Opens an address of this page without loading it again; returns false if its view cannot do that.
+  follow(url) {
+    const tab = window.rb.tabOf(url);
+    if (!canOpen(tab?.id)) return false;
+    act = null;
+    if (url.href !== location.href) history.pushState(null, '', url);
+    arrive();
+    if (!url.hash) scrollTo(0, 0);
+    return true;
   },
 };
+
+let lastQuery = location.search;
+let act = null; // what the visitor did last: 'choice', 'typing', or null if nothing since the address was written
+const listeners = new Map();
+const canOpen = (tab) => tab !== undefined && (listeners.has(tab) || !window.rb.seen.has(tab));
+
+function announce(url) {
+  lastQuery = url.search;
+  window.rb.showTitle(url);
+  // On the hub the page is in a frame: people copy the parent's address.
+  if (window.parent !== window) window.parent.postMessage({ queryString: url.search.slice(1) }, 'https://huggingface.co');
+}
+
+// Draws the view of the address that the browser has come to.
+function arrive() {
+  const url = window.rb.address(), { id } = window.rb.tabOf(url);
+  document.getElementById(`tab-${id}-button`)?.click();
+  announce(url);
+  act = null;
+  if (listeners.get(id)?.() === false) location.reload();
+}
+
+['click', 'change', 'input', 'keydown'].forEach((type) => addEventListener(type, (event) => {
+  if (!event.isTrusted || (type === 'keydown' && !['Enter', ' '].includes(event.key))) return;
+  const writes = event.target.matches?.('textarea, input:not([type="checkbox"], [type="radio"])');
+  const picked = type === 'input' && !event.inputType; // from a list of suggestions
+  act = writes && !picked && (type === 'input' || event.key === ' ') ? 'typing' : 'choice';
+}, true));
+
+addEventListener('popstate', () => {
+  // A place on the same view (`#...`) is the browser's own affair.
+  const url = window.rb.address(), shown = url.search === lastQuery;
+  lastQuery = url.search;
+  if (shown) return;
+  if (canOpen(window.rb.tabOf(url)?.id)) arrive();
+  else location.reload();
+});
+
+addEventListener('click', (event) => {
+  const link = event.target.closest?.('a[href^="?"]');
+  if (!link || event.defaultPrevented || link.target || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  if (window.rb.follow(new URL(link.getAttribute('href'), location.href))) event.preventDefault();
+});
+})();

@@ -1,11 +1,14 @@
-// Runs when the page has loaded, with the ids of the tabs; returns the tab to open: the one in the address, or the first.
+// Runs when the page has loaded, with the tabs; returns the tab to open: the one in the address, or the first.
 // From then on the address follows the tab, and arrow keys move along the bar.
-(ids) => {
+(tabs) => {
+  const ids = tabs.map(({ id }) => id);
+  window.rb.tabs = tabs;
   const bar = document.querySelector('#rb-tabs [role="tablist"]');
   const panel = (id) => document.getElementById(`tab-${id}`);
 
   // Gradio names neither the panel nor a place for the skip link to lead to.
   const namePanel = (id) => {
+    window.rb.seen.add(id);
     panel(id)?.setAttribute('aria-labelledby', `tab-${id}-button`);
     panel(id)?.setAttribute('tabindex', '-1');
     const button = document.getElementById(`tab-${id}-button`);
@@ -19,8 +22,8 @@
   window.rbTabSelected = (id) => {
     namePanel(id);
     const url = window.rb.address();
-    // Gradio also calls this when it draws the first tab: an address without a tab stays as it is.
-    if ((url.searchParams.get('tab') ?? ids[0]) === id) return;
+    // Gradio also calls this when it draws the first tab, and after a step to the tab's address.
+    if (window.rb.tabOf(url).id === id) return;
     url.searchParams.set('tab', id);
     window.rb.showAddress(url);
   };
@@ -44,6 +47,9 @@
     location.hash = link.hash;
   });
 
+  window.rb.onAddress('about', () => {});
+  // A pair in the address is read by the server when the page loads.
+  window.rb.onAddress('try', () => !new URL(location).searchParams.has('pair'));
   window.rb.keepTheme();
   window.rb.showTitle(new URL(location));
 

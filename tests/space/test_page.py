@@ -114,7 +114,7 @@ def test_the_address_follows_the_tab_and_keeps_the_rest(open_page: OpenPage) -> 
         page.wait_for_url(f"**tab={tab.id}**")
         query = parse_qs(urlsplit(page.url).query)
         assert query.items() >= {"q": ["grm"], "board": ["rewardbench-2"], "other": ["1"]}.items()
-    assert page.evaluate("history.length") == entries
+    assert page.evaluate("history.length") >= entries + len(page_tabs())
     last = page_tabs()[-1]
     page.get_by_role("tab", name=last.label, exact=True).click()
     page.wait_for_url(f"**tab={last.id}**")
@@ -124,25 +124,64 @@ def test_the_address_follows_the_tab_and_keeps_the_rest(open_page: OpenPage) -> 
     expect(page.get_by_role("searchbox", name="Search models; a comma means or")).to_have_value("grm")
 
 
+def test_links_open_views_without_a_load_and_back_and_forward_restore_them(open_page: OpenPage) -> None:
+    """Typing makes no entry in the history; a click on a link, a choice and a tab make one each."""
+    page = open_page("?board=rewardbench-2")
+    page.evaluate("window.sameDocument = true")
+    page.get_by_role("searchbox", name="Search models; a comma means or").press_sequentially("skywork")
+    page.wait_for_url("**q=skywork**")
+    link = page.locator('.rb-scroll a[href*="tab=model"]').first
+    model = parse_qs(urlsplit(link.get_attribute("href")).query)["model"][0]
+    link.click()
+    expect(page.get_by_role("heading", name=model, exact=True).first).to_be_visible()
+    expect(page).to_have_title(f"{model} · Models · RewardBench")
+    page.get_by_role("tab", name="About").click()
+    expect(page.get_by_role("heading", name="About", exact=True)).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name=model, exact=True).first).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("tab", selected=True)).to_have_text("Leaderboard")
+    expect(page.get_by_role("searchbox", name="Search models; a comma means or")).to_have_value("skywork")
+    assert parse_qs(urlsplit(page.url).query) == {"board": ["rewardbench-2"], "q": ["skywork"]}
+    page.go_forward()
+    expect(page).to_have_title(f"{model} · Models · RewardBench")
+    expect(page.get_by_role("heading", name=model, exact=True).first).to_be_visible()
+    assert page.evaluate("window.sameDocument")
+
+
 def test_ids_and_labels_of_tabs_are_unique() -> None:
     tabs = page_tabs()
     assert len({tab.id for tab in tabs}) == len({tab.label for tab in tabs}) == len(tabs)
 
 
-def test_a_preview_of_a_link_has_the_pages_own_title_and_description(url: str) -> None:
-    for query, title in (("", "RewardBench"), ("?tab=compare", "Compare · RewardBench"), ("?tab=<b>", "RewardBench")):
-        html = httpx.get(url + query).text
-        previews = re.findall(r'<meta (?:property|name)="(?:og|twitter):(\w+)" content="([^"]*)"', html)
-        assert dict(previews).keys() == {"type", "site_name", "title", "description", "card"}
-        assert ("title", title) in previews
-        assert f"<title>{title}</title>" in html
-        assert html.index("charset") < html.index("<title>")
-        assert "Gradio" not in html[: html.index("</title>")]
+@pytest.mark.parametrize(
+    ("query", "title", "description"),
+    [
+        ("", "RewardBench", "An open leaderboard"),
+        ("?board=rewardbench-2", "RewardBench 2 · RewardBench", "first is "),
+        ("?tab=compare", "Compare · RewardBench", "which is better"),
+        ("?tab=compare&models=builtin/tiny-rm,no/one", "builtin/tiny-rm · Compare · RewardBench", "which is better"),
+        ("?tab=model&model=builtin/tiny-rm", "builtin/tiny-rm · Models · RewardBench", "Starter: "),
+        ("?tab=model&model=<b>", "Models · RewardBench", "One reward model"),
+        ("?tab=<b>&board=<b>", "RewardBench", "An open leaderboard"),
+    ],
+)
+def test_a_preview_of_a_link_has_the_views_own_title_and_description(
+    url: str, query: str, title: str, description: str
+) -> None:
+    html = httpx.get(url + query).text
+    previews = re.findall(r'<meta (?:property|name)="(?:og|twitter):(\w+)" content="([^"]*)"', html)
+    assert dict(previews).keys() == {"type", "site_name", "title", "description", "card"}
+    assert ("title", title) in previews
+    assert description in dict(previews)["description"]
+    assert f"<title>{title}</title>" in html
+    assert html.index("charset") < html.index("<title>")
+    assert "Gradio" not in html[: html.index("</title>")]
 
 
 def test_every_view_has_a_title(open_page: OpenPage) -> None:
     page = open_page("?tab=model&model=builtin/tiny-rm")
-    expect(page).to_have_title("builtin/tiny-rm · Model · RewardBench")
+    expect(page).to_have_title("builtin/tiny-rm · Models · RewardBench")
     for tab in page_tabs()[-2:]:
         page.get_by_role("tab", name=tab.label, exact=True).click()
         expect(page).to_have_title(f"{tab.label} · RewardBench")

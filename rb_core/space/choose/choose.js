@@ -131,4 +131,5 @@ body.addEventListener('click', async (event) => {
     status.textContent = 'Selected: copy it with your keyboard.';
   }
 });
+window.rb.onAddress('choose', onVisible);
 new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) onVisible(); }).observe(find('.rb-choose'));

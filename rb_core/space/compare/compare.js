@@ -179,6 +179,7 @@ async function start() {
   }
   select.replaceChildren(...boards.map((b) => make('option', { value: b.id, textContent: b.title })));
   recall();
+  window.rb.onAddress('compare', () => { if (parameters().join(' ') !== address) recall(); });
   // Another tab may have changed the address while this one was hidden.
   new IntersectionObserver(([{ isIntersecting }]) => {
     if (isIntersecting && parameters().join(' ') !== address) recall();

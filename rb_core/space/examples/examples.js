@@ -102,15 +102,5 @@ form.addEventListener('change', ({ target }) => {
 form.addEventListener('input', ({ target }) => {
   if (target.list && [...target.list.options].some(({ value }) => value === target.value)) choose({ [target.name]: target.value, page: '' });
 });
-// Links of this tab, such as those of pages, need no reload.
-body.addEventListener('click', (event) => {
-  const link = event.target.closest('a[href^="?"]');
-  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  const query = new URLSearchParams(link.getAttribute('href'));
-  if (query.get('tab') !== 'examples') return;
-  event.preventDefault();
-  event.stopPropagation();
-  choose(Object.fromEntries(FIELDS.map((name) => [name, query.get(name) ?? ''])));
-  find('.rb-ex-form').scrollIntoView({ block: 'start' });
-});
+window.rb.onAddress('examples', onVisible);
 new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) onVisible(); }).observe(find('.rb-examples'));

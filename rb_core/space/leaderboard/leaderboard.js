@@ -282,4 +282,5 @@ find('.rb-scroll').addEventListener('scroll', () => {
 
 recall();
 start();
+window.rb.onAddress('leaderboard', () => { recall(); start(); });
 watch('value', () => { ranking = null; start(); });

@@ -73,4 +73,5 @@ body.addEventListener('click', async (event) => {
   }
 });
 
+window.rb.onAddress('model', onVisible);
 new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) onVisible(); }).observe(find('.rb-model-page'));

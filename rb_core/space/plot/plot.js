@@ -340,5 +340,6 @@ find('.rb-chosen').addEventListener('click', (event) => {
   (find('.rb-chosen button') || find('.rb-add')).focus();
 });
 
+window.rb.onAddress('plot', onVisible);
 new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) onVisible(); }).observe(find('.rb-plot'));
 new ResizeObserver(() => { if (data && Math.floor(find('.rb-plot-body').clientWidth) !== width) draw(); }).observe(find('.rb-plot-body'));

@@ -49,4 +49,5 @@ list.addEventListener('click', (event) => {
   show(chosen.dataset.audit);
 });
 
+window.rb.onAddress('questions', onVisible);
 new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) onVisible(); }).observe(find('.rb-questions'));
