@@ -190,6 +190,7 @@ element.addEventListener('focusin', (event) => closeMenus(event.target.closest('
 element.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape') return;
   hideTip();
+  hideCard();
   const menu = event.target.closest('.rb-menu');
   if (!menu?.querySelector('[aria-expanded="true"]')) return;
   openMenu(menu, false);

@@ -261,7 +261,7 @@ function visibleColumns() {
   const kind = onlyJudges() ? 'consistency' : 'kind';
   const beside = hasUnscored() ? ['bounds', 'coverage'] : []; // score, bounds and coverage stand together
   const facts = [kind, 'parameters'];
-  const front = withRoles('rank', 'tier', ...(narrow.matches ? [] : ['range']), 'model', 'headline', ...beside, ...(compact.matches ? [] : facts));
+  const front = withRoles('rank', 'tier', ...(narrow.matches ? [] : ['range']), 'model', 'headline', ...beside, ...(compact.matches || state.view === 'subsets' ? [] : facts));
   const back = withRoles('range', ...facts, 'organisation', 'fact', 'trait', 'status', 'coverage').filter((c) => !front.includes(c));
   const middle = { sections, subsets: grouped, traits: () => withRoles('trait', 'consistency') }[state.view]();
   return [...new Set([...front, ...middle, ...back])].filter(isShown);

@@ -26,7 +26,7 @@ function tooltip(column) {
 }
 
 const SHARES = ['coverage', 'consistency'], NUMBERS = [...SHARES, 'parameters', 'bounds', 'tier', 'trait'];
-const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS.includes(c.role) ? 'rb-num' : 'rb-text');
+const kindOf = (c) => (c.role === 'rank' ? 'rb-rank rb-num' : c.score || NUMBERS.includes(c.role) ? `rb-num${c.group ? ' rb-part' : ''}` : 'rb-text');
 
 function headerCell(column, rowspan) {
   const sorted = column.key === state.sort, off = isOff(column);
@@ -85,7 +85,7 @@ function modelCell(r) {
   const tag = mark ? ` <span class="rb-tag"${words ? ` title="${words}" aria-hidden="true"` : ''}>${mark}</span>${words ? hidden(`, ${words}`) : ''}` : '';
   // The label is read out before each cell of the row, so it leaves out the second link.
   const label = name + (words ? `, ${words}` : mark ? ` ${mark}` : '');
-  return `<th scope="row" class="rb-model" title="${esc(name)}" aria-label="${esc(label)}">${inner}${tag}${compact.matches ? factsLine(r) : ''}</th>`;
+  return `<th scope="row" class="rb-model" aria-label="${esc(label)}">${inner}${tag}${compact.matches ? factsLine(r) : ''}</th>`;
 }
 
 const points = (v) => (v === null ? null : Number((100 * v).toFixed(3)));
@@ -190,7 +190,8 @@ function columnWidth(column) {
   if (column.role === 'headline') return 'calc(68px + var(--rb-bar))';
   if (column.role === 'trait') return '148px';
   if (column.role === 'range') return `calc(${Math.ceil(widest(cellTexts(column), '13px'))}px + 24px + var(--rb-rank-bar))`;
-  const head = widest(headText(column).split(/\s|(?<=[-_])/), `600 ${column.group ? 12 : 13}px`);
+  if (column.group) return '42px';
+  const head = widest(headText(column).split(/\s|(?<=[-_])/), '13px');
   const body = widest(cellTexts(column), column.score ? '14px' : `${kindOf(column) === 'rb-text' ? 13 : 14}px`);
   return `${Math.ceil(Math.max(head, body)) + 16}px`;
 }

@@ -15,6 +15,7 @@ SCRIPTS = (
     "leaderboard_data.js",
     "leaderboard_table.js",
     "leaderboard_axes.js",
+    "leaderboard_card.js",
     "leaderboard_controls.js",
     "leaderboard_address.js",
     "leaderboard.js",

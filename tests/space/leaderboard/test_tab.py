@@ -7,6 +7,7 @@ import re
 import statistics
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import expect
@@ -282,6 +283,56 @@ def test_axe_finds_nothing_in_menus_pins_and_custom_scores(open_page: OpenPage, 
         assert_accessible(page, [look])
         page.keyboard.press("Escape")
     assert_accessible(open_page("?board=starter&view=subsets"), looks)
+
+
+def test_a_card_says_what_is_known_of_a_model(open_page: OpenPage) -> None:
+    """For a mouse over its name, for the focus, and for a tap beside it on a phone; Escape closes it."""
+    page = open_page("?q=Skywork-Reward-Gemma-2-27B")
+    card = page.locator(".rb-card")
+    name = page.locator(".rb-rest .rb-model").first
+    name.hover()
+    expect(card).to_be_visible()
+    for text in (
+        "Skywork/Skywork-Reward-Gemma-2-27B",
+        "27B parameters",
+        "95% interval",
+        "by the data anywhere from 1",
+        "of 212",
+    ):
+        expect(card).to_contain_text(text)
+    page.keyboard.press("Escape")
+    page.mouse.move(0, 0)
+    expect(card).to_be_hidden()
+    page.get_by_role("button", name="Pin Skywork").first.focus()
+    page.keyboard.press("Tab")
+    expect(card).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(card).to_be_hidden()
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.locator(".rb-rest td.rb-headline").first.click()
+    expect(card).to_contain_text("Length gap")
+    page.locator(".rb-lead").click()
+    expect(card).to_be_hidden()
+
+
+def test_pinned_models_lead_to_compare(open_page: OpenPage) -> None:
+    page = open_page("?pins=Skywork/Skywork-Reward-Gemma-2-27B-v0.2")
+    link = page.locator(".rb-pair")
+    expect(link).to_be_hidden()
+    page.locator(".rb-rest .rb-pin").first.click()
+    expect(link).to_have_text("Compare 2 pinned")
+    query = parse_qs(urlsplit(link.get_attribute("href") or "").query)
+    assert query["tab"] == ["compare"]
+    assert query["models"][0].split(",")[0] == "Skywork/Skywork-Reward-Gemma-2-27B-v0.2"
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_first_rows_are_in_the_first_view(open_page: OpenPage, width: int) -> None:
+    page = open_page(width=width)
+    page.set_viewport_size({"width": width, "height": 900 if width == 1440 else 844})
+    rows = page.locator(".rb-rest tr:not(.rb-band)")
+    expect(rows.nth(2)).to_be_in_viewport()
+    expect(page.locator(".rb-rest td.rb-headline").first).to_be_in_viewport(ratio=0.99)
 
 
 MEASURE = """async ([selector, act, times]) => {
