@@ -114,6 +114,8 @@ class Recommender:
         candidates, left_out = find_candidates(board, wish, registry)
         ranked = custom_board(board, results, self._outcomes[board.id], weights, [row.model for row in candidates])
         group = [row for row in ranked.rows if row.rank_interval is not None and row.rank_interval.best == 1]
+        if use.smallest_first:
+            group.sort(key=lambda row: (row.parameters is None, row.parameters or 0))
         without = [row.model for row in ranked.rows if row.rank is not None and row.rank_interval is None]
         return {
             "use": wish.use,
@@ -124,6 +126,7 @@ class Recommender:
             "candidates": sum(row.rank is not None for row in ranked.rows),
             "left_out": left_out,
             "tied": len(group),
+            "smallest_first": use.smallest_first,
             "group": [self._entry(row, group, results[row.model], registry, use) for row in group[:SHOWN]],
             "more": [row.model for row in group[SHOWN:]],
             "without_interval": without,

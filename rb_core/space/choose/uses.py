@@ -16,7 +16,11 @@ CONSISTENCY = "consistency"
 
 
 class Use(NamedTuple):
-    """A use. evidence: sentences from the reports; traits: those that matter; options: of the command `score`."""
+    """A use of a reward model.
+
+    evidence: sentences from the reports; traits: those that matter; options, out: of the command `score`;
+    smallest_first: the order of a group is that of sizes, and not of scores.
+    """
 
     label: str
     advice: tuple[str, ...]
@@ -24,6 +28,7 @@ class Use(NamedTuple):
     traits: tuple[str, ...]
     options: tuple[str, ...]
     out: str
+    smallest_first: bool = False
 
 
 def _evidence(outcome: str) -> Callable[[Iterable[AuditReport]], list[str]]:
@@ -102,13 +107,14 @@ USES: Mapping[str, Use] = {
     "filter": Use(
         "Filter data",
         (
-            "Many answers have to be read: among models that cannot be told apart, take the smallest.",
+            "Many answers have to be read: among models that cannot be told apart, take a small one.",
             "Compare answers to the same prompt only: scores of different prompts have no common zero.",
         ),
         _no_evidence,
         ("length-gap",),
         ("--filter", "1"),
         "pairs.jsonl",
+        smallest_first=True,
     ),
     "judge": Use(
         "Judge answers",

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from rb_core.space.examples.items import BINS
 from rb_core.space.html import Plain, render
 
-CLIP = 1200  # characters of a text that are shown before a visitor asks for the rest
+CLIP = 800  # characters of a text that are shown before a visitor asks for the rest
 BAR, GAP, HEIGHT = 44, 4, 96  # of the histogram's bars, in pixels
 
 
