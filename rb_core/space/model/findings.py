@@ -1,4 +1,4 @@
-"""What audits found about one model: its rows in the tables of all reports."""
+"""Rows of one model in the tables of all audit reports."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class TraitRow(NamedTuple):
 
 @dataclass(frozen=True)
 class ReportContext:
-    """What stands beside a model's own report.
+    """Facts beside a model's own report: the field that it is in, and findings of audits.
 
     scores: of all models by benchmark, then by level and name, see `BenchmarkReport.field_scores`; board_traits: by
     benchmark; findings: of audits.

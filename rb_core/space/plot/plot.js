@@ -1,12 +1,11 @@
-// Draws the data of size_plot(). Gradio provides: element, server. Every text from the data goes through esc() or textContent.
-// Numbers are fractions; null: unknown. Points are requested when the tab is first opened, one board at a time.
+// Draws the data of plot_data(). Gradio provides: element, server. Every text from the data goes through esc() or textContent.
+// Data are requested when the tab is first opened, one board at a time.
 const find = (selector) => element.querySelector(selector);
-const { address, esc, percent, plural, size, showAddress } = window.rb;
-const MAX_MODELS = 4; // in the profile: more colours and shapes cannot be told apart
+const MAX_MODELS = 4; // chosen: as many as a comparison has
 const small = matchMedia('(max-width: 720px)');
 const NEAR = 24; // pixels: the largest distance of the pointer from its point
 
-// Okabe-Ito colours, each with its own shape, so that no kind is shown by colour alone. Paths are centred on the origin.
+// Each kind has a colour and a shape of its own, so that none is shown by colour alone. Paths are centred on the origin.
 const SHAPES = {
   circle: 'M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z', square: 'M-4.5 -4.5H4.5V4.5H-4.5Z', triangle: 'M0 -6L5.6 4.2H-5.6Z',
   diamond: 'M0 -6.4L6.4 0L0 6.4L-6.4 0Z', down: 'M0 6L5.6 -4.2H-5.6Z', star: 'M0 -7L1.8 -2.3L6.8 -2.2L2.8 .9L4.2 5.7L0 2.9L-4.2 5.7L-2.8 .9L-6.8 -2.2L-1.8 -2.3Z',
@@ -14,116 +13,109 @@ const SHAPES = {
   pentagon: 'M0 -6L5.7 -1.9L3.5 4.9H-3.5L-5.7 -1.9Z', bar: 'M-6.5 -2.5H6.5V2.5H-6.5Z',
 };
 const KINDS = {
-  'Sequence classifier': ['#0072B2', 'circle'], 'Custom classifier': ['#56B4E9', 'diamond'], 'Implicit (DPO)': ['#E69F00', 'triangle'],
+  'Sequence classifier': ['#0072B2', 'circle'], 'Custom classifier': ['#F0E442', 'diamond'], 'Implicit (DPO)': ['#E69F00', 'triangle'],
   'Token probability': ['#D55E00', 'hexagon'],
-  Generative: ['#009E73', 'square'], Baseline: ['#CC79A7', 'cross'], Function: ['#F0E442', 'star'],
+  Generative: ['#009E73', 'square'], Baseline: ['#CC79A7', 'cross'], Function: ['#9BD770', 'star'],
   Ensemble: ['#8C6BB1', 'down'], 'Process reward': ['#6B4C1E', 'pentagon'],
 };
 const OTHER = ['#999999', 'bar'];
-const LINES = [['#0072B2', 'circle', ''], ['#D55E00', 'square', '7 3'], ['#009E73', 'triangle', '2 3'], ['#CC79A7', 'diamond', '9 3 2 3']];
-// Mixed with the text colour: darker on a light ground, lighter on a dark one.
-const stroke = (colour) => `style="stroke:color-mix(in srgb, ${colour} 75%, var(--rb-ink))"`;
 const mark = ([colour, shape]) => `<path d="${SHAPES[shape]}" fill="${colour}" class="rb-mark-shape"/>`;
 const swatch = (look) => `<svg viewBox="-8 -8 16 16" width="16" height="16" aria-hidden="true">${mark(look)}</svg>`;
 const look = (kind) => KINDS[kind] || OTHER;
 
-const state = { board: null, chosen: null, active: null };
+// kinds, orgs: the chosen ones, empty for all. The keys of the address are those of the leaderboard's filters.
+const state = { board: null, x: 'size', y: 'score', q: '', kinds: new Set(), orgs: new Set(), chosen: [], active: null };
 const cache = new Map();
-let data, drawn, width = 0, lastRequest = 0;
+let data, axes, points, drawn, width = 0, lastRequest = 0;
 
-const interval = (p) => (p.low === null || p.high === null ? 'unknown interval' : `95% interval ${percent(p.low)} to ${percent(p.high)}`);
-const rankInterval = (p) => (p.range && p.range[0] !== p.range[1] ? `, rank interval ${p.range[0]} to ${p.range[1]}` : '');
-const words = (p) => `${p.model}: score ${percent(p.score)}, ${interval(p)}; ${size(p.parameters)} parameters; ${p.kind}; rank ${p.rank}${rankInterval(p)}${p.front ? '; best of its size or smaller' : ''}`;
-const chosen = () => state.chosen ?? data.points.filter((p) => p.rank !== null).slice(0, 2).map((p) => p.model);
 const page = (model) => `?${new URLSearchParams({ tab: 'model', model })}`;
+const rankText = (p) => (p.rank === null ? '' : `rank ${p.rank}${p.range && p.range[0] !== p.range[1] ? `, rank interval ${p.range[0]} to ${p.range[1]}` : ''}`);
+const words = (p) => [`${p.model}: ${axes.y.label.toLowerCase()} ${valueText(axes.y, p.cellY)}`, axes.x.kind === 'size' ? valueText(axes.x, p.cellX) : `${axes.x.label.toLowerCase()} ${valueText(axes.x, p.cellX)}`,
+  p.kind, rankText(p), p.front ? frontWords() : ''].filter(Boolean).join('; ');
+const hasFront = () => ['size', 'date'].includes(axes.x.kind) && axes.y.kind === 'score';
+const frontWords = () => (axes.x.kind === 'size' ? 'best of its size or smaller' : 'best so far');
+
+// ---- which models are drawn
+
+// Sets `points`, one for each model of the board with the reason for which it is not drawn, and `drawn`.
+function prepare() {
+  const axis = (key, fallback) => data.axes.find((a) => a.key === key) ?? data.axes.find((a) => a.key === fallback) ?? data.axes[0];
+  axes = { x: axis(state.x, 'size'), y: axis(state.y, 'score') };
+  const isMatch = window.rb.search(state.q);
+  points = data.models.map((model, i) => {
+    const p = { ...model, org: model.organisation ?? '(none)', cellX: axes.x.cells[i], cellY: axes.y.cells[i] };
+    p.filtered = !isMatch(`${p.model} ${p.kind}`) || (state.kinds.size && !state.kinds.has(p.kind)) || (state.orgs.size && !state.orgs.has(p.org));
+    p.why = p.why ?? (p.cellY === null ? axes.y.missing : p.cellX === null ? axes.x.missing : null);
+    return p;
+  });
+  drawn = points.filter((p) => !p.filtered && !p.why);
+  if (hasFront()) front(drawn.map((p) => numberOf(axes.x, p.cellX)), drawn.map((p) => numberOf(axes.y, p.cellY))).forEach((i) => { drawn[i].front = true; });
+}
 
 // ---- the plot
 
-function scales(height) {
-  const margin = { left: 50, right: 14, top: 12, bottom: 44 };
-  const sizes = drawn.map((p) => Math.log10(p.parameters));
-  const [first, last] = [Math.min(...sizes) - 0.1, Math.max(...sizes) + 0.12];
-  const ends = drawn.map((p) => p.score);
-  const least = Math.max(0, Math.floor(Math.min(...ends) * 20 - 0.4) / 20), most = Math.min(1, Math.ceil(Math.max(...ends) * 20 + 0.4) / 20);
-  return { margin, height, least, most, first, last,
-    x: (n) => margin.left + (Math.log10(n) - first) / (last - first) * (width - margin.left - margin.right),
-    y: (v) => margin.top + (most - v) / (most - least || 1) * (height - margin.top - margin.bottom) };
-}
-
-function axes(s) {
-  const parts = [];
-  const step = s.most - s.least > 0.35 ? 0.1 : 0.05, bottom = s.height - s.margin.bottom, right = width - s.margin.right;
-  for (let v = Math.ceil(s.least / step - 1e-9) * step; v <= s.most + 1e-9; v += step) {
-    parts.push(`<line class="rb-grid" x1="${s.margin.left}" x2="${right}" y1="${s.y(v)}" y2="${s.y(v)}"/>`
-      + `<text x="${s.margin.left - 8}" y="${s.y(v) + 4}" text-anchor="end">${Math.round(v * 100)}</text>`);
-  }
-  const decades = s.last - s.first;
-  const between = decades > 4 ? [1] : decades > 2.2 ? [1, 3] : [1, 2, 3, 5, 7];
-  let labelFrom = -Infinity;
-  for (let e = Math.floor(s.first); e <= s.last; e += 1) {
-    for (const m of between) {
-      const n = m * 10 ** e;
-      if (Math.log10(n) < s.first || Math.log10(n) > s.last || s.x(n) < labelFrom) continue;
-      labelFrom = s.x(n) + 38;
-      parts.push(`<line class="rb-grid" x1="${s.x(n)}" x2="${s.x(n)}" y1="${s.margin.top}" y2="${bottom}"/>`
-        + `<text x="${s.x(n)}" y="${bottom + 18}" text-anchor="middle">${size(n)}</text>`);
-    }
-  }
-  parts.push(`<text class="rb-axis-name" x="${(s.margin.left + right) / 2}" y="${s.height - 6}" text-anchor="middle">Parameters (logarithmic)</text>`);
-  parts.push(`<text class="rb-axis-name" transform="translate(15 ${(s.margin.top + bottom) / 2}) rotate(-90)" text-anchor="middle">Score (%)</text>`);
-  return `<g aria-hidden="true">${parts.join('')}</g>`;
-}
-
-// The best score up to each size, as steps: no known model between two steps is better than the smaller one.
-function frontLine(s) {
-  const front = drawn.filter((p) => p.front).sort((a, b) => a.parameters - b.parameters);
-  if (!front.length) return '';
-  const steps = front.map((p, i) => (i ? `H${s.x(p.parameters)}V${s.y(p.score)}` : `M${s.x(p.parameters)} ${s.y(p.score)}`));
-  return `<path class="rb-front" aria-hidden="true" d="${steps.join('')}H${width - s.margin.right}"/>${frontNames(s, front)}`;
-}
-
-// Names of the front's models, highest first, where there is room; every name is in the table.
-function frontNames(s, front) {
-  if (width < 700) return '';
-  const taken = [];
-  return [...front].reverse().map((p) => {
-    const name = p.model.split('/').pop(), labelWidth = name.length * 6.6 + 8;
-    const x = s.x(p.parameters) - 13, y = s.y(p.score) - 8; // outside the ring of a chosen point
-    const box = [x - labelWidth, y - 13, x, y + 2];
-    if (box[0] < s.margin.left || taken.some((t) => box[0] < t[2] && box[2] > t[0] && box[1] < t[3] && box[3] > t[1])) return '';
-    taken.push(box);
-    return `<text class="rb-front-name" aria-hidden="true" x="${x}" y="${y}" text-anchor="end">${esc(name)}</text>`;
-  }).join('');
-}
-
 function drawPlot() {
-  const height = width < 560 ? 380 : 480, s = scales(height), picked = chosen();
-  const nodes = drawn.map((p, i) => `<g class="rb-point${picked.includes(p.model) ? ' rb-picked' : ''}" data-i="${i}" role="button" tabindex="-1"`
-    + ` aria-pressed="${picked.includes(p.model)}" aria-label="${esc(words(p))}" transform="translate(${s.x(p.parameters).toFixed(1)} ${s.y(p.score).toFixed(1)})">`
-    + (p.low === null || p.high === null ? '' : `<line class="rb-error" y1="${s.y(p.low) - s.y(p.score)}" y2="${s.y(p.high) - s.y(p.score)}"/>`)
-    + `<circle class="rb-ring" r="11"/>${mark(look(p.kind))}</g>`);
+  const height = width < 560 ? 420 : Math.max(440, Math.min(Math.round(width * 0.46), innerHeight - 350));
+  const box = [54, 12, width - 14, height - 46];
+  const x = scale(axes.x, drawn.map((p) => numberOf(axes.x, p.cellX)), box[0], box[2]);
+  const y = scale(axes.y, drawn.map((p) => numberOf(axes.y, p.cellY)), box[3], box[1]);
+  drawn.forEach((p) => { p.x = x(numberOf(axes.x, p.cellX)); p.y = y(numberOf(axes.y, p.cellY)); });
+  const steps = frontLine(box);
+  if (['size', 'date'].includes(axes.x.kind)) spread(drawn);
+  const named = drawn.filter((p) => state.chosen.includes(p.model)).concat(width < 560 ? [] : drawn.filter((p) => p.front && !state.chosen.includes(p.model)).sort((a, b) => a.y - b.y));
+  const labels = placeLabels(named.map((p) => label(p.x, p.y, p.model.split('/').pop())), drawn, box);
+  const nodes = drawn.map((p, i) => {
+    const picked = state.chosen.includes(p.model), span = spanOf(axes.y, p.cellY);
+    return `<g class="rb-point${picked ? ' rb-picked' : ''}" data-i="${i}" role="button" tabindex="-1" aria-pressed="${picked}" aria-label="${esc(words(p))}" transform="translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})">`
+      + (span ? `<line class="rb-error" y1="${(y(span[0]) - p.y).toFixed(1)}" y2="${(y(span[1]) - p.y).toFixed(1)}"/>` : '')
+      + `<circle class="rb-ring" r="10"/>${mark(look(p.kind))}</g>`;
+  });
+  const title = `${axes.y.label} against ${axes.x.kind === 'size' ? 'number of parameters' : axes.x.label.toLowerCase()} on ${data.title}`;
   find('.rb-canvas').innerHTML = `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="group" aria-labelledby="rb-plot-t rb-plot-d">`
-    + `<title id="rb-plot-t">Score against number of parameters on ${esc(data.title)}</title>`
-    + `<desc id="rb-plot-d">${esc(summary())}</desc>${axes(s)}${frontLine(s)}${nodes.join('')}</svg>`;
-  find('.rb-canvas svg > title').textContent = `Score against number of parameters on ${data.title}`;
+    + `<title id="rb-plot-t">${esc(title)}</title><desc id="rb-plot-d">${esc(summary())}</desc>${grid(x, y, box, height)}${steps}${nodes.join('')}`
+    + `<g aria-hidden="true">${labels.map((l) => `<text class="rb-point-name" x="${l.left.toFixed(1)}" y="${l.base.toFixed(1)}">${esc(l.text)}</text>`).join('')}</g></svg>`;
   activate(Math.max(0, drawn.findIndex((p) => p.model === state.active)), false);
 }
 
+const ruler = document.createElement('canvas').getContext('2d');
+function label(x, y, text) {
+  ruler.font = '13px system-ui, sans-serif';
+  return { x, y, text, width: ruler.measureText(text).width };
+}
+
+function grid(x, y, box, height) {
+  const [left, top, right, bottom] = box;
+  let from = -Infinity;
+  const across = ticks(axes.x, x.low, x.high, width / 90).filter(([n]) => x(n) >= from && ((from = x(n) + 48), true));
+  const lines = ticks(axes.y, y.low, y.high, 9).map(([v, text]) => `<line class="rb-grid" x1="${left}" x2="${right}" y1="${y(v)}" y2="${y(v)}"/><text x="${left - 8}" y="${y(v) + 4}" text-anchor="end">${text}</text>`)
+    .concat(across.map(([v, text]) => `<line class="rb-grid" x1="${x(v)}" x2="${x(v)}" y1="${top}" y2="${bottom}"/><text x="${x(v)}" y="${bottom + 18}" text-anchor="middle">${text}</text>`));
+  return `<g aria-hidden="true">${lines.join('')}<text class="rb-axis-name" x="${(left + right) / 2}" y="${height - 6}" text-anchor="middle">${esc(axisName(axes.x))}</text>`
+    + `<text class="rb-axis-name" transform="translate(15 ${(top + bottom) / 2}) rotate(-90)" text-anchor="middle">${esc(axisName(axes.y))}</text></g>`;
+}
+
+// The best score up to each number across, as steps.
+function frontLine(box) {
+  const best = drawn.filter((p) => p.front).sort((a, b) => a.x - b.x);
+  if (!best.length) return '';
+  const steps = best.map((p, i) => (i ? `H${p.x.toFixed(1)}V${p.y.toFixed(1)}` : `M${p.x.toFixed(1)} ${p.y.toFixed(1)}`));
+  return `<path class="rb-front" aria-hidden="true" d="${steps.join('')}H${box[2]}"/>`;
+}
+
 function summary() {
-  const front = drawn.filter((p) => p.front).map((p) => `${p.model} (${size(p.parameters)}, ${percent(p.score)})`);
-  return `${plural(drawn.length, 'model')} of ${data.points.length} shown. Best of each size, smallest first: ${front.reverse().join('; ')}.`;
+  const best = drawn.filter((p) => p.front).map((p) => p.model);
+  return `${plural(drawn.length, 'model')} of ${points.length} shown.${best.length ? ` Dashed line: ${frontWords()}: ${best.join('; ')}.` : ''}`;
 }
 
 // One point is in the tab order; the arrow keys move to the others.
 function activate(i, show) {
   const nodes = [...element.querySelectorAll('.rb-point')];
   nodes.forEach((node, n) => { node.setAttribute('tabindex', n === i ? '0' : '-1'); node.classList.toggle('rb-active', show && n === i); });
-  const card = find('.rb-card'), p = drawn[i];
+  const card = find('.rb-plot-card'), p = drawn[i];
   card.hidden = !show;
   if (!show || !p) return;
   state.active = p.model;
-  card.innerHTML = `<b>${esc(p.model)}</b><span>Score ${percent(p.score)}, ${esc(interval(p))}</span>`
-    + `<span>${size(p.parameters)} parameters · ${esc(p.kind)}</span><span>Rank ${p.rank}${esc(rankInterval(p))}${p.front ? ' · best of its size or smaller' : ''}</span>`;
+  const lines = [axes.y, axes.x].map((axis, n) => `${axis.kind === 'size' ? '' : `${axis.label} `}${valueText(axis, n ? p.cellX : p.cellY)}`);
+  card.innerHTML = `<b>${esc(p.model)}</b>${[...lines, p.kind, rankText(p).replace(/^r/, 'R') + (p.front ? ` · ${frontWords()}` : '')].filter(Boolean).map((line) => `<span>${esc(line)}</span>`).join('')}`;
   card.removeAttribute('style');
   if (small.matches) return; // the style sheet places it below the plot
   const frame = find('.rb-figure').getBoundingClientRect(), box = nodes[i].querySelector('.rb-mark-shape').getBoundingClientRect();
@@ -134,8 +126,9 @@ function activate(i, show) {
 }
 
 function step(i, key) {
-  const [by, then] = key === 'ArrowUp' || key === 'ArrowDown' ? ['score', 'parameters'] : ['parameters', 'score'];
-  const order = drawn.map((_, n) => n).sort((a, b) => drawn[a][by] - drawn[b][by] || drawn[a][then] - drawn[b][then] || a - b);
+  const upDown = key === 'ArrowUp' || key === 'ArrowDown';
+  const by = (p) => (upDown ? -p.y : p.x), then = (p) => (upDown ? p.x : -p.y);
+  const order = drawn.map((_, n) => n).sort((a, b) => by(drawn[a]) - by(drawn[b]) || then(drawn[a]) - then(drawn[b]) || a - b);
   if (key === 'Home') return order[0];
   if (key === 'End') return order.at(-1);
   const to = order.indexOf(i) + (key === 'ArrowRight' || key === 'ArrowUp' ? 1 : -1);
@@ -152,112 +145,112 @@ function nearest(event) {
   return closest;
 }
 
-// ---- the tables
+// ---- around the plot
 
 function drawTable() {
-  const rows = [...data.points].sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.model.localeCompare(b.model));
   const dash = '<span aria-hidden="true">–</span><span class="rb-hidden">unknown</span>';
-  find('.rb-plot-body > .rb-table .rb-sheet').innerHTML = '<table><caption class="rb-hidden">Scores and sizes of all models of the board</caption><thead><tr>'
-    + ['Model', 'Kind', 'Score', '95% interval', 'Parameters', 'In the plot'].map((h) => `<th scope="col">${h}</th>`).join('') + '</tr></thead><tbody>'
-    + rows.map((p) => `<tr><th scope="row"><a href="${esc(page(p.model))}">${esc(p.model)}</a></th><td>${esc(p.kind)}</td>`
-      + `<td class="rb-num">${p.score === null ? dash : percent(p.score)}</td>`
-      + `<td class="rb-num">${p.low === null || p.high === null ? dash : `${percent(p.low)} to ${percent(p.high)}`}</td>`
-      + `<td class="rb-num">${p.parameters === null ? dash : size(p.parameters)}</td>`
-      + `<td>${p.why ? `no: ${esc(p.why)}` : p.front ? 'best of its size or smaller' : 'yes'}</td></tr>`).join('') + '</tbody></table>';
+  const rows = points.filter((p) => !p.filtered).sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.model.localeCompare(b.model));
+  const cell = (axis, value) => `<td class="rb-num">${value === null ? dash : esc(valueText(axis, value))}</td>`;
+  find('.rb-plot-sheet').innerHTML = `<table class="rb-plain"><caption class="rb-hidden">All models of the plot</caption><thead><tr>`
+    + ['Model', 'Kind', axes.y.label, axes.x.label, 'In the plot'].map((h) => `<th scope="col">${esc(h)}</th>`).join('') + '</tr></thead><tbody>'
+    + rows.map((p) => `<tr><th scope="row"><a href="${esc(page(p.model))}">${esc(p.model)}</a></th><td>${esc(p.kind)}</td>${cell(axes.y, p.cellY)}${cell(axes.x, p.cellX)}`
+      + `<td>${p.why ? `no: ${esc(p.why)}` : p.front ? frontWords() : 'yes'}</td></tr>`).join('') + '</tbody></table>';
 }
 
 function drawStatus() {
-  const reasons = new Map();
-  data.points.filter((p) => p.why).forEach((p) => reasons.set(p.why, (reasons.get(p.why) || 0) + 1));
+  const reasons = new Map(), matching = points.filter((p) => !p.filtered);
+  matching.filter((p) => p.why).forEach((p) => reasons.set(p.why, (reasons.get(p.why) || 0) + 1));
   const notShown = [...reasons].map(([why, n]) => `${n} ${why}`).join(', ');
-  find('.rb-plot-status').textContent = `${drawn.length} of ${plural(data.points.length, 'model')} shown.`
-    + (notShown ? ` ${data.points.length - drawn.length} not shown (${notShown}). See table.` : '');
+  find('.rb-plot-status').textContent = `${drawn.length} of ${plural(matching.length, 'model')} shown.`
+    + (notShown ? ` ${matching.length - drawn.length} not shown (${notShown}). See table.` : '')
+    + (matching.length < points.length ? ` ${points.length - matching.length} filtered out.` : '');
+  const moved = ['size', 'date'].includes(axes.x.kind) ? ' Models that would cover each other are moved sideways.' : '';
+  find('.rb-hint').textContent = `Hover, or tab to a point and move with the arrow keys. Click or press Enter to choose a model.${moved}${hasFront() ? ` Dashed: ${frontWords()}; close steps may be noise.` : ''}`;
+}
+
+// Kinds as filters: none pressed shows all.
+function drawLegend() {
   const counts = new Map();
-  drawn.forEach((p) => counts.set(p.kind, (counts.get(p.kind) || 0) + 1));
-  find('.rb-legend').innerHTML = [...counts].map(([kind, n]) => `<li>${swatch(look(kind))}<span>${esc(kind)} <span class="rb-n">${n}</span></span></li>`).join('')
-    + (drawn.length ? '<li><svg viewBox="0 0 24 16" width="24" height="16" aria-hidden="true"><path class="rb-front" d="M1 12H12V4H23"/></svg><span>Best score up to each size; close steps may be noise</span></li>' : '');
+  points.filter((p) => !p.why).forEach((p) => counts.set(p.kind, (counts.get(p.kind) || 0) + 1));
+  find('.rb-legend').innerHTML = [...counts].sort((a, b) => b[1] - a[1]).map(([kind, n]) => `<button type="button" data-kind="${esc(kind)}" aria-pressed="${state.kinds.has(kind)}"`
+    + `${state.kinds.size && !state.kinds.has(kind) ? ' class="rb-off"' : ''}>${swatch(look(kind))}${esc(kind)} <span class="rb-n">${n}</span></button>`).join('');
 }
 
-// ---- the profile
-
-function drawProfile(message = '') {
-  const names = chosen(), models = names.map((name) => data.points.find((p) => p.model === name)).filter(Boolean);
-  const unknown = names.filter((name) => !data.points.some((p) => p.model === name));
-  find('.rb-chosen').innerHTML = models.map((p, i) => `<li>${swatch(LINES[i])}<a href="${esc(page(p.model))}">${esc(p.model)}</a>`
-    + `<button type="button" data-remove="${esc(p.model)}" aria-label="Remove ${esc(p.model)} from the profile">×</button></li>`).join('');
-  const notes = [message, unknown.length ? `Not on this board: ${unknown.join(', ')}.` : '',
-    models.length ? '' : `Choose up to ${MAX_MODELS} models, in the plot or above.`,
-    models.length && state.chosen === null ? `Showing the top ${models.length === 1 ? 'model' : 'two'}. Pick others above.` : ''];
-  find('.rb-profile-note').textContent = notes.filter(Boolean).join(' ');
-  find('.rb-profile-canvas').innerHTML = models.length && data.sections.length ? profileSvg(models) : '';
-  find('.rb-profile .rb-table').hidden = !models.length;
-  find('.rb-profile .rb-sheet').innerHTML = models.length ? profileTable(models) : '';
+function drawChosen(message = '') {
+  const there = state.chosen.filter((name) => points.some((p) => p.model === name)), missing = state.chosen.filter((name) => !there.includes(name));
+  find('.rb-chosen').innerHTML = there.map((name) => `<li><a href="${esc(page(name))}">${esc(name)}</a><button type="button" data-remove="${esc(name)}" aria-label="Remove ${esc(name)}">×</button></li>`).join('')
+    + [message, missing.length ? `Not on this board: ${missing.join(', ')}.` : ''].filter(Boolean).map((text) => `<li class="rb-note" role="status">${esc(text)}</li>`).join('');
+  const compare = find('.rb-plot-compare');
+  compare.hidden = there.length < 2;
+  compare.setAttribute('href', `?${new URLSearchParams({ tab: 'compare', board: data.id, models: there.join(',') })}`);
 }
 
-// One row per section, one line per model; every score with its interval.
-function profileSvg(models) {
-  const total = Math.min(width, 900), narrow = total < 560, left = narrow ? 8 : 150, right = 14;
-  const gap = 13, row = models.length * gap + (narrow ? 34 : 20), top = 8, height = top + row * data.sections.length + 30;
-  const ends = models.flatMap((p) => p.sections.flatMap((c) => (c ? c.filter((v) => v !== null) : [])));
-  const least = Math.max(0, Math.floor(Math.min(...ends) * 10) / 10), most = Math.min(1.001, Math.ceil(Math.max(...ends) * 10) / 10);
-  const x = (v) => left + (v - least) / (most - least || 1) * (total - left - right);
-  const y = (s, m) => top + s * row + (narrow ? 28 : 10) + (m + 0.5) * gap;
-  const grid = [];
-  for (let v = Math.round(least * 10); v <= most * 10 + 1e-9; v += 1) {
-    if (narrow && v % 2) continue;
-    grid.push(`<line class="rb-grid" x1="${x(v / 10)}" x2="${x(v / 10)}" y1="${top}" y2="${height - 26}"/><text x="${x(v / 10)}" y="${height - 10}" text-anchor="middle">${v * 10}</text>`);
-  }
-  const labels = data.sections.map((name, s) => (s ? `<line class="rb-grid" x1="0" x2="${total}" y1="${top + s * row}" y2="${top + s * row}"/>` : '')
-    + (narrow ? `<text class="rb-axis-name" x="${left}" y="${top + s * row + 20}">${esc(name)}</text>`
-      : `<text class="rb-axis-name" x="${left - 12}" y="${top + s * row + row / 2 + 4}" text-anchor="end">${esc(name)}</text>`));
-  const marks = models.map((p, m) => {
-    const at = p.sections.map((c, s) => (c ? [x(c[0]), y(s, m), c] : null)).filter(Boolean);
-    const line = `<polyline class="rb-line" points="${at.map(([a, b]) => `${a.toFixed(1)},${b.toFixed(1)}`).join(' ')}" ${stroke(LINES[m][0])} stroke-dasharray="${LINES[m][2]}"/>`;
-    const none = p.sections.map((c, s) => (c ? '' : `<text x="${left + 6}" y="${y(s, m) + 4}">not evaluated</text>`)).join('');
-    return none + line + at.map(([a, b, [, low, high]]) => (low === null || high === null ? '' : `<line class="rb-bar-line" ${stroke(LINES[m][0])} x1="${x(low)}" x2="${x(high)}" y1="${b}" y2="${b}"/>`)
-      + `<g transform="translate(${a.toFixed(1)} ${b.toFixed(1)})">${mark(LINES[m])}</g>`).join('');
-  });
-  return `<svg viewBox="0 0 ${total} ${height}" width="${total}" height="${height}" role="img" aria-labelledby="rb-profile-t rb-profile-d">`
-    + `<title id="rb-profile-t">Scores of ${esc(models.map((p) => p.model).join(', '))} over the sections of ${esc(data.title)}</title>`
-    + `<desc id="rb-profile-d">One row per section; scores in percent with 95% intervals. The table below has the numbers.</desc>`
-    + `<g>${grid.join('')}${labels.join('')}</g>${marks.join('')}</svg>`;
-}
+const options = (values, chosen) => values.map(([value, text]) => `<option value="${esc(value)}"${value === chosen ? ' selected' : ''}>${esc(text)}</option>`).join('');
 
-function profileTable(models) {
-  const cell = (c) => (!c ? '<td class="rb-num"><span aria-hidden="true">–</span><span class="rb-hidden">not evaluated</span></td>'
-    : `<td class="rb-num">${percent(c[0])}${c[1] === null || c[2] === null ? '' : ` (${percent(c[1])} to ${percent(c[2])})`}</td>`);
-  return '<table><caption class="rb-hidden">Scores over the sections, with 95% intervals</caption><thead><tr><th scope="col">Section</th>'
-    + models.map((p) => `<th scope="col">${esc(p.model)}</th>`).join('') + '</tr></thead><tbody>'
-    + data.sections.map((name, s) => `<tr><th scope="row">${esc(name)}</th>${models.map((p) => cell(p.sections[s])).join('')}</tr>`).join('') + '</tbody></table>';
+function drawControls() {
+  const groups = [...new Set(data.axes.map((a) => a.group))];
+  const list = (chosen) => groups.map((group) => `<optgroup label="${esc(group)}">${options(data.axes.filter((a) => a.group === group).map((a) => [a.key, a.label]), chosen)}</optgroup>`).join('');
+  find('.rb-plot-x').innerHTML = list(axes.x.key);
+  find('.rb-plot-y').innerHTML = list(axes.y.key);
+  const orgs = [...new Set(points.map((p) => p.org))].sort((a, b) => a.localeCompare(b));
+  const several = state.orgs.size > 1 ? [['…', `${state.orgs.size} chosen`]] : [];
+  find('.rb-plot-org').innerHTML = options([['', 'All'], ...several, ...orgs.map((org) => [org, org === '(none)' ? 'Unknown' : org])], several.length ? '…' : [...state.orgs][0] ?? '');
+  if (find('.rb-plot-q').value.trim() !== state.q) find('.rb-plot-q').value = state.q;
 }
 
 function toggle(model) {
-  const current = chosen();
   let message = '';
-  if (current.includes(model)) state.chosen = current.filter((name) => name !== model);
-  else if (state.chosen === null) state.chosen = [model]; // the first choice replaces the default
-  else if (current.length >= MAX_MODELS) message = `The profile holds ${MAX_MODELS} models; remove one first.`;
-  else state.chosen = [...current, model];
-  const picked = chosen();
-  element.querySelectorAll('.rb-point').forEach((node) => {
-    const on = picked.includes(drawn[node.dataset.i].model);
-    node.setAttribute('aria-pressed', on);
-    node.classList.toggle('rb-picked', on);
-  });
-  drawProfile(message);
+  if (state.chosen.includes(model)) state.chosen = state.chosen.filter((name) => name !== model);
+  else if (state.chosen.length >= MAX_MODELS) message = `${MAX_MODELS} models are chosen; remove one first.`;
+  else state.chosen = [...state.chosen, model];
+  state.active = model;
+  draw(message);
   remember();
+}
+
+// ---- saving
+
+// The drawing as a file of its own: with the rules and colours that it has here.
+function svgText() {
+  const svg = find('.rb-canvas svg').cloneNode(true), style = getComputedStyle(find('.rb-plot'));
+  const rules = [...document.styleSheets].flatMap((sheet) => { try { return [...sheet.cssRules]; } catch { return []; } })
+    .filter((rule) => rule.selectorText?.includes('.rb-plot ') && /svg|rb-(grid|front|mark|point|ring|error|picked)/.test(rule.selectorText));
+  const css = rules.map((rule) => rule.cssText.replaceAll('.gradio-container ', '').replaceAll('.rb-plot ', '')).join('\n')
+    .replace(/var\((--rb-[\w-]+)\)/g, (_, name) => style.getPropertyValue(name).trim());
+  svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg');
+  svg.setAttribute('style', `color:${style.color};background:${style.getPropertyValue('--rb-surface')}`);
+  const node = document.createElementNS('http://www.w3.org/2000/svg', 'style');
+  node.textContent = css;
+  svg.prepend(node);
+  return new XMLSerializer().serializeToString(svg);
+}
+
+async function save(type) {
+  const name = `${data.id}-${axes.y.key}-${axes.x.key}.${type}`.replace(/[^\w.-]+/g, '-'), text = svgText();
+  if (type === 'svg') { window.rb.save(text, 'image/svg+xml', name); return; }
+  const image = new Image(), canvas = document.createElement('canvas'), svg = find('.rb-canvas svg');
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`;
+  await image.decode();
+  [canvas.width, canvas.height] = [2 * svg.clientWidth, 2 * svg.clientHeight];
+  const context = canvas.getContext('2d');
+  context.fillStyle = getComputedStyle(find('.rb-plot')).getPropertyValue('--rb-surface');
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  canvas.toBlob((blob) => window.rb.save(blob, 'image/png', name));
 }
 
 // ---- data and state
 
-function draw() {
-  drawn = data.points.filter((p) => p.why === null);
+function draw(message) {
+  prepare();
+  drawControls();
   drawStatus();
-  find('.rb-figure').hidden = find('.rb-hint').hidden = !drawn.length;
+  drawLegend();
+  find('.rb-figure').hidden = find('.rb-hint').hidden = find('.rb-plot-export').hidden = !drawn.length;
   width = Math.floor(find('.rb-plot-body').clientWidth);
   if (drawn.length && width) drawPlot();
-  drawTable();
-  drawProfile();
+  if (find('.rb-table').open) drawTable();
+  drawChosen(message);
 }
 
 // If there is no board of that id, the server answers with the first one.
@@ -269,24 +262,29 @@ async function open(id) {
   data = answer.plot;
   state.board = data.id;
   cache.set(data.id, answer);
-  find('.rb-plot-board').innerHTML = answer.boards.map((b) => `<option value="${esc(b.id)}"${b.id === data.id ? ' selected' : ''}>${esc(b.title)}</option>`).join('');
+  find('.rb-plot-board').innerHTML = options(answer.boards.map((b) => [b.id, b.title]), data.id);
   find('.rb-plot-body').hidden = false;
-  find('#rb-plot-models').innerHTML = data.points.map((p) => `<option value="${esc(p.model)}"></option>`).join('');
   draw();
 }
 
 function recall() {
-  const query = new URLSearchParams(location.search), named = query.get('models');
-  state.chosen = named === null ? null : named.split(',').filter(Boolean).slice(0, MAX_MODELS);
+  const query = new URLSearchParams(location.search);
+  Object.assign(state, { x: query.get('x') ?? 'size', y: query.get('y') ?? 'score', q: query.get('q') ?? '', chosen: (query.get('models') ?? '').split(',').filter(Boolean).slice(0, MAX_MODELS),
+    kinds: new Set(query.getAll('kinds')), orgs: new Set(query.getAll('orgs')) });
   return query.get('board');
 }
 
+let timer;
 function remember() {
-  const url = address();
-  url.searchParams.set('board', state.board);
-  if (state.chosen === null) url.searchParams.delete('models');
-  else url.searchParams.set('models', state.chosen.join(','));
-  showAddress(url);
+  clearTimeout(timer);
+  const url = window.rb.address(), set = (key, value) => (value ? url.searchParams.set(key, value) : url.searchParams.delete(key));
+  set('board', state.board);
+  set('x', state.x === 'size' ? '' : state.x);
+  set('y', state.y === 'score' ? '' : state.y);
+  set('q', state.q);
+  set('models', state.chosen.join(','));
+  ['kinds', 'orgs'].forEach((key) => { url.searchParams.delete(key); state[key].forEach((value) => url.searchParams.append(key, value)); });
+  window.rb.showAddress(url);
 }
 
 async function onVisible() {
@@ -303,41 +301,59 @@ function failed(error) {
 
 find('.rb-plot-board').addEventListener('change', (event) => {
   state.board = event.target.value;
+  state.kinds.clear();
+  state.orgs.clear();
   remember();
   open(state.board).catch(failed);
 });
+const change = (selector, apply) => find(selector).addEventListener('change', (event) => { apply(event.target.value); draw(); remember(); });
+change('.rb-plot-x', (value) => { state.x = value; });
+change('.rb-plot-y', (value) => { state.y = value; });
+change('.rb-plot-org', (value) => { if (value !== '…') state.orgs = new Set(value ? [value] : []); });
+find('.rb-plot-q').addEventListener('input', (event) => {
+  state.q = event.target.value.trim();
+  draw();
+  clearTimeout(timer);
+  timer = setTimeout(remember, 200);
+});
+find('.rb-legend').addEventListener('click', (event) => {
+  const kind = event.target.closest('[data-kind]')?.dataset.kind;
+  if (!kind) return;
+  if (!state.kinds.delete(kind)) state.kinds.add(kind);
+  draw();
+  remember();
+  [...element.querySelectorAll('[data-kind]')].find((button) => button.dataset.kind === kind).focus();
+});
 const canvas = find('.rb-canvas');
+const focused = () => Math.max(0, [...element.querySelectorAll('.rb-point')].findIndex((node) => node.getAttribute('tabindex') === '0'));
 canvas.addEventListener('pointermove', (event) => { const i = nearest(event); activate(i ?? focused(), i !== null); });
 canvas.addEventListener('pointerleave', () => activate(focused(), false));
-canvas.addEventListener('click', (event) => { const i = nearest(event); if (i !== null) { activate(i, true); toggle(drawn[i].model); } });
+canvas.addEventListener('click', (event) => { const i = nearest(event); if (i !== null) toggle(drawn[i].model); });
 canvas.addEventListener('focusin', (event) => { const node = event.target.closest('.rb-point'); if (node) activate(Number(node.dataset.i), true); });
 canvas.addEventListener('focusout', () => activate(focused(), false));
-const focused = () => Math.max(0, [...element.querySelectorAll('.rb-point')].findIndex((node) => node.getAttribute('tabindex') === '0'));
 canvas.addEventListener('keydown', (event) => {
   const node = event.target.closest('.rb-point');
   if (!node) return;
   const i = Number(node.dataset.i);
   if (event.key === 'Escape') { activate(i, false); return; }
+  let to = i;
   if (event.key === 'Enter' || event.key === ' ') toggle(drawn[i].model);
-  else if (['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'Home', 'End'].includes(event.key)) {
-    const to = step(i, event.key);
-    activate(to, true);
-    canvas.querySelector(`[data-i="${to}"]`).focus({ preventScroll: true });
-  } else return;
+  else if (['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'Home', 'End'].includes(event.key)) to = step(i, event.key);
+  else return;
   event.preventDefault();
-});
-find('.rb-add').addEventListener('input', (event) => {
-  const model = data.points.find((p) => p.model === event.target.value);
-  if (!model) return;
-  event.target.value = '';
-  state.chosen ??= [];
-  if (!state.chosen.includes(model.model)) toggle(model.model);
+  activate(to, true);
+  canvas.querySelector(`[data-i="${to}"]`).focus({ preventScroll: true });
 });
 find('.rb-chosen').addEventListener('click', (event) => {
   const button = event.target.closest('[data-remove]');
   if (!button) return;
   toggle(button.dataset.remove);
-  (find('.rb-chosen button') || find('.rb-add')).focus();
+  (find('.rb-chosen button') || find('.rb-plot-q')).focus();
+});
+find('.rb-table').addEventListener('toggle', () => { if (find('.rb-table').open && points) drawTable(); });
+find('.rb-plot-export').addEventListener('click', (event) => {
+  const type = event.target.closest('[data-save]')?.dataset.save;
+  if (type) save(type).catch((error) => drawChosen(`The picture could not be made (${error?.message || error}).`));
 });
 
 window.rb.onAddress('plot', onVisible);

@@ -1,4 +1,5 @@
-"""The Plot tab: scores against sizes, drawn in the browser from data that is sent when the tab is first opened."""
+"""The Plot tab: any two numbers of a board against each other, drawn in the browser from data that is sent when the tab
+is first opened."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from rb_core.leaderboard.size_plot import size_plot
 from rb_core.space.component import component
+from rb_core.space.plot.data import plot_data
 from rb_core.space.results_source import ResultsSource
 
 
@@ -19,9 +20,7 @@ def build_plot(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
         """Return the list of boards, and the plot of this board, or of the first one if there is none of that id."""
         boards = list(source.boards().values())
         board = next((board for board in boards if board.id == board_id), boards[0] if boards else None)
-        return {
-            "boards": [{"id": board.id, "title": board.title} for board in boards],
-            "plot": size_plot(board, source.results(board.id)).to_json() if board else None,
-        }
+        plot = board and plot_data(board, source.results(board.id), source.traits(board.id), source.registry())
+        return {"boards": [{"id": board.id, "title": board.title} for board in boards], "plot": plot}
 
-    return component(__package__, "plot.js", server_functions=[plot_of])
+    return component(__package__, "axes.js", "plot.js", server_functions=[plot_of])
