@@ -96,6 +96,13 @@ class ExamplesService:
             "items": [_item(items, place, found.texts) for place in shown],
         }
 
+    def models(self, request: object) -> list[str]:
+        """Return the models with known outcomes, best first, of the benchmark in a request that may be wrong."""
+        benchmark = request.get("benchmark") if isinstance(request, dict) else None
+        known = isinstance(benchmark, str) and benchmark in self._current_boards()
+        items = self._outcome_items(str(benchmark)) if known else None
+        return list(items.models) if items else []
+
     def _current_boards(self) -> Mapping[str, Board]:
         """Return the boards, and forget what was kept of older ones."""
         boards = self._source.boards()

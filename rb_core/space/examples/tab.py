@@ -12,6 +12,7 @@ from rb_core.errors import RewardBenchError
 from rb_core.space.api import RequestError, as_endpoint, type_in_words
 from rb_core.space.component import component
 from rb_core.space.examples.answer import ExamplesRequest, ExamplesService
+from rb_core.space.examples.items import FILTERS
 from rb_core.space.examples.report import examples_html, status_text
 from rb_core.space.examples.texts import LoadTexts, TextCache, load_texts
 from rb_core.space.html import message_html
@@ -43,7 +44,15 @@ def build_examples(page: gr.Blocks, source: ResultsSource, load: LoadTexts = loa
         try:
             answer = service.answer(parse_request(request), wait=FIRST_WAIT)
         except RewardBenchError as error:
-            return {"html": message_html(str(error)), "status": "", "filters": {}, "models": [], "loading": False}
+            filters = {name: entry.label for name, entry in FILTERS.items()}
+            models = service.models(request)
+            return {
+                "html": message_html(str(error)),
+                "status": "",
+                "filters": filters,
+                "models": models,
+                "loading": False,
+            }
         return {
             "html": examples_html(answer),
             "status": status_text(answer),
