@@ -78,7 +78,7 @@ thead.addEventListener('click', (event) => {
   state.down = key === state.sort ? !state.down : column.score || NUMBERS.includes(column.role);
   state.sort = key;
   drawHead();
-  draw();
+  drawFromTop();
   thead.querySelector(`[data-key="${CSS.escape(key)}"]`).focus({ preventScroll: true });
 });
 
@@ -112,9 +112,8 @@ function setWeights() {
 
 // Draws the rows that pass the filters, with their ranks among themselves.
 function filterRows() {
-  rescore();
-  find('.rb-scroll').scrollTop = 0;
-  if (place.consistency) build(); else draw();
+  rerank();
+  if (place.consistency) build(); else drawFromTop();
   requestRanking();
 }
 
@@ -140,7 +139,7 @@ Object.keys(FILTERS).forEach((name) => {
 const toggle = (name, value, on) => { if (on) state[name].add(value); else state[name].delete(value); };
 
 element.addEventListener('change', ({ target }) => CHANGES[target.name]?.(target.value, target.checked));
-query.addEventListener('input', draw);
+query.addEventListener('input', drawFromTop);
 element.addEventListener('input', ({ target }) => {
   if (target.matches('.rb-find')) narrowMenu(target.closest('.rb-menu'));
   if (target.matches('[data-menu="size"] :is([type="range"], [type="number"])')) { readSize(target); redrawMenu('size'); filterRows(); }

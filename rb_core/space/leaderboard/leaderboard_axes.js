@@ -3,6 +3,7 @@
 const STEPS = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 25, 50, 100, 200, 500];
 const frame = find('.rb-scroll');
 let drawn = []; // rows below the pinned ones, in their order
+let matching = 0; // their number, with those that are not drawn yet
 
 // The ends of an axis and the distance of its grid lines, for values from least to most.
 function ticks(least, most, smallest) {
@@ -63,5 +64,9 @@ let fitting;
 frame.addEventListener('scroll', () => {
   clearTimeout(fitting);
   fitting = setTimeout(fitAxes, 60);
+  if (drawn.length < matching && frame.scrollHeight - frame.scrollTop < 3 * frame.clientHeight) {
+    mostRows += ROWS_AT_ONCE;
+    draw();
+  }
 }, { passive: true });
 new ResizeObserver(() => fitAxes()).observe(frame);

@@ -134,14 +134,18 @@ function customScore(r, used) {
 
 // Replaces the benchmark's score and rank by the custom ones: those of the server, or until it has answered the scores alone.
 function rescore() {
+  rerank();
+  columns.forEach(heat);
+  baseline = bestBaseline();
+}
+
+function rerank() {
   rows.forEach((r) => { r.cells = r.official; r.range = r.officialRange; });
   if (answered()?.rows) rows.forEach(takeRanking);
   else {
     if (isCustom()) scoreWithoutErrors();
     if (isFiltered()) rankAmong();
   }
-  columns.forEach(heat);
-  baseline = bestBaseline();
 }
 
 function takeRanking(r) {
@@ -221,7 +225,7 @@ function chance(column) {
 }
 
 function bestBaseline() {
-  const ranked = rows.filter((r) => r.kind === 'Baseline' && r.cells[place.rank.i] !== null);
+  const ranked = rows.filter((r) => r.kind === 'Baseline' && r.official[place.rank.i] !== null);
   return ranked.reduce((best, r) => (best === null || score(r) > score(best) ? r : best), null);
 }
 

@@ -252,11 +252,22 @@ function drawSweeps(shown, folded) {
   }).join('');
 }
 
+// Of thousands of rows only the first are laid out, and more when the visitor scrolls to them.
+const ROWS_AT_ONCE = 300;
+let mostRows = ROWS_AT_ONCE;
+
+function drawFromTop() {
+  mostRows = ROWS_AT_ONCE;
+  frame.scrollTop = 0;
+  draw();
+}
+
 function draw() {
   const { pinned, rest, folded } = chosenRows();
   arrange(pinnedBody, pinned.map(elementOf));
-  drawn = rest;
-  arrange(restBody, withBands(rest));
+  matching = rest.length;
+  drawn = rest.slice(0, mostRows);
+  arrange(restBody, withBands(drawn));
   drawSweeps(rest, folded);
   const count = pinned.length + rest.length;
   find('.rb-count').textContent = `${count} of ${plural(rows.length, 'model')}${isFiltered() ? ', ranked among themselves' : ''}${pinned.length ? `, ${pinned.length} pinned on top` : ''}`

@@ -16,6 +16,7 @@ from rb_core import __version__
 from rb_core.evaluation.evaluate import evaluate
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
+from rb_core.stats.rank_intervals import RankInterval
 from tests.fakes.judged_runs import BENCHMARK as JUDGED
 from tests.space.conftest import Looks, OpenPage, Serve, assert_accessible, in_each_look
 from tests.space.leaderboard.conftest import table_page
@@ -350,6 +351,32 @@ MEASURE = """async ([selector, act, times]) => {
     }
     return took;
 }"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("count", "limit"), [(212, 50), (2000, 150)])
+def test_filter_and_sort_are_fast(
+    open_page: OpenPage, serve: Serve, record_property: Any, count: int, limit: int
+) -> None:
+    """Median milliseconds from the action until the table is painted."""
+    kinds = ("Generative", "Sequence classifier", "Implicit (DPO)")
+    rows = []
+    for n in range(count):
+        value, interval = 0.99 - n / 3000, RankInterval(max(1, n - 9), min(count, n + 9), "items")
+        headline, parameters = (value, value - 0.01, value + 0.01), (n % 70 + 1) * 10**9
+        kind, name = kinds[n % 3], f"org{n % 40}/llama-{n}-8B"
+        rows.append(small_row(n + 1, name, "published", headline, kind=kind, parameters=parameters, interval=interval))
+    page = open_page(at=serve(table_page(*rows)))
+    medians = {}
+    for act, selector in (
+        ("type", ".rb-query"),
+        ("sort", 'thead [data-key="score"]'),
+        ("filter", 'input[value="Generative"]'),
+    ):
+        medians[act] = statistics.median(page.evaluate(MEASURE, [selector, act, 9]))
+    record_property("median ms", medians)
+    print(count, medians)
+    assert max(medians.values()) < limit, medians
 
 
 def test_only_rows_near_the_view_are_laid_out(open_page: OpenPage, record_property: Any) -> None:
