@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -23,6 +23,7 @@ from rb_core.errors import ModelError, first_line, quoted
 from rb_core.models.time_limit import SECONDS, within_time_limit
 
 SystemRole = Literal["native", "fold"]
+PromptCompletions = tuple[Conversation, tuple[str, ...]]
 Written = str | int | float  # what a message says; numbers are arguments of tool calls
 # A chat template is a foreign program: it raises errors of its own, and a faulty one makes the renderer raise.
 TEMPLATE_ERRORS = (
@@ -158,12 +159,16 @@ class ChatFormat:
         """
         return self.encode_all([(prompt, completions)])[0]
 
-    def encode_all(self, completion_sets: Sequence[tuple[Conversation, tuple[str, ...]]]) -> list[list[Encoded]]:
+    def encode_all(self, completion_sets: Sequence[PromptCompletions]) -> list[list[Encoded]]:
         """Encode many prompts with their completions at once: the tokenizer spreads them over the processor's cores."""
-        parts = [completion_sets[first : first + MAX_TOKENIZED] for first in _starts(completion_sets)]
-        return [row for part in parts for row in self._encode_part(part)]
+        rows: list[list[Encoded]] = [[] for _ in completion_sets]
+        for part in _parts(completion_sets):
+            indices, pieces = zip(*part, strict=True)
+            for index, row in zip(indices, self._encode_part(pieces), strict=True):
+                rows[index] += row
+        return rows
 
-    def _encode_part(self, completion_sets: Sequence[tuple[Conversation, tuple[str, ...]]]) -> list[list[Encoded]]:
+    def _encode_part(self, completion_sets: Sequence[PromptCompletions]) -> list[list[Encoded]]:
         prompts = [prompt for prompt, _ in completion_sets]
         conversations = [
             self.conversation(prompt, completion)
@@ -226,7 +231,8 @@ class ChatFormat:
         pairs = enumerate(zip(prompt_ids, ids, strict=False))
         start = next((i for i, (left, right) in pairs if left != right), min(len(prompt_ids), len(ids)))
         num_closing = min(self._num_closing, len(ids) - start)
-        whole = Encoded(tuple(ids), start, rewritten=rewritten, num_closing=num_closing, prompt=prompt_ids)
+        ids = (*prompt_ids[:start], *ids[start:])  # all completions of a prompt refer to the same numbers
+        whole = Encoded(ids, start, rewritten=rewritten, num_closing=num_closing, prompt=prompt_ids)
         excess = len(ids) - self.max_length
         if excess <= 0:
             return whole
@@ -425,6 +431,23 @@ def fold_system(messages: Conversation) -> Conversation:
 
 def _starts(items: Sequence[Any]) -> range:
     return range(0, len(items), MAX_TOKENIZED)
+
+
+def _parts(completion_sets: Sequence[PromptCompletions]) -> Iterator[list[tuple[int, PromptCompletions]]]:
+    """Yield the completion sets with their indices in parts of at most MAX_TOKENIZED conversations; a set of more
+    completions is in several parts."""
+    part: list[tuple[int, PromptCompletions]] = []
+    size = 0
+    for index, (prompt, completions) in enumerate(completion_sets):
+        for first in range(0, max(len(completions), 1), MAX_TOKENIZED):
+            piece = completions[first : first + MAX_TOKENIZED]
+            if size + len(piece) > MAX_TOKENIZED:
+                yield part
+                part, size = [], 0
+            part.append((index, (prompt, piece)))
+            size += len(piece)
+    if part:
+        yield part
 
 
 def _roles(turns: Conversation) -> str:

@@ -122,7 +122,7 @@ class ClassifierScorer(ConversationScorer):
         pad, ids = self.pad_token_id(), encoded.ids
         if pad is None:
             return (len(ids) - 1,)
-        return (max((i for i, token in enumerate(ids) if token != pad), default=0),)
+        return (next((i for i in range(len(ids) - 1, -1, -1) if ids[i] != pad), 0),)
 
     def encode_all(self, completion_sets: Sequence[CompletionSet]) -> list[list[Encoded]]:
         encoded = super().encode_all(completion_sets)

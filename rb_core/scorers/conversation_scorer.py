@@ -61,9 +61,9 @@ SequenceKey = tuple[tuple[int, ...], int]
 class Inputs(NamedTuple):
     """Conversations as tensors on the device.
 
-    ids, positions, mask: (rows, width), mask 0 at padding; reads: indices into the flattened rows x width of the tokens
-    whose hidden states are used, conversation by conversation; segments: of a packed row, else None; token_types:
-    (rows, width), 1 in the second text of a pair, for models that tell the two apart, else None.
+    ids, positions, mask: (rows, width), mask 0 at padding; reads: indices, on the CPU, into the flattened rows x width
+    of the tokens whose hidden states are used, conversation by conversation; segments: of a packed row, else None;
+    token_types: (rows, width), 1 in the second text of a pair, for models that tell the two apart, else None.
     """
 
     sequences: tuple[Encoded, ...]
@@ -158,7 +158,9 @@ class ConversationScorer(Scorer):
 
     def needed_tokens(self, encoded: Encoded) -> tuple[int, ...]:
         """Return the beginning of a conversation that its score depends on where no token sees a later one."""
-        return encoded.ids
+        if rope_switch_lengths(self.models()):  # the scaling of positions depends on the whole length
+            return encoded.ids
+        return encoded.ids[: max(self.reads(encoded), default=len(encoded.ids)) + 1]
 
     def second_text(self, encoded: Encoded) -> int | None:
         """Return the index of the first token of the second text, for a model that reads a pair of texts."""
@@ -378,7 +380,7 @@ class ConversationScorer(Scorer):
         else:
             with packed_row(body, inputs.segments):
                 states = body(**options, use_cache=False, position_ids=inputs.positions).last_hidden_state
-        return states.flatten(0, 1)[inputs.reads.to(states.device)]
+        return states.flatten(0, 1)[inputs.reads.to(states.device, non_blocking=True)]
 
     def inputs(self, sequences: Sequence[Encoded], batching: str | None = None) -> Inputs:
         """Return conversations as tensors, packed or padded as the batching requires."""
@@ -389,7 +391,7 @@ class ConversationScorer(Scorer):
         )
         reads = [row.index_of(i, token) for i, sequence in enumerate(sequences) for token in self.reads(sequence)]
         ids, positions = self._tensor([row.ids]), self._tensor([row.positions])
-        return Inputs(tuple(sequences), ids, positions, torch.ones_like(ids), self._tensor(reads), row.segments)
+        return Inputs(tuple(sequences), ids, positions, torch.ones_like(ids), self._on_cpu(reads), row.segments)
 
     def _padded(self, sequences: Sequence[Encoded]) -> Inputs:
         pad = self.pad_token_id()
@@ -399,7 +401,7 @@ class ConversationScorer(Scorer):
         mask = self._tensor([[1] * len(each.ids) + [0] * (width - len(each.ids)) for each in sequences])
         reads = [i * width + token for i, sequence in enumerate(sequences) for token in self.reads(sequence)]
         positions = torch.arange(width, device=ids.device).expand(len(sequences), -1)
-        return Inputs(tuple(sequences), ids, positions, mask, self._tensor(reads), None, self._token_types(sequences))
+        return Inputs(tuple(sequences), ids, positions, mask, self._on_cpu(reads), None, self._token_types(sequences))
 
     def _token_types(self, sequences: Sequence[Encoded]) -> Tensor | None:
         seconds = [self.second_text(sequence) for sequence in sequences]
@@ -413,10 +415,11 @@ class ConversationScorer(Scorer):
         return self._tensor(rows)
 
     def _tensor(self, numbers: Any) -> Tensor:
+        return self._on_cpu(numbers).to(self.device, non_blocking=True)
+
+    def _on_cpu(self, numbers: Any) -> Tensor:
         tensor = torch.tensor(numbers, dtype=torch.int64)
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        return tensor.to(self.device, non_blocking=True)
+        return tensor.pin_memory() if self.device.type == "cuda" else tensor
 
     def pad_token_id(self) -> int | None:
         return pad_token_of(self.model.config)

@@ -173,25 +173,30 @@ class ImplicitScorer(ConversationScorer):
 
     def _logprobs(self, model: Any, inputs: Inputs) -> Tensor:
         """Run the body once and the head on chunks of the tokens read, so that memory never holds length x vocabulary
-        logits."""
-        hidden = self.hidden(model.base_model, inputs)
-        targets = self._targets(inputs, hidden.device)
+        logits. A token that several completions of a prompt follow goes through the head once."""
+        reads, places = torch.unique(inputs.reads, return_inverse=True)
+        states = self.hidden(model.base_model, inputs._replace(reads=reads))
         head = model.get_output_embeddings()
         rows = max(1, LOGITS_AT_ONCE.get(self.device.type, 1 << 24) // head.weight.shape[0])
-        chunks = [
-            logprobs_of(scale_logits(model.config, head(states)), wanted)
-            for states, wanted in zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
+        chunks = torch.split(states, rows)
+        sizes = torch.bincount(places // rows, minlength=len(chunks)).tolist()
+        order = places.argsort()
+        places, targets = ((each[order]).to(states.device) for each in (places % rows, self._targets(inputs)))
+        logprobs = [
+            logprobs_of(scale_logits(model.config, head(chunk)), *of_chunk)
+            for chunk, *of_chunk in zip(chunks, torch.split(places, sizes), torch.split(targets, sizes), strict=True)
         ]
-        return torch.cat(chunks) if chunks else targets.float()
+        return torch.cat(logprobs)[order.argsort().to(states.device)]
 
     def _own_logprobs(self, model: Any, inputs: Inputs) -> Tensor:
         """Run the model's own forward pass."""
         logits = model(**inputs.for_model(), use_cache=False).logits
-        return logprobs_of(logits.flatten(0, 1)[inputs.reads.to(logits.device)], self._targets(inputs, logits.device))
+        read = logits.flatten(0, 1)[inputs.reads.to(logits.device)]
+        return logprobs_of(read, torch.arange(len(read)), self._targets(inputs).to(read.device))
 
-    def _targets(self, inputs: Inputs, device: torch.device) -> Tensor:
+    def _targets(self, inputs: Inputs) -> Tensor:
         following = [sequence.ids[token + 1] for sequence in inputs.sequences for token in self.reads(sequence)]
-        return torch.tensor(following, dtype=torch.int64, device=device)
+        return torch.tensor(following, dtype=torch.int64)
 
     # ---- check at load time
 
@@ -219,10 +224,11 @@ class ImplicitScorer(ConversationScorer):
         return described
 
 
-def logprobs_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return (tokens,) float32 log-probabilities of (tokens,) targets under (tokens, vocabulary) logits."""
+def logprobs_of(logits: Tensor, rows: Tensor, targets: Tensor) -> Tensor:
+    """Return (tokens,) float32 log-probabilities of (tokens,) targets, each under one of the rows of logits over the
+    vocabulary."""
     logits = logits.float()
-    return logits.gather(1, targets[:, None])[:, 0] - logits.logsumexp(dim=1)
+    return logits[rows, targets] - logits.logsumexp(dim=1)[rows]
 
 
 def _load_models(spec: ModelSpec) -> tuple[Any, Any | None, Any | None, tuple[str, ...]]:

@@ -11,7 +11,7 @@ sinks, tiles of a segment go through scaled_dot_product_attention or are compute
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _SEGMENTS: ContextVar[Sequence[Segment]] = ContextVar("segments of the packed ro
 
 @dataclass(frozen=True)
 class Tile:
-    """Queries start..stop of the row, with their keys from the shared tokens and from their own segment.
+    """Queries start..stop of the row, with their keys from the shared tokens and from their own segments.
 
     mask: (queries, keys), True where a query attends to a key.
     """
@@ -80,21 +80,47 @@ class Pattern:
 
     @cached_property
     def tiles(self) -> list[Tile]:
+        """Tiles of one segment each."""
+        return self._tiles((segment, segment.stop) for segment in self.segments)
+
+    @cached_property
+    def joined_tiles(self) -> list[Tile]:
+        """Tiles in which short neighbours with the same prefix are joined: far fewer, if there are many."""
+        return self._tiles(_with_equal_prefixes(self.segments))
+
+    def _tiles(self, parts: Iterable[tuple[Segment, int]]) -> list[Tile]:
+        """Return the tiles of parts of the row, each from the start of a segment to where this or a later one ends."""
         return [
-            self._tile(segment, start, min(start + TILE, segment.stop))
-            for segment in self.segments
-            for start in range(segment.start, segment.stop, TILE)
+            self._tile(segment, start, min(start + TILE, stop))
+            for segment, stop in parts
+            for start in range(segment.start, stop, TILE)
         ]
 
+    def tiles_for(self, key: Tensor, value: Tensor) -> list[Tile]:
+        """Return joined tiles where they are exact: a number that is not finite would reach the neighbours of its
+        segment, because 0 x NaN is NaN. To look for one is cheap on a CPU alone."""
+        is_exact = key.device.type == "cpu" and bool((key.sum() + value.sum()).isfinite())
+        return self.joined_tiles if is_exact else self.tiles
+
+    @cached_property
+    def _row(self) -> tuple[Tensor, Tensor]:
+        """For each token of the row its position in its conversation, and the number of its segment."""
+        lengths = [segment.stop - segment.start for segment in self.segments]
+        positions = [torch.arange(s.offset, s.offset + n) for s, n in zip(self.segments, lengths, strict=True)]
+        numbers = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+        return torch.cat(positions).to(self.device), numbers.to(self.device)
+
     def _tile(self, segment: Segment, start: int, stop: int) -> Tile:
+        """Return a tile of a segment, or of the short ones that begin with it."""
+        positions, numbers = self._row
         first = segment.offset + start - segment.start  # position of the first query in its conversation
-        last = first + stop - start
         low = 0 if self.window is None else max(0, first - self.window + 1)  # no query looks further back
         shared = slice(min(segment.prefix_start + low, segment.prefix_stop), segment.prefix_stop)
         own = slice(segment.start + max(0, low - segment.offset), stop)
-        queries = torch.arange(first, last, device=self.device)[:, None]
-        keys = torch.arange(low, last, device=self.device)[None, :]
-        return Tile(start, stop, shared, own, self.allowed(0, 0, queries, keys))
+        keys = torch.cat([torch.arange(min(low, segment.offset), segment.offset, device=self.device), positions[own]])
+        seen = self.allowed(0, 0, positions[start:stop, None], keys[None, :])
+        seen[:, len(keys) - (own.stop - own.start) :] &= numbers[start:stop, None] == numbers[None, own]
+        return Tile(start, stop, shared, own, seen)
 
     @cached_property
     def lengths(self) -> Lengths:
@@ -115,6 +141,18 @@ class Pattern:
             max(segment.stop - segment.start for segment in self.segments),
             max(segment.offset + segment.stop - segment.start for segment in self.segments),
         )
+
+
+def _with_equal_prefixes(segments: Sequence[Segment]) -> Iterator[tuple[Segment, int]]:
+    """Yield the first of neighbouring segments that share a prefix and fit into one tile, and where the last ends."""
+    first, stop = segments[0], 0
+    for segment in segments:
+        prefix = (segment.prefix_start, segment.prefix_stop)
+        if stop and ((first.prefix_start, first.prefix_stop) != prefix or segment.stop - first.start > TILE):
+            yield first, stop
+            first = segment
+        stop = segment.stop
+    yield first, stop
 
 
 @contextmanager
@@ -182,11 +220,12 @@ def packed_attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if softcap is None and s_aux is None and _varlen_serves(query, value, attention_mask, sliding_window):
         return _in_one_call(query, key, value, attention_mask, scale), None
+    tiles = attention_mask.tiles_for(key, value)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     out = query.new_empty((1, query.shape[2], query.shape[1], value.shape[3]))
-    for tile in attention_mask.tiles:
+    for tile in tiles:
         keys, values = _gathered(key, tile), _gathered(value, tile)
         queries, mask = query[:, :, tile.start : tile.stop], tile.mask.to(query.device)
         if softcap is None and s_aux is None:

@@ -21,7 +21,6 @@ from rb_core.models.step_format import split_steps
 from rb_core.scorers.base import TokenReward
 from rb_core.scorers.classifier import ClassifierScorer
 from rb_core.scorers.conversation_scorer import PROBES, Inputs
-from rb_core.scorers.loading import rope_switch_lengths
 
 _STEPS = ("Four boxes hold 24 eggs.", "Three of them break.", "24 - 3 = 21 are left.")
 
@@ -42,12 +41,6 @@ class ProcessScorer(ClassifierScorer):
 
     def reads(self, encoded: Encoded) -> tuple[int, ...]:
         return encoded.steps
-
-    def needed_tokens(self, encoded: Encoded) -> tuple[int, ...]:
-        """Return the conversation up to its last step, so that one up to a later step has the tokens of both."""
-        if rope_switch_lengths(self.models()):  # the scaling of positions depends on the whole length
-            return encoded.ids
-        return encoded.ids[: encoded.steps[-1] + 1]
 
     def values(self, inputs: Inputs) -> Tensor:
         return self._aggregate(self._log_odds(self.model.score(self.hidden(self.model.base_model, inputs))), inputs)

@@ -165,12 +165,13 @@ def beginning(each: Sequence[Encoded]) -> int:
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
 
 
-def unique_tokens(work: Work) -> int:
-    """Tokens, with those that all completions of a prompt begin with counted once."""
+def unique_tokens(work: Work, kind: str = "classifier") -> int:
+    """Tokens that have to be read, with those that all completions of a prompt begin with counted once; for
+    log-probabilities the last token of a conversation is only predicted."""
     total = 0
     for each in work:
         common = beginning(each)
-        total += common + sum(len(e.ids) - common for e in each)
+        total += common + sum(len(e.ids) - common - (kind == "implicit") for e in each)
     return total
 
 
@@ -300,7 +301,7 @@ def counted(model: Any) -> Iterator[list[int]]:
 def compare(rig: Rig, name: str, work: Work, rounds: int) -> list[Line]:
     """All ways, round by round, and between them how fast the machine is."""
     speed = 0.0
-    lines = [Line(rig.kind, name, way, unique_tokens(work)) for way in WAYS]
+    lines = [Line(rig.kind, name, way, unique_tokens(work, rig.kind)) for way in WAYS]
     singles = {(i, j): rig.single(work[i][j]) for i, j in _some(work)}
     warm_up(rig, WAYS)
     for number in range(rounds):
@@ -358,7 +359,10 @@ def _operations(rig: Rig, work: Work) -> float:
     for each in work:
         common = _triangle(beginning(each))
         seen += common + sum(_triangle(len(e.ids)) - common for e in each)
-    total = 2 * weights * unique_tokens(work) + 4 * seen * config.num_hidden_layers * config.num_attention_heads * width
+    total = (
+        2 * weights * unique_tokens(work, rig.kind)
+        + 4 * seen * config.num_hidden_layers * config.num_attention_heads * width
+    )
     if rig.kind == "implicit":
         own = sum(len(e.ids) - e.start for each in work for e in each)
         total += 2 * own * config.hidden_size * config.vocab_size
@@ -501,7 +505,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for line in lines if args.memory else ():
                 line.peak_bytes = peak_memory_apart(args, line)
             every += lines
-            counts = f"{len(work)} prompts, {sum(map(len, work))} completions, {unique_tokens(work):,} unique tokens"
+            counts = (
+                f"{len(work)} prompts, {sum(map(len, work))} completions, {unique_tokens(work, kind):,} unique tokens"
+            )
             say(f"\n{kind}, {name}: {counts}\n\n{table(lines, markdown=args.markdown)}")
     if args.json:
         print(json.dumps({"machine": about, "lines": [asdict(line) for line in every]}))

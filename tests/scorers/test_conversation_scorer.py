@@ -217,7 +217,7 @@ def test_the_limit_is_half_of_what_did_not_fit(scorer: ConversationScorer) -> No
 
 def test_one_conversation_that_does_not_fit_is_an_error_that_keeps_earlier_scores(scorer: ConversationScorer) -> None:
     long = CompletionSet(ask("The Rhine, the Danube, the Volga. " * 8), ("Rivers.",))
-    length = len(scorer.encode(long)[0].ids)
+    length = len(scorer.needed_tokens(scorer.encode(long)[0]))
     scorer.batch_tokens = 60
     batches = [scorer.plan([each]).batches for each in (*CANDIDATES[:3], long, CANDIDATES[3])]
     every = [batch for some in batches for batch in some]

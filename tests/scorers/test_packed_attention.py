@@ -33,8 +33,10 @@ CONVERSATIONS = [
     tuple(range(20, 41)),
     (*range(50, 59), 1),
     (*range(50, 59), 2, 3, 4, 5, 6, 7, 8),
+    (1, 2, 3, 4, 5, 8, 1),
+    (1, 2, 3, 4, 5, 9),
 ]
-KEYS = [0, 0, 0, 1, 2, 3, 3]
+KEYS = [0, 0, 0, 1, 2, 3, 3, 0, 0]
 PREFIX = 5
 LONGEST = 21
 FLOAT64 = torch.float64
