@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ from rb_core.scorers.packing import Segment
 PACKED = "packed"
 # Queries that share a mask: few enough that little is computed above the diagonal, enough to outweigh a kernel's start.
 TILE = 128
+SHORT = 8  # tokens of segments that are joined in a tile: for these a kernel's start takes longest
 _SEGMENTS: ContextVar[Sequence[Segment]] = ContextVar("segments of the packed row")
 
 
@@ -86,7 +88,7 @@ class Pattern:
     @cached_property
     def joined_tiles(self) -> list[Tile]:
         """Tiles in which short neighbours with the same prefix are joined: far fewer, if there are many."""
-        return self._tiles(_with_equal_prefixes(self.segments))
+        return self._tiles(_joined(self.segments))
 
     def _tiles(self, parts: Iterable[tuple[Segment, int]]) -> list[Tile]:
         """Return the tiles of parts of the row, each from the start of a segment to where this or a later one ends."""
@@ -143,12 +145,14 @@ class Pattern:
         )
 
 
-def _with_equal_prefixes(segments: Sequence[Segment]) -> Iterator[tuple[Segment, int]]:
-    """Yield the first of neighbouring segments that share a prefix and fit into one tile, and where the last ends."""
-    first, stop = segments[0], 0
-    for segment in segments:
-        prefix = (segment.prefix_start, segment.prefix_stop)
-        if stop and ((first.prefix_start, first.prefix_stop) != prefix or segment.stop - first.start > TILE):
+def _joined(segments: Sequence[Segment]) -> Iterator[tuple[Segment, int]]:
+    """Yield each segment with its end, but of short neighbours that share a prefix and fit into one tile the first one
+    with the end of the last."""
+    first, stop = segments[0], segments[0].stop
+    for before, segment in pairwise(segments):
+        is_alike = (before.prefix_start, before.prefix_stop) == (segment.prefix_start, segment.prefix_stop)
+        is_short = all(each.stop - each.start <= SHORT for each in (before, segment))
+        if not (is_alike and is_short and segment.stop - first.start <= TILE):
             yield first, stop
             first = segment
         stop = segment.stop
