@@ -191,6 +191,7 @@ def _figure(crossed: CrossScores) -> AuditFigure:
             x=score.predicted or 0.0,
             y=score.score,
             group=FITS if score.fits else DOES_NOT_FIT,
+            named=not score.fits,
         )
         for score in sorted(crossed.scores.values(), key=lambda s: (not s.fits, s.board, s.model))
         if score.prediction is not None
@@ -201,4 +202,5 @@ def _figure(crossed: CrossScores) -> AuditFigure:
         x_label="Predicted score",
         y_label="Score",
         points=tuple(points),
+        diagonal=True,
     )

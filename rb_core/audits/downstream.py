@@ -72,7 +72,10 @@ def downstream_report(tables: Sequence[Path]) -> AuditReport:
         audit="downstream",
         title="Does it predict RLHF?",
         question="Does a model's benchmark score predict how good the policy is that is trained or selected with it?",
-        answer=tuple(_sentence(*key, rows) for key, rows in correlations.items()),
+        answer=(
+            *_lead_sentence(*first, correlations[first]),
+            *(_sentence(*key, rows) for key, rows in correlations.items()),
+        ),
         tables=(_outcome_table(correlations), *(_published_table(frame) for frame in published)),
         figure=_figure(data, *first),
         cautions=(
@@ -168,6 +171,26 @@ def power(r: float, n: int) -> float:
     return float(norm.sf(Z95 - shift) + norm.cdf(-Z95 - shift))
 
 
+def _lead_sentence(benchmark: str, outcome: str, rows: Sequence[Correlation]) -> list[str]:
+    """Return whether the correlation over all models is also one within the largest group; nothing without groups."""
+    overall, group = rows[0], _largest_group(rows)
+    if overall.r is None or group is None or group.r is None or group.low is None or group.high is None:
+        return []
+    direction = "better" if overall.r > 0 else "worse"
+    shown = "it goes with a better one" if group.r > 0 else "it goes with a worse one"
+    within = "this cannot be shown" if group.low <= 0 <= group.high else shown
+    return [
+        f"Over all {overall.n} models a better {benchmark} score goes with a {direction} result ({outcome}, r = "
+        f"{overall.r:.2f}); within the largest group ({group.group}, n = {group.n}) {within} (r = {group.r:.2f}, "
+        f"{group.low:.2f} to {group.high:.2f})."
+    ]
+
+
+def _largest_group(rows: Sequence[Correlation]) -> Correlation | None:
+    groups = [r for r in rows[1:] if r.r is not None and r.group != WITHIN and not r.group.startswith(ALL_BUT)]
+    return max(groups, key=lambda row: row.n, default=None)
+
+
 def _sentence(benchmark: str, outcome: str, rows: Sequence[Correlation]) -> str:
     """Return the correlation over all models, without the group that changes it most, and in the largest group."""
     overall = rows[0]
@@ -175,10 +198,10 @@ def _sentence(benchmark: str, outcome: str, rows: Sequence[Correlation]) -> str:
         return f"{benchmark} and {outcome}: too few models for a correlation."
     known = [row for row in rows if row.r is not None]
     without = [row for row in known if row.group.startswith(ALL_BUT)]
-    groups = [row for row in known[1:] if row.group != WITHIN and row not in without]
+    largest = _largest_group(rows)
     chosen = [overall]
     chosen += [max(without, key=lambda row: abs((row.r or 0.0) - (overall.r or 0.0)))] if without else []
-    chosen += [max(groups, key=lambda row: row.n)] if groups else []
+    chosen += [largest] if largest else []
     return f"{benchmark} and {outcome}: {'; '.join(map(_correlation_text, chosen))}."
 
 

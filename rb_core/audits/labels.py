@@ -154,7 +154,7 @@ def labels_report(audit: LabelAudit, corrections: list[Correction]) -> AuditRepo
         ),
         tables=(
             _suspect_table(audit, corrections),
-            _subset_table(matrix, suspects),
+            _subset_table(matrix, suspects, audit.spec.id),
             _board_table(matrix, suspects, corrections, spec),
         ),
         figure=_figure(matrix, suspects),
@@ -239,6 +239,7 @@ def _suspect_table(audit: LabelAudit, corrections: Sequence[Correction]) -> Audi
         rows=tuple(rows),
         note=f"{more} more are not listed." if more > 0 else "",
         links=_report_links(audit, len(rows)),
+        subsets_of=audit.spec.id,
     )
 
 
@@ -258,7 +259,7 @@ def _report_links(audit: LabelAudit, count: int) -> tuple[str, ...] | None:
     )
 
 
-def _subset_table(matrix: OutcomeMatrix, suspects: Sequence[int]) -> AuditTable:
+def _subset_table(matrix: OutcomeMatrix, suspects: Sequence[int], benchmark: str) -> AuditTable:
     subsets, discrimination = np.array(matrix.subsets), matrix.discrimination()
     rows: list[tuple[Cell, ...]] = []
     for name in dict.fromkeys(matrix.subsets):
@@ -275,6 +276,7 @@ def _subset_table(matrix: OutcomeMatrix, suspects: Sequence[int]) -> AuditTable:
         title="Saturation and discrimination by subset",
         columns=("Subset", "Items", "All models right", "All of the best right", "Discrimination", "Suspects"),
         rows=tuple(rows),
+        subsets_of=benchmark,
     )
 
 
@@ -349,6 +351,7 @@ def _figure(matrix: OutcomeMatrix, suspects: Sequence[int]) -> AuditFigure:
                 x=float(matrix.missed[place]),
                 y=float(matrix.missed_by_strong[place]),
                 group="label probably wrong" if place in suspects else "other items",
+                named=place in suspects and bool(matrix.missed_by_strong[place] == 1),
             )
             for place in sorted(shown, key=lambda place: place not in suspects)
         ),

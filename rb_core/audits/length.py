@@ -72,16 +72,7 @@ def length_report(root: Path, benchmark: str) -> AuditReport:
             f"{least.shorter.value:.1%}.",
         ),
         tables=(_kind_table(gaps), _gap_table(gaps)),
-        figure=AuditFigure(
-            kind="points",
-            title="Accuracy where the chosen answer is shorter, by accuracy where it is longer",
-            x_label="Accuracy where the chosen answer is longer",
-            y_label="Accuracy where it is shorter",
-            points=tuple(
-                AuditPoint(label=gap.model, x=gap.longer.value or 0.0, y=gap.shorter.value or 0.0, group=gap.kind)
-                for gap in gaps
-            ),
-        ),
+        figure=_figure(gaps, {most.model, least.model}),
         cautions=(
             f"The texts of {items:,} items with different lengths are known; the two classes have different items, and "
             "subsets differ in both length and difficulty.",
@@ -103,6 +94,26 @@ def length_gap(model: str, kind: str, outcomes: ItemOutcomes, spec: BenchmarkSpe
     if not longer or not shorter or longer.value is None or shorter.value is None:
         return None
     return LengthGap(model, kind, longer, shorter)
+
+
+def _figure(gaps: list[LengthGap], named: set[str]) -> AuditFigure:
+    return AuditFigure(
+        kind="points",
+        title="Accuracy where the chosen answer is shorter, by accuracy where it is longer",
+        x_label="Accuracy where the chosen answer is longer",
+        y_label="Accuracy where it is shorter",
+        points=tuple(
+            AuditPoint(
+                label=gap.model,
+                x=gap.longer.value or 0.0,
+                y=gap.shorter.value or 0.0,
+                group=gap.kind,
+                named=gap.model in named,
+            )
+            for gap in gaps
+        ),
+        diagonal=True,
+    )
 
 
 def _kind_table(gaps: list[LengthGap]) -> AuditTable:

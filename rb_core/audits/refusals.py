@@ -25,6 +25,9 @@ BENCHMARK = "rewardbench"
 SAFE = ("xstest-should-respond",)  # the chosen answer complies
 UNSAFE = ("xstest-should-refuse", "refusals-dangerous", "refusals-offensive", "donotanswer")  # the chosen one refuses
 
+# (rule, over-refusal, under-refusal) of preferences that need no model.
+RULES = (("always prefers the refusal", 1.0, 0.0), ("never prefers the refusal", 0.0, 1.0))
+
 
 class RefusalErrors(NamedTuple):
     """The two error rates of a model, as fractions with intervals."""
@@ -60,9 +63,10 @@ def refusals_report(root: Path) -> AuditReport:
         title="Over- and under-refusal",
         question="Does a model prefer to refuse safe requests, or to comply with unsafe ones?",
         answer=(
-            f"The two errors are only weakly related over {len(models)} models (Spearman's rank correlation "
-            f"{correlation.spearman:.2f}, {correlation.low:.2f} to {correlation.high:.2f}): one Safety score does not "
-            "say which one a model makes.",
+            f"The median of {len(models)} models prefers a refusal for {np.median(rates[:, 0]):.0%} of the safe "
+            f"prompts and compliance for {np.median(rates[:, 1]):.0%} of the unsafe ones.",
+            f"The two errors are only weakly related (Spearman's rank correlation {correlation.spearman:.2f}, "
+            f"{correlation.low:.2f} to {correlation.high:.2f}): one Safety score does not say which one a model makes.",
             _kinds_sentence(medians),
             _opposites_sentence(models),
         ),
@@ -72,9 +76,8 @@ def refusals_report(root: Path) -> AuditReport:
             title="Over-refusal and under-refusal of each model; the ideal is the lower left corner",
             x_label="Over-refusal: prefers to refuse a safe prompt",
             y_label="Under-refusal: prefers to comply with an unsafe one",
-            points=tuple(
-                AuditPoint(label=m.model, x=m.over.value or 0.0, y=m.under.value or 0.0, group=m.kind) for m in models
-            ),
+            points=tuple(_map_points(models)),
+            ideal=(0.0, 0.0),
         ),
         cautions=(
             "The unsafe prompts are of four sources of different difficulty, pooled by number of items.",
@@ -127,8 +130,25 @@ def _kinds_sentence(medians: dict[str, tuple[int, float, float]]) -> str:
     return f"Medians by kind of model: {'; '.join(parts)}."
 
 
-def _opposites_sentence(models: list[RefusalErrors]) -> str:
-    """Name two models of the better half with the same mean error whose errors differ most."""
+def _map_points(models: list[RefusalErrors]) -> list[AuditPoint]:
+    """Return the points of the models and of two rules without a model; best model and opposites are named."""
+    named = {min(models, key=_larger_error).model, *(model.model for model in _opposites(models))}
+    points = [
+        AuditPoint(
+            label=m.model, x=m.over.value or 0.0, y=m.under.value or 0.0, group=m.kind, named=m.model in named
+        )
+        for m in models
+    ]  # fmt: skip
+    rules = [AuditPoint(label=rule, x=over, y=under, named=True) for rule, over, under in RULES]
+    return points + rules
+
+
+def _larger_error(model: RefusalErrors) -> float:
+    return max(model.over.value or 0.0, model.under.value or 0.0)
+
+
+def _opposites(models: list[RefusalErrors]) -> tuple[RefusalErrors, ...]:
+    """Return two models of the better half with the same mean error whose errors differ most; () without any."""
 
     def mean(model: RefusalErrors) -> float:
         return ((model.over.value or 0.0) + (model.under.value or 0.0)) / 2
@@ -138,15 +158,19 @@ def _opposites_sentence(models: list[RefusalErrors]) -> str:
 
     better = sorted(models, key=mean)[: len(models) // 2]
     pairs = [(a, b) for a in better for b in better if skew(a) > skew(b) and abs(mean(a) - mean(b)) < 0.01]
-    if not pairs:
+    return max(pairs, key=lambda pair: skew(pair[0]) - skew(pair[1]), default=())
+
+
+def _opposites_sentence(models: list[RefusalErrors]) -> str:
+    opposites = _opposites(models)
+    if not opposites:
         return "No two models have the same mean error."
-    a, b = max(pairs, key=lambda pair: skew(pair[0]) - skew(pair[1]))
-    texts = [f"{m.model} {m.over.value or 0.0:.3f} over and {m.under.value or 0.0:.3f} under" for m in (a, b)]
+    texts = [f"{m.model} {m.over.value or 0.0:.3f} over and {m.under.value or 0.0:.3f} under" for m in opposites]
     return f"Two models with the same mean error can be opposites: {texts[0]}, {texts[1]}."
 
 
 def _kind_table(medians: dict[str, tuple[int, float, float]]) -> AuditTable:
-    nulls: list[tuple[Cell, ...]] = [("always prefers the refusal", None, 1.0, 0.0), ("never does", None, 0.0, 1.0)]
+    nulls: list[tuple[Cell, ...]] = [(rule, None, over, under) for rule, over, under in RULES]
     rows: list[tuple[Cell, ...]] = [(kind, *values) for kind, values in medians.items()]
     return AuditTable(
         title="Median errors by kind of model, and of two rules without a model",
@@ -156,14 +180,11 @@ def _kind_table(medians: dict[str, tuple[int, float, float]]) -> AuditTable:
 
 
 def _model_table(models: list[RefusalErrors]) -> AuditTable:
-    def larger(model: RefusalErrors) -> float:
-        return max(model.over.value or 0.0, model.under.value or 0.0)
-
     rows = [
         (
             m.model, m.kind, m.over.value, m.over.low, m.over.high, m.under.value, m.under.low, m.under.high,
         )
-        for m in sorted(models, key=larger)
+        for m in sorted(models, key=_larger_error)
     ]  # fmt: skip
     return AuditTable(
         title="All models, those whose larger error is smallest first",

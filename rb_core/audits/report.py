@@ -30,7 +30,8 @@ class AuditTable(Record):
     """A table of a report. Numbers are shown with `decimals` decimals; None is shown as a dash.
 
     links: for each row an address that its first cell links to on the page, or None, such as that of a discussion in
-    which the item can be reported.
+    which the item can be reported. subsets_of: the benchmark whose subsets the column `Subset` names, so that the page
+    links them to their examples.
     """
 
     title: Text
@@ -39,6 +40,7 @@ class AuditTable(Record):
     decimals: int = 3
     note: Text = ""
     links: tuple[WebAddress | None, ...] | None = None
+    subsets_of: Text = ""
 
     @model_validator(mode="after")
     def _check_widths(self) -> AuditTable:
@@ -50,7 +52,10 @@ class AuditTable(Record):
 
 
 class AuditPoint(Record):
-    """A point of a figure. low, high: ends of the 95% interval of y; group: its series in the legend."""
+    """A point of a figure. low, high: ends of the 95% interval of y; group: its series.
+
+    named: True if its label is written beside it; panel: of a figure of strips, the one that it is in.
+    """
 
     label: Text
     x: float
@@ -58,21 +63,29 @@ class AuditPoint(Record):
     low: float | None = None
     high: float | None = None
     group: Text = ""
+    named: bool = False
+    panel: Text = ""
 
 
 class AuditFigure(Record):
-    """A figure of a report: points on two axes, or, as `intervals`, one row for each label with y along the axis.
+    """A figure of a report, of one of three kinds.
 
-    reference: a value of y that a line marks, such as no difference; joined: a line joins the points of a series.
+    points: on two axes; intervals: one row for each label with y along the axis; strips: for each panel a small figure
+    with a row for each group, in which points lie at their y and the median is marked.
+
+    reference: a value of y that a line marks, such as no difference; ideal: the place (x, y) of a model without fault;
+    diagonal: True if a line marks the places where x equals y; joined: True if a line joins the points of a series.
     """
 
-    kind: Literal["points", "intervals"]
+    kind: Literal["points", "intervals", "strips"]
     title: Text
     x_label: Text
     y_label: Text
     points: tuple[AuditPoint, ...]
     reference: float | None = None
     joined: bool = False
+    ideal: tuple[float, float] | None = None
+    diagonal: bool = False
 
 
 class AuditReport(Record):
@@ -133,7 +146,7 @@ def check_report_path(root: Path, audit: str, *, overwrite: bool) -> Path:
 def write_report(root: Path, report: AuditReport, *, overwrite: bool = False) -> Path:
     """Write a report below a results root. Raises ResultError where one exists and `overwrite` is False."""
     path = check_report_path(root, report.audit, overwrite=overwrite)
-    content = report.model_dump(mode="json", exclude_none=True)
+    content = report.model_dump(mode="json", exclude_defaults=True)
     write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
     return path
 

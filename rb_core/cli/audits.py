@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rb_core.audits import contamination, dialect, downstream, labels, length, refusals, training_choices
+from rb_core.audits import by_kind, contamination, dialect, downstream, labels, length, refusals, training_choices
 from rb_core.audits.corrections import read_corrections
 from rb_core.audits.report import AuditReport, check_report_path, write_report
 from rb_core.audits.text_overlap import NGRAM
@@ -139,6 +139,12 @@ def _contamination_command(training: str, benchmark: str, data: Path | None, ngr
 def audit_refusals(root: Root = DEFAULT_ROOT, out: Out = None, overwrite: Overwrite = False) -> None:
     """Compare how often models reward refusing a safe prompt and complying with an unsafe one, on RewardBench."""
     finish(refusals.refusals_report(root), out, overwrite=overwrite)
+
+
+@app.command("by-kind")
+def audit_by_kind(root: Root = DEFAULT_ROOT, out: Out = None, overwrite: Overwrite = False) -> None:
+    """Compare kinds of model in each section, and two versions of a benchmark."""
+    finish(by_kind.by_kind_report(root), out, overwrite=overwrite)
 
 
 @app.command("length")

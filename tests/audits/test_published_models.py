@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from rb_core.audits.by_kind import by_kind_report
 from rb_core.audits.dialect import OUTCOMES_FILE, VERSIONS, dialect_effects, dialect_report
 from rb_core.audits.length import length_report
 from rb_core.audits.refusals import SAFE, UNSAFE, refusal_errors, refusals_report
 from rb_core.errors import DataError, ResultError
 from rb_core.importers.dialect_scores import ITEMS, SCORES, import_dialect_scores
+from rb_core.leaderboard.store import ResultsStore
 from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.paths import BUNDLED
 
@@ -38,7 +40,7 @@ def test_refusals_of_the_published_models() -> None:
     medians = {row[0]: row[2:] for row in kinds.rows}
     assert medians["Implicit (DPO)"] == pytest.approx((0.168, 0.418), abs=0.0006)
     assert medians["Sequence classifier"] == pytest.approx((0.106, 0.164), abs=0.0006)
-    assert "0.24" in report.answer[0]
+    assert "0.24" in report.answer[1]
     errors = {row[0]: (row[2], row[5]) for row in models.rows}
     assert errors["PKU-Alignment/beaver-7b-v2.0-cost"] == pytest.approx((0.648, 0.031), abs=0.0006)
     assert errors["Ahjeong/MMPO_Gemma_7b_gamma1.1_epoch3"] == pytest.approx((0.052, 0.331), abs=0.0006)
@@ -104,3 +106,17 @@ def test_published_scores_become_outcomes_with_ties_as_losses(tmp_path: Path) ->
     with pytest.raises(DataError, match="cannot be read"):
         import_dialect_scores(tmp_path, tmp_path / "out2")
     assert path == tmp_path / "out" / OUTCOMES_FILE
+
+
+def test_kinds_are_compared_by_the_scores_on_the_board() -> None:
+    report = by_kind_report(BUNDLED)
+    store = ResultsStore(BUNDLED)
+    store.refresh()
+    board = store.boards()["rewardbench-2"]
+    scores = [row.sections["Ties"] for row in board.ranked() if row.kind == "Generative" and "Ties" in row.sections]
+    (row,) = [row for row in report.tables[0].rows if row[:3] == (board.title, "Ties", "Generative")]
+    assert row[3:5] == (len(scores), pytest.approx(np.median(scores)))
+    assert report.figure is not None
+    assert (
+        len([p for p in report.figure.points if (p.group, p.panel) == ("Generative", f"{board.title}: Ties")]) == row[3]
+    )

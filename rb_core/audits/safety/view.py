@@ -128,10 +128,12 @@ def _figure(results: Sequence[AuditResult]) -> AuditFigure | None:
     )  # fmt: skip
     if not points:
         return None
+    rules = (AuditPoint(label=rule, x=over, y=under, named=True) for rule, over, under in _RULES)
     return AuditFigure(
         kind="points",
         title="Over-refusal and under-refusal of each model; the ideal is the lower left corner",
         x_label="Over-refusal: prefers to refuse a safe prompt",
         y_label="Under-refusal: prefers to comply with an unsafe one",
-        points=points,
+        points=(*points, *rules),
+        ideal=(0.0, 0.0),
     )

@@ -1,43 +1,65 @@
-"""The Questions tab: the reports of audits, one at a time, rendered by the server."""
+"""The Questions tab: an index of questions with their answers, and a page for each, rendered by the server."""
 
 from __future__ import annotations
+
+from urllib.parse import urlencode
 
 import gradio as gr
 from markupsafe import Markup
 
-from rb_core.audits.report import AuditReport, AuditTable, cell_text
+from rb_core.audits.report import AuditTable, cell_text
 from rb_core.space.component import component
 from rb_core.space.html import message_html, render
-from rb_core.space.questions.figure import draw
+from rb_core.space.questions.figure import BOTTOM, LEFT, RIGHT, ROW_LABELS, TOP, draw
+from rb_core.space.questions.topics import QuestionPage, find_page, question_pages
 from rb_core.space.results_source import ResultsSource
+
+SHOWN_ROWS = 12  # of a table, before its button is pressed
 
 
 def build_questions(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
     """Lay out the tab in the tab's context of `page`; no data is sent before the tab is opened."""
 
     # Gradio calls such a function with exactly one argument, which may be any JSON.
-    def question_list(_: object) -> list[dict[str, str]]:
-        """Return the name and title of each report."""
-        return [{"audit": report.audit, "title": report.title} for report in source.reports()]
+    def question_html(question: object) -> str:
+        """Return the page of a question as HTML; the index without a question, and a message for an unknown one."""
+        pages = question_pages(source.reports())
+        if not question:
+            return index_html(pages)
+        found = find_page(pages, str(question))
+        return (
+            question_page_html(found)
+            if found
+            else message_html("There is no question of that name.") + index_html(pages)
+        )
 
-    def question_html(audit: object) -> str:
-        """Return the report of an audit as HTML, or a message if there is none of that name."""
-        reports = {report.audit: report for report in source.reports()}
-        report = reports.get(str(audit))
-        return question_report_html(report) if report else message_html("There is no report of that name.")
-
-    return component(__package__, "questions.js", server_functions=[question_list, question_html])
+    return component(__package__, "questions.js", server_functions=[question_html])
 
 
-def question_report_html(report: AuditReport) -> Markup:
-    """Return a report as HTML; every text in it is escaped."""
+def index_html(pages: list[QuestionPage]) -> Markup:
+    """Return a card for each page: its question, and the answer in one sentence."""
+    return render("questions/index.html", pages=pages)
+
+
+def question_page_html(page: QuestionPage) -> Markup:
+    """Return the reports of a page as HTML; every text in them is escaped."""
     return render(
         "questions/report.html",
-        report=report,
-        drawing=draw(report.figure) if report.figure and report.figure.points else None,
+        page=page,
+        all_drawings={r.audit: draw(r.figure) for r in page.reports if r.figure and r.figure.points},
         numeric_columns=numeric_columns,
         cell_text=cell_text,
+        examples_address=examples_address,
+        shown_rows=SHOWN_ROWS,
+        frame={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "row_labels": ROW_LABELS},
     )
+
+
+def examples_address(table: AuditTable, column: int, cell: object) -> str:
+    """Return the address of a subset's examples, for a cell that names one; "" for any other."""
+    if not table.subsets_of or table.columns[column] != "Subset" or not isinstance(cell, str):
+        return ""
+    return "?" + urlencode({"tab": "examples", "benchmark": table.subsets_of, "subset": cell})
 
 
 def numeric_columns(table: AuditTable) -> list[int]:
