@@ -103,6 +103,8 @@ def push(
     """
     repo = repo or ResultsRepo(name)
     local, companions = read_local(root), read_companions(root)
+    if not local and not companions:
+        raise ResultError(f"{root}: no results found below this folder")
     if create and not dry_run:
         retrying(lambda: _create(repo, private), f"creating {name}")
     shown: PushPlan | None = None
@@ -131,8 +133,6 @@ def read_local(root: Path) -> dict[str, LocalResult]:
     results, refused = read_results(root)
     if refused:
         raise ResultError(f"{len(refused)} of the files to push are not valid results; the first: {refused[0]}")
-    if not results:
-        raise ResultError(f"{root}: no results found below this folder")
     local: dict[str, LocalResult] = {}
     for result in results:
         path = result.path().as_posix()
