@@ -24,8 +24,7 @@ from rb_core.space.results_source import ResultsSource, page_board_json
 
 P = ParamSpec("P")
 
-# Descriptions for people, in the About tab. `compare`, `examples` and `score` are published by their
-# tabs.
+# Descriptions for people, in the About tab. `choose`, `compare`, `examples` and `score` are published by their tabs.
 ENDPOINTS: Mapping[str, str] = {
     "leaderboard": "A benchmark's board: columns with their roles, and a row for each model.",
     "compare": f"Differences of {MIN_MODELS} to {MAX_MODELS} models on a benchmark, with intervals and significance.",

@@ -39,7 +39,7 @@ OPENNESS_CHOICES = {"": "Any", "weights": "Weights can be downloaded", "data": "
 
 @dataclass(frozen=True)
 class Wish:
-    """What a visitor wants. weights: of sections, empty for equal ones; sizes: in parameters, None without a bound."""
+    """The needs of a visitor. weights: of sections, empty for equal ones; sizes: in parameters, None for any."""
 
     use: str = "rlhf"
     benchmark: str = ""

@@ -1,4 +1,4 @@
-"""What a reward model is chosen for, and what the reports know of how benchmark scores relate to that."""
+"""The uses of a reward model, each with advice and with the reports' numbers on how benchmark scores relate to it."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ MAX_TEXT = 20_000  # characters of one message or completion
 
 
 class ExamplesRequest(NamedTuple):
-    """What to show. subset: of a subset or section, empty for the whole benchmark; a, b: models; page: from 1."""
+    """A choice of items. subset: a subset or section, empty for the whole benchmark; a, b: models; page: from 1."""
 
     benchmark: str
     subset: str = ""

@@ -107,7 +107,7 @@ def difficulty(items: Items, members: Flags) -> list[int]:
 
 
 class ItemView(NamedTuple):
-    """What filters choose from: items, the rows of A and B, the parts that are about refusals, and text lengths.
+    """The input of filters: items, the rows of A and B, the parts that are about refusals, and text lengths.
 
     lengths: characters of prompt and completions by item; None where the texts are not known.
     """
