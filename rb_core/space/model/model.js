@@ -5,6 +5,7 @@ let shown = null, names, lastRequest = 0;
 
 async function show(model) {
   const request = ++lastRequest;
+  status.classList.remove('rb-hidden');
   status.textContent = `Loading ${model} …`;
   try {
     const answer = await server.model_html(model);
@@ -13,6 +14,7 @@ async function show(model) {
     if (answer.known && answer.model !== model) remember(answer.model); // asked for by another of its names
     body.innerHTML = answer.html; // rendered by the server, where every text is escaped
     status.textContent = answer.message;
+    status.classList.toggle('rb-hidden', answer.known); // for the eye the page itself says it
     name.value = shown ?? model;
   } catch (error) {
     if (request !== lastRequest) return;
@@ -66,6 +68,7 @@ body.addEventListener('click', async (event) => {
   const code = button.parentElement.querySelector('code');
   try {
     await navigator.clipboard.writeText(code.textContent);
+    status.classList.remove('rb-hidden');
     status.textContent = 'Command copied.';
   } catch {
     getSelection().selectAllChildren(code); // without access to the clipboard: ready for the visitor to copy

@@ -56,10 +56,11 @@ function spread(marks) {
   });
 }
 
-// Places labels (x, y, text, width) beside their marks so that none touches another label, a mark or the edge; returns those that have room.
-function placeLabels(wanted, marks, box) {
+// Places labels (x, y, text, width) beside their marks so that none touches another label, a mark, one of the
+// lines (boxes) or the edge; returns those that have room.
+function placeLabels(wanted, marks, lines, box) {
   const touches = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
-  const taken = marks.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]);
+  const taken = [...marks.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]), ...lines];
   return wanted.flatMap((mark) => {
     const w = mark.width + 6, sides = [[-w - 6, -24], [-w - 10, -9], [-w / 2, -28], [6, -24], [10, -9], [-w / 2, 10], [6, 6], [-w - 6, 6]];
     const boxes = sides.map(([dx, dy]) => [mark.x + dx, mark.y + dy, mark.x + dx + w, mark.y + dy + 18]);

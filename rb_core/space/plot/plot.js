@@ -60,10 +60,11 @@ function drawPlot() {
   const x = scale(axes.x, drawn.map((p) => numberOf(axes.x, p.cellX)), box[0], box[2]);
   const y = scale(axes.y, drawn.map((p) => numberOf(axes.y, p.cellY)), box[3], box[1]);
   drawn.forEach((p) => { p.x = x(numberOf(axes.x, p.cellX)); p.y = y(numberOf(axes.y, p.cellY)); });
-  const steps = frontLine(box);
+  const steps = frontLine(box), best = drawn.filter((p) => p.front).sort((a, b) => a.x - b.x).map(({ x: left, y: top }) => [left, top]);
+  const frontBoxes = (right) => best.map(([left, top], i) => [left, top - 1, best[i + 1]?.[0] ?? right, top + 1]);
   if (['size', 'date'].includes(axes.x.kind)) spread(drawn);
   const named = drawn.filter((p) => state.chosen.includes(p.model)).concat(width < 560 ? [] : drawn.filter((p) => p.front && !state.chosen.includes(p.model)).sort((a, b) => a.y - b.y));
-  const labels = placeLabels(named.map((p) => label(p.x, p.y, p.model.split('/').pop())), drawn, box);
+  const labels = placeLabels(named.map((p) => label(p.x, p.y, p.model.split('/').pop())), drawn, frontBoxes(box[2]), box);
   const nodes = drawn.map((p, i) => {
     const picked = state.chosen.includes(p.model), span = spanOf(axes.y, p.cellY);
     return `<g class="rb-point${picked ? ' rb-picked' : ''}" data-i="${i}" role="button" tabindex="-1" aria-pressed="${picked}" aria-label="${esc(words(p))}" transform="translate(${p.x.toFixed(1)} ${p.y.toFixed(1)})">`
