@@ -14,7 +14,7 @@ from rb_core import retries
 from rb_core.audits import self_test
 from rb_core.audits.model_audit import ModelAudit, Planted
 from rb_core.audits.property_file import PropertyAudit, read_property
-from rb_core.audits.registry import audit_views
+from rb_core.audits.registry import AUDITS, audit_views
 from rb_core.audits.result import SelfTest, parse_audit_result, read_audit_results
 from rb_core.audits.run import aggregate_audit, audit_scorer, read_audit_scores, run_audit
 from rb_core.audits.self_test import run_self_test
@@ -28,6 +28,7 @@ from tests.cli.command_line import rb
 from tests.fakes.judge_server import Fault
 from tests.fakes.reward_server import NAME, RewardServer
 
+BUNDLED = Path(__file__).parents[2] / "leaderboard_data"
 QUESTION = "Does a word of thanks raise the score?"
 WORDS = ("Seven.", "Blue.", "The Rhine.", "Iron.", "Oak.", "Salt.", "A spoon.", "Monday.")
 
@@ -131,6 +132,16 @@ def test_a_folder_of_audits_alone_is_verified_with_one_self_test_for_all_models(
     assert rb(["verify", str(tmp_path)], monkeypatch) == 0
     assert capsys.readouterr().out.startswith("4 results, 4 with scores and 0 without; ")
     assert tested == [16, 32]
+
+
+def test_the_bundled_results_follow_from_their_score_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    results, refused = read_audit_results(BUNDLED)
+    assert refused == []
+    assert {result.audit.kind for result in results} == AUDITS.keys() - {"property"}
+    assert all(result.self_test.passed for result in results)
+    monkeypatch.setattr(self_test, "run_self_test", lambda audit, rows: SelfTest(runs=0))
+    fields = {mismatch.field.partition(".")[0] for mismatch in verify_audits(BUNDLED).mismatches}
+    assert fields == {"self_test"}
 
 
 def test_results_travel_with_their_score_tables(tmp_path: Path) -> None:
