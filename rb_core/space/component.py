@@ -19,8 +19,14 @@ def component(package: str, *scripts: str, value: Any = None, **options: Any) ->
     return gr.HTML(
         value,
         html_template=files.joinpath("component.html").read_text(encoding="utf-8"),
-        js_on_load="\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in scripts),
+        js_on_load=script(package, *scripts),
         apply_default_css=False,
         elem_id=package.rpartition(".")[2],
         **options,
     )
+
+
+def script(package: str, *names: str) -> str:
+    """Return these scripts of a tab's package as one."""
+    files = resources.files(package)
+    return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)

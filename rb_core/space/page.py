@@ -13,17 +13,19 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from rb_core.space.about.tab import build_about
+from rb_core.space.add.tab import build_add
 from rb_core.space.api import mcp_installed, publish_endpoints
 from rb_core.space.choose.tab import build_choose
 from rb_core.space.compare.tab import build_compare
 from rb_core.space.examples.tab import build_examples
+from rb_core.space.home.home import build_home, first_rows
 from rb_core.space.html import render
 from rb_core.space.leaderboard.tab import build_leaderboard
 from rb_core.space.model.tab import build_model
 from rb_core.space.plot.tab import build_plot
 from rb_core.space.questions.tab import build_questions
 from rb_core.space.results_source import ResultsSource
-from rb_core.space.server import MAX_SESSIONS, Gate, LinkPreview, Page, PageCompression
+from rb_core.space.server import MAX_SESSIONS, Document, Gate, Page, PageCompression
 from rb_core.space.share_card import ShareCard, share_card
 from rb_core.space.theme import head, theme
 from rb_core.space.try_a_pair.service import GpuDecorator
@@ -51,7 +53,7 @@ class PageTab(NamedTuple):
 def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
     """Return the tabs from left to right; the first one opens if the address names none of them."""
     return (
-        PageTab("leaderboard", "Leaderboard", build_leaderboard, DESCRIPTION, ("board",)),
+        PageTab("leaderboard", "Leaderboard", _build_front, DESCRIPTION, ("board",)),
         PageTab(
             "choose", "Which one?", build_choose, "Which reward model to use: for a purpose, a size and a licence."
         ),
@@ -90,8 +92,14 @@ def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
             lambda page, results: build_try_pair(page, results, on_gpu),
             "Score your own prompt and answers with a reward model.",
         ),
+        PageTab("add", "Add a model", build_add, "How to put a reward model on the leaderboard, and what it takes."),
         PageTab("about", "About", build_about, "How each number is computed, and what it does not show."),
     )
+
+
+def _build_front(page: gr.Blocks, results: ResultsSource) -> None:
+    build_home()
+    build_leaderboard(page, results)
 
 
 def build(results: ResultsSource, on_gpu: GpuDecorator | None = None) -> gr.Blocks:
@@ -121,13 +129,17 @@ def _lay_out_tabs(page: gr.Blocks, results: ResultsSource, tabs: tuple[PageTab, 
 def launch_options() -> dict[str, Any]:
     """Return the arguments of `launch`. Gradio's environment variables set the server's name and port."""
     cards = {tab.id: ShareCard(f"{tab.label} · {TITLE}", tab.description) for tab in page_tabs()}
-    preview = Middleware(LinkPreview, card=partial(share_card, cards=cards, default=ShareCard(TITLE, DESCRIPTION)))
+    document = Middleware(
+        Document,
+        head=head(),
+        card=partial(share_card, cards=cards, default=ShareCard(TITLE, DESCRIPTION)),
+        body=partial(first_rows, title=TITLE, tabs=page_tabs()),
+    )
     options: dict[str, Any] = {
         "theme": theme(),
-        "head": head(),
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [Middleware(Gate), Middleware(PageCompression), preview]},
+        "app_kwargs": {"middleware": [Middleware(Gate), Middleware(PageCompression), document]},
         "state_session_capacity": MAX_SESSIONS,
         "share": False,
         "mcp_server": mcp_installed(),

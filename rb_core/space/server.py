@@ -205,39 +205,51 @@ class PageCompression(GZipMiddleware):
             await self.app(scope, receive, send)
 
 
-class LinkPreview:
-    """Middleware that puts a view's title and description in place of gradio's, for those who preview a link.
+class Document:
+    """Middleware that completes the document that gradio sends.
 
-    card: returns them for the page's results and the query of the address.
+    head: goes to every document's head, so that the browser has style and scripts before gradio's own have run.
+    card: returns a view's title and description for the page's results and the query of the address; they take the
+    place of gradio's, for those who preview a link. body: returns the HTML that is shown until gradio has drawn.
     """
 
-    def __init__(self, app: ASGIApp, card: Callable[[ResultsSource, str], ShareCard]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        head: str,
+        card: Callable[[ResultsSource, str], ShareCard],
+        body: Callable[[ResultsSource, str], str],
+    ) -> None:
         self.app = app
-        self._card = card
+        self._head, self._card, self._body = head, card, body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        page = scope["app"].get_blocks() if scope["type"] == "http" else None
-        if not isinstance(page, Page) or (scope["method"], scope["path"]) != ("GET", "/"):
+        if scope["type"] != "http" or (scope["method"], scope["path"]) != ("GET", "/"):
             await self.app(scope, receive, send)
             return
         start: Message = {}
-        body = b""
+        received = b""
 
         async def rewriting_send(message: Message) -> None:
-            nonlocal start, body
+            nonlocal start, received
             if message["type"] == "http.response.start":
                 start = message
                 return
-            body += message.get("body", b"")
+            received += message.get("body", b"")
             if not message.get("more_body"):
-                card = self._card(page.results, scope["query_string"].decode("latin-1"))
-                content = self._rewritten(body, card)
+                query = scope["query_string"].decode("latin-1")
+                content = self._completed(received, scope["app"].get_blocks(), query)
                 MutableHeaders(raw=start["headers"])["content-length"] = str(len(content))
                 await send(start)
                 await send({"type": "http.response.body", "body": content})
 
         await self.app(scope, receive, rewriting_send)
 
-    def _rewritten(self, html: bytes, card: ShareCard) -> bytes:
+    def _completed(self, html: bytes, page: gr.Blocks, query: str) -> bytes:
+        html = html.replace(b"</head>", self._head.encode() + b"</head>", 1)
+        if not isinstance(page, Page):
+            return html
+        card = self._card(page.results, query)
         preview = render("link_preview.html", title=card.title, description=card.description).encode()
-        return _PREVIEW.sub(b"", html).replace(_CHARSET, _CHARSET + b"\n" + preview, 1)
+        html = _PREVIEW.sub(b"", html).replace(_CHARSET, _CHARSET + b"\n" + preview, 1)
+        return html.replace(b"<gradio-app", self._body(page.results, query).encode() + b"<gradio-app", 1)

@@ -1,6 +1,8 @@
 // Runs when the page has loaded, with the tabs; returns the tab to open: the one in the address, or the first.
 // From then on the address follows the tab, and arrow keys move along the bar.
 (tabs) => {
+  // The page's rules come after gradio's, which were loaded meanwhile.
+  document.head.append(document.getElementById('rb-style'));
   const ids = tabs.map(({ id }) => id);
   window.rb.tabs = tabs;
   const bar = document.querySelector('#rb-tabs [role="tablist"]');
@@ -47,7 +49,7 @@
     location.hash = link.hash;
   });
 
-  window.rb.onAddress('about', () => {});
+  ['about', 'add'].forEach((id) => window.rb.onAddress(id, () => {}));
   // A pair in the address is read by the server when the page loads.
   window.rb.onAddress('try', () => !new URL(location).searchParams.has('pair'));
   window.rb.keepTheme();

@@ -18,7 +18,7 @@ def head() -> str:
     light = "".join(f"--rb-{name}:{pair[0]};" for name, pair in COLOURS.items())
     dark = "".join(f"--rb-{name}:{pair[1]};" for name, pair in COLOURS.items())
     script = resources.files(__package__).joinpath("shared.js").read_text(encoding="utf-8")
-    return f"<style>:root{{{light}}}body.dark{{{dark}}}\n{style_sheet()}</style><script>{script}</script>"
+    return f"<style id='rb-style'>:root{{{light}}}body.dark{{{dark}}}\n{style_sheet()}</style><script>{script}</script>"
 
 
 def style_sheet() -> str:
