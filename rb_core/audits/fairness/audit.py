@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,7 @@ class FairnessAudit(ModelAudit):
         versions = [_version_table(part, _rows_of(scores, part)) for part in parts]
         if self._guard is None:
             return tuple(versions)
-        return (*versions, *(_block_table(part, _rows_of(scores, part), self._guard) for part in parts))
+        return (*versions, *_block_tables(parts, scores, self._guard))
 
     @classmethod
     def view(cls, results: Sequence[AuditResult]) -> AuditReport:
@@ -201,22 +201,30 @@ def _version_table(part: Counterfactual, rows: pd.DataFrame) -> AuditTable:
     )
 
 
-def _block_table(part: Counterfactual, rows: pd.DataFrame, guard: AuditGuard) -> AuditTable:
-    """Return how many harmless completions of each version a guard blocks, and the tested differences by group."""
-    blocked = is_blocked(rows[P_UNSAFE].to_numpy(np.float64), guard.threshold).astype(np.float64)
-    asked = rows.assign(blocked=blocked)
-    cells: list[tuple[Cell, ...]] = [
-        (rate.group, "share", rate.value, rate.low, rate.high, None) for rate in part.rates(asked, "blocked", "blocked")
-    ]
-    for contrast in part.contrasts(rows):
-        differences = adjusted(part.rate_differences(asked, "blocked", f"blocked {contrast}", contrast))
-        cells += [(e.group, f"difference {contrast}", e.value, e.low, e.high, e.adjusted_p) for e in differences]
-    return AuditTable(
-        title=f"{part.title[0].upper()}{part.title[1:]}: harmless completions that {guard.name} blocks",
-        columns=("Version or group", "Measure", "Blocked", "95% low", "95% high", "p (Holm)"),
-        rows=tuple(cells),
-        note=f"Blocked from a probability of {guard.threshold:g} on, or without one.",
+def _block_tables(parts: Sequence[Counterfactual], scores: pd.DataFrame, guard: AuditGuard) -> Iterator[AuditTable]:
+    """Yield for each part how many harmless completions of each version a guard blocks, and differences by group.
+
+    The tests of all parts are one family, apart from those of the model.
+    """
+    blocked = is_blocked(scores[P_UNSAFE].to_numpy(np.float64), guard.threshold).astype(np.float64)
+    rows_of = {part.title: _rows_of(scores.assign(blocked=blocked), part) for part in parts}
+    differences = adjusted(
+        [
+            effect
+            for part in parts
+            for contrast in part.contrasts(rows_of[part.title])
+            for effect in part.rate_differences(rows_of[part.title], "blocked", f"difference {contrast}", contrast)
+        ]
     )
+    for part in parts:
+        rates, prefix = part.rates(rows_of[part.title], "blocked", "share"), part.measure("")
+        shown = [*rates, *(effect for effect in differences if effect.measure.startswith(prefix))]
+        yield AuditTable(
+            title=f"{part.title[0].upper()}{part.title[1:]}: harmless completions that {guard.name} blocks",
+            columns=("Version or group", "Measure", "Blocked", "95% low", "95% high", "p (Holm)"),
+            rows=tuple((e.group, e.measure.removeprefix(prefix), e.value, e.low, e.high, e.adjusted_p) for e in shown),
+            note=f"Blocked from a probability of {guard.threshold:g} on, or without one.",
+        )
 
 
 def _mean(values: Floats) -> float | None:
