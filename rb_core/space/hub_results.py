@@ -205,6 +205,9 @@ class HubResults:
         sections = {name: estimate.value for name, estimate in result.sections.items()}
         return self._bundled.store.published_outcomes(benchmark, model, sections)
 
+    def score_file(self, benchmark: str, model: str) -> Path | None:
+        return self._bundled.score_file(benchmark, model) if self._snapshot.boards is None else None
+
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         snapshot = self._snapshot
         if snapshot.boards is None:

@@ -22,6 +22,7 @@ from rb_core.space.home.home import build_home, first_rows
 from rb_core.space.html import render
 from rb_core.space.leaderboard.tab import build_leaderboard
 from rb_core.space.model.tab import build_model
+from rb_core.space.plain_get import PlainGet
 from rb_core.space.plot.tab import build_plot
 from rb_core.space.questions.tab import build_questions
 from rb_core.space.results_source import ResultsSource
@@ -139,7 +140,7 @@ def launch_options() -> dict[str, Any]:
         "theme": theme(),
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
-        "app_kwargs": {"middleware": [Middleware(Gate), Middleware(PageCompression), document]},
+        "app_kwargs": {"middleware": [Middleware(Gate), Middleware(PageCompression), document, Middleware(PlainGet)]},
         "state_session_capacity": MAX_SESSIONS,
         "share": False,
         "mcp_server": mcp_installed(),

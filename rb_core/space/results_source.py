@@ -45,6 +45,9 @@ class ResultsSource(Protocol):
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
         """Return the outcome of every example; None if it is unknown or the hub does not answer."""
 
+    def score_file(self, benchmark: str, model: str) -> Path | None:
+        """Return the file of the scores that a result records; None if it has none, or not in a folder."""
+
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         """Return the outcomes by model that a board's rank intervals were computed from; nothing is downloaded."""
 
@@ -115,6 +118,11 @@ class ResultsFolder:
     def outcomes(self, benchmark: str, model: str) -> ItemOutcomes | None:
         self.boards()
         return self.store.outcomes(benchmark, model)
+
+    def score_file(self, benchmark: str, model: str) -> Path | None:
+        result = self.results(benchmark).get(model)
+        file = self._root / result.scores.path if result is not None and result.scores is not None else None
+        return file if file is not None and file.is_file() else None
 
     def ranking_outcomes(self, benchmark: str) -> Mapping[str, ItemOutcomes | None]:
         return {model: self.store.outcomes(benchmark, model) for model in self.results(benchmark)}

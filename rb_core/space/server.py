@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rb_core.space.html import render
+from rb_core.space.plain_get import is_plain_get
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.share_card import ShareCard
 
@@ -160,7 +161,7 @@ class Gate:
 def is_open(method: str, path: str) -> bool:
     """Return True for the routes that the page, its endpoints and agents use."""
     routes = _ROUTES.get("GET" if method == "HEAD" else method)
-    return bool((routes and routes.fullmatch(path)) or _MCP.fullmatch(path))
+    return bool((routes and routes.fullmatch(path)) or _MCP.fullmatch(path) or is_plain_get(method, path))
 
 
 def _forget(app: Any, session: str) -> None:
