@@ -83,6 +83,12 @@ window.rb = {
     act = null;
     announce(url);
   },
+  // As showAddress, but once for changes that follow each other quickly, and before a link is followed.
+  showAddressSoon(makeUrl) {
+    clearTimeout(timer);
+    waiting = { makeUrl, act };
+    timer = setTimeout(showWaiting, 200);
+  },
   seen: new Set(), // the ids of the views that gradio has drawn: it draws one when it is first opened
   onAddress(tab, draw) { listeners.set(tab, draw); },
 
@@ -90,6 +96,7 @@ window.rb = {
   follow(url) {
     const tab = window.rb.tabOf(url);
     if (!canOpen(tab?.id)) return false;
+    showWaiting();
     act = null;
     if (url.href !== location.href) history.pushState(null, '', url);
     arrive();
@@ -100,8 +107,18 @@ window.rb = {
 
 let lastQuery = location.search;
 let act = null; // what the visitor did last: 'choice', 'typing', or null if nothing since the address was written
+let waiting = null, timer; // an address that is to be written, with what the visitor did
 const listeners = new Map();
 const canOpen = (tab) => tab !== undefined && (listeners.has(tab) || !window.rb.seen.has(tab));
+
+function showWaiting() {
+  if (!waiting) return;
+  const { makeUrl } = waiting;
+  clearTimeout(timer);
+  act = waiting.act;
+  waiting = null;
+  window.rb.showAddress(makeUrl());
+}
 
 function announce(url) {
   lastQuery = url.search;

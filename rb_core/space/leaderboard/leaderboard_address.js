@@ -37,8 +37,4 @@ function address() {
   return url;
 }
 
-let timer;
-function remember() {
-  clearTimeout(timer);
-  timer = setTimeout(() => window.rb.showAddress(address()), 200);
-}
+const remember = () => window.rb.showAddressSoon(address);
