@@ -35,7 +35,7 @@ LABEL_WIDTH = 7  # pixels of a character of the badge
 
 
 class Content(NamedTuple):
-    """What an address holds; redirect: where it is instead."""
+    """The content of an address; redirect: another address that has it."""
 
     body: bytes = b""
     media_type: str = "application/json"

@@ -13,7 +13,7 @@ from rb_core.space.results_source import ResultsSource
 
 
 class ShareCard(NamedTuple):
-    """What a preview of a link shows."""
+    """Title and description in the preview of a link."""
 
     title: str
     description: str

@@ -1,4 +1,4 @@
-"""What a guard adds to a model's choice among the answers to a prompt, and what it costs, as tables."""
+"""Tables of a guard's gain and cost as a filter of a model's choice among the answers to a prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the leaderboard begins with, and the rows that the server draws before gradio is there."""
+"""The introduction above the leaderboard, and the rows that the server draws before gradio is there."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ AxisKind = Literal["score", "trait", "size", "date"]
 
 
 class PlotAxis(NamedTuple):
-    """What an axis can show. group: its heading in the list; missing: why a model without a value is not drawn.
+    """A value that an axis can show. group: its heading in the list; missing: why a model without a value is not drawn.
 
     cells: for each row of the board a span of fractions, a number of parameters, a date (ISO), or None.
     """

@@ -139,7 +139,7 @@ class Handlers:
             choices = model_choices(models)  # more may be available by now than when the page was built
             pair = request.query_params.get("pair")
             if pair is None:
-                return {self.form.models: gr.update(choices=choices)}
+                return {self.form.models: gr.update(choices=choices), **self.outputs.clear()}
             try:
                 question = question_from_link(pair, models.names, ALWAYS_AVAILABLE[:1])
             except InputError as error:

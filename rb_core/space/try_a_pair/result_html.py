@@ -45,7 +45,7 @@ class ModelView(NamedTuple):
 
     @property
     def margin_words(self) -> str:
-        """How large the margin is for this model: small and large are the lowest and highest quarter."""
+        """Return the size of the margin for this model: small and large are the lowest and highest quarter."""
         share = self.percentile.share if self.percentile else 0.5
         return "small" if share < 0.25 else "large" if share > 0.75 else "usual"
 

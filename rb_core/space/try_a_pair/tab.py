@@ -46,7 +46,7 @@ def build_try_pair(page: gr.Blocks, source: ResultsSource, on_gpu: GpuDecorator 
                 note = gr.HTML("", apply_default_css=False, elem_id="pair-note")
             pasted, paste_button = _paste_fields()
         with gr.Column(scale=6, min_width=320, elem_classes="rb-side"):
-            result = gr.HTML(service.waiting_html, elem_id="outcome", apply_default_css=False)
+            result = gr.HTML(service.waiting_html(), elem_id="outcome", apply_default_css=False)
             change_buttons, all_changes_button = _what_if_buttons()
             changes = gr.HTML("", elem_id="shifts", apply_default_css=False)
     build_file_section(page, service)
