@@ -29,6 +29,11 @@ from rb_core.space.results_source import ResultsSource
 from rb_core.space.server import MAX_SESSIONS, Document, Gate, Page, PageCompression
 from rb_core.space.share_card import ShareCard, share_card
 from rb_core.space.theme import head, theme
+from rb_core.space.try_a_pair.available_models import (
+    ONLY_BUILT_IN_MODELS,
+    AvailableModels,
+    models_from_environment,
+)
 from rb_core.space.try_a_pair.service import GpuDecorator
 from rb_core.space.try_a_pair.tab import build_try_pair
 
@@ -51,8 +56,13 @@ class PageTab(NamedTuple):
     subjects: tuple[str, ...] = ()
 
 
-def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
-    """Return the tabs from left to right; the first one opens if the address names none of them."""
+def page_tabs(
+    models: AvailableModels = ONLY_BUILT_IN_MODELS, on_gpu: GpuDecorator | None = None
+) -> tuple[PageTab, ...]:
+    """Return the tabs from left to right; the first one opens if the address names none of them.
+
+    models: those that visitors may try.
+    """
     return (
         PageTab("leaderboard", "Leaderboard", _build_front, DESCRIPTION, ("board",)),
         PageTab(
@@ -76,7 +86,7 @@ def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
         PageTab(
             "model",
             "Models",
-            build_model,
+            lambda page, results: build_model(page, results, models),
             "One reward model on all benchmarks: scores, ranks, strengths, weak spots and settings.",
             ("model",),
         ),
@@ -90,7 +100,7 @@ def page_tabs(on_gpu: GpuDecorator | None = None) -> tuple[PageTab, ...]:
         PageTab(
             "try",
             "Try a pair",
-            lambda page, results: build_try_pair(page, results, on_gpu),
+            lambda page, results: build_try_pair(page, results, models, on_gpu),
             "Score your own prompt and answers with a reward model.",
         ),
         PageTab("add", "Add a model", build_add, "How to put a reward model on the leaderboard, and what it takes."),
@@ -105,10 +115,11 @@ def _build_front(page: gr.Blocks, results: ResultsSource) -> None:
 
 def build(results: ResultsSource, on_gpu: GpuDecorator | None = None) -> gr.Blocks:
     """Return the page over these results; on_gpu wraps the function that scores visitors' text."""
+    tabs = page_tabs(models_from_environment(), on_gpu)
     page = Page(results, title=TITLE, analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(render("header.html", title=TITLE), apply_default_css=False)
-        _lay_out_tabs(page, results, page_tabs(on_gpu))
+        _lay_out_tabs(page, results, tabs)
         publish_endpoints(results)
     return page
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import re
 from typing import NamedTuple
+from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -30,6 +31,7 @@ FILES = re.compile(
     r"/(?P<kind>results(?=.*\.json$)|scores(?=.*\.parquet$)|badge(?=.*\.svg$))"
     r"/(?P<board>[^/]{1,100})/(?P<model>.{1,200})\.\w+"
 )
+EXTENSIONS = {"results": "json", "scores": "parquet", "badge": "svg"}
 CACHE = "public, max-age=300"
 LABEL_WIDTH = 7  # pixels of a character of the badge
 
@@ -45,6 +47,11 @@ class Content(NamedTuple):
 def is_plain_get(method: str, path: str) -> bool:
     """Return True for the addresses above."""
     return method in ("GET", "HEAD") and (path == BOARD or FILES.fullmatch(path) is not None)
+
+
+def file_address(kind: str, board: str, model: str) -> str:
+    """Return the address of a model's result, scores or badge, relative to the page's root. kind: of EXTENSIONS."""
+    return quote(f"{kind}/{board}/{model}.{EXTENSIONS[kind]}")
 
 
 class PlainGet:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
 
 from rb_core.results.schema import Result
 from rb_core.space.html import percent_text
-from rb_core.space.plain_get import badge_svg
+from rb_core.space.plain_get import EXTENSIONS, FILES, badge_svg, file_address
 from rb_core.space.results_source import ResultsFolder
 
 TINY = "builtin/tiny-rm"
@@ -60,6 +61,13 @@ def test_addresses_give_the_files_and_revalidate(url: str, results: ResultsFolde
 )
 def test_there_is_nothing_else(url: str, path: str) -> None:
     assert httpx.get(url + path).status_code == 404
+
+
+@pytest.mark.parametrize("kind", EXTENSIONS)
+def test_an_address_gives_back_its_names(kind: str) -> None:
+    match = FILES.fullmatch("/" + unquote(file_address(kind, "a board", "org/na?me#1.json")))
+    assert match is not None
+    assert match.group("kind", "board", "model") == (kind, "a board", "org/na?me#1.json")
 
 
 def test_a_badge_escapes_its_texts(results: ResultsFolder) -> None:

@@ -195,7 +195,7 @@ def test_no_line_of_the_log_has_a_visitors_text(shape_count: int) -> None:
             http.post("gradio_api/run/score_file_of_page", json=event)
             number = next(each["id"] for each in config["dependencies"] if each["api_name"] == "score_file_of_page")
             http.post("gradio_api/queue/join", json=event | {"fn_index": number, "session_hash": CANARY})
-        for query in ("__theme", "pair", "tab", "__sign", CANARY):
+        for query in ("__theme", "pair", "scorer", "tab", "__sign", CANARY):
             http.get("", params={query: CANARY})
         assert call(http, "model", [TINY])[0] == "complete"  # and all that came before has been answered
         written = page.log.read_text(encoding="utf-8")

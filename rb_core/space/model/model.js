@@ -13,6 +13,7 @@ async function show(model) {
     shown = answer.known ? answer.model : null;
     if (answer.known && answer.model !== model) remember(answer.model); // asked for by another of its names
     body.innerHTML = answer.html; // rendered by the server, where every text is escaped
+    writeBadges(answer.model);
     status.textContent = answer.message;
     status.classList.toggle('rb-hidden', answer.known); // for the eye the page itself says it
     name.value = shown ?? model;
@@ -22,6 +23,15 @@ async function show(model) {
     body.replaceChildren();
     status.textContent = `This model could not be loaded (${error?.message || error}). Press Show to try again.`;
   }
+}
+
+// The Markdown of each badge, with absolute addresses. `src` is absolute when it is read.
+function writeBadges(model) {
+  const page = new URL(`?${new URLSearchParams({ tab: 'model', model })}`, location.href).href;
+  body.querySelectorAll('.rb-badge').forEach((image) => {
+    const code = image.closest('.rb-command').querySelector('code');
+    code.textContent = `[![${image.alt.replace(/[\\[\]]/g, '\\$&')}](${image.src})](${page})`;
+  });
 }
 
 function remember(model) {
@@ -69,10 +79,10 @@ body.addEventListener('click', async (event) => {
   try {
     await navigator.clipboard.writeText(code.textContent);
     status.classList.remove('rb-hidden');
-    status.textContent = 'Command copied.';
+    status.textContent = `${button.dataset.copy} copied.`;
   } catch {
     getSelection().selectAllChildren(code); // without access to the clipboard: ready for the visitor to copy
-    status.textContent = 'Command selected: copy it with your keyboard.';
+    status.textContent = `${button.dataset.copy} selected: copy it with your keyboard.`;
   }
 });
 

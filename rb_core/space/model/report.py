@@ -6,7 +6,7 @@ Results are files that others wrote: the templates escape every text, and link o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from rb_core.space.judge_modes import MODE_DESCRIPTIONS
 from rb_core.space.model import labels
 from rb_core.space.model.field_chart import FieldRow, field_axis
 from rb_core.space.model.findings import Finding
+from rb_core.space.plain_get import file_address
 
 MAX_SPOTS = 6
 BOUNDS_RULE = (
@@ -42,17 +43,24 @@ class ReportContext:
     """Facts beside a model's own report: the field that it is in, and findings of audits.
 
     scores: of all models by benchmark, then by level and name, see `BenchmarkReport.field_scores`; board_traits: by
-    benchmark; findings: of audits.
+    benchmark; findings: of audits; with_scores: benchmarks of which the page serves the model's scores; offered:
+    True for a model that visitors may try.
     """
 
     scores: Mapping[str, Mapping[tuple[str, str], Sequence[float]]] = field(default_factory=dict)
     board_traits: Mapping[str, Sequence[Trait]] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     model: str = ""
+    with_scores: Collection[str] = ()
+    offered: bool = False
 
     def field_scores(self, entry: Plain) -> Mapping[tuple[str, str], Sequence[float]]:
         """Return the scores of all models on the benchmark of an entry of the report."""
         return self.scores.get(entry["benchmark"]["id"], {})
+
+    def is_served(self, kind: str, entry: Plain) -> bool:
+        """Return True if the page serves this kind of file of an entry."""
+        return kind != "scores" or entry["benchmark"]["id"] in self.with_scores
 
     def traits(self, entry: Plain) -> list[TraitRow]:
         """Return the traits that the model has a value of on the benchmark of an entry."""
@@ -97,6 +105,7 @@ def report_html(report: Plain, context: ReportContext | None = None) -> Markup:
         share_labels=lambda names: [labels.JUDGE_SHARES[name].label for name in names],
         panel_agreement=labels.PANEL_AGREEMENT,
         no_estimate=NO_ESTIMATE,
+        file_address=file_address,
     )
 
 

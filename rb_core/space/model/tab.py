@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import gradio as gr
@@ -11,10 +12,14 @@ from rb_core.space.component import component
 from rb_core.space.model.findings import findings_on
 from rb_core.space.model.report import ReportContext, report_html
 from rb_core.space.results_source import ResultsSource
+from rb_core.space.try_a_pair.available_models import AvailableModels
 
 
-def build_model(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
-    """Lay out the tab in the tab's context of `page`; no data is sent before the tab is opened."""
+def build_model(page: gr.Blocks, source: ResultsSource, models: AvailableModels) -> gr.HTML:
+    """Lay out the tab in the tab's context of `page`; no data is sent before the tab is opened.
+
+    models: those that visitors may try.
+    """
 
     # Gradio calls such a function with exactly one argument, which may be any JSON.
     def model_list(part: object) -> list[str]:
@@ -27,7 +32,7 @@ def build_model(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
             model_results = model_report(source, str(model))
         except UnknownModelError as error:
             return {"known": False, "message": str(error), "html": ""}
-        report, context = model_results.to_json(), report_context(model_results, source)
+        report, context = model_results.to_json(), report_context(model_results, source, models.names)
         titles = [entry["benchmark"]["title"] for entry in report["results"]]
         boards = titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
         name = report["model"]
@@ -36,11 +41,17 @@ def build_model(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
     return component(__package__, "model.js", server_functions=[model_list, model_html])
 
 
-def report_context(report: ModelReport, source: ResultsSource) -> ReportContext:
-    """Return the scores and traits of the models beside this one, and what audits found about it."""
+def report_context(report: ModelReport, source: ResultsSource, offered: Collection[str] = ()) -> ReportContext:
+    """Return the scores and traits of the models beside this one, and what audits found about it.
+
+    offered: names of the models that visitors may try.
+    """
+    boards = [entry.board.id for entry in report.benchmarks]
     return ReportContext(
         {entry.board.id: entry.field_scores() for entry in report.benchmarks},
-        {entry.board.id: source.traits(entry.board.id) for entry in report.benchmarks},
+        {board: source.traits(board) for board in boards},
         findings_on(report.model, source.reports()),
         report.model,
+        {board for board in boards if source.on_hub() or source.score_file(board, report.model)},
+        report.model in offered,
     )

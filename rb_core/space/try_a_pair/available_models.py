@@ -98,6 +98,9 @@ class AvailableModels:
                 self._stopped.wait(self._period)
 
 
+ONLY_BUILT_IN_MODELS = AvailableModels((), lambda name: False)
+
+
 def _visible_name(entry: str) -> str:
     """Return the name that visitors see: of a folder only its last part."""
     if entry in RECORDS or not Path(entry).expanduser().is_dir():

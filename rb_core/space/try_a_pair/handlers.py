@@ -15,7 +15,13 @@ from rb_core.space.limits import InputError
 from rb_core.space.try_a_pair.available_models import ALWAYS_AVAILABLE
 from rb_core.space.try_a_pair.client_code import page_address
 from rb_core.space.try_a_pair.form import IMMEDIATE, Form, Outputs, StarterFields, Updates, model_choices
-from rb_core.space.try_a_pair.question import EmptyCompletionError, Question, question_from_json, question_from_link
+from rb_core.space.try_a_pair.question import (
+    EmptyCompletionError,
+    Question,
+    checked_models,
+    question_from_json,
+    question_from_link,
+)
 from rb_core.space.try_a_pair.result_html import changes_html, result_html
 from rb_core.space.try_a_pair.samples import example_question, starter_subsets
 from rb_core.space.try_a_pair.service import PairService
@@ -132,15 +138,19 @@ class Handlers:
         button.click(fill, [pasted, self.form.models], [*self._filled, pasted], **IMMEDIATE)
 
     def connect_link(self, page: gr.Blocks, button: gr.Button) -> None:
-        """Let a button put the question into the page's address, and fill in the question of such an address."""
+        """Let a button put the question into the page's address, and fill in the question of such an address.
+
+        An address with only a `scorer` chooses that model.
+        """
 
         def restore(request: gr.Request) -> Updates:
             models = self.service.models
             choices = model_choices(models)  # more may be available by now than when the page was built
-            pair = request.query_params.get("pair")
-            if pair is None:
-                return {self.form.models: gr.update(choices=choices), **self.outputs.clear()}
+            pair, scorer = (request.query_params.get(name) for name in ("pair", "scorer"))
             try:
+                if pair is None:
+                    chosen: dict[str, Any] = {"value": list(checked_models(scorer, models.names))} if scorer else {}
+                    return {self.form.models: gr.update(choices=choices, **chosen), **self.outputs.clear()}
                 question = question_from_link(pair, models.names, ALWAYS_AVAILABLE[:1])
             except InputError as error:
                 return {self.form.models: gr.update(choices=choices), self.outputs.note: message_html(str(error))}

@@ -86,7 +86,7 @@ def make_question(
         offered: names of the models that the page scores with.
     """
     question = Question(
-        models=_models(models, offered),
+        models=checked_models(models, offered),
         prompt=_text("prompt", prompt),
         completions=_completions(completions),
         system=_text("system prompt", "" if system is None else system),
@@ -109,7 +109,8 @@ def make_question(
     return question
 
 
-def _models(models: Any, offered: Sequence[str]) -> tuple[str, ...]:
+def checked_models(models: Any, offered: Sequence[str]) -> tuple[str, ...]:
+    """Return the chosen models, each once. models: one name or a list. Raises InputError."""
     names = [models] if isinstance(models, str) else models
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise InputError("Give models by their names.")

@@ -9,7 +9,7 @@ from rb_core.space.component import component
 from rb_core.space.html import render
 from rb_core.space.limits import Limits
 from rb_core.space.results_source import ResultsSource
-from rb_core.space.try_a_pair.available_models import models_from_environment
+from rb_core.space.try_a_pair.available_models import AvailableModels
 from rb_core.space.try_a_pair.endpoint import score_endpoint
 from rb_core.space.try_a_pair.file_section import build_file_section
 from rb_core.space.try_a_pair.form import Outputs, StarterFields, build_form, small_button
@@ -20,16 +20,19 @@ from rb_core.space.try_a_pair.service import GpuDecorator, PairService
 from rb_core.space.try_a_pair.what_if import CHANGES
 
 
-def build_try_pair(page: gr.Blocks, source: ResultsSource, on_gpu: GpuDecorator | None = None) -> None:
+def build_try_pair(
+    page: gr.Blocks, source: ResultsSource, models: AvailableModels, on_gpu: GpuDecorator | None = None
+) -> None:
     """Lay out the tab, inside a tab's context, and publish the endpoint `score`.
 
-    Environment variables RB_LIVE_... list the models and set the limits.
+    Environment variables RB_LIVE_... set the limits.
 
     Args:
         source: has the models' margins on benchmarks.
+        models: those that visitors may choose.
         on_gpu: decorates the functions that score, on a Space that lends a GPU for the length of a call.
     """
-    service = PairService(PairScorer(models_from_environment(), Limits.from_environment()), source, on_gpu)
+    service = PairService(PairScorer(models, Limits.from_environment()), source, on_gpu)
     component(__package__, "try_a_pair.js")
     with gr.Row(elem_classes="rb-try"):
         with gr.Column(scale=7, min_width=320, elem_classes="rb-form"):

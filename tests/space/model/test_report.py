@@ -12,10 +12,11 @@ from rb_core.leaderboard.model_report import model_report
 from rb_core.results.estimate import Estimate, Matrix
 from rb_core.results.judge_records import Judging
 from rb_core.results.paths import result_path
-from rb_core.results.schema import BenchmarkRef, ModelRef, Published, from_json
+from rb_core.results.schema import BenchmarkRef, ModelRef, Published, ScoreFile, from_json
 from rb_core.results.storage import read_result, write_result
 from rb_core.space.model.labels import JUDGE_COST
-from rb_core.space.model.report import report_html, setting_facts, size_text
+from rb_core.space.model.report import ReportContext, report_html, setting_facts, size_text
+from rb_core.space.model.tab import report_context
 from rb_core.space.results_source import ResultsFolder
 from rb_core.stats.intervals import TOO_FEW_GROUPS
 from tests.fakes.judged_runs import BENCHMARK as JUDGED
@@ -43,6 +44,22 @@ def test_texts_of_a_result_are_escaped(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
     assert "&lt;i&gt;arch&lt;/i&gt;" in html
     assert not re.search(r"<script|<i>arch|<b>paper|javascript:", html)
+
+
+def test_files_badge_and_trial_are_linked_where_they_exist(tmp_path: Path) -> None:
+    """Names in addresses are quoted. Scores that the page does not have are named only."""
+    scores = ScoreFile(path="scores/starter.parquet", sha256="0" * 64)
+    source = ResultsFolder(write_set(tmp_path, published("a/b+c", scores=scores)))
+    report = model_report(source, "a/b+c")
+    html = report_html(report.to_json(), report_context(report, source, offered=["x/y"]))
+    assert '<img class="rb-badge" src="badge/starter/a/b%2Bc.svg"' in html
+    assert '<a href="results/starter/a/b%2Bc.json">results/starter/a/b+c.json</a>' in html
+    assert "<code>scores/starter.parquet</code>" in html
+    assert "Try it" not in html
+    context = ReportContext(with_scores=["starter"], offered=True)
+    html = report_html(report.to_json(), context)
+    assert '<a href="scores/starter/a/b%2Bc.parquet">scores/starter.parquet</a>' in html
+    assert '<a href="?tab=try&scorer=a/b%2Bc" target="_self">Try it</a>' in html
 
 
 def test_a_result_of_a_public_benchmark_can_be_reported(tmp_path: Path) -> None:
@@ -112,7 +129,7 @@ def test_texts_of_a_judges_record_are_escaped(judged_root: Path, tmp_path: Path)
     write_result(tmp_path, result.model_copy(update=changes))
     html = html_of(tmp_path, PANEL)
     assert html.count("&lt;img src=x") > 5
-    assert "<img" not in html
+    assert "<img src=x" not in html
 
 
 def test_bounds_and_coverage_stand_where_examples_are_unscored(silent_root: Path) -> None:

@@ -103,12 +103,24 @@ def test_a_run_has_settings_counts_and_commands(open_page: OpenPage, looks: Look
     expect(part.get_by_text(command)).to_be_visible()
     part.get_by_role("button", name="Copy the command").first.click()
     expect(page.get_by_role("status").filter(has_text=re.compile("Command (copied|selected)"))).to_be_visible()
+    badge = part.locator("img.rb-badge")
+    assert badge.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") > 100
+    address, own_page = page.url.partition("?")[0], "?tab=model&model=builtin%2Ftiny-rm"
+    expect(part.get_by_text("[![Starter: score and rank interval]")).to_have_text(
+        f"[![Starter: score and rank interval]({address}badge/starter/builtin/tiny-rm.svg)]({address}{own_page})"
+    )
+    part.get_by_role("button", name="Copy the badge").click()
+    expect(page.get_by_role("status").filter(has_text=re.compile("Badge (copied|selected)"))).to_be_visible()
+    for file in ("results/starter/builtin/tiny-rm.json", "scores/starter/builtin/tiny-rm.parquet"):
+        expect(part.get_by_role("link", name=file)).to_have_attribute("href", file)
     open_all_details(page)
     assert_accessible(page, looks)
+    page.get_by_role("link", name="Try it").click()
+    expect(page.get_by_role("heading", name="Try a pair", exact=True)).to_be_visible()
+    expect(page.get_by_role("checkbox", name="builtin/tiny-rm")).to_be_checked()
 
 
 def test_files_of_hub_results_are_linked_at_the_shown_commit(serve: Serve, open_page: OpenPage, tmp_path: Path) -> None:
-    """Bundled results have only a path."""
     with hub_server.serve(tokens={}) as server:
         server.add_repo(KEY, as_files(published("a/b")))
         shutil.copytree(BUNDLED / "results" / "starter", tmp_path / "results" / "starter")
@@ -118,7 +130,7 @@ def test_files_of_hub_results_are_linked_at_the_shown_commit(serve: Serve, open_
         page = open_page("?model=a/b", at=serve(build(source)), tab="Model")
         commit = server.repo(KEY).head
         address = f"{server.url}/datasets/{REPO}/blob/{commit}/results/starter/a/b.json"
-        expect(page.get_by_role("link", name="results/starter/a/b.json")).to_have_attribute("href", address)
+        expect(page.get_by_role("link", name="The same on the hub")).to_have_attribute("href", address)
         expect(page.get_by_text(f"sync pull --repo {REPO} --revision {commit}")).to_be_visible()
 
 
@@ -146,7 +158,7 @@ def test_a_judge_has_its_reliability_and_cost(open_page: OpenPage, judged_url: s
         "--base-url http://SERVER/v1",
     ):
         expect(part).to_contain_text(text)
-    assert "127.0.0.1" not in part.inner_text()
+    assert "127.0.0.1" not in part.inner_text().replace(judged_url, "")  # the badge has the page's own address
     assert_accessible(page, looks)
 
 

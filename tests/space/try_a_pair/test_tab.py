@@ -317,8 +317,9 @@ def test_a_link_restores_everything(open_page: OpenPage) -> None:
 def test_a_bad_link_and_odd_texts_leave_the_page_usable(open_page: OpenPage) -> None:
     unlisted = json.dumps({"models": ["org/other"], "prompt": "Hi", "completions": ["a", "b"]})
     pair = base64.urlsafe_b64encode(unlisted.encode()).decode().rstrip("=")
-    page = open_page(f"?tab=try&pair={pair}", tab=TAB, width=390)
-    expect(page.get_by_role("alert")).to_contain_text("This page scores with")
+    for query in (f"pair={pair}", "scorer=org/other"):
+        page = open_page(f"?tab=try&{query}", tab=TAB, width=390)
+        expect(page.get_by_role("alert")).to_contain_text("This page scores with")
     odd_texts = {
         "right-to-left": "\u202etxet siht\u202c \u05e9\u05dc\u05d5\u05dd",
         "combining": "Z" + "\u0334\u0335\u0336\u0337\u0338" * 200,
