@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rb_core.cli.evaluate import app as evaluate_app
 from rb_core.cli.signatures import parse_options
 from rb_core.errors import HubError
 from rb_core.evaluation import hf_jobs
@@ -74,9 +75,9 @@ def _check_evaluate_options(context: typer.Context, model: str, benchmark: str, 
 
     Raises HubError for options that a job cannot have: local files, and those that `submit` sets itself.
     """
-    program: Any = context.find_root()
+    command: Any = typer.main.get_command(evaluate_app)
     arguments = ["--model", model, "--benchmark", benchmark, *options]
-    evaluate = program.command.commands["evaluate"].make_context("evaluate", arguments, parent=program)
+    evaluate = command.make_context("evaluate", arguments, parent=context.find_root())
     if (evaluate.params["model"], evaluate.params["benchmark"]) != (model, benchmark):
         raise HubError("--model and --benchmark go before the --")
     specs = option_specs(ModelOptions) | option_specs(JudgeOptions)
