@@ -80,7 +80,7 @@ def board_traits(
 def _traits_of(
     row: BoardRow, outcomes: ItemOutcomes | None, spec: BenchmarkSpec, best_baseline: float | None
 ) -> dict[str, TraitValue | str]:
-    """Return the value of each trait, or the reason why there is none."""
+    """Return each trait's value; if it is missing, the reason instead."""
     if row.kind == BASELINE:
         return dict.fromkeys(_DESCRIPTIONS, "a baseline")
     over, under = _refusals(outcomes)

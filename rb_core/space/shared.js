@@ -63,6 +63,18 @@ window.rb = {
   csvText: (text) => (/[",\r\n]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text),
   csvCell: (v) => window.rb.csvText(typeof v === 'string' && /^[=+@\t\r-]/.test(v) ? "'" + v : String(v ?? '')),
 
+  // Copies the text of an element and returns what to say; where the browser refuses, selects it for the visitor to copy.
+  async copy(code, name = '') {
+    const say = (words) => (name ? `${name} ${words}` : words[0].toUpperCase() + words.slice(1));
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      return say('copied.');
+    } catch {
+      getSelection().selectAllChildren(code);
+      return say('selected: copy it with your keyboard.');
+    }
+  },
+
   // Hands a file that the page has made to the browser's downloads.
   save(text, type, name) {
     const blobAddress = URL.createObjectURL(new Blob([text], { type }));

@@ -28,7 +28,7 @@ new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.
 
 
 class FirstView(NamedTuple):
-    """What one load of a page took."""
+    """Measurements of one load of a page."""
 
     row_seconds: float
     table_seconds: float

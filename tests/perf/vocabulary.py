@@ -1,4 +1,4 @@
-"""How fast a vocabulary is scored as answers to one prompt: python -m tests.perf.vocabulary --model FOLDER
+"""Measure the speed of scoring a vocabulary as answers to one prompt: python -m tests.perf.vocabulary --model FOLDER
 
 All tokens that are an answer by themselves are planned as `audit values` plans them. Then, round by round, one of the
 planned batches is scored, and some of its conversations each alone; both times include planning, which encodes the

@@ -71,29 +71,27 @@ def test_the_implicit_reward_without_a_reference(smollm2: Path, variant: str) ->
     assert_equal_scores(smollm2, own, kind="implicit", reference_free=variant)
 
 
-def test_a_policy_trained_by_dpo_against_its_reference(smollm2: Path, policy: Path) -> None:
-    models = [AutoModelForCausalLM.from_pretrained(folder).eval() for folder in (policy, smollm2)]
-    trained, reference = (own_logprob(model, smollm2) for model in models)
+def assert_log_ratios(folder: Path, reference_folder: Path, policy_model: Any, reference_model: Any) -> None:
+    """Assert that scores are beta times the log-ratio of the two models."""
+    trained, reference = (own_logprob(model, reference_folder) for model in (policy_model, reference_model))
     assert_equal_scores(
-        policy,
+        folder,
         lambda completions, text: BETA * (trained(completions, text)[0] - reference(completions, text)[0]),
         kind="implicit",
-        reference=str(smollm2),
+        reference=str(reference_folder),
         beta=BETA,
     )
+
+
+def test_a_policy_trained_by_dpo_against_its_reference(smollm2: Path, policy: Path) -> None:
+    models = [AutoModelForCausalLM.from_pretrained(folder).eval() for folder in (policy, smollm2)]
+    assert_log_ratios(policy, smollm2, *models)
 
 
 def test_an_adapter_trained_by_dpo_against_its_base(smollm2: Path, adapter: Path) -> None:
     base = AutoModelForCausalLM.from_pretrained(smollm2)
-    reference = own_logprob(AutoModelForCausalLM.from_pretrained(smollm2).eval(), smollm2)
-    trained = own_logprob(PeftModel.from_pretrained(base, str(adapter)).eval(), smollm2)
-    assert_equal_scores(
-        adapter,
-        lambda completions, text: BETA * (trained(completions, text)[0] - reference(completions, text)[0]),
-        kind="implicit",
-        reference=str(smollm2),
-        beta=BETA,
-    )
+    trained = PeftModel.from_pretrained(base, str(adapter)).eval()
+    assert_log_ratios(adapter, smollm2, trained, AutoModelForCausalLM.from_pretrained(smollm2).eval())
 
 
 def test_a_classifier(scored_smollm2: Path) -> None:

@@ -63,7 +63,7 @@ def visit(request: pytest.FixtureRequest, open_page: OpenPage) -> Callable[..., 
 
 
 def test_a_first_visit(visit: Callable[..., Visit]) -> None:
-    """What a reward model is, three ways on, and the first rows, without a click."""
+    """A definition of reward models, three links onwards, and the first rows are in view without a click."""
     visitor = visit()
     page = visitor.page
     visitor.sees(page.get_by_text(re.compile("A reward model gives each answer")))

@@ -90,7 +90,7 @@ class _Prompts:
 
 
 def filter_tables(scores: pd.DataFrame, guard: AuditGuard) -> tuple[AuditTable, ...]:
-    """Return tables of the guard on its own, and of what is delivered with and without it.
+    """Return tables of the guard on its own, and of the delivered answers with and without it.
 
     The note of the first table answers how much safety the guard adds, and what it costs.
     """

@@ -57,7 +57,7 @@ class QueriedGuard(JudgeScorer):
 
     @abstractmethod
     def read(self, reply: Reply) -> tuple[float, str]:
-        """Return the probability in a whole reply and "", or NaN and the reason why there is none."""
+        """Return (probability, "") from a whole reply, or (NaN, reason) if it has no probability."""
 
     def queries(self, completion_set: CompletionSet) -> tuple[JudgeQuery, ...]:
         return tuple(JudgeQuery("ratings", (index,)) for index in range(len(completion_set.completions)))

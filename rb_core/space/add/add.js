@@ -31,13 +31,6 @@ form.addEventListener('input', ({ target }) => {
   draw();
 });
 element.querySelector('button').addEventListener('click', async () => {
-  const said = element.querySelector('.rb-add-copied');
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    said.textContent = 'Copied.';
-  } catch {
-    getSelection().selectAllChildren(code); // without access to the clipboard: ready for the visitor to copy
-    said.textContent = 'Selected: copy it with your keyboard.';
-  }
+  element.querySelector('.rb-add-copied').textContent = await window.rb.copy(code);
 });
 draw();

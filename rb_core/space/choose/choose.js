@@ -122,14 +122,7 @@ form.addEventListener('input', ({ target }) => {
 body.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy]');
   if (!button) return;
-  const code = button.parentElement.querySelector('code');
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    status.textContent = 'Copied.';
-  } catch {
-    getSelection().selectAllChildren(code); // without access to the clipboard: ready for the visitor to copy
-    status.textContent = 'Selected: copy it with your keyboard.';
-  }
+  status.textContent = await window.rb.copy(button.parentElement.querySelector('code'));
 });
 window.rb.onAddress('choose', onVisible);
 new IntersectionObserver((entries) => { if (entries.at(-1).isIntersecting) onVisible(); }).observe(find('.rb-choose'));

@@ -75,15 +75,8 @@ body.addEventListener('input', ({ target }) => {
 body.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy]');
   if (!button) return;
-  const code = button.parentElement.querySelector('code');
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    status.classList.remove('rb-hidden');
-    status.textContent = `${button.dataset.copy} copied.`;
-  } catch {
-    getSelection().selectAllChildren(code); // without access to the clipboard: ready for the visitor to copy
-    status.textContent = `${button.dataset.copy} selected: copy it with your keyboard.`;
-  }
+  status.textContent = await window.rb.copy(button.parentElement.querySelector('code'), button.dataset.copy);
+  status.classList.remove('rb-hidden');
 });
 
 window.rb.onAddress('model', onVisible);

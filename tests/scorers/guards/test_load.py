@@ -1,4 +1,4 @@
-"""What every kind of guard has in common, and word lists and functions."""
+"""Loading of guards of every kind; word lists and functions as guards."""
 
 from __future__ import annotations
 
