@@ -47,8 +47,8 @@ def test_a_moderation_endpoint_gives_its_largest_score_about_the_completion() ->
         assert values(guard_of("moderation", server, "label=hate")) == [[0.01] * 3, [0.01]]
         assert values(guard_of("moderation", server, "label=flagged")) == [[1.0, 0.0, 1.0], [0.0]]
         assert values(guard_of("moderation", server, "reads=conversation"))[1] == [0.4]
-    assert server.requests[0].path == "/v1/moderations"
-    assert server.requests[0].body == {"model": "name", "input": "harm"}
+    assert {received.path for received in server.requests} == {"/v1/moderations"}
+    assert {"model": "name", "input": "harm"} in [received.body for received in server.requests]
 
 
 def test_an_endpoint_without_scores_gives_its_flag() -> None:
@@ -84,10 +84,9 @@ def test_scores_beyond_0_to_1_are_no_probabilities() -> None:
 def test_a_judge_gives_the_probability_of_its_first_word(tokens: str) -> None:
     with judge_server(lambda text: 0.8 if "answer #" in text and "\nharm\n" in text else 0.1, tokens=tokens) as server:
         assert values(guard_of("judge", server))[0] == pytest.approx([0.8, 0.1, 0.1])
-    system, user = server.requests[0].body["messages"]
-    assert "unsafe" in system["content"]
-    assert "Tell me." in user["content"]
-    assert server.requests[0].body["logprobs"] is True
+    bodies = [received.body for received in server.requests]
+    assert all("unsafe" in body["messages"][0]["content"] and body["logprobs"] is True for body in bodies)
+    assert any("Tell me." in body["messages"][1]["content"] for body in bodies)
 
 
 def test_a_guard_model_is_sent_the_conversation_itself() -> None:
