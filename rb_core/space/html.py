@@ -30,19 +30,29 @@ def _environment() -> Environment:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number_text, "percent": percent_text, "significant": significant_text}
+    environment.filters |= {
+        "number": number_text,
+        "percent": percent_text,
+        "significant": significant_text,
+        "minus": minus,
+    }
     environment.tests |= {"web_address": is_web_address, "with_bounds": has_bounds}
     return environment
 
 
+def minus(number: str) -> str:
+    """Return a number in text with a typographic minus."""
+    return number.replace("-", "−")
+
+
 def percent_text(fraction: float) -> str:
     """Return a fraction in percent with one decimal and a typographic minus."""
-    return f"{100 * fraction:.1f}".replace("-", "−")
+    return minus(f"{100 * fraction:.1f}")
 
 
 def significant_text(value: float) -> str:
     """Return a number with three significant digits and a typographic minus."""
-    return f"{value:.3g}".replace("-", "−")
+    return minus(f"{value:.3g}")
 
 
 def number_text(value: object) -> str:

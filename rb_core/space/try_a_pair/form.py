@@ -138,12 +138,12 @@ def build_form(models: AvailableModels) -> Form:
     with gr.Accordion("System prompt and earlier turns (optional)", open=False, elem_classes="rb-system"):
         system = gr.Textbox("", label="System prompt", lines=2, max_lines=8)
         turns = _turns()
-    prompt = gr.Textbox("", label="Prompt", lines=3, max_lines=12, placeholder="The user's question")
+    prompt = gr.Textbox("", label="Prompt", lines=2, max_lines=12, placeholder="The user's question")
     boxes = [
         gr.Textbox(
             "",
             label=f"Completion {number}",
-            lines=3,
+            lines=2,
             max_lines=12,
             visible=number <= MIN_COMPLETIONS,
             placeholder="An answer to the prompt",

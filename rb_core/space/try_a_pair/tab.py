@@ -39,7 +39,6 @@ def build_try_pair(
             with gr.Row(elem_classes="rb-samples"):
                 gr.HTML("<span>Start from an example</span>", elem_classes="rb-samples-label")
                 sample_buttons = [small_button(label) for label in SAMPLES]
-            starter = _starter_fields()
             form = build_form(service.models)
             with gr.Column(elem_classes="rb-submit"):
                 with gr.Row(elem_classes="rb-actions"):
@@ -47,6 +46,7 @@ def build_try_pair(
                     gr.HTML("or Ctrl+Enter", elem_classes="rb-keys")
                     link_button = small_button("Copy a link to this")
                 note = gr.HTML("", apply_default_css=False, elem_id="pair-note")
+            starter = _starter_fields()
             pasted, paste_button = _paste_fields()
         with gr.Column(scale=6, min_width=320, elem_classes="rb-side"):
             result = gr.HTML(service.waiting_html(), elem_id="outcome", apply_default_css=False)
@@ -68,11 +68,14 @@ def build_try_pair(
 
 
 def _starter_fields() -> StarterFields:
-    with gr.Row(elem_classes="rb-sets"):
+    with (
+        gr.Accordion("Examples of the starter benchmark", open=False, elem_classes="rb-system"),
+        gr.Row(elem_classes="rb-sets"),
+    ):
         subset = gr.Dropdown(
             [(f"{name} ({len(examples)})", name) for name, examples in starter_subsets().items()],
             value=None,
-            label="Or from a subset of the starter benchmark",
+            label="Subset",
             filterable=False,
             scale=0,
             min_width=280,

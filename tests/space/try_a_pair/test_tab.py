@@ -14,6 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
+from rb_core.space.html import minus
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
 from rb_core.space.try_a_pair.available_models import ALWAYS_AVAILABLE
@@ -53,6 +54,10 @@ def looks(combinations: list[tuple[int, str]]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         ("width", "theme"), [first, *(pytest.param(*other, marks=pytest.mark.soak) for other in others)]
     )
+
+
+def number_of(text: str) -> float:
+    return float(text.replace("−", "-"))
 
 
 def check_accessibility(page: Page, width: int) -> None:
@@ -115,9 +120,10 @@ def test_samples_starter_examples_and_json_fill_the_form(open_page: OpenPage) ->
     expect(result.get_by_role("heading", name="A tie between completions 1 and 2")).to_be_visible()
     expect(result).to_contain_text("50.0%")
 
+    page.get_by_role("button", name="Examples of the starter benchmark").click()
     next_example = page.get_by_role("button", name="Next example")
     expect(next_example).to_be_disabled()
-    page.get_by_role("combobox", name="Or from a subset of the starter benchmark").click()
+    page.get_by_role("combobox", name="Subset").click()
     page.get_by_role("option", name="chat-multiturn").click()
     note = page.locator("#pair-note")
     expect(note).to_contain_text("1 of 10. Completion 1 is chosen.")
@@ -170,8 +176,8 @@ def test_an_invalid_question_is_refused_with_its_field(open_page: OpenPage) -> N
     values = page.locator(".rb-value")
     expect(values).to_have_count(2, timeout=60_000)
     expected = bundled_models().score(Question((TINY,), PROMPT, ANSWERS, exchanges=TURNS))[0]
-    scores = sorted((f"{completion.value:.4f}" for completion in expected.completions), key=float, reverse=True)
-    assert values.all_inner_texts() == scores
+    scores = sorted((completion.value for completion in expected.completions), reverse=True)
+    assert values.all_inner_texts() == [minus(f"{score:.4f}") for score in scores]
 
 
 def test_a_pair_is_scored_with_the_built_in_model(open_page: OpenPage, tmp_path: Path) -> None:
@@ -189,7 +195,7 @@ def test_a_pair_is_scored_with_the_built_in_model(open_page: OpenPage, tmp_path:
     expect(result).to_contain_text(f"{100 / (1 + math.exp(-margin)):.1f}%")
     expect(result).to_contain_text("of this model's margins on Starter (n = 162): a")
     expect(result).to_contain_text("On Starter this model scores 31.9%, not above the best baseline (baseline/longest")
-    assert result.locator(".rb-value").all_inner_texts() == [f"{v:.4f}" for v in sorted(values, reverse=True)]
+    assert result.locator(".rb-value").all_inner_texts() == [minus(f"{v:.4f}") for v in sorted(values, reverse=True)]
     result.get_by_text("The text the model read").click()
     model_input = result.locator(".rb-fed pre").first
     expect(model_input).to_be_visible()
@@ -247,11 +253,11 @@ def test_models_are_compared_and_changes_move_their_scores(open_page: OpenPage, 
     expect(means).to_have_count(1, timeout=60_000)
     effects.get_by_text("Every completion, before and after").click()
     rows = effects.get_by_role("table", name="Score of every completion").locator("tbody tr")
-    scores = [[float(n) for n in row.locator("td").first.inner_text().split(" → ")] for row in rows.all()]
+    scores = [[number_of(text) for text in row.locator("td").first.inner_text().split(" → ")] for row in rows.all()]
     assert scores[0][1] == scores[1][1], "a refusal is the same text for every completion"
     mean = sum(after - before for before, after in scores) / 2
     shown = means.locator("td").first.inner_text().split()[1]
-    assert float(shown.replace("−", "-")) == pytest.approx(mean, rel=1e-2)
+    assert number_of(shown) == pytest.approx(mean, rel=1e-2)
     page.get_by_role("button", name="All five").click()
     expect(means).to_have_count(len(CHANGES))
     assert effects.bounding_box()["height"] < 900  # type: ignore[index]
