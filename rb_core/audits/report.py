@@ -30,8 +30,8 @@ class AuditTable(Record):
     """A table of a report. Numbers are shown with `decimals` decimals; None is shown as a dash.
 
     links: for each row an address that its first cell links to on the page, or None, such as that of a discussion in
-    which the item can be reported. subsets_of: the benchmark whose subsets the column `Subset` names, so that the page
-    links them to their examples.
+    which the item can be reported. subsets_of: the benchmark whose subsets and items the columns `Subset` and `Item`
+    name, so that the page links them to their examples.
     """
 
     title: Text
@@ -49,6 +49,17 @@ class AuditTable(Record):
         if self.links is not None and len(self.links) != len(self.rows):
             raise ValueError("another number of links than rows")
         return self
+
+    def cell_text(self, column: int, cell: Cell) -> str:
+        """Return a cell of a column as text: a dash for None, floats with `decimals` decimals, a p value never as 0."""
+        if cell is None:
+            return "-"
+        if not isinstance(cell, float):
+            return str(cell)
+        smallest = 10.0**-self.decimals
+        if cell < smallest and self.columns[column].startswith("p ("):
+            return f"< {smallest:.{self.decimals}f}"
+        return f"{cell:.{self.decimals}f}"
 
 
 class AuditPoint(Record):
@@ -106,13 +117,6 @@ class AuditReport(Record):
     method: Text
     sources: tuple[Text, ...]
     command: Text
-
-
-def cell_text(cell: Cell, decimals: int) -> str:
-    """Return a cell as text: a dash for None, floats with the table's decimals."""
-    if cell is None:
-        return "-"
-    return f"{cell:.{decimals}f}" if isinstance(cell, float) else str(cell)
 
 
 def data_name(data: Path) -> str:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from rb_core.audits.report import AuditTable, cell_text
+from rb_core.audits.report import AuditTable
 from rb_core.errors import printable
 
 DEFAULT_ROOT = Path("leaderboard_data")
@@ -35,7 +35,7 @@ def print_table(content: AuditTable) -> None:
     )
     for index, column in enumerate(content.columns):
         is_text = any(isinstance(row[index], str) for row in content.rows)
-        width = max(map(len, [*column.split(), *(cell_text(row[index], content.decimals) for row in content.rows)]))
+        width = max(map(len, [*column.split(), *(content.cell_text(index, row[index]) for row in content.rows)]))
         table.add_column(
             literal(column),
             justify="left" if is_text else "right",
@@ -43,5 +43,5 @@ def print_table(content: AuditTable) -> None:
             min_width=min(width, MAX_KEPT_WIDTH) if is_text else width,
         )
     for row in content.rows:
-        table.add_row(*(literal(cell_text(cell, content.decimals)) for cell in row))
+        table.add_row(*(literal(content.cell_text(index, cell)) for index, cell in enumerate(row)))
     console.print(table)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rb_core.audits.across_boards import across_boards_report, cross_rows
-from rb_core.audits.report import cell_text, write_report
+from rb_core.audits.report import write_report
 from rb_core.cli.audits import Out, Overwrite, print_report
 from rb_core.cli.console import DEFAULT_ROOT, print_line
 from rb_core.cli.tables import Format, print_markdown
@@ -44,7 +44,7 @@ def cross(
         print(report.model_dump_json(indent=1, exclude_none=True))
     elif format is Format.md:
         for table in report.tables:
-            texts = ([cell_text(cell, table.decimals) for cell in row] for row in table.rows)
+            texts = ([table.cell_text(i, cell) for i, cell in enumerate(row)] for row in table.rows)
             print_markdown(table.title, table.columns, texts, [table.note] if table.note else [])
     else:
         print_report(report)

@@ -7,7 +7,7 @@ the browser as they are, for Gradio's own template language (see `component.py`)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -35,6 +35,7 @@ def _environment() -> Environment:
         "percent": percent_text,
         "significant": significant_text,
         "minus": minus,
+        "ranks": ranks_text,
     }
     environment.tests |= {"web_address": is_web_address, "with_bounds": has_bounds}
     return environment
@@ -53,6 +54,14 @@ def percent_text(fraction: float) -> str:
 def significant_text(value: float) -> str:
     """Return a number with three significant digits and a typographic minus."""
     return minus(f"{value:.3g}")
+
+
+def ranks_text(interval: Sequence[Any] | None) -> str:
+    """Return a rank interval (best, worst, method), as the leaderboard shows it: `~` marks an approximate one."""
+    if interval is None:
+        return "–"
+    best, worst, method = interval
+    return f"{'' if method == 'items' else '~'}{best}" + (f"–{worst}" if worst != best else "")
 
 
 def number_text(value: object) -> str:

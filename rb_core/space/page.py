@@ -73,7 +73,7 @@ def page_tabs(
             "Examples",
             build_examples,
             "The prompts and answers of a benchmark, and which models get each one wrong.",
-            ("benchmark", "subset"),
+            ("board", "subset"),
         ),
         PageTab("plot", "Plot", build_plot, "Scores of reward models against their size, date or traits.", ("models",)),
         PageTab(

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rb_core.leaderboard.board import BoardRow
 from rb_core.results.schema import to_json
-from rb_core.space.html import percent_text, render
+from rb_core.space.html import percent_text, ranks_text, render
 from rb_core.space.results_source import ResultsSource, page_board_json
 
 BOARD = "/leaderboard.json"
@@ -115,7 +115,6 @@ def find_content(source: ResultsSource | None, path: str, benchmark: str = "") -
 def badge_svg(title: str, row: BoardRow) -> str:
     """Return a picture of a board's title, and a model's score with its rank interval."""
     value = "no score" if row.headline.value is None else percent_text(row.headline.value)
-    interval = row.rank_interval
-    ranks = f" · rank {interval.best}–{interval.worst}" if interval else ""
+    ranks = f" · rank {ranks_text(row.rank_interval)}" if row.rank_interval else ""
     left, right = (LABEL_WIDTH * len(text) + 12 for text in (title, value + ranks))
     return render("badge.svg", title=title, value=value + ranks, left=left, right=right)

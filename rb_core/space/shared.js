@@ -117,6 +117,14 @@ window.rb = {
   },
 };
 
+// Addresses of Examples and Which one? once called the board `benchmark`.
+const old = new URL(location);
+if (old.searchParams.has('benchmark')) {
+  if (!old.searchParams.has('board')) old.searchParams.set('board', old.searchParams.get('benchmark'));
+  old.searchParams.delete('benchmark');
+  history.replaceState(null, '', old);
+}
+
 let lastQuery = location.search;
 let act = null; // what the visitor did last: 'choice', 'typing', or null if nothing since the address was written
 let waiting = null, timer; // an address that is to be written, with what the visitor did

@@ -38,6 +38,17 @@ def test_a_row_has_a_cell_for_each_column() -> None:
         AuditTable(title="t", columns=("a", "b"), rows=(("x",),))
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "text"),
+    [
+        ("p (Holm)", 3e-18, "< 0.001"), ("p (Holm)", 0.0, "< 0.001"), ("p (Holm)", 0.0012, "0.001"),
+        ("p (Holm)", 1.0, "1.000"), ("p (Holm)", None, "-"), ("Change", 0.0, "0.000"), ("Change", "0", "0"),
+    ],
+)  # fmt: skip
+def test_a_p_value_is_never_shown_as_zero(column: str, cell: float | str | None, text: str) -> None:
+    assert AuditTable(title="t", columns=(column,), rows=((cell,),)).cell_text(0, cell) == text
+
+
 @pytest.mark.parametrize("links", [("javascript:alert(1)",), ("http://example.org/",), ("https://a b",), (None, None)])
 def test_links_are_one_web_address_per_row(links: tuple[str | None, ...]) -> None:
     with pytest.raises(ValidationError):

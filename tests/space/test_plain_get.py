@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,9 +12,10 @@ import httpx
 import pytest
 
 from rb_core.results.schema import Result
-from rb_core.space.html import percent_text
+from rb_core.space.html import percent_text, ranks_text
 from rb_core.space.plain_get import EXTENSIONS, FILES, badge_svg, file_address
 from rb_core.space.results_source import ResultsFolder
+from rb_core.stats.rank_intervals import RankInterval, RankIntervalMethod
 
 TINY = "builtin/tiny-rm"
 
@@ -33,10 +35,7 @@ def test_addresses_give_the_files_and_revalidate(url: str, results: ResultsFolde
         row = results.boards()["starter"].row(TINY)
         assert row is not None
         assert row.rank_interval is not None
-        assert (
-            f"{percent_text(row.headline.value)} · rank {row.rank_interval.best}–{row.rank_interval.worst}"
-            in badge.text
-        )
+        assert f"{percent_text(row.headline.value)} · rank {ranks_text(row.rank_interval)}<" in badge.text
         for answer in (board, result, scores, badge):
             again = http.get(answer.url, headers={"If-None-Match": f'"other", W/{answer.headers["etag"]}'})
             assert (again.status_code, again.content) == (304, b"")
@@ -73,3 +72,14 @@ def test_an_address_gives_back_its_names(kind: str) -> None:
 def test_a_badge_escapes_its_texts(results: ResultsFolder) -> None:
     row = results.boards()["starter"].rows[0]
     assert "<b>" not in badge_svg("<b>", row)
+
+
+@pytest.mark.parametrize(
+    ("best", "worst", "method", "text"),
+    [(3, 7, "items", "3–7"), (3, 3, "items", "3"), (3, 7, "intervals", "~3–7"), (3, 3, "intervals", "~3")],
+)
+def test_a_badge_marks_an_approximate_rank_interval_as_the_leaderboard_does(
+    results: ResultsFolder, best: int, worst: int, method: RankIntervalMethod, text: str
+) -> None:
+    row = replace(results.boards()["starter"].rows[0], rank_interval=RankInterval(best, worst, method))
+    assert f"rank {text}<" in badge_svg("b", row)

@@ -2,7 +2,7 @@
 // Names go through textContent; only the answer comes as HTML, escaped by the server.
 const find = (selector) => element.querySelector(selector);
 const form = find('form'), weights = find('.rb-ch-weights'), status = find('.rb-ch-status'), body = find('.rb-ch-body');
-const FIELDS = ['use', 'benchmark', 'min_size', 'max_size', 'licence', 'openness'];
+const FIELDS = ['use', 'board', 'min_size', 'max_size', 'licence', 'openness'];
 const MAX_WEIGHT = 5, WAIT = 250; // ms after the last move of a slider
 let choices, shown = null, lastRequest = 0, timer;
 
@@ -12,7 +12,7 @@ const state = () => {
   const query = new URLSearchParams(location.search);
   return { fields: Object.fromEntries(FIELDS.map((name) => [name, query.get(name) ?? ''])), weights: query.getAll('weight') };
 };
-const board = () => choices.boards.find(({ id }) => id === form.benchmark.value) ?? choices.boards[0];
+const board = () => choices.boards.find(({ id }) => id === form.board.value) ?? choices.boards[0];
 
 // ---- the form
 
@@ -40,7 +40,7 @@ function drawWeights() {
 function drawForm({ fields, weights: chosen }) {
   FIELDS.forEach((name) => { form[name].value = fields[name]; });
   if (!form.use.value) form.use.selectedIndex = 0;
-  if (!form.benchmark.value) form.benchmark.selectedIndex = 0;
+  if (!form.board.value) form.board.selectedIndex = 0;
   const byName = Object.fromEntries(chosen.map((text) => [text.slice(0, text.lastIndexOf(':')), text.slice(text.lastIndexOf(':') + 1)]));
   weights.replaceChildren(...board().sections.map((section, n) => slider({ ...section, weight: byName[section.name] ?? section.weight }, n)));
   drawWeights();
@@ -53,7 +53,7 @@ async function show() {
   shown = JSON.stringify(state());
   body.setAttribute('aria-busy', 'true');
   const number = (name) => (form[name].value === '' ? null : Number(form[name].value));
-  const wish = { use: form.use.value, benchmark: form.benchmark.value, licence: form.licence.value, openness: form.openness.value,
+  const wish = { use: form.use.value, benchmark: form.board.value, licence: form.licence.value, openness: form.openness.value,
     min_size: number('min_size'), max_size: number('max_size'),
     weights: Object.fromEntries(sliders().map(({ dataset, value }) => [dataset.section, Number(value)])) };
   try {
@@ -72,7 +72,7 @@ async function show() {
 function changed() {
   const url = window.rb.address();
   url.searchParams.set('tab', 'choose');
-  const defaults = { use: form.use.options[0].value, benchmark: choices.boards[0].id };
+  const defaults = { use: form.use.options[0].value, board: choices.boards[0].id };
   FIELDS.forEach((name) => {
     const { value } = form[name];
     if (value && value !== defaults[name]) url.searchParams.set(name, value);
@@ -99,7 +99,7 @@ async function onVisible() {
     fill(form.use, Object.entries(choices.uses));
     fill(form.licence, Object.entries(choices.licences));
     fill(form.openness, Object.entries(choices.openness));
-    fill(form.benchmark, choices.boards.map(({ id, title }) => [id, title]));
+    fill(form.board, choices.boards.map(({ id, title }) => [id, title]));
   }
   drawForm(state());
   show();
@@ -107,7 +107,7 @@ async function onVisible() {
 
 form.addEventListener('submit', (event) => event.preventDefault());
 form.addEventListener('change', ({ target }) => {
-  if (target.name === 'benchmark') {
+  if (target.name === 'board') {
     weights.replaceChildren(...board().sections.map(slider));
     drawWeights();
   }

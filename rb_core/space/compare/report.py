@@ -45,7 +45,7 @@ def comparison_html(comparison: Plain) -> Markup:
 
 def _examples_address(benchmark: str, pair: Plain, name: str, subset: str) -> str:
     """Return the address of the examples of a subset, or of all, that a filter with two models selects."""
-    fields = {"tab": "examples", "benchmark": benchmark, "subset": subset, "filter": name}
+    fields = {"tab": "examples", "board": benchmark, "subset": subset, "filter": name}
     fields |= {"a": pair["a"], "b": pair["b"]}
     return "?" + urlencode({field: value for field, value in fields.items() if value})
 

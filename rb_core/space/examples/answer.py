@@ -24,7 +24,10 @@ MAX_TEXT = 20_000  # characters of one message or completion
 
 
 class ExamplesRequest(NamedTuple):
-    """A choice of items. subset: a subset or section, empty for the whole benchmark; a, b: models; page: from 1."""
+    """A choice of items. subset: a subset or section, empty for the whole benchmark; a, b: models; page: from 1.
+
+    item: id of the only item to show, empty for all.
+    """
 
     benchmark: str
     subset: str = ""
@@ -32,6 +35,7 @@ class ExamplesRequest(NamedTuple):
     a: str = ""
     b: str = ""
     page: int = 1
+    item: str = ""
 
 
 class ExamplesService:
@@ -69,7 +73,10 @@ class ExamplesService:
         a, b = _model_row(items, request.a, "a"), _model_row(items, request.b, "b")
         view = ItemView(items, a, b, _refusals(spec), lengths)
         members = np.isin(items.subsets, subsets)
-        chosen = items.hardest_first(members & _chosen(view, request))
+        members_chosen = members & _chosen(view, request)
+        if request.item:
+            members_chosen &= _only(items, request.item)
+        chosen = items.hardest_first(members_chosen)
         pages = max(1, -(-len(chosen) // PAGE_SIZE))
         page = min(max(1, request.page), pages)
         shown = chosen[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
@@ -82,6 +89,7 @@ class ExamplesService:
             "filters": {name: FILTERS[name].label for name in offered_filters(view)},
             "a": request.a,
             "b": request.b,
+            "item": request.item,
             "about": _about(board, spec, request.subset, items, members),
             "parts": [] if request.subset in spec.subset_names else _parts(board, spec, subsets, items),
             "count": len(chosen),
@@ -174,6 +182,14 @@ def _chosen(view: ItemView, request: ExamplesRequest) -> Flags:
     if None in (view.a, view.b)[: chosen.num_models]:
         raise RequestError(f"The filter “{chosen.label}” needs {'A and B' if chosen.num_models == 2 else 'model A'}.")
     return chosen.choose(view)
+
+
+def _only(items: Items, item: str) -> Flags:
+    """Return the mask of one item. Raises RequestError for an id that no item has."""
+    mask: Flags = items.ids == item
+    if not mask.any():
+        raise RequestError(f"There is no item {quoted(item)} here.")
+    return mask
 
 
 def _about(board: Board, spec: BenchmarkSpec, part: str, items: Items, members: Flags) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 // Names go through textContent; only the answer comes as HTML, escaped by the server.
 const find = (selector) => element.querySelector(selector);
 const form = find('form'), status = find('.rb-ex-status'), body = find('.rb-ex-body');
-const FIELDS = ['benchmark', 'subset', 'filter', 'a', 'b', 'page'];
+const FIELDS = ['board', 'subset', 'filter', 'a', 'b', 'page', 'item'];
 const MODELS_NEEDED = { wrong: 1, 'only-a': 2, 'only-b': 2, both: 2, neither: 2 };
 let benchmarks, shown = null, lastRequest = 0;
 
@@ -30,8 +30,8 @@ function drawModels(needed) {
 }
 
 function drawForm(state, { filters = {}, models = [] } = {}) {
-  const benchmark = benchmarks.find(({ id }) => id === state.benchmark) ?? benchmarks[0];
-  form.benchmark.value = benchmark.id;
+  const benchmark = benchmarks.find(({ id }) => id === state.board) ?? benchmarks[0];
+  form.board.value = benchmark.id;
   drawParts(benchmark);
   form.subset.value = state.subset;
   if (Object.keys(filters).length) {
@@ -52,7 +52,7 @@ async function show(state, keepPlace = false) {
   if (!keepPlace) status.textContent = 'Loading …';
   body.setAttribute('aria-busy', 'true');
   try {
-    const answer = await server.examples_request({ ...state, benchmark: state.benchmark || benchmarks[0].id, page: Number(state.page) || 1 });
+    const answer = await server.examples_request({ ...state, benchmark: state.board || benchmarks[0].id, page: Number(state.page) || 1 });
     if (request !== lastRequest) return; // the visitor has changed the choice meanwhile
     body.innerHTML = answer.html; // rendered by the server, where every text is escaped
     status.textContent = answer.status;
@@ -67,7 +67,7 @@ async function show(state, keepPlace = false) {
 }
 
 function choose(changes) {
-  const state = { ...parameters(), benchmark: form.benchmark.value, ...changes };
+  const state = { ...parameters(), board: form.board.value, item: '', ...changes };
   const url = window.rb.address();
   url.searchParams.set('tab', 'examples');
   FIELDS.forEach((name) => (state[name] ? url.searchParams.set(name, state[name]) : url.searchParams.delete(name)));
@@ -88,14 +88,14 @@ async function onVisible() {
     return;
   }
   if (!benchmarks.length) { status.textContent = 'There are no results yet.'; return; }
-  if (!form.benchmark.length) form.benchmark.replaceChildren(...benchmarks.map(({ id, title }) => option(id, title)));
+  if (!form.board.length) form.board.replaceChildren(...benchmarks.map(({ id, title }) => option(id, title)));
   drawForm(state);
   show(state);
 }
 
 form.addEventListener('submit', (event) => event.preventDefault());
 form.addEventListener('change', ({ target }) => {
-  if (target.name === 'benchmark') choose({ subset: '', filter: '', a: '', b: '', page: '' });
+  if (target.name === 'board') choose({ subset: '', filter: '', a: '', b: '', page: '' });
   else choose({ [target.name]: target.value, page: '' });
 });
 // A name that is picked from the list needs no change event.

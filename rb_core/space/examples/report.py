@@ -44,9 +44,10 @@ def examples_html(answer: Plain) -> Markup:
 
 def address(answer: Plain, **changes: object) -> str:
     """Return the address of this answer with these fields changed; a new choice begins at its first page."""
-    fields = {name: answer[name] for name in ("benchmark", "subset", "filter", "a", "b")} | {"page": 1} | changes
+    fields = {name: answer[name] for name in ("subset", "filter", "a", "b")} | {"page": 1} | changes
     defaults = {"filter": "all", "page": 1}
-    return "?" + urlencode({"tab": "examples"} | {k: v for k, v in fields.items() if v and v != defaults.get(k)})
+    board = {"tab": "examples", "board": answer["benchmark"]}
+    return "?" + urlencode(board | {k: v for k, v in fields.items() if v and v != defaults.get(k)})
 
 
 def status_text(answer: Plain) -> str:
@@ -54,6 +55,8 @@ def status_text(answer: Plain) -> str:
     if not answer["of"]:
         return answer["texts_message"] or ("Loading the texts …" if answer["texts"] == "loading" else "No items.")
     count, of, label = f"{answer['count']:,}", f"{answer['of']:,}", answer["filter_label"]
+    if answer["item"]:
+        return f"Item {answer['item']}."
     items = f"{of} items" if answer["filter"] == "all" else f"{count} of {of} items: {label[0].lower()}{label[1:]}"
     page = f", page {answer['page']} of {answer['pages']}" if answer["pages"] > 1 else ""
     return f"{items}{page}."

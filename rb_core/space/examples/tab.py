@@ -69,7 +69,7 @@ def parse_request(fields: object) -> ExamplesRequest:
     """Return the request in JSON. Raises RequestError, naming the field, for a value of another type."""
     known = fields if isinstance(fields, dict) else {}
     texts = {}
-    for name in ("benchmark", "subset", "filter", "a", "b"):
+    for name in ("benchmark", "subset", "filter", "a", "b", "item"):
         value = known.get(name, "")
         if not isinstance(value, str):
             raise RequestError(f"{name} is {type_in_words(value)}; give text.")
@@ -83,7 +83,13 @@ def parse_request(fields: object) -> ExamplesRequest:
 def _endpoint(service: ExamplesService) -> Callable[..., dict[str, Any]]:
     @as_endpoint
     def examples(
-        benchmark: str, subset: str = "", filter: str = "all", a: str = "", b: str = "", page: int = 1
+        benchmark: str,
+        subset: str = "",
+        filter: str = "all",
+        a: str = "",
+        b: str = "",
+        page: int = 1,
+        item: str = "",
     ) -> dict[str, Any]:
         """Return a benchmark's items, hardest first: texts, which models are wrong on each, and how hard a part is.
 
@@ -101,8 +107,17 @@ def _endpoint(service: ExamplesService) -> Callable[..., dict[str, Any]]:
             a: model A as the leaderboard spells it, where the filter needs it
             b: model B, where the filter needs it
             page: from 1; a page has ten items
+            item: the id of the only item to return; empty for all
         """
-        fields = {"benchmark": benchmark, "subset": subset, "filter": filter, "a": a, "b": b, "page": page}
+        fields = {
+            "benchmark": benchmark,
+            "subset": subset,
+            "filter": filter,
+            "a": a,
+            "b": b,
+            "page": page,
+            "item": item,
+        }
         return service.answer(parse_request(fields), wait=ENDPOINT_WAIT)
 
     return examples

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from rb_core.audits.report import AuditReport, cell_text
+from rb_core.audits.report import AuditReport
 
 MODEL_COLUMN = "Model"
 
@@ -28,8 +28,8 @@ def findings_on(model: str, reports: Sequence[AuditReport]) -> list[Finding]:
             table.title,
             "?" + urlencode({"tab": "questions", "question": report.audit}),
             [
-                (column, cell_text(cell, table.decimals))
-                for column, cell in zip(table.columns, row, strict=True)
+                (column, table.cell_text(index, cell))
+                for index, (column, cell) in enumerate(zip(table.columns, row, strict=True))
                 if column != MODEL_COLUMN and cell is not None
             ],
         )

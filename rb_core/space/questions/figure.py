@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from rb_core.audits.report import AuditFigure, AuditPoint
-from rb_core.space.questions.figure_labels import Label, LabelPlacer
+from rb_core.space.questions.figure_labels import BOLD, Label, LabelPlacer, fit, text_width
 
 WIDTH, HEIGHT = 760, 460
 LEFT, RIGHT, TOP, BOTTOM = 56, 20, 24, 48
-ROW_LABELS = 270  # width of the labels of a figure of intervals
 ROW = 24
+MAX_ROW_NAME = 300  # width of the longest name of a row in a figure of intervals
+ROW_GAP = 12  # between the name of a row and the plot
 PANEL, PANEL_LABELS, PANEL_BOTTOM = 400, 190, 24
 SERIES = 6  # shapes and colours of the style sheet, in turn
 MAX_NAMED = 24  # points that are all named if there is room
@@ -39,7 +40,7 @@ class Mark(NamedTuple):
 
 
 class RowName(NamedTuple):
-    """The name of a row; a heading has no mark, and its rows are below it."""
+    """The name of a row at its base line; a heading has no mark, and its rows are below it."""
 
     y: float
     text: str
@@ -49,15 +50,17 @@ class RowName(NamedTuple):
 class Drawing(NamedTuple):
     """A figure, or a panel of one, in SVG coordinates.
 
-    labels: texts beside points and groups; legend: (series, name) of the groups without a label; reference: place of
-    the reference line; diagonal: its ends (x, y, x, y); ideal: its place; medians: (x, y) of those that are marked;
-    lines: series and path of each line that joins points.
+    left, bottom: edges of the plot; labels: texts beside points and groups; legend: (series, name) of the groups
+    without a label; reference: place of the reference line; diagonal: its ends (x, y, x, y); ideal: its place; medians:
+    (x, y) of those that are marked; lines: series and path of each line that joins points.
     """
 
     kind: str
     title: str
     width: float
     height: float
+    left: float
+    bottom: float
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     marks: list[Mark]
@@ -109,7 +112,7 @@ def _points(figure: AuditFigure) -> Drawing:
         if not placer.name_group(own, group, series % SERIES):
             legend.append((series % SERIES, group))
     return Drawing(
-        "points", figure.title, WIDTH, HEIGHT, x_ticks, y_ticks, marks, placer.labels,
+        "points", figure.title, WIDTH, HEIGHT, LEFT, HEIGHT - BOTTOM, x_ticks, y_ticks, marks, placer.labels,
         legend=legend,
         reference=None if figure.reference is None else to_y(figure.reference),
         diagonal=_diagonal(figure, to_x, to_y) if figure.diagonal else None,
@@ -143,23 +146,26 @@ def _intervals(figure: AuditFigure) -> Drawing:
     """Return one row for each point; with several groups, the rows of a label are below it and named by group."""
     groups = _groups(figure)
     ends = [end for p in figure.points for end in (p.y, p.low, p.high) if end is not None]
-    to_x, ticks = _axis([*ends, *([] if figure.reference is None else [figure.reference])], ROW_LABELS, WIDTH - RIGHT)
+    row_names = groups if len(groups) > 1 else [p.label for p in figure.points]
+    left = min(max(map(text_width, row_names), default=0), MAX_ROW_NAME) + 2 * ROW_GAP
+    to_x, ticks = _axis([*ends, *([] if figure.reference is None else [figure.reference])], left, WIDTH - RIGHT)
     marks: list[Mark] = []
     names: list[RowName] = []
     row = 0
     for label in dict.fromkeys(point.label for point in figure.points):
         if len(groups) > 1:
-            names.append(RowName(TOP + ROW * (row + 0.5), label, heading=True))
+            names.append(RowName(TOP + ROW * (row + 0.5), fit(label, (WIDTH - 2 * ROW_GAP) / BOLD), heading=True))
             row += 1
         for p in (point for point in figure.points if point.label == label):
             y = TOP + ROW * (row + 0.5)
-            names.append(RowName(y, p.group if len(groups) > 1 else label))
+            names.append(RowName(y, fit(p.group if len(groups) > 1 else label, MAX_ROW_NAME)))
             marks.append(Mark(to_x(p.y), y, *_ends(p, to_x), groups.index(p.group) % SERIES, _words(p)))
             row += 1
-    height = TOP + ROW * row + BOTTOM
+    bottom = TOP + ROW * row
     reference = None if figure.reference is None else to_x(figure.reference)
     return Drawing(
-        "intervals", figure.title, WIDTH, height, ticks, [], marks, row_names=names, reference=reference
+        "intervals", figure.title, WIDTH, bottom + BOTTOM, left, bottom, ticks, [], marks,
+        row_names=names, reference=reference,
     )  # fmt: skip
 
 
@@ -177,11 +183,16 @@ def _strips(figure: AuditFigure) -> list[Drawing]:
             if not own:
                 continue
             y = TOP + ROW * (len(names) + 0.5)
-            names.append(RowName(y, f"{group} ({len(own)})"))
+            names.append(RowName(y, fit(f"{group} ({len(own)})", PANEL_LABELS - ROW_GAP)))
             marks += [Mark(to_x(p.y), y, None, None, series % SERIES, _words(p)) for p in own]
             medians.append((to_x(float(np.median([p.y for p in own]))), y))
-        height = TOP + ROW * len(names) + PANEL_BOTTOM
-        drawings.append(Drawing("strips", panel, PANEL, height, ticks, [], marks, row_names=names, medians=medians))
+        bottom = TOP + ROW * len(names)
+        drawings.append(
+            Drawing(
+                "strips", panel, PANEL, bottom + PANEL_BOTTOM, PANEL_LABELS, bottom, ticks, [], marks,
+                row_names=names, medians=medians,
+            )
+        )  # fmt: skip
     return drawings
 
 

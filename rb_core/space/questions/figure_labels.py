@@ -10,9 +10,13 @@ import numpy as np
 Place = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 
-CHARACTER, LINE = 6.6, 15.0  # width and height of a text, in units of the drawing
+LINE = 15.0  # height of a text, in units of the drawing
+# Widths of characters in the widest common fonts, at the style sheet's size: the page takes the visitor's own font.
+NARROW, USUAL, CAPITAL, WIDE = 5.0, 7.7, 9.2, 12.0
+NARROW_CHARACTERS, WIDE_CHARACTERS = frozenset(" !'(),./:;I[]fijlrt|-"), frozenset("%@MWmw…")
+BOLD = 1.12  # width of a bold text against that of the same text in the usual weight
 SWATCH = 14.0  # width of the shape before a group's name
-MAX_LENGTH = 34  # characters
+MAX_WIDTH = 240.0  # of a text beside a point
 MAX_CANDIDATES = 40  # points of a group beside which its name may stand
 
 
@@ -36,7 +40,7 @@ class LabelPlacer:
 
     def keep_free(self, x: float, y: float, text: str) -> None:
         """Keep the room of a text that starts at a place."""
-        self._taken.append((x - 8, y - LINE, x + SWATCH + CHARACTER * len(text), y + LINE))
+        self._taken.append((x - 8, y - LINE, x + SWATCH + BOLD * text_width(text), y + LINE))
 
     def name(self, place: Place, text: str) -> bool:
         """Write a text beside a point; return False without room."""
@@ -48,8 +52,8 @@ class LabelPlacer:
         return self._put(places[::step], text, series)
 
     def _put(self, places: Sequence[Place], text: str, series: int | None) -> bool:
-        short = text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 1]}…"
-        width = CHARACTER * len(short) + (0 if series is None else SWATCH)
+        short = fit(text, MAX_WIDTH)
+        width = text_width(short) if series is None else SWATCH + BOLD * text_width(short)
         free = [box for place in places for box in _boxes(place, width) if self._is_free(box)]
         if not free:
             return False
@@ -69,6 +73,28 @@ class LabelPlacer:
     def _covered(self, box: Box) -> int:
         x, y = self._points[:, 0], self._points[:, 1]
         return int(np.sum((x > box[0] - 4) & (x < box[2] + 4) & (y > box[1] - 3) & (y < box[3] + 3)))
+
+
+def text_width(text: str) -> float:
+    """Return the most units that a text of the usual weight takes."""
+    return sum(map(_character_width, text))
+
+
+def _character_width(character: str) -> float:
+    if character in NARROW_CHARACTERS:
+        return NARROW
+    if character in WIDE_CHARACTERS:
+        return WIDE
+    return CAPITAL if character.isupper() else USUAL
+
+
+def fit(text: str, width: float) -> str:
+    """Return a text that is no wider: where it is too long, its middle is left out, as its ends tell names apart."""
+    short, kept = text, len(text)
+    while kept > 1 and text_width(short) > width:
+        kept -= 1
+        short = f"{text[: kept - kept // 2]}…{text[len(text) - kept // 2 :]}"
+    return short
 
 
 def _boxes(place: Place, width: float) -> list[Box]:

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 import gradio as gr
 from markupsafe import Markup
 
-from rb_core.audits.report import AuditTable, cell_text
+from rb_core.audits.report import AuditTable
 from rb_core.space.component import component
 from rb_core.space.html import message_html, render
-from rb_core.space.questions.figure import BOTTOM, LEFT, RIGHT, ROW_LABELS, TOP, draw
+from rb_core.space.questions.figure import RIGHT, ROW_GAP, TOP, draw
 from rb_core.space.questions.topics import QuestionPage, find_page, question_pages
 from rb_core.space.results_source import ResultsSource
 
@@ -48,18 +48,18 @@ def question_page_html(page: QuestionPage) -> Markup:
         page=page,
         all_drawings={r.audit: draw(r.figure) for r in page.reports if r.figure and r.figure.points},
         numeric_columns=numeric_columns,
-        cell_text=cell_text,
         examples_address=examples_address,
         shown_rows=SHOWN_ROWS,
-        frame={"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM, "row_labels": ROW_LABELS},
+        frame={"right": RIGHT, "top": TOP, "gap": ROW_GAP},
     )
 
 
 def examples_address(table: AuditTable, column: int, cell: object) -> str:
-    """Return the address of a subset's examples, for a cell that names one; "" for any other."""
-    if not table.subsets_of or table.columns[column] != "Subset" or not isinstance(cell, str):
+    """Return the address of an item or of a subset's examples, for a cell that names one; "" for any other."""
+    field = table.columns[column].lower()
+    if not table.subsets_of or field not in ("subset", "item") or not isinstance(cell, str):
         return ""
-    return "?" + urlencode({"tab": "examples", "benchmark": table.subsets_of, "subset": cell})
+    return "?" + urlencode({"tab": "examples", "board": table.subsets_of, field: cell})
 
 
 def numeric_columns(table: AuditTable) -> list[int]:

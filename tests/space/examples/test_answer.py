@@ -95,10 +95,18 @@ def test_a_wrong_request_is_refused_with_its_reason(
 def test_a_page_beyond_the_last_is_the_last_and_an_address_leads_back_to_its_answer(service: ExamplesService) -> None:
     answer = service.answer(ExamplesRequest("rewardbench", "hep-go", page=999), wait=5)
     assert answer["page"] == answer["pages"] == 17
-    assert address(answer, page=2) == "?tab=examples&benchmark=rewardbench&subset=hep-go&page=2"
+    assert address(answer, page=2) == "?tab=examples&board=rewardbench&subset=hep-go&page=2"
     assert address(answer, filter="only-b", a=A) == (
-        f"?tab=examples&benchmark=rewardbench&subset=hep-go&filter=only-b&a={A.replace('/', '%2F')}"
+        f"?tab=examples&board=rewardbench&subset=hep-go&filter=only-b&a={A.replace('/', '%2F')}"
     )
+
+
+def test_one_item_is_shown_where_it_is_asked_for(service: ExamplesService) -> None:
+    answer = service.answer(ExamplesRequest("rewardbench", item="1422"), wait=5)
+    assert ([item["id"] for item in answer["items"]], answer["count"]) == (["1422"], 1)
+    assert "item=" not in address(answer)
+    with pytest.raises(RequestError, match="no item"):
+        service.answer(ExamplesRequest("rewardbench", "hep-go", item="no such"), wait=5)
 
 
 def test_texts_are_read_in_the_background_and_a_failure_is_a_message(

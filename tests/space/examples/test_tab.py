@@ -12,6 +12,7 @@ def test_a_visitor_finds_the_items_of_a_part_that_a_model_fails(open_page: OpenP
     page = open_page("?benchmark=starter", tab="Examples")
     status = page.get_by_role("status").filter(has_text="items")
     expect(status).to_have_text("162 items, page 1 of 17.")
+    assert "&board=starter" in page.url, "an address of an earlier version is rewritten"
     page.get_by_role("link", name="hard-factual", exact=True).first.click()
     expect(status).to_have_text("14 items, page 1 of 2.")
     page.go_back()

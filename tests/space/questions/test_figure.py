@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rb_core.audits.report import AuditFigure, AuditPoint
-from rb_core.space.questions.figure import HEIGHT, PANEL, ROW_LABELS, WIDTH, draw
-from rb_core.space.questions.figure_labels import CHARACTER, LINE
+from rb_core.space.questions.figure import HEIGHT, MAX_ROW_NAME, PANEL, ROW_GAP, WIDTH, draw
+from rb_core.space.questions.figure_labels import LINE, fit, text_width
 
 
 def figure(kind: str, *points: AuditPoint, reference: float | None = None) -> AuditFigure:
@@ -38,11 +38,26 @@ def test_larger_values_are_further_right_and_further_up_inside_the_figure() -> N
 def test_intervals_are_rows_with_values_along_the_axis() -> None:
     (drawing,) = draw(figure("intervals", *POINTS))
     a, c, b = sorted(drawing.marks, key=lambda mark: mark.x)
-    assert ROW_LABELS < a.x < c.x < b.x < WIDTH
+    assert drawing.left < a.x < c.x < b.x < WIDTH
     assert len({mark.y for mark in drawing.marks}) == 3
     assert all(mark.y < drawing.height for mark in drawing.marks)
     headings = [name.text for name in drawing.row_names if name.heading]
     assert headings == ["a", "b", "c"], "with several groups, a label heads the rows of its groups"
+
+
+@given(st.text(st.sampled_from("iMa-1W/"), max_size=90), st.floats(30, 300))
+def test_a_text_that_is_too_wide_keeps_its_ends(text: str, width: float) -> None:
+    short = fit(text, width)
+    assert text_width(short) <= width
+    start, _, end = short.partition("…") if short != text else (text, "", "")
+    assert text.startswith(start)
+    assert text.endswith(end)
+
+
+def test_the_names_of_rows_have_room_left_of_the_plot() -> None:
+    for length in (1, 30, 80):
+        (drawing,) = draw(figure("intervals", AuditPoint(label="W" * length, x=0.0, y=0.5)))
+        assert text_width(drawing.row_names[0].text) < drawing.left <= MAX_ROW_NAME + 2 * ROW_GAP
 
 
 @pytest.mark.parametrize("kind", ["points", "intervals"])
@@ -79,7 +94,7 @@ def test_each_panel_has_the_rows_of_its_groups_with_their_medians() -> None:
 def test_labels_do_not_touch_and_stay_inside(points: list[tuple[float, float, str]]) -> None:
     named = [AuditPoint(label=f"m{i}", x=x, y=y, group=g, named=i % 7 == 0) for i, (x, y, g) in enumerate(points)]
     (drawing,) = draw(figure("points", *named))
-    boxes = [(label.x, label.y, CHARACTER * len(label.text)) for label in drawing.labels]
+    boxes = [(label.x, label.y, text_width(label.text)) for label in drawing.labels]
     for x, y, width in boxes:
         assert 0 <= x <= x + width <= WIDTH
         assert 0 <= y <= HEIGHT

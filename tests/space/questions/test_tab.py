@@ -48,7 +48,10 @@ def test_the_first_cell_of_a_row_is_its_link_and_subsets_lead_to_their_examples(
     links = re.findall(r'<td><a href="([^"]*)" target="_blank" rel="noopener">y<span', html)
     assert links == ["https://example.org/?a=1&amp;b=%22"]
     assert "<td>x</td>" in html
-    assert '<td><a href="?tab=examples&amp;benchmark=bench&amp;subset=s+1">s 1</a></td>' in html
+    assert '<td><a href="?tab=examples&amp;board=bench&amp;subset=s+1">s 1</a></td>' in html
+    items = table.model_copy(update={"columns": ("Item", "n")})
+    html = page_html(small_report().model_copy(update={"tables": (items,)}))
+    assert '<td><a href="?tab=examples&amp;board=bench&amp;item=y">y</a> · <a href="https://example.org' in html
 
 
 def test_reports_on_one_property_share_a_page() -> None:
