@@ -95,12 +95,13 @@ def _board_sentence(board: Board, rows: Mapping[str, Sequence[BoardRow]]) -> str
     """Return in how many sections each kind has the highest median, and the widest lead."""
     medians = {section: _medians(rows, section) for section in _sections(board)}
     leaders = Counter(max(of_kind, key=lambda kind: of_kind[kind]) for of_kind in medians.values())
-    counts = ", ".join(f"{kind} in {count}" for kind, count in leaders.most_common())
+    (first, count), *others = leaders.most_common()
+    counts = "".join(f", {kind} in {count}" for kind, count in others)
     section = max(medians, key=lambda name: _spread(medians[name]))
     best, worst = (pick(medians[section].items(), key=lambda entry: entry[1]) for pick in (max, min))
     return (
-        f"{board.title}: of {len(medians)} sections, the highest median is that of {counts}. Kinds differ most in "
-        f"{section}: {best[0]} {best[1]:.2f}, {worst[0]} {worst[1]:.2f}."
+        f"On {board.title} the kind with the highest median is {first} in {count} of {len(medians)} sections{counts}. "
+        f"Kinds differ most in {section}: {best[0]} {best[1]:.2f}, {worst[0]} {worst[1]:.2f}."
     )
 
 

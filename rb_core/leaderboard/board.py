@@ -16,7 +16,7 @@ from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.benchmarks.spec import BenchmarkSpec, Section
 from rb_core.leaderboard.model_registry import NO_MODELS, ModelRegistry, Recipe, RegisteredModel, read_registry
 from rb_core.results.estimate import Chance, Estimate
-from rb_core.results.schema import KIND_LABELS, Result
+from rb_core.results.schema import Result, kind_label
 from rb_core.results.storage import read_results
 from rb_core.stats.chance import compose_chance, declared_chance
 from rb_core.stats.rank_intervals import RankInterval
@@ -65,7 +65,7 @@ class BoardRow:
     # partial run, on other data, and for a development checkpoint.
     rank: int | None
     model: str
-    kind: str  # one of KIND_LABELS
+    kind: str  # as `kind_label` gives it
     status: str  # "run", "partial run", "other data" (than published, or with other rules) or "published"
     headline: Estimate  # HEADLINE_FIELDS and no_interval
     coverage: float | None  # share of the examples that have a score
@@ -301,7 +301,7 @@ def _row(
     return BoardRow(
         rank=rank,
         model=result.model.name,
-        kind=KIND_LABELS[result.model.kind],
+        kind=kind_label(result.model),
         status=status,
         headline=Estimate.model_validate(headline.model_dump(include={*HEADLINE_FIELDS, "no_interval"})),
         coverage=result.coverage,

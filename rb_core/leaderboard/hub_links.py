@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import quote
 
-from rb_core.results.schema import KIND_LABELS
+from rb_core.results.schema import KIND_LABELS, REFERENCE_FREE_SUFFIX
 
 # Datasets in the layout that `import rewardbench-results` reads.
 REWARD_BENCH_DATASETS = ("allenai/reward-bench-results", "allenai/reward-bench-2-results")
@@ -50,8 +50,8 @@ def source_files(source: str) -> list[SourceFile]:
 
 
 def hub_page(model: str, kind: str) -> str | None:
-    """Return the address of a model's page on the hub, None without one. kind: a value of KIND_LABELS."""
-    if kind not in _KINDS_ON_HUB or "/" not in model or model.startswith(_NOT_ON_HUB):
+    """Return the address of a model's page on the hub, None without one. kind: as `kind_label` gives it."""
+    if kind.removesuffix(REFERENCE_FREE_SUFFIX) not in _KINDS_ON_HUB or "/" not in model or model.startswith(_NOT_ON_HUB):
         return None
     return f"{_HUB}/{model}"
 

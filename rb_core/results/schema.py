@@ -50,6 +50,7 @@ KIND_LABELS: dict[str, str] = {
     "ensemble": "Ensemble",
     "unknown": "Unknown",
 }
+REFERENCE_FREE_SUFFIX = ", reference-free"  # of the label of an implicit reward without a reference model
 
 # Settings of a model that change a score by rounding only, or not at all.
 _WITHOUT_EFFECT = {"name", "threshold", "parameters", "attention", "batching", "probe", "loading"}
@@ -161,7 +162,7 @@ def kind_label(model: ModelRef) -> str:
     """Return a model's kind for comparisons of kinds: implicit rewards without a reference are a kind of their own."""
     label = KIND_LABELS[model.kind]
     is_reference_free = "reference-free" in f"{model.output} {model.kind_detail}"
-    return f"{label}, reference-free" if is_reference_free else label
+    return label + REFERENCE_FREE_SUFFIX if is_reference_free else label
 
 
 class Notes(Record):

@@ -7,13 +7,14 @@ const NEAR = 24; // pixels: the largest distance of the pointer from its point
 
 // Each kind has a colour and a shape of its own, so that none is shown by colour alone. Paths are centred on the origin.
 const SHAPES = {
-  circle: 'M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z', square: 'M-4.5 -4.5H4.5V4.5H-4.5Z', triangle: 'M0 -6L5.6 4.2H-5.6Z',
+  circle: 'M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0Z', arrow: 'M-6 4.2H-1.4L0 1.4L1.4 4.2H6L0 -6Z', square: 'M-4.5 -4.5H4.5V4.5H-4.5Z', triangle: 'M0 -6L5.6 4.2H-5.6Z',
   diamond: 'M0 -6.4L6.4 0L0 6.4L-6.4 0Z', down: 'M0 6L5.6 -4.2H-5.6Z', star: 'M0 -7L1.8 -2.3L6.8 -2.2L2.8 .9L4.2 5.7L0 2.9L-4.2 5.7L-2.8 .9L-6.8 -2.2L-1.8 -2.3Z',
   cross: 'M-2 -6H2V-2H6V2H2V6H-2V2H-6V-2H-2Z', hexagon: 'M0 -6L5.2 -3V3L0 6L-5.2 3V-3Z',
   pentagon: 'M0 -6L5.7 -1.9L3.5 4.9H-3.5L-5.7 -1.9Z', bar: 'M-6.5 -2.5H6.5V2.5H-6.5Z',
 };
 const KINDS = {
   'Sequence classifier': ['#0072B2', 'circle'], 'Custom classifier': ['#F0E442', 'diamond'], 'Implicit (DPO)': ['#E69F00', 'triangle'],
+  'Implicit (DPO), reference-free': ['#56B4E9', 'arrow'],
   'Token probability': ['#D55E00', 'hexagon'],
   Generative: ['#009E73', 'square'], Baseline: ['#CC79A7', 'cross'], Function: ['#9BD770', 'star'],
   Ensemble: ['#8C6BB1', 'down'], 'Process reward': ['#6B4C1E', 'pentagon'],
