@@ -51,9 +51,8 @@ def source_files(source: str) -> list[SourceFile]:
 
 def hub_page(model: str, kind: str) -> str | None:
     """Return the address of a model's page on the hub, None without one. kind: as `kind_label` gives it."""
-    if kind.removesuffix(REFERENCE_FREE_SUFFIX) not in _KINDS_ON_HUB or "/" not in model or model.startswith(_NOT_ON_HUB):
-        return None
-    return f"{_HUB}/{model}"
+    has_page = kind.removesuffix(REFERENCE_FREE_SUFFIX) in _KINDS_ON_HUB
+    return f"{_HUB}/{model}" if has_page and "/" in model and not model.startswith(_NOT_ON_HUB) else None
 
 
 def dataset_repo(address: str) -> str | None:
