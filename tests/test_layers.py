@@ -26,8 +26,8 @@ LAYERS = (
     (("rb_core.evaluation",), "from a model and a benchmark to a result"),
     (("rb_core.doctor", "rb_core.leaderboard"), "examining a model; boards, comparisons, model reports"),
     (
-        ("rb_core.hub", "rb_core.importers", "rb_core.export", "rb_core.audits"),
-        "push and pull; formats of other projects; audits",
+        ("rb_core.hub", "rb_core.importers", "rb_core.export", "rb_core.audits", "rb_core.evaluation_queue"),
+        "push and pull; formats of other projects; audits; requests and workers",
     ),
     (("rb_core.cli", "rb_core.space", "rb_core.builtin", "rb_core.__main__"), "command line, page, built-in model"),
     (("rb_core",), "the public API"),

@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "data": ("data",),
     "doctor": ("doctor",),
     "jobs": ("submit", "jobs"),
+    "evaluation_queue": ("request", "requests", "worker"),
     "results": ("show", "aggregate", "benchmarks", "models", "schema"),
     "cross": ("cross",),
     "agree": ("agree",),

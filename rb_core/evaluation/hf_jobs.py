@@ -66,7 +66,9 @@ class Job:
 
     package: pip's requirement for this package; repo: the dataset repository that the result is pushed to, or None;
     options: further options of `evaluate`; timeout: seconds, or a number with s, m, h or d; namespace: the user or
-    organisation that pays, None for the token's own; card: text of the benchmark's card, "" for a registered one.
+    organisation that pays, None for the token's own; card: text of the benchmark's card, "" for a registered one;
+    request: id of the request that the job answers; doctor: options of `doctor`, which has to pass before the
+    evaluation, None without it.
     """
 
     model: str
@@ -79,6 +81,8 @@ class Job:
     namespace: str | None = None
     image: str = DEFAULT_IMAGE
     card: str = ""
+    request: str = ""
+    doctor: tuple[str, ...] | None = None
 
     @property
     def command(self) -> list[str]:
@@ -95,8 +99,10 @@ class Job:
             'cd "$(mktemp -d)"',
             shlex.join(["python", "-m", "pip", "install", "--quiet", self.package]),
             *([f"printf %s {shlex.quote(self.card)} > {CARD_FILE}"] if self.card else []),
-            shlex.join([*program, "evaluate", *arguments, *self.options]),
         ]
+        if self.doctor is not None:
+            steps.append(shlex.join(["python", "-m", "rb_core", "doctor", "--model", self.model, *self.doctor]))
+        steps.append(shlex.join([*program, "evaluate", *arguments, *self.options]))
         if self.repo is None:
             steps.append("find mine/results -name '*.json' -exec cat {} +")
         else:
@@ -112,7 +118,8 @@ class Job:
     def labels(self) -> dict[str, str]:
         """Return the labels by which the service finds the job."""
         model, benchmark = _label(self.model), _label(self.benchmark)
-        return {"app": APP, "model": model, "benchmark": benchmark, "name": _label(f"rb-{benchmark}-{model}")}
+        labels = {"app": APP, "model": model, "benchmark": benchmark, "name": _label(f"rb-{benchmark}-{model}")}
+        return labels | ({"request": self.request} if self.request else {})
 
     def describe(self) -> str:
         """Return the job as text: exactly what would run, and the names of the secrets."""
@@ -131,7 +138,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job as the service lists it. created: UTC, ISO 8601; unknown fields are empty."""
+    """A job as the service lists it. created: UTC, ISO 8601; request: id of a request; unknown fields are empty."""
 
     id: str
     status: str
@@ -140,6 +147,7 @@ class JobStatus:
     flavor: str
     created: str
     url: str
+    request: str = ""
 
     @property
     def ended(self) -> bool:
@@ -157,6 +165,8 @@ def plan_job(
     namespace: str | None = None,
     package: str | None = None,
     image: str = DEFAULT_IMAGE,
+    request: str = "",
+    doctor: Sequence[str] | None = None,
 ) -> Job:
     """Plan a job and check everything that can be checked without asking the service. Sends nothing.
 
@@ -181,7 +191,8 @@ def plan_job(
     package = default_package() if package is None else _checked_package(package)
     name = benchmark if card is None else card.id or Path(benchmark).stem
     text = "" if card is None else card.to_yaml()
-    return Job(model, name, flavor, package, repo, tuple(options), timeout, namespace, image, text)
+    checks = None if doctor is None else tuple(doctor)
+    return Job(model, name, flavor, package, repo, tuple(options), timeout, namespace, image, text, request, checks)
 
 
 def _job_card(benchmark: str) -> Card | None:
@@ -406,6 +417,7 @@ def _status(job: object) -> JobStatus:
         flavor=_plain(getattr(flavor, "value", flavor)),
         created=created.isoformat(timespec="seconds") if created else "",
         url=_plain(job.url),  # type: ignore[attr-defined]
+        request=_plain(labels.get("request", "")),
     )
 
 

@@ -48,6 +48,13 @@ def seconds_from_environment(variable: str, default: float) -> float:
     return seconds
 
 
+def positive_integer(variable: str, text: str) -> int:
+    """Return the number in an environment variable. Raises RewardBenchError unless it is whole and above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise RewardBenchError(f"{variable} is {text!r}; it must be a whole number above 0")
+    return int(text)
+
+
 def set_request_timeout() -> None:
     """Set a timeout for the client's session, which has none by default."""
     from huggingface_hub import get_session

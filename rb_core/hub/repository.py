@@ -1,4 +1,4 @@
-"""Read a results repository on the hub: its files at one commit, each checked against its listed hash."""
+"""Read a dataset repository on the hub: its files at one commit, each checked against its listed hash."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from rb_core.benchmarks.card import MAX_CARD_BYTES
 from rb_core.errors import HubError, ResultError
@@ -61,16 +61,27 @@ class RepositoryState:
         return [path for path in self.files if path.startswith("results/")]
 
 
-class ResultsRepo:
-    """A dataset repository that holds results. Its methods raise the client's errors; see `rb_core.hub.client`."""
+class DatasetRepo:
+    """A dataset repository with a layout. Its methods raise the client's errors; see `rb_core.hub.client`.
+
+    option: that names it on the command line; folders: those with files of the layout only; layout: for messages.
+    """
+
+    option: ClassVar[str] = "--repo"
+    folders: ClassVar[tuple[str, ...]]
+    layout: ClassVar[str]
 
     def __init__(self, name: str, api: HfApi | None = None) -> None:
         if not re.fullmatch(rf"{Segment}/{Segment}", name):
-            raise HubError(f"--repo {name!r}: expected ORG/NAME, a dataset repository on the hub")
+            raise HubError(f"{self.option} {name!r}: expected ORG/NAME, a dataset repository on the hub")
         from huggingface_hub import HfApi
 
         self.name = name
         self.api = api or HfApi()
+
+    def limit(self, path: str) -> int | None:
+        """Return the most bytes a file of this name may have; None for a name that is not part of the layout."""
+        raise NotImplementedError
 
     def head(self, revision: str | None = None) -> tuple[str, datetime | None]:
         """Return the commit of a revision, and its date."""
@@ -89,13 +100,13 @@ class ResultsRepo:
         refused: list[str] = []
         for item in self.api.list_repo_tree(self.name, recursive=True, revision=commit, repo_type="dataset"):
             if len(files) + len(refused) > MAX_FILES:
-                raise HubError(f"{self.name}: more than {MAX_FILES} files; this is not a results repository")
+                raise HubError(f"{self.name}: more than {MAX_FILES} files; this is another repository")
             if not isinstance(item, RepoFile):
                 continue
             entry = _entry(item)
-            if problem := _problem(entry):
+            if problem := self._problem(entry):
                 refused.append(f"{entry.path!r}: {problem}")
-            elif _limit(entry.path) is not None:
+            elif self.limit(entry.path) is not None:
                 files[entry.path] = entry
         return RepositoryState(commit, date, files, tuple(refused))
 
@@ -106,7 +117,7 @@ class ResultsRepo:
         for item in self.api.get_paths_info(self.name, [path], revision=commit, repo_type="dataset"):
             if isinstance(item, RepoFile) and item.path == path:
                 entry = _entry(item)
-                if problem := _problem(entry):
+                if problem := self._problem(entry):
                     raise HubError(f"{self.name}: {path} {problem}")
                 return entry
         raise HubError(f"{self.name}: there is no {path}; push results to it first")
@@ -119,33 +130,6 @@ class ResultsRepo:
         if not entry.holds(content):
             raise HubError(f"{entry.path!r}: its content does not match the hub's listing (another hash or size)")
         return content
-
-    def read(
-        self, state: RepositoryState, paths: Iterable[str], local: Callable[[str], bytes | None]
-    ) -> tuple[dict[str, bytes], list[str]]:
-        """Return the content of these files by path, and a message for each that cannot be read.
-
-        `local` gives the content of a local copy, which is used if its hash is the listed one. The tables hold the
-        text of every result, so a few requests bring all of them; a text is used only if its hash is the listed one.
-        """
-        entries = [state.files[path] for path in paths]
-        contents = {e.path: content for e in entries if (content := local(e.path)) is not None and e.holds(content)}
-        missing = [e for e in entries if e.path not in contents]
-        benchmarks = sorted({e.path.split("/")[1] for e in missing if e.path.startswith("results/")})
-        tables = [state.files[path] for path in map(table_path, benchmarks) if path in state.files]
-        texts: dict[str, bytes] = {}
-        for table, fetched in self.fetch_all(tables, state.commit):
-            if isinstance(fetched, bytes):
-                contents[table.path] = fetched
-                texts |= {git_oid(text): text for text in _texts(fetched, table.path)}
-        contents |= {e.path: texts[e.oid] for e in missing if e.oid in texts}
-        refused = []
-        for entry, fetched in self.fetch_all([e for e in missing if e.path not in contents], state.commit):
-            if isinstance(fetched, bytes):
-                contents[entry.path] = fetched
-            else:
-                refused.append(str(fetched))
-        return {e.path: contents[e.path] for e in entries if e.path in contents}, refused
 
     def fetch_all(self, entries: Sequence[FileEntry], commit: str) -> Iterator[tuple[FileEntry, bytes | HubError]]:
         """Fetch several files in parallel and yield them in order, with the error in place of one that failed."""
@@ -182,6 +166,58 @@ class ResultsRepo:
                     break
         return bytes(content)
 
+    def _problem(self, entry: FileEntry) -> str | None:
+        """Return why a file is refused; None for a valid file and for a file that is ignored."""
+        limit = self.limit(entry.path)
+        if limit is not None:
+            return None if 0 <= entry.size <= limit else f"has {entry.size} bytes; the limit is {limit}"
+        if entry.path.startswith((*self.folders, "/")) or ".." in entry.path or "\\" in entry.path:
+            return f"not a name of the layout: {self.layout}"
+        return None
+
+
+class ResultsRepo(DatasetRepo):
+    """A dataset repository that holds results."""
+
+    folders = ("results/", "scores/", "tables/")
+    layout = "results/<benchmark>/<org>/<model>.json, scores/..., tables/<benchmark>.parquet"
+
+    def limit(self, path: str) -> int | None:
+        if _RESULT.fullmatch(path):
+            return MAX_RESULT_BYTES
+        if _SCORES.fullmatch(path):
+            return MAX_SCORES_BYTES
+        if is_benchmark_card(path):
+            return MAX_CARD_BYTES
+        return MAX_DERIVED_BYTES if is_derived(path) else companion_limit(path)
+
+    def read(
+        self, state: RepositoryState, paths: Iterable[str], local: Callable[[str], bytes | None]
+    ) -> tuple[dict[str, bytes], list[str]]:
+        """Return the content of these files by path, and a message for each that cannot be read.
+
+        `local` gives the content of a local copy, which is used if its hash is the listed one. The tables hold the
+        text of every result, so a few requests bring all of them; a text is used only if its hash is the listed one.
+        """
+        entries = [state.files[path] for path in paths]
+        contents = {e.path: content for e in entries if (content := local(e.path)) is not None and e.holds(content)}
+        missing = [e for e in entries if e.path not in contents]
+        benchmarks = sorted({e.path.split("/")[1] for e in missing if e.path.startswith("results/")})
+        tables = [state.files[path] for path in map(table_path, benchmarks) if path in state.files]
+        texts: dict[str, bytes] = {}
+        for table, fetched in self.fetch_all(tables, state.commit):
+            if isinstance(fetched, bytes):
+                contents[table.path] = fetched
+                texts |= {git_oid(text): text for text in _texts(fetched, table.path)}
+        contents |= {e.path: texts[e.oid] for e in missing if e.oid in texts}
+        refused = []
+        for entry, fetched in self.fetch_all([e for e in missing if e.path not in contents], state.commit):
+            if isinstance(fetched, bytes):
+                contents[entry.path] = fetched
+            else:
+                refused.append(str(fetched))
+        return {e.path: contents[e.path] for e in entries if e.path in contents}, refused
+
 
 def _entry(item: RepoFile) -> FileEntry:
     return FileEntry(item.path, item.size, item.blob_id, item.lfs.sha256 if item.lfs else None)
@@ -193,26 +229,3 @@ def _texts(content: bytes, path: str) -> list[bytes]:
         return list(results_in_table(content, path).values())
     except ResultError:
         return []
-
-
-def _limit(path: str) -> int | None:
-    """Return the most bytes a file of this name may have; None for a name that is not part of the layout."""
-    if _RESULT.fullmatch(path):
-        return MAX_RESULT_BYTES
-    if _SCORES.fullmatch(path):
-        return MAX_SCORES_BYTES
-    if is_benchmark_card(path):
-        return MAX_CARD_BYTES
-    return MAX_DERIVED_BYTES if is_derived(path) else companion_limit(path)
-
-
-def _problem(entry: FileEntry) -> str | None:
-    """Return why a file is refused; None for a valid file and for a file that is ignored."""
-    limit = _limit(entry.path)
-    if limit is not None:
-        return None if 0 <= entry.size <= limit else f"has {entry.size} bytes; the limit is {limit}"
-    if entry.path.startswith(("results/", "scores/", "tables/", "/")) or ".." in entry.path or "\\" in entry.path:
-        return (
-            "not a name of the layout: results/<benchmark>/<org>/<model>.json, scores/..., tables/<benchmark>.parquet"
-        )
-    return None

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 from rb_core.errors import RewardBenchError
+from rb_core.hub.client import positive_integer
 
 GIB = 2**30
 MINUTE = 60.0  # seconds
@@ -50,17 +51,11 @@ class Limits:
         variables = {field.name: os.environ.get(f"RB_LIVE_{field.name.upper()}") for field in fields(cls)}
         return cls(
             **{
-                name: parse_bytes(text) if name == "memory" else _positive_integer(f"RB_LIVE_{name.upper()}", text)
+                name: parse_bytes(text) if name == "memory" else positive_integer(f"RB_LIVE_{name.upper()}", text)
                 for name, text in variables.items()
                 if text
             }
         )
-
-
-def _positive_integer(variable: str, text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise RewardBenchError(f"{variable} is {text!r}; it must be a whole number above 0")
-    return int(text)
 
 
 def parse_bytes(text: str) -> int:

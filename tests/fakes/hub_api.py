@@ -7,10 +7,14 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
+from math import prod
 from threading import RLock
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode
+
+import yaml
 
 from tests.fakes.hub_faults import damaged
 from tests.fakes.hub_messages import (
@@ -161,6 +165,8 @@ class Hub:
         repo = self.find(request, kind, [parts[0], parts[1].removesuffix(".git")])
         if parts[1].endswith(".git"):
             return self.batch(request, repo)
+        if repo.gated:
+            raise Refusal(403, f"Access to model {repo.name} is restricted", "GatedRepo")
         revision, path = split_revision(parts[3:])
         return self.resolve(request, repo, repo.at(revision), path)
 
@@ -266,14 +272,15 @@ class Hub:
             "createdAt": repo.created,
             "lastModified": repo.history("main")[0].date,
             "private": repo.private,
-            "gated": False,
+            "gated": repo.gated,
             "disabled": False,
             "tags": [],
             "downloads": 0,
             "likes": 0,
             "siblings": [sibling(path, file, blobs) for path, file in sorted(commit.tree.items())],
         }
-        about |= {"modelId": repo.name} if repo.kind == "models" else {}
+        if repo.kind == "models":
+            about |= {"modelId": repo.name, "cardData": card_data(commit), "safetensors": weights(commit)}
         expand = request.query.get("expand")
         return as_json({k: v for k, v in about.items() if not expand or k in ("_id", "id", *expand)})
 
@@ -413,6 +420,27 @@ class Hub:
         else:
             raise Refusal(404, "Not found")
         return as_json(dict.fromkeys(("newMessage", "newStatus", "event"), opened.events[-1]))
+
+
+def card_data(commit: Commit) -> dict[str, Any] | None:
+    """What the front matter of a README says; none without one."""
+    readme = commit.tree.get("README.md")
+    parts = readme.content.decode().split("---\n") if readme else []
+    return yaml.safe_load(parts[1]) if len(parts) > 2 and not parts[0] else None
+
+
+def weights(commit: Commit) -> dict[str, Any] | None:
+    """How many parameters of each type the headers of safetensors files have; none without such files."""
+    headers = []
+    for path, file in commit.tree.items():
+        size = int.from_bytes(file.content[:8], "little")
+        if path.endswith(".safetensors") and size < len(file.content):
+            headers.append(json.loads(file.content[8 : 8 + size]))
+    tensors = [tensor for header in headers for name, tensor in header.items() if name != "__metadata__"]
+    counts: Counter[str] = Counter()
+    for tensor in tensors:
+        counts[tensor["dtype"]] += prod(tensor["shape"])
+    return {"parameters": counts, "total": sum(counts.values())} if tensors else None
 
 
 def split_revision(parts: list[str]) -> tuple[str, str]:

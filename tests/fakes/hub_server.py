@@ -74,6 +74,7 @@ class Server:
         self.hub = Hub({t: Token(r) if isinstance(r, str) else r for t, r in tokens.items()}, page)
         self.faults = Faults()
         self.requests: list[Logged] = []
+        self.on_request: Callable[[Logged], None] | None = None  # called with each request before it is carried out
         self.lock = Lock()
         self.closing = Event()
 
@@ -162,6 +163,8 @@ class Handler(BaseHTTPRequestHandler):
         with state.lock:
             state.requests.append(logged)
             fault = state.faults.take(str(logged))
+        if state.on_request is not None:
+            state.on_request(logged)
         if fault and fault.kind == "cut-up":
             self.rfile.read(size // 2)
             self.hang_up(fault)

@@ -110,6 +110,7 @@ class Repo:
 
     def __init__(self, kind: str, name: str, private: bool = False) -> None:
         self.kind, self.name, self.private = kind, name, private
+        self.gated: bool | str = False
         self.lock = RLock()
         self.created = now()
         self.all: dict[str, Commit] = {}
