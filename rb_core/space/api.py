@@ -1,13 +1,15 @@
 """The page's named endpoints, which are also tools for agents if gradio's extra `mcp` is installed.
 
-Gradio takes descriptions from the functions' docstrings, in which a parameter has one line.
+Gradio takes descriptions from the functions' docstrings: the text is the tool's, its last line an example of a call.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec
@@ -24,8 +26,10 @@ from rb_core.space.results_source import ResultsSource, page_board_json
 
 P = ParamSpec("P")
 
-# Descriptions for people, in the About tab. `choose`, `compare`, `examples` and `score` are published by their tabs.
+# Descriptions for people, in the About tab. Those that are not published below are published by their tabs.
 ENDPOINTS: Mapping[str, str] = {
+    "benchmarks": "The benchmarks with their sections and subsets, and the values that other endpoints take.",
+    "rank": "Models of a kind, size or licence, ranked among themselves by a score or a section, and what is noise.",
     "leaderboard": "A benchmark's board: columns with their roles, and a row for each model.",
     "compare": f"Differences of {MIN_MODELS} to {MAX_MODELS} models on a benchmark, with intervals and significance.",
     "result": "The whole result file of a model on a benchmark.",
@@ -34,6 +38,7 @@ ENDPOINTS: Mapping[str, str] = {
     "choose": "Models for a use: the group that cannot be told apart from the best, with reasons and code.",
     "score": "Scores of completions of a prompt, computed on request.",
 }
+TOOLS = "/gradio_api/mcp"  # the path at which gradio serves agents
 # Gradio's page renders error messages as HTML, programs read them as text: quotes stay as they are.
 MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
@@ -48,18 +53,38 @@ def mcp_installed() -> bool:
 
 
 def publish_endpoints(source: ResultsSource) -> None:
-    """Publish `leaderboard`, `result` and `model`, inside of the page's context."""
+    """Publish `benchmarks`, `leaderboard`, `result` and `model`, inside of the page's context."""
+
+    @as_endpoint
+    def benchmarks() -> dict[str, Any]:
+        """List the benchmarks with their sections and subsets: start here.
+
+        Returns an object with `benchmarks`, each with its `id` (which the other tools take), `title`, `description`,
+        number of `models`, `newest` result, `chance` (score of random choice), `detectable` (difference of two scores
+        that it can tell, 80% power), `outcomes` (true if it is known which model is right on which item; `compare` then
+        tests models on the same items, and `examples` filters by model), and `sections`, each with its `description`,
+        number of `items`, `required` (false for a section that not every score includes) and `subsets`; and with
+        `kinds`, the kinds of models. Scores are fractions from 0 to 1 everywhere; null is unknown.
+
+        Example: {}
+        """
+        boards = source.boards().values()
+        kinds = sorted({row.kind for board in boards for row in board.rows})
+        return {"benchmarks": [benchmark_json(board) for board in boards], "kinds": kinds}
 
     @as_endpoint
     def leaderboard(benchmark: str) -> dict[str, Any]:
-        """Return a benchmark's board as JSON: columns with their roles, and rows of cells in the same order.
+        """Return a benchmark's whole board, for programs: columns with their roles, rows of cells in the same order.
 
-        Columns with the role `tier`, `best` and `worst` say where a model may stand: models of one tier cannot be told
-        apart from its first. `floor` and `ceiling` are the score with every unscored example failed, and passed.
-        `detectable` is the difference of two scores that the benchmark can tell.
+        The answer is large (up to 300 kB); `rank` answers with the rows and facts that you ask for. Columns with the
+        role `tier`, `best` and `worst` say where a model may stand: models of one tier cannot be told apart from its
+        first. `floor` and `ceiling` are the score with every unscored example failed, and passed. `detectable` is the
+        difference of two scores that the benchmark can tell. Scores are fractions from 0 to 1.
+
+        Example: {"benchmark": "rewardbench-2"}
 
         Parameters:
-            benchmark: the benchmark's id, for example rewardbench or rewardbench-2
+            benchmark: the benchmark's id, for example rewardbench or rewardbench-2; `benchmarks` lists them
         """
         board = find_board(source.boards(), benchmark)
         return page_board_json(board, source.traits(board.id), source.registry())
@@ -72,10 +97,12 @@ def publish_endpoints(source: ResultsSource) -> None:
         the 95% interval, the method of the interval, numbers of scored, unscored and tied examples), `absent` (which
         sections have no score, and why), `benchmark` and `model` (revisions, hashes and settings), and `run` (command,
         versions, hardware) or `published` (source and date). Values are fractions from 0 to 1. Unknown fields are left
-        out. The only difference from the file: `scores.path` is called `scores.file`.
+        out. The only difference from the file: `scores.path` is called `scores.file`. `rank` finds names of models.
+
+        Example: {"benchmark": "rewardbench", "model": "infly/INF-ORM-Llama3.1-70B"}
 
         Parameters:
-            benchmark: the benchmark's id, for example rewardbench or rewardbench-2
+            benchmark: the benchmark's id, for example rewardbench or rewardbench-2; `benchmarks` lists them
             model: the model's name as the leaderboard spells it, mostly ORG/NAME
         """
         check_model(source, benchmark, model)
@@ -92,15 +119,18 @@ def publish_endpoints(source: ResultsSource) -> None:
         Returns an object with the model's `organisation`, `kind`, number of `parameters`, page on the `hub`, `facts`
         (such as base model, licence and other names, with their sources), and `results`, one a benchmark: `score` with
         its 95% interval, `rank`, `tier` and `range` (best and worst rank that the data allow), `parts` (sections and
-        subsets with the model's rank in each), `weak_spots` and `strengths` (parts in which it ranks lower and
-        higher than overall), `settings`, `counts` and `commands`. Values are fractions from 0 to 1; null is unknown.
+        subsets with the model's rank in each), `weak_spots` and `strengths` (parts in which it ranks lower and higher
+        than overall), `settings`, `counts` and `commands`. Values are fractions from 0 to 1; null is unknown. `rank`
+        finds names of models.
+
+        Example: {"model": "infly/INF-ORM-Llama3.1-70B"}
 
         Parameters:
             model: the model's name as the leaderboard spells it, mostly ORG/NAME, or another of its names
         """
         return model_report(source, _text("model", model)).to_json()
 
-    for endpoint in (leaderboard, result, model):
+    for endpoint in (benchmarks, leaderboard, result, model):
         api(endpoint, api_name=endpoint.__name__, queue=False)
 
 
@@ -115,7 +145,48 @@ def as_endpoint(function: Callable[P, dict[str, Any]]) -> Callable[P, dict[str, 
         except RewardBenchError as error:
             raise gr.Error(str(error).translate(MARKUP), print_exception=False) from error
 
+    wrapped.__doc__ = with_lines_joined(inspect.getdoc(function) or "")
     return wrapped
+
+
+def with_lines_joined(docstring: str) -> str:
+    """Return a docstring with a line for each parameter: gradio forgets the lines on which a description goes on."""
+    text, heading, parameters = docstring.partition("\nParameters:\n")
+    return text + heading + re.sub(r"\n {5,}", " ", parameters)
+
+
+def benchmark_json(board: Board) -> dict[str, Any]:
+    """Return what an agent needs to know of a benchmark before it asks for more."""
+    subsets: dict[str | None, list[str]] = {}
+    for subset in board.subsets:
+        subsets.setdefault(subset.section, []).append(subset.name)
+    return {
+        "id": board.id,
+        "title": board.title,
+        "description": board.description,
+        "models": len(board.rows),
+        "newest": board.newest,
+        "chance": board.chance.headline,
+        "detectable": board.detectable,
+        "outcomes": any(row.rank_interval and row.rank_interval.method == "items" for row in board.rows),
+        "sections": [
+            {
+                "name": section.name,
+                "description": section.description,
+                "items": section.num_examples,
+                "required": section.required,
+                "subsets": subsets.get(section.name, []),
+            }
+            for section in board.sections
+        ],
+    }
+
+
+def asked_by_agent(request: Any) -> bool:
+    """Return True for a call of a tool, which reaches an endpoint directly or through gradio's own client."""
+    if request is None:
+        return False
+    return request.url.path.startswith(TOOLS) or request.headers.get("x-gradio-user") == "mcp"
 
 
 def with_file_keys(value: Any) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import logging
 import re
 import traceback
@@ -23,6 +24,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rb_core.space.api import TOOLS, asked_by_agent
 from rb_core.space.html import render
 from rb_core.space.plain_get import is_plain_get
 from rb_core.space.results_source import ResultsSource
@@ -33,6 +35,7 @@ log = logging.getLogger(__name__)
 MAX_BODY = 4 * 2**20  # bytes of a request; the longest text that a field takes is shorter
 MAX_SESSIONS = 300  # whose undelivered answers the server remembers, up to 3 MB each
 MAX_WAITING = 200  # calls; more are refused
+NO_TOOLS = "This page offers no tools over MCP: its host has not installed gradio's extra, gradio[mcp]."
 NO_ANSWER = "The page cannot answer this request; see /?view=api for the names and arguments of its endpoints."
 
 _PREVIEW = re.compile(rb'\s*<meta\s+(property|name)="(og|twitter):[^>]*>')  # gradio's own
@@ -45,7 +48,7 @@ _ROUTES = {
     ),
     "POST": re.compile(rf"{_API}/(queue/join|component_server|cancel|reset|(call|call/v2|run|api)/\w+)/?"),
 }
-_MCP = re.compile(rf"{_API}/mcp(/.*)?")
+_MCP = re.compile(rf"{TOOLS}(/.*)?")
 _ANSWER = re.compile(rf"{_API}/call/(?:v2/)?\w+/(\w+)")
 
 
@@ -89,6 +92,8 @@ class Page(gr.Blocks):
         try:
             inputs = _with_defaults(function, inputs)
             answer: dict[str, Any] = await super().process_api(function, inputs, *args, **kwargs)
+            if asked_by_agent(kwargs.get("request")):  # gradio would print the value as Python does
+                answer["data"] = [json.dumps(value, ensure_ascii=False) for value in answer["data"]]
             return answer
         except gr.Error as error:
             error.print_exception = False
@@ -137,6 +142,9 @@ class Gate:
             return
         if not is_open(scope["method"], scope["path"]):
             await JSONResponse({"error": "There is no such address."}, 404)(scope, receive, send)
+            return
+        if _MCP.fullmatch(scope["path"]) and not scope["app"].get_blocks().mcp_server:
+            await JSONResponse({"error": NO_TOOLS}, 404)(scope, receive, send)
             return
         sent: Message = {"type": ""}
 

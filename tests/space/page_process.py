@@ -27,8 +27,8 @@ class PageProcess(NamedTuple):
 
 
 @contextmanager
-def page_process(environment: Mapping[str, str]) -> Iterator[PageProcess]:
-    """Run `python app.py` for the time of the block."""
+def page_process(environment: Mapping[str, str], python: str = sys.executable) -> Iterator[PageProcess]:
+    """Run `python app.py` for the time of the block, by default in this environment."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -37,7 +37,7 @@ def page_process(environment: Mapping[str, str]) -> Iterator[PageProcess]:
         log = Path(folder, "log")
         with log.open("wb") as file:
             app = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=os.environ | settings | environment, stdout=file, stderr=file
+                [python, "app.py"], cwd=ROOT, env=os.environ | settings | environment, stdout=file, stderr=file
             )
         try:
             end = time.monotonic() + 90

@@ -1,18 +1,19 @@
-"""The page's endpoints, called by a program and by an agent."""
+"""The page's endpoints, called by a program."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
+import inspect
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jsonschema
 import pytest
+from gradio.utils import get_function_description
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
@@ -23,6 +24,7 @@ from rb_core.results.storage import read_result
 from rb_core.space.api import ENDPOINTS, mcp_installed, with_file_keys
 from rb_core.space.page import build, launch_options
 from rb_core.space.results_source import ResultsFolder
+from rb_core.space.server import NO_TOOLS
 from tests.paths import BUNDLED
 from tests.space.conftest import Serve
 
@@ -46,13 +48,28 @@ def test_about_lists_exactly_the_named_endpoints(described: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("name", ENDPOINTS)
-def test_every_endpoint_and_parameter_is_described(described: dict[str, Any], name: str) -> None:
-    endpoint = described[f"/{name}"]
-    assert len(endpoint["description"]) > 60
-    assert endpoint["parameters"]
-    for parameter in endpoint["parameters"]:
-        assert parameter["python_type"]["type"] in ("str", "bool", "list[str]") or parameter["type"]
-        assert len(parameter["python_type"]["description"] or endpoint["description"]) > 10
+def test_the_description_of_an_endpoint_ends_with_an_example_that_works(
+    client: Client, described: dict[str, Any], name: str
+) -> None:
+    text, _, example = described[f"/{name}"]["description"].rpartition(" Example: ")
+    assert len(text) > 200
+    assert client.predict(**json.loads(example), api_name=f"/{name}")
+
+
+def test_every_parameter_is_described_with_its_default(tmp_path: Path) -> None:
+    """Gradio shows agents neither the second line of a description nor a default that is empty, false or none."""
+    functions = [each.fn for each in build(ResultsFolder(tmp_path)).fns.values() if each.api_visibility == "public"]
+    assert {function.__name__ for function in functions} == set(ENDPOINTS)
+    for function in functions:
+        _, descriptions, _ = get_function_description(function)
+        lines = inspect.getdoc(function).partition("Parameters:\n")[2].splitlines()
+        parameters = [p for p in inspect.signature(function).parameters.values() if p.annotation != "gr.Request"]
+        assert [line.split(":")[0].strip() for line in lines] == [parameter.name for parameter in parameters]
+        for parameter in parameters:
+            text = descriptions[parameter.name]
+            assert len(text) > 15
+            if parameter.default is not inspect.Parameter.empty and parameter.default is not None:
+                assert "default" in text, f"{function.__name__}: {parameter.name}"
 
 
 def test_result_is_the_whole_file(client: Client, results_root: Path) -> None:
@@ -103,6 +120,14 @@ REFUSED = [
     ("/leaderboard", ("nope",), "There is no benchmark 'nope'; known are: rewardbench"),
     ("/leaderboard", ([BENCHMARK],), "benchmark is a list; give its name as text."),
     ("/leaderboard", ({"id": BENCHMARK},), "benchmark is an object; give its name as text."),
+    ("/rank", ("nope",), "There is no benchmark 'nope'; known are: rewardbench"),
+    ("/rank", (BENCHMARK, "Nope"), "starter has no section 'Nope'; it has Chat"),
+    ("/rank", (BENCHMARK, 3), "section is a number; give text."),
+    ("/rank", (BENCHMARK, "", "8"), "min_size is not a number of billions"),
+    ("/rank", (BENCHMARK, "", None, None, "robot"), "There is no kind 'robot'; known are Sequence classifier"),
+    ("/rank", (BENCHMARK, "", None, None, "", "", "free"), "licence is 'free'; choose one of permissive, known."),
+    ("/rank", (BENCHMARK, "", None, None, "", "", "", "", "", 0), "limit is '0'; give a whole number from 1 to 100."),
+    ("/examples", (BENCHMARK, "", "all", "", "", 1, "nope"), "There is no item 'nope' here."),
 ]
 
 
@@ -133,66 +158,14 @@ def test_a_page_without_mcp_and_without_the_hub_answers(
     assert launch_options()["mcp_server"] is False
     shutil.copytree(BUNDLED / "results" / BENCHMARK, tmp_path / "results" / BENCHMARK)
     page = build(HubAway(tmp_path))
-    client = Client(serve(page), verbose=False)
+    address = serve(page)
+    client = Client(address, verbose=False)
     assert not page.mcp_server
+    answer = httpx.post(f"{address}gradio_api/mcp/", json={})
+    assert (answer.status_code, answer.json()) == (404, {"error": NO_TOOLS})
     board = client.predict(BENCHMARK, api_name="/leaderboard")
     assert board["id"] == BENCHMARK
     assert [column["role"] for column in board["columns"]][:2] == ["rank", "model"]
     assert board["rows"]
     with pytest.raises(AppError, match="not available now; try again"):
         client.predict(BENCHMARK, TINY, api_name="/result")
-
-
-def as_agent(url: str, ask: Callable[[Any], Any]) -> Any:
-    """The answer of `ask`, called with a session at the page's server for agents."""
-    client = pytest.importorskip("mcp.client.streamable_http", reason="gradio's extra mcp is not installed")
-    mcp = pytest.importorskip("mcp")
-
-    async def talk() -> Any:
-        async with (
-            client.streamablehttp_client(f"{url}gradio_api/mcp/") as (read, write, _),
-            mcp.ClientSession(read, write) as session,
-        ):
-            await session.initialize()
-            return await ask(session)
-
-    return asyncio.run(talk())
-
-
-def test_an_agent_finds_the_endpoints_as_tools(url: str) -> None:
-    tools = as_agent(url, lambda session: session.list_tools()).tools
-    assert {tool.name for tool in tools} == set(ENDPOINTS)
-    for tool in tools:
-        assert len(tool.description) > 60
-        for name, schema in tool.inputSchema["properties"].items():
-            assert schema["type"], f"{tool.name}: {name}"
-            assert schema["description"], f"{tool.name}: {name}"
-
-
-@pytest.mark.parametrize(
-    ("tool", "arguments", "text"),
-    [
-        ("result", {"benchmark": BENCHMARK, "model": TINY}, '"headline"'),
-        ("compare", {"benchmark": BENCHMARK, "models": [TINY, LONGEST]}, '"pairs"'),
-        ("model", {"model": TINY}, '"weak_spots"'),
-        ("leaderboard", {"benchmark": BENCHMARK}, '"columns"'),
-    ],
-)
-def test_an_agent_gets_an_answer(url: str, tool: str, arguments: dict[str, Any], text: str) -> None:
-    answer = as_agent(url, lambda session: session.call_tool(tool, arguments))
-    assert not answer.isError
-    reply = answer.content[0].text
-    assert text in reply.replace("'", '"')
-
-
-@pytest.mark.parametrize(
-    ("tool", "arguments", "text"),
-    [
-        ("result", {"benchmark": "nope", "model": TINY}, "known are: rewardbench"),
-        ("compare", {"benchmark": BENCHMARK, "models": [TINY]}, "models, not 1"),
-    ],
-)
-def test_an_agent_gets_the_reason_of_a_refusal(url: str, tool: str, arguments: dict[str, Any], text: str) -> None:
-    answer = as_agent(url, lambda session: session.call_tool(tool, arguments))
-    assert answer.isError
-    assert text in answer.content[0].text

@@ -6,6 +6,7 @@ candidates among themselves (see `rb_core.stats.rank_intervals`).
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from rb_core.leaderboard.custom_scores import custom_board
 from rb_core.leaderboard.hub_links import hub_page
 from rb_core.leaderboard.model_registry import ModelRegistry, openness
 from rb_core.results.schema import Result
-from rb_core.space.api import RequestError, find_board
+from rb_core.space.api import RequestError, find_board, type_in_words
 from rb_core.space.choose.loading_code import loading_code
 from rb_core.space.choose.uses import CONSISTENCY, USES, Use
 from rb_core.space.limits import WaitingLine
@@ -32,6 +33,7 @@ MAX_REASONS = 4
 BEHIND = 0.05  # from which distance to the group's best a section is named as a weakness
 CACHED_ANSWERS = 64
 MAX_WAITING = 8
+BILLION = 1e9
 PERMISSIVE = frozenset({"apache-2.0", "mit", "bsd-3-clause"})
 LICENCE_CHOICES = {"": "Any or unknown", "permissive": "Permissive (Apache-2.0, MIT)", "known": "Any that is stated"}
 OPENNESS_CHOICES = {"": "Any", "weights": "Weights can be downloaded", "data": "Weights and training data are declared"}
@@ -53,6 +55,36 @@ class Wish:
     def key(self) -> tuple[object, ...]:
         weights = frozenset(self.weights.items())
         return self.use, self.benchmark, weights, self.min_size, self.max_size, self.licence, self.openness
+
+
+def parse_wish(fields: dict[str, Any]) -> Wish:
+    """Return the wish in JSON; sizes are in billions. Raises RequestError, naming the field, for another type."""
+    texts = {}
+    for name in ("use", "benchmark", "licence", "openness"):
+        value = fields.get(name) or ""
+        if not isinstance(value, str):
+            raise RequestError(f"{name} is {type_in_words(value)}; give text.")
+        texts[name] = value
+    weights = fields.get("weights") or {}
+    if not isinstance(weights, dict) or not all(type(weight) in (int, float) for weight in weights.values()):
+        raise RequestError("weights are numbers by section, such as {'Math': 2, 'Safety': 1}.")
+    return Wish(
+        use=texts["use"] or "rlhf",
+        benchmark=texts["benchmark"],
+        weights=weights,
+        min_size=_size("min_size", fields.get("min_size")),
+        max_size=_size("max_size", fields.get("max_size")),
+        licence=texts["licence"],
+        openness=texts["openness"],
+    )
+
+
+def _size(name: str, value: object) -> float | None:
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise RequestError(f"{name} is not a number of billions of parameters, such as 8.")
+    return value * BILLION
 
 
 class Recommender:
@@ -82,19 +114,9 @@ class Recommender:
         """Return the recommendation. Raises RequestError or WeightsError for a wish that cannot be answered."""
         if wish.use not in USES:
             raise RequestError(f"There is no use {quoted(wish.use)}; known are {', '.join(USES)}.")
-        for value, known, name in (
-            (wish.licence, LICENCE_CHOICES, "licence"),
-            (wish.openness, OPENNESS_CHOICES, "openness"),
-        ):
-            if value not in known:
-                raise RequestError(f"{name} is {quoted(value)}; choose one of {', '.join(filter(None, known))}.")
+        _check_choices(wish)
         with self._line.admit(), self._line.turn():
-            boards = self._source.boards()
-            if boards is not self._boards:
-                self._answers.clear()
-                self._outcomes, self._known_traits = {}, self._read_traits(boards)
-                self._evidence = {name: use.evidence(self._source.reports()) for name, use in USES.items()}
-                self._boards = boards
+            boards = self._current_boards()
             if wish.key not in self._answers:
                 default = PREFERRED if PREFERRED in boards else next(iter(boards), "")
                 self._answers[wish.key] = self._recommend(wish, find_board(boards, wish.benchmark or default))
@@ -103,16 +125,44 @@ class Recommender:
             self._answers.move_to_end(wish.key)
             return self._answers[wish.key]
 
-    def _recommend(self, wish: Wish, board: Board) -> dict[str, Any]:
-        results, use = self._source.results(board.id), USES[wish.use]
+    def rank(self, wish: Wish, fits: Callable[[BoardRow], bool]) -> tuple[Board, dict[str, int]]:
+        """Return the wish's board with the rows that fit ranked among themselves, and the number left out by reason.
+
+        Without weights the score is the benchmark's own. Raises as `answer` does.
+        """
+        _check_choices(wish)
+        with self._line.admit(), self._line.turn():
+            board = find_board(self._current_boards(), wish.benchmark)
+            candidates, left_out = find_candidates(board, wish, self._source.registry())
+            rows = [row for row in candidates if fits(row)]
+            if others := len(candidates) - len(rows):
+                left_out["another kind, organisation or name"] = others
+            return self._rank(board, wish.weights or None, rows), left_out
+
+    def _rank(self, board: Board, weights: Mapping[str, float] | None, rows: Sequence[BoardRow]) -> Board:
+        results = self._source.results(board.id)
         if not results:
             raise RequestError(f"The results of {board.title} cannot be read now; try again in some minutes.")
         if board.id not in self._outcomes:
             self._outcomes[board.id] = self._source.ranking_outcomes(board.id)
+        return custom_board(board, results, self._outcomes[board.id], weights, [row.model for row in rows])
+
+    def _current_boards(self) -> Mapping[str, Board]:
+        """Return the boards, and forget what was kept of older ones."""
+        boards = self._source.boards()
+        if boards is not self._boards:
+            self._answers.clear()
+            self._outcomes, self._known_traits = {}, self._read_traits(boards)
+            self._evidence = {name: use.evidence(self._source.reports()) for name, use in USES.items()}
+            self._boards = boards
+        return boards
+
+    def _recommend(self, wish: Wish, board: Board) -> dict[str, Any]:
+        use, registry = USES[wish.use], self._source.registry()
         weights = dict(wish.weights) or {s["name"]: s["weight"] for s in section_choices(board)}
-        registry = self._source.registry()
         candidates, left_out = find_candidates(board, wish, registry)
-        ranked = custom_board(board, results, self._outcomes[board.id], weights, [row.model for row in candidates])
+        ranked = self._rank(board, weights, candidates)
+        results = self._source.results(board.id)
         group = [row for row in ranked.rows if row.rank_interval is not None and row.rank_interval.best == 1]
         if use.smallest_first:
             group.sort(key=lambda row: (row.parameters is None, row.parameters or 0))
@@ -178,6 +228,13 @@ class Recommender:
                     entry = {"label": trait.label, **value._asdict(), "board": board.title}
                     known.setdefault((trait.key, model), entry)
         return known
+
+
+def _check_choices(wish: Wish) -> None:
+    choices = (("licence", wish.licence, LICENCE_CHOICES), ("openness", wish.openness, OPENNESS_CHOICES))
+    for name, value, known in choices:
+        if value not in known:
+            raise RequestError(f"{name} is {quoted(value)}; choose one of {', '.join(filter(None, known))}.")
 
 
 def section_choices(board: Board) -> list[dict[str, Any]]:

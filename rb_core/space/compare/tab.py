@@ -130,10 +130,13 @@ def _endpoint(source: ResultsSource, service: ComparisonService) -> Callable[...
         model's value, with bounds where examples are unscored, and every pair's difference),
         `scores` (margins, calibration and accuracy by length) and `notes` (read them before you quote a number).
         Benchmark scores and accuracies are fractions (0.5 is 50%), differences can be negative, margins are in the
-        model's own units; null is unknown. Use `leaderboard` to find names of models.
+        model's own units; null is unknown. A p value is of one pair and does not allow for other pairs that you looked
+        at; the ranges of `rank` do. `rank` finds names of models.
+
+        Example: {"benchmark": "rewardbench", "models": ["infly/INF-ORM-Llama3.1-70B", "nicolinho/QRM-Gemma-2-27B"]}
 
         Parameters:
-            benchmark: the benchmark's id, for example rewardbench or rewardbench-2
+            benchmark: the benchmark's id, for example rewardbench or rewardbench-2; `benchmarks` lists them
             models: two to four different names of models as the leaderboard spells them; the first is compared with
                 each of the others
         """

@@ -83,13 +83,7 @@ def parse_request(fields: object) -> ExamplesRequest:
 def _endpoint(service: ExamplesService) -> Callable[..., dict[str, Any]]:
     @as_endpoint
     def examples(
-        benchmark: str,
-        subset: str = "",
-        filter: str = "all",
-        a: str = "",
-        b: str = "",
-        page: int = 1,
-        item: str = "",
+        benchmark: str, subset: str = "", filter: str = "all", a: str = "", b: str = "", page: int = 1, item: str = ""
     ) -> dict[str, Any]:
         """Return a benchmark's items, hardest first: texts, which models are wrong on each, and how hard a part is.
 
@@ -98,26 +92,21 @@ def _endpoint(service: ExamplesService) -> Callable[..., dict[str, Any]]:
         why there are none in `texts_message`), `models` (those whose outcomes are known, best first), and `items`:
         `id`, `subset`, `prompt`, `chosen` and `rejected` (null where the texts are not known), `wrong` (models without
         full credit), `scored` (number of models), `suspect` (probability that the label is wrong; null for most).
+        Shares and probabilities are fractions; a text is cut after 20,000 characters.
+
+        Example: {"benchmark": "starter", "subset": "hard-factual", "filter": "unsolved"}
 
         Parameters:
-            benchmark: the benchmark's id, for example rewardbench
-            subset: a subset or section; empty for all
-            filter: all, wrong (for A), only-b (wrong for A, right for B), only-a, both, neither, strong (all strong
-                models disagree with the label), unsolved, suspect, longer, shorter, long or refusals
-            a: model A as the leaderboard spells it, where the filter needs it
-            b: model B, where the filter needs it
-            page: from 1; a page has ten items
-            item: the id of the only item to return; empty for all
+            benchmark: the benchmark's id, for example rewardbench; `benchmarks` lists them
+            subset: a subset or section, as `benchmarks` lists them; empty (the default) for all
+            filter: all (the default), wrong (for A), only-b (wrong for A, right for B), only-a, both, neither, strong
+                (all strong models disagree with the label), unsolved, suspect, longer, shorter, long or refusals
+            a: model A as the leaderboard spells it, where the filter needs it; empty by default
+            b: model B, where the filter needs it; empty by default
+            page: from 1 (the default); a page has ten items
+            item: the id of an item, for that item alone; empty (the default) for all
         """
-        fields = {
-            "benchmark": benchmark,
-            "subset": subset,
-            "filter": filter,
-            "a": a,
-            "b": b,
-            "page": page,
-            "item": item,
-        }
-        return service.answer(parse_request(fields), wait=ENDPOINT_WAIT)
+        texts = {"benchmark": benchmark, "subset": subset, "filter": filter, "a": a, "b": b, "item": item}
+        return service.answer(parse_request(texts | {"page": page}), wait=ENDPOINT_WAIT)
 
     return examples

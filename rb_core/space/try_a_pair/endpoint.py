@@ -56,16 +56,19 @@ def score_endpoint(service: PairService) -> Callable[..., dict[str, Any]]:
     Returns scores in the order given (null for a completion that could not be scored), ranks and token counts; the
     margin between best and second; for a reward model the Bradley-Terry probability of that margin; and the percentile
     of the margin among the model's margins on a benchmark (null if these are not known). For a judge, `judge` has every
-    request: the completions shown and their order, the verdict and the reply.
+    request: the completions shown and their order, the verdict and the reply. A reward has no unit and no zero: compare
+    scores of one prompt by one model only. Nothing that you send is stored.
+
+    Example: {{"model": "builtin/tiny-rm", "prompt": "Name a prime.", "completions": ["Seven.", "Nine."]}}
 
     Parameters:
         model: one of {", ".join(service.models.names)}, or another that the page offers
         prompt: the user's question, at most {MAX_CHARACTERS} characters
         completions: {MIN_COMPLETIONS} to {MAX_COMPLETIONS} answers to it
-        system: a system prompt, or nothing
-        score_empty: true allows empty completions
+        system: a system prompt; empty (the default) for none
+        score_empty: true allows empty completions; false by default
         turns: earlier turns, user and assistant in alternation, each with role and content; at most {2 * MAX_EXCHANGES}
-        others: up to {MAX_MODELS - 1} more models; their results are under "others"
-        along: true adds the reward at each token of the completions
+        others: up to {MAX_MODELS - 1} more models; their results are under "others", with "agreement"
+        along: true adds the reward at each token of the completions; false by default
     """
     return as_endpoint(score)

@@ -12,6 +12,7 @@ import gradio as gr
 from rb_core.audits.robustness.changes import Change
 from rb_core.benchmarks.prompt_rows import PromptRow
 from rb_core.evaluation.percentiles import Percentiles
+from rb_core.space.api import asked_by_agent
 from rb_core.space.html import render
 from rb_core.space.limits import InputError, RateLimiter, WaitingLine
 from rb_core.space.results_source import ResultsSource
@@ -59,7 +60,9 @@ class PairService:
         Raises InputError if it exceeds a limit.
         """
         host = request.client.host if request is not None and request.client else None
-        self._rate_limiter.count(request.session_hash if request is not None else None, host)
+        # Agents share the session of gradio's client.
+        session = None if request is None or asked_by_agent(request) else request.session_hash
+        self._rate_limiter.count(session, host)
         with (line or self.scorer.line).admit():
             yield
 

@@ -10,9 +10,8 @@ from rb_core.errors import RewardBenchError
 from rb_core.leaderboard.custom_scores import custom_board
 from rb_core.models.options import check_options
 from rb_core.space.choose.loading_code import loading_code
-from rb_core.space.choose.recommend import PERMISSIVE, SHOWN, Recommender, Wish
+from rb_core.space.choose.recommend import PERMISSIVE, SHOWN, Recommender, Wish, parse_wish
 from rb_core.space.choose.report import recommendation_html, summary_text
-from rb_core.space.choose.tab import parse_wish
 from rb_core.space.choose.uses import USES
 from rb_core.space.results_source import ResultsFolder
 
