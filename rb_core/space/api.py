@@ -186,7 +186,7 @@ def asked_by_agent(request: Any) -> bool:
     """Return True for a call of a tool, which reaches an endpoint directly or through gradio's own client."""
     if request is None:
         return False
-    return request.url.path.startswith(TOOLS) or request.headers.get("x-gradio-user") == "mcp"
+    return str(request.url.path).startswith(TOOLS) or bool(request.headers.get("x-gradio-user") == "mcp")
 
 
 def with_file_keys(value: Any) -> Any:
