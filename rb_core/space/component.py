@@ -27,6 +27,7 @@ def component(package: str, *scripts: str, value: Any = None, **options: Any) ->
 
 
 def script(package: str, *names: str) -> str:
-    """Return these scripts of a tab's package as one."""
-    files = resources.files(package)
-    return "\n".join(files.joinpath(name).read_text(encoding="utf-8") for name in names)
+    """Return these scripts as one: those of a tab's package, and others of this package, which tabs share."""
+    folders = resources.files(package), resources.files(__package__)
+    files = [next(file for folder in folders if (file := folder.joinpath(name)).is_file()) for name in names]
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)

@@ -102,8 +102,6 @@ find('.rb-sweeps').addEventListener('click', (event) => {
   find(`[data-sweep="${CSS.escape(button.dataset.sweep)}"]`)?.focus({ preventScroll: true });
 });
 
-const redrawMenu = (name) => drawChoices(find(`[data-menu="${name}"]`));
-
 function setWeights() {
   redraw();
   ['weights', 'columns'].forEach(redrawMenu);
@@ -131,29 +129,13 @@ const CHANGES = {
     redrawMenu('columns');
     build();
   },
-  'rb-unsized': (value, checked) => { state.size.unknown = checked; redrawMenu('size'); filterRows(); },
 };
-Object.keys(FILTERS).forEach((name) => {
-  CHANGES[`rb-${name}`] = (value, checked) => { toggle(name, value, checked); redrawMenu(name); filterRows(); };
-});
-const toggle = (name, value, on) => { if (on) state[name].add(value); else state[name].delete(value); };
-
 element.addEventListener('change', ({ target }) => CHANGES[target.name]?.(target.value, target.checked));
 query.addEventListener('input', drawFromTop);
 element.addEventListener('input', ({ target }) => {
-  if (target.matches('.rb-find')) narrowMenu(target.closest('.rb-menu'));
-  if (target.matches('[data-menu="size"] :is([type="range"], [type="number"])')) { readSize(target); redrawMenu('size'); filterRows(); }
   if (target.dataset.weight) { readWeight(target); setWeights(); }
 });
 
-find('.rb-clear').addEventListener('click', () => {
-  query.value = '';
-  Object.keys(FILTERS).forEach((name) => state[name].clear());
-  state.size = { from: null, to: null, unknown: false };
-  drawControls();
-  filterRows();
-  query.focus();
-});
 element.addEventListener('click', (event) => {
   if (!event.target.closest('.rb-official, .rb-even')) return;
   const off = event.target.closest('.rb-even') ? uneven().map((c) => [c.label, 0]) : [];
@@ -162,38 +144,10 @@ element.addEventListener('click', (event) => {
   setWeights();
   find('[data-menu="weights"] .rb-open').focus();
 });
-find('.rb-chips').addEventListener('click', (event) => {
-  const chip = event.target.closest('[data-filter]');
-  if (!chip) return;
-  const { filter, value } = chip.dataset, next = [...find('.rb-chips').children].indexOf(chip);
-  if (filter === 'size') state.size = { from: null, to: null, unknown: false }; else state[filter].delete(value);
-  drawMenu(find(`[data-menu="${filter}"]`));
-  filterRows();
-  ([...find('.rb-chips').children].at(Math.max(0, next - 1)) ?? query).focus();
-});
-find('.rb-fold').addEventListener('click', ({ currentTarget }) => {
-  currentTarget.setAttribute('aria-expanded', String(currentTarget.getAttribute('aria-expanded') === 'false'));
-});
-
-// ---- menus
-
-element.addEventListener('click', (event) => {
-  const button = event.target.closest('.rb-open');
-  if (!button) return;
-  const menu = button.closest('.rb-menu');
-  openMenu(menu, button.getAttribute('aria-expanded') === 'false');
-});
-document.addEventListener('pointerdown', (event) => closeMenus(event.target.closest?.('.rb-menu')));
-// A redrawn checkbox loses the focus for a moment: only a focus elsewhere closes its menu.
-element.addEventListener('focusin', (event) => closeMenus(event.target.closest('.rb-menu')));
-element.addEventListener('keydown', (event) => {
-  if (event.key !== 'Escape') return;
+element.addEventListener('keydown', ({ key }) => {
+  if (key !== 'Escape') return;
   hideTip();
   hideCard();
-  const menu = event.target.closest('.rb-menu');
-  if (!menu?.querySelector('[aria-expanded="true"]')) return;
-  openMenu(menu, false);
-  menu.querySelector('.rb-open').focus();
 });
 
 // ---- downloads and copying
@@ -283,4 +237,8 @@ find('.rb-scroll').addEventListener('scroll', () => {
 recall();
 start();
 window.rb.onAddress('leaderboard', () => { recall(); start(); });
+// Another tab may have changed the benchmark or a filter.
+new IntersectionObserver((entries) => {
+  if (board && isOpen() && entries.at(-1).isIntersecting && choices(address()) !== choices(window.rb.address())) { recall(); start(); }
+}).observe(find('.rb-board'));
 watch('value', () => { ranking = null; start(); });

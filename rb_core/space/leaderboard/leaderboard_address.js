@@ -1,6 +1,5 @@
-// The state in the address. Only this tab uses these names, except `board`, which tabs share; other names stay as they are.
-const LISTS = { kinds: 'kinds', orgs: 'orgs', openness: 'openness', licences: 'licence', years: 'released', origins: 'origin', hide: 'hide', show: 'show',
-  pins: 'pins', sweeps: 'sweep' };
+// The state in the address, whose `board` and filters other tabs share; names that only they use stay as they are.
+const LISTS = { hide: 'hide', show: 'show', pins: 'pins', sweeps: 'sweep' };
 
 function recall() {
   const parameters = new URLSearchParams(location.search);
@@ -10,9 +9,7 @@ function recall() {
   state.sort = sort.replace(/^-/, '');
   state.view = parameters.get('view') ?? 'sections';
   Object.entries(LISTS).forEach(([name, key]) => { state[name] = new Set(parameters.getAll(key).filter(Boolean)); });
-  query.value = parameters.get('q') || '';
-  const [from, to] = (parameters.get('size') ?? '').split('-').map((v) => (v && Number(v) >= 0 ? Number(v) : null));
-  state.size = { from: from ?? null, to: to ?? null, unknown: parameters.has('unsized') };
+  recallFilters(parameters);
   // Chat:2 is a weight; a section's name may have a colon.
   state.weights = new Map(parameters.getAll('weight').map((pair) => [pair.slice(0, pair.lastIndexOf(':')), Number(pair.slice(pair.lastIndexOf(':') + 1))])
     .filter(([, weight]) => weight >= 0));
@@ -23,11 +20,9 @@ function address() {
   const url = window.rb.address(), { searchParams } = url;
   const set = (key, value) => (value ? searchParams.set(key, value) : searchParams.delete(key));
   set('board', board === props.value.boards[0] ? '' : board.id);
-  set('q', query.value.trim());
   set('sort', state.sort === 'rank' && !state.down ? '' : (state.down ? '-' : '') + state.sort);
   set('view', state.view === 'sections' ? '' : state.view);
-  set('size', hasSizeFilter() ? `${state.size.from ?? ''}-${state.size.to ?? ''}` : '');
-  set('unsized', hasSizeFilter() && state.size.unknown ? '1' : '');
+  writeFilters(searchParams);
   searchParams.delete('weight');
   state.weights.forEach((weight, name) => searchParams.append('weight', `${name}:${weight}`));
   Object.entries(LISTS).forEach(([name, key]) => {
@@ -37,4 +32,8 @@ function address() {
   return url;
 }
 
-const remember = () => window.rb.showAddressSoon(address);
+// While another tab is open, the address is that tab's.
+const isOpen = () => window.rb.address().searchParams.get('tab') === null || window.rb.address().searchParams.get('tab') === 'leaderboard';
+const remember = () => { if (isOpen()) window.rb.showAddressSoon(address); };
+const choices = (url) => [...url.searchParams].filter(([name]) => name !== 'tab').map(String).sort().join('&');
+

@@ -1,29 +1,17 @@
-// The data of the table before it is drawn: columns, rows, the custom score, filters and order. The first of the scripts
-// that tab.py joins. Gradio provides: element, props, watch.
+// The data of the table before it is drawn: columns, rows, the custom score, order. It follows filters.js.
+// Gradio provides: element, props, watch.
 // Every text from the data goes through esc() or textContent. Numbers are fractions; null: not evaluated.
-const find = (selector) => element.querySelector(selector);
-const { esc, percent, plural, size } = window.rb;
 const hidden = (text) => `<span class="rb-hidden">${esc(text)}</span>`;
 const list = (words) => new Intl.ListFormat('en').format(words);
 const QUARTER = 0.25; // the lowest quarter of a column gets no colour: people compare the best models
-const NO_ORGANISATION = '(none)'; // no name of an organisation has brackets
-const NOT_KNOWN = 'not known';
 const FACTS = { licence: ['Licence', 'Licence of the weights, where known'], openness: ['Openness', 'What can be downloaded, where known'],
   released: ['Released', 'Date of the release, where known'], base_model: ['Base model', 'Language model that it was trained from, where known'] };
-const ORIGINS = new Map([['run', 'Evaluated here'], ['published', 'As published']]);
 const STATUS_WORDS = { run: 'here', 'partial run': 'here, in part', 'other data': 'other data', published: 'published' }; // short: the column is narrow
 
-const query = find('.rb-query');
-// Filters: the chosen values, empty for all. size: bounds in billions of parameters, or null. weights: those of the custom
-// score by section, where they are not the benchmark's.
-const state = { board: null, sort: 'rank', down: false, view: 'sections', kinds: new Set(), orgs: new Set(), openness: new Set(), licences: new Set(),
-  years: new Set(), origins: new Set(), size: { from: null, to: null, unknown: false }, weights: new Map(), hide: new Set(), show: new Set(),
+// weights: those of the custom score by section, where they are not the benchmark's.
+const state = { ...noFilters(), board: null, sort: 'rank', down: false, view: 'sections', weights: new Map(), hide: new Set(), show: new Set(),
   pins: new Set(), sweeps: new Set() };
 const RANKED = ['rank', 'tier', 'headline', 'stderr', 'low', 'high', 'floor', 'ceiling']; // what a custom score changes
-// name in `state` -> its title and the name in a row
-const FILTERS = { kinds: { title: 'Kind', key: 'kind' }, orgs: { title: 'Organisation', key: 'org', search: 'Find an organisation' },
-  openness: { title: 'Openness', key: 'openness' }, licences: { title: 'Licence', key: 'licence' }, years: { title: 'Released', key: 'year' },
-  origins: { title: 'Origin', key: 'origin' } };
 let board, columns, place, shownColumns, rows, baseline;
 let ranking = null; // the server's answer for a custom score, with the key of that score
 
@@ -55,10 +43,9 @@ function row(cells, n) {
       ...board.traits.map((trait) => traitOf(trait, n).value)],
     traits: Object.fromEntries(board.traits.map((trait) => [trait.key, traitOf(trait, n)])),
     officialRange: board.ranges[n] ?? null, link: board.links[n], model, kind,
-    org: cells[place.organisation.i] ?? NO_ORGANISATION, sweep: place.sweep ? cells[place.sweep.i] : null,
-    billions: place.parameters && cells[place.parameters.i] !== null ? shownBillions(cells[place.parameters.i]) : null,
-    openness: board.facts[n].openness ?? NOT_KNOWN, licence: board.facts[n].licence ?? NOT_KNOWN, year: board.facts[n].released?.slice(0, 4) ?? NOT_KNOWN,
-    origin: status === 'published' ? 'published' : 'run', comparable: ['run', 'published'].includes(status) && !(place.sweep && cells[place.sweep.i]),
+    sweep: place.sweep ? cells[place.sweep.i] : null,
+    ...filterFields(cells[place.organisation.i], place.parameters ? cells[place.parameters.i] : null, status, board.facts[n]),
+    comparable: ['run', 'published'].includes(status) && !(place.sweep && cells[place.sweep.i]),
     text: `${model} ${kind} ${status}`,
   };
 }
@@ -69,28 +56,12 @@ function traitOf(trait, n) {
   return typeof cell === 'string' ? { value: null, reason: cell } : { value: cell[0], low: cell[1], high: cell[2] };
 }
 
-// Billions of parameters with the digits that the table shows, so that "up to 8B" includes a model of 8.03B.
-const shownBillions = (n) => (n >= 9.95e9 ? Math.round(n / 1e9) : n >= 0.95e9 ? Math.round(n / 1e8) / 10 : n / 1e9);
-
-function sizeEnds() {
-  const sizes = rows.map((r) => r.billions).filter((v) => v > 0);
-  const [least, most] = [Math.min(...sizes), Math.max(...sizes)];
-  return most > least ? [least, most] : null;
-}
-const hasSizeFilter = () => state.size.from !== null || state.size.to !== null;
-function hasSize(r) {
-  if (!hasSizeFilter()) return true;
-  return r.billions === null ? state.size.unknown : r.billions >= (state.size.from ?? 0) && r.billions <= (state.size.to ?? Infinity);
-}
-const isFiltered = () => hasSizeFilter() || Object.keys(FILTERS).some((name) => state[name].size);
-const passes = (r) => hasSize(r) && Object.entries(FILTERS).every(([name, { key }]) => !state[name].size || state[name].has(r[key]));
-
 // Drops choices from the address or another board that this board does not have.
 function dropUnknownChoices() {
   if (!columns.some((c) => c.key === state.sort)) { state.sort = 'rank'; state.down = false; }
   if (!views().some(([view]) => view === state.view)) state.view = 'sections';
+  dropUnknownFilters();
   const keep = (name, allowed) => state[name].forEach((value) => { if (!allowed.has(value)) state[name].delete(value); });
-  Object.entries(FILTERS).forEach(([name, { key }]) => keep(name, new Set(rows.map((r) => r[key]))));
   ['hide', 'show'].forEach((name) => keep(name, new Set(columns.filter(canHide).map((c) => c.key))));
   keep('sweeps', new Set(rows.map((r) => r.sweep)));
   const weighted = new Set(canRescore() ? sections().map((c) => c.label) : []);
@@ -245,12 +216,6 @@ function heat(column) {
 
 // ---- which columns and rows
 
-function counts(key) {
-  const rowsByValue = new Map();
-  rows.forEach((r) => rowsByValue.set(r[key], (rowsByValue.get(r[key]) || 0) + 1));
-  return rowsByValue;
-}
-
 const compact = matchMedia('(max-width: 1200px)'); // kind and size stand below the name
 const narrow = matchMedia('(max-width: 840px)'); // the rank interval stands below the rank
 // Columns that are shown when they are chosen; lines between the rows name the tiers.
@@ -279,8 +244,6 @@ function grouped() {
     ...subsets.filter((c) => !names.has(c.parent)).map((c) => ({ ...c, group: c.parent ?? 'Outside the sections' })),
   ];
 }
-
-const isSearching = () => query.value.trim() !== '';
 
 // Development checkpoints are folded into one row for each sweep until it is opened, or a search asks for them.
 const isFolded = (r) => r.sweep !== null && !state.sweeps.has(r.sweep) && !isSearching() && !state.pins.has(r.model);

@@ -177,7 +177,7 @@ function widest(texts, font) {
 function cellTexts(column) {
   if (column.score) return [percent(column.best ?? 0)];
   if (SHARES.includes(column.role)) return [percent(1)];
-  if (column.role === 'range') return rows.map((r) => (r.range ? `~${span(r.range)}` : ''));
+  if (column.role === 'range') return rows.flatMap((r) => [r.officialRange, r.range]).map((range) => (range ? `~${span(range)}` : ''));
   if (column.role === 'bounds') return rows.map(boundsText);
   if (column.role === 'status') return rows.map((r) => STATUS_WORDS[r.cells[column.i]] ?? '');
   return rows.map((r) => r.cells[column.i] ?? '').map((v) => (typeof v === 'number' ? size(v) : v));
@@ -276,7 +276,6 @@ function draw() {
   none.hidden = rest.length > 0 || folded.length > 0 || count === rows.length;
   none.textContent = none.hidden ? '' : `No ${pinned.length ? 'other ' : ''}model matches. Clear the search or the filters.`;
   find('.rb-scroll').hidden = !count && !folded.length;
-  find('.rb-clear').hidden = !isSearching() && !isFiltered();
   drawChips();
   drawPair();
   holdPins();

@@ -12,6 +12,7 @@ from rb_core.space.results_source import ResultsSource, page_json
 
 # They share one scope, in this order.
 SCRIPTS = (
+    "filters.js",
     "leaderboard_data.js",
     "leaderboard_table.js",
     "leaderboard_axes.js",

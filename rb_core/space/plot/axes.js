@@ -1,6 +1,5 @@
-// Scales, ticks, the places of marks and of labels: geometry without the document. The first of the scripts that tab.py
-// joins. Numbers are fractions, numbers of parameters or days; pixels are those of the drawing.
-const { esc, percent, plural, size } = window.rb;
+// Scales, ticks, the places of marks and of labels: geometry without the document. Numbers
+// are fractions, numbers of parameters or days; pixels are those of the drawing.
 const DAY = 864e5;
 const MARK = 10; // pixels: the least distance of two marks side by side
 const MOST_SPREAD = 2.5; // marks to each side

@@ -7,9 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 from rb_core.audits.traits import Trait
 from rb_core.leaderboard.board import DIGITS, Board, BoardRow
+from rb_core.leaderboard.hub_links import hub_page
 from rb_core.leaderboard.model_registry import ModelRegistry
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
+from rb_core.space.results_source import filter_facts
 
 Span = tuple[float, float | None, float | None]  # value, low, high
 AxisKind = Literal["score", "trait", "size", "date"]
@@ -40,12 +42,12 @@ def plot_data(
     return {
         "id": board.id,
         "title": board.title,
-        "models": [_model(row) for row in board.rows],
+        "models": [_model(row, registry) for row in board.rows],
         "axes": [axis._asdict() for axis in axes if any(cell is not None for cell in axis.cells)],
     }
 
 
-def _model(row: BoardRow) -> dict[str, Any]:
+def _model(row: BoardRow, registry: ModelRegistry) -> dict[str, Any]:
     """Return what is known of a model on any axes. why: the reason for which it is never drawn."""
     if row.headline.value is None:
         why = "incomplete"
@@ -60,6 +62,9 @@ def _model(row: BoardRow) -> dict[str, Any]:
         "rank": row.rank,
         "range": list(row.rank_interval) if row.rank_interval else None,
         "why": why,
+        "parameters": row.parameters,
+        "status": row.status,
+        "facts": filter_facts(registry.get(row.model), hub_page(row.model, row.kind)),
     }
 
 

@@ -1,6 +1,5 @@
 // Draws the data of plot_data(). Gradio provides: element, server. Every text from the data goes through esc() or textContent.
 // Data are requested when the tab is first opened, one board at a time.
-const find = (selector) => element.querySelector(selector);
 const MAX_MODELS = 4; // chosen: as many as a comparison has
 const small = matchMedia('(max-width: 720px)');
 const NEAR = 24; // pixels: the largest distance of the pointer from its point
@@ -24,10 +23,9 @@ const mark = ([colour, shape]) => `<path d="${SHAPES[shape]}" fill="${colour}" c
 const swatch = (look) => `<svg viewBox="-8 -8 16 16" width="16" height="16" aria-hidden="true">${mark(look)}</svg>`;
 const look = (kind) => KINDS[kind] || OTHER;
 
-// kinds, orgs: the chosen ones, empty for all. The keys of the address are those of the leaderboard's filters.
-const state = { board: null, x: 'size', y: 'score', q: '', kinds: new Set(), orgs: new Set(), chosen: [], active: null };
+const state = { ...noFilters(), board: null, x: 'size', y: 'score', chosen: [], active: null };
 const cache = new Map();
-let data, axes, points, drawn, width = 0, lastRequest = 0;
+let data, axes, rows, drawn, width = 0, lastRequest = 0;
 
 const page = (model) => `?${new URLSearchParams({ tab: 'model', model })}`;
 const rankText = (p) => (p.rank === null ? '' : `rank ${p.rank}${p.range && p.range[0] !== p.range[1] ? `, rank interval ${p.range[0]} to ${p.range[1]}` : ''}`);
@@ -38,18 +36,18 @@ const frontWords = () => (axes.x.kind === 'size' ? 'best of its size or smaller'
 
 // ---- which models are drawn
 
-// Sets `points`, one for each model of the board with the reason for which it is not drawn, and `drawn`.
+// Sets `rows`, one for each model of the board with the reason for which it is not drawn, and `drawn`.
 function prepare() {
   const axis = (key, fallback) => data.axes.find((a) => a.key === key) ?? data.axes.find((a) => a.key === fallback) ?? data.axes[0];
   axes = { x: axis(state.x, 'size'), y: axis(state.y, 'score') };
-  const isMatch = window.rb.search(state.q);
-  points = data.models.map((model, i) => {
-    const p = { ...model, org: model.organisation ?? '(none)', cellX: axes.x.cells[i], cellY: axes.y.cells[i] };
-    p.filtered = !isMatch(`${p.model} ${p.kind}`) || (state.kinds.size && !state.kinds.has(p.kind)) || (state.orgs.size && !state.orgs.has(p.org));
+  const isMatch = window.rb.search(query.value);
+  rows = data.models.map((model, i) => {
+    const p = { ...model, ...filterFields(model.organisation, model.parameters, model.status, model.facts), cellX: axes.x.cells[i], cellY: axes.y.cells[i] };
+    p.filtered = !isMatch(`${p.model} ${p.kind} ${p.status}`) || !passes(p);
     p.why = p.why ?? (p.cellY === null ? axes.y.missing : p.cellX === null ? axes.x.missing : null);
     return p;
   });
-  drawn = points.filter((p) => !p.filtered && !p.why);
+  drawn = rows.filter((p) => !p.filtered && !p.why);
   if (hasFront()) front(drawn.map((p) => numberOf(axes.x, p.cellX)), drawn.map((p) => numberOf(axes.y, p.cellY))).forEach((i) => { drawn[i].front = true; });
 }
 
@@ -62,7 +60,10 @@ function drawPlot() {
   const y = scale(axes.y, drawn.map((p) => numberOf(axes.y, p.cellY)), box[3], box[1]);
   drawn.forEach((p) => { p.x = x(numberOf(axes.x, p.cellX)); p.y = y(numberOf(axes.y, p.cellY)); });
   const steps = frontLine(box), best = drawn.filter((p) => p.front).sort((a, b) => a.x - b.x).map(({ x: left, y: top }) => [left, top]);
-  const frontBoxes = (right) => best.map(([left, top], i) => [left, top - 1, best[i + 1]?.[0] ?? right, top + 1]);
+  const frontBoxes = (right) => best.flatMap(([left, top], i) => {
+    const [nextLeft, nextTop] = best[i + 1] ?? [right, top];
+    return [[left, top - 1, nextLeft, top + 1], [nextLeft - 1, nextTop, nextLeft + 1, top]];
+  });
   if (['size', 'date'].includes(axes.x.kind)) spread(drawn);
   const named = drawn.filter((p) => state.chosen.includes(p.model)).concat(width < 560 ? [] : drawn.filter((p) => p.front && !state.chosen.includes(p.model)).sort((a, b) => a.y - b.y));
   const labels = placeLabels(named.map((p) => label(p.x, p.y, p.model.split('/').pop())), drawn, frontBoxes(box[2]), box);
@@ -105,7 +106,7 @@ function frontLine(box) {
 
 function summary() {
   const best = drawn.filter((p) => p.front).map((p) => p.model);
-  return `${plural(drawn.length, 'model')} of ${points.length} shown.${best.length ? ` Dashed line: ${frontWords()}: ${best.join('; ')}.` : ''}`;
+  return `${plural(drawn.length, 'model')} of ${rows.length} shown.${best.length ? ` Dashed line: ${frontWords()}: ${best.join('; ')}.` : ''}`;
 }
 
 // One point is in the tab order; the arrow keys move to the others.
@@ -151,21 +152,21 @@ function nearest(event) {
 
 function drawTable() {
   const dash = '<span aria-hidden="true">–</span><span class="rb-hidden">unknown</span>';
-  const rows = points.filter((p) => !p.filtered).sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.model.localeCompare(b.model));
+  const shown = rows.filter((p) => !p.filtered).sort((a, b) => (a.rank ?? Infinity) - (b.rank ?? Infinity) || a.model.localeCompare(b.model));
   const cell = (axis, value) => `<td class="rb-num">${value === null ? dash : esc(valueText(axis, value))}</td>`;
   find('.rb-plot-sheet').innerHTML = `<table class="rb-plain"><caption class="rb-hidden">All models of the plot</caption><thead><tr>`
     + ['Model', 'Kind', axes.y.label, axes.x.label, 'In the plot'].map((h) => `<th scope="col">${esc(h)}</th>`).join('') + '</tr></thead><tbody>'
-    + rows.map((p) => `<tr><th scope="row"><a href="${esc(page(p.model))}">${esc(p.model)}</a></th><td>${esc(p.kind)}</td>${cell(axes.y, p.cellY)}${cell(axes.x, p.cellX)}`
+    + shown.map((p) => `<tr><th scope="row"><a href="${esc(page(p.model))}">${esc(p.model)}</a></th><td>${esc(p.kind)}</td>${cell(axes.y, p.cellY)}${cell(axes.x, p.cellX)}`
       + `<td>${p.why ? `no: ${esc(p.why)}` : p.front ? frontWords() : 'yes'}</td></tr>`).join('') + '</tbody></table>';
 }
 
 function drawStatus() {
-  const reasons = new Map(), matching = points.filter((p) => !p.filtered);
+  const reasons = new Map(), matching = rows.filter((p) => !p.filtered);
   matching.filter((p) => p.why).forEach((p) => reasons.set(p.why, (reasons.get(p.why) || 0) + 1));
   const notShown = [...reasons].map(([why, n]) => `${n} ${why}`).join(', ');
   find('.rb-plot-status').textContent = `${drawn.length} of ${plural(matching.length, 'model')} shown.`
     + (notShown ? ` ${matching.length - drawn.length} not shown (${notShown}). See table.` : '')
-    + (matching.length < points.length ? ` ${points.length - matching.length} filtered out.` : '');
+    + (matching.length < rows.length ? ` ${rows.length - matching.length} filtered out.` : '');
   const moved = ['size', 'date'].includes(axes.x.kind) ? ' Models that would cover each other are moved sideways.' : '';
   find('.rb-hint').textContent = `Hover, or tab to a point and move with the arrow keys. Click or press Enter to choose a model.${moved}${hasFront() ? ` Dashed: ${frontWords()}; close steps may be noise.` : ''}`;
 }
@@ -173,13 +174,13 @@ function drawStatus() {
 // Kinds as filters: none pressed shows all.
 function drawLegend() {
   const counts = new Map();
-  points.filter((p) => !p.why).forEach((p) => counts.set(p.kind, (counts.get(p.kind) || 0) + 1));
+  rows.filter((p) => !p.why).forEach((p) => counts.set(p.kind, (counts.get(p.kind) || 0) + 1));
   find('.rb-legend').innerHTML = [...counts].sort((a, b) => b[1] - a[1]).map(([kind, n]) => `<button type="button" data-kind="${esc(kind)}" aria-pressed="${state.kinds.has(kind)}"`
     + `${state.kinds.size && !state.kinds.has(kind) ? ' class="rb-off"' : ''}>${swatch(look(kind))}${esc(kind)} <span class="rb-n">${n}</span></button>`).join('');
 }
 
 function drawChosen(message = '') {
-  const there = state.chosen.filter((name) => points.some((p) => p.model === name)), missing = state.chosen.filter((name) => !there.includes(name));
+  const there = state.chosen.filter((name) => rows.some((p) => p.model === name)), missing = state.chosen.filter((name) => !there.includes(name));
   find('.rb-chosen').innerHTML = there.map((name) => `<li><a href="${esc(page(name))}">${esc(name)}</a><button type="button" data-remove="${esc(name)}" aria-label="Remove ${esc(name)}">×</button></li>`).join('')
     + [message, missing.length ? `Not on this board: ${missing.join(', ')}.` : ''].filter(Boolean).map((text) => `<li class="rb-note" role="status">${esc(text)}</li>`).join('');
   const compare = find('.rb-plot-compare');
@@ -194,13 +195,10 @@ function drawControls() {
   const list = (chosen) => groups.map((group) => `<optgroup label="${esc(group)}">${options(data.axes.filter((a) => a.group === group).map((a) => [a.key, a.label]), chosen)}</optgroup>`).join('');
   find('.rb-plot-x').innerHTML = list(axes.x.key);
   find('.rb-plot-y').innerHTML = list(axes.y.key);
-  const orgs = [...new Set(points.map((p) => p.org))].sort((a, b) => a.localeCompare(b));
-  const several = state.orgs.size > 1 ? [['…', `${state.orgs.size} chosen`]] : [];
-  find('.rb-plot-org').innerHTML = options([['', 'All'], ...several, ...orgs.map((org) => [org, org === '(none)' ? 'Unknown' : org])], several.length ? '…' : [...state.orgs][0] ?? '');
-  if (find('.rb-plot-q').value.trim() !== state.q) find('.rb-plot-q').value = state.q;
+  drawChips();
 }
 
-function toggle(model) {
+function choose(model) {
   let message = '';
   if (state.chosen.includes(model)) state.chosen = state.chosen.filter((name) => name !== model);
   else if (state.chosen.length >= MAX_MODELS) message = `${MAX_MODELS} models are chosen; remove one first.`;
@@ -266,27 +264,34 @@ async function open(id) {
   cache.set(data.id, answer);
   find('.rb-plot-board').innerHTML = options(answer.boards.map((b) => [b.id, b.title]), data.id);
   find('.rb-plot-body').hidden = false;
+  prepare();
+  dropUnknownFilters();
+  element.querySelectorAll('.rb-menu').forEach(drawMenu);
   draw();
 }
 
 function recall() {
-  const query = new URLSearchParams(location.search);
-  Object.assign(state, { x: query.get('x') ?? 'size', y: query.get('y') ?? 'score', q: query.get('q') ?? '', chosen: (query.get('models') ?? '').split(',').filter(Boolean).slice(0, MAX_MODELS),
-    kinds: new Set(query.getAll('kinds')), orgs: new Set(query.getAll('orgs')) });
-  return query.get('board');
+  const parameters = new URLSearchParams(location.search);
+  recallFilters(parameters);
+  Object.assign(state, { x: parameters.get('x') ?? 'size', y: parameters.get('y') ?? 'score', chosen: (parameters.get('models') ?? '').split(',').filter(Boolean).slice(0, MAX_MODELS) });
+  return parameters.get('board');
 }
 
-let timer;
-function remember() {
-  clearTimeout(timer);
+function address() {
   const url = window.rb.address(), set = (key, value) => (value ? url.searchParams.set(key, value) : url.searchParams.delete(key));
   set('board', state.board);
   set('x', state.x === 'size' ? '' : state.x);
   set('y', state.y === 'score' ? '' : state.y);
-  set('q', state.q);
   set('models', state.chosen.join(','));
-  ['kinds', 'orgs'].forEach((key) => { url.searchParams.delete(key); state[key].forEach((value) => url.searchParams.append(key, value)); });
-  window.rb.showAddress(url);
+  writeFilters(url.searchParams);
+  return url;
+}
+const remember = () => window.rb.showAddress(address());
+
+// Draws the models that pass the filters.
+function filterRows() {
+  draw();
+  window.rb.showAddressSoon(address);
 }
 
 async function onVisible() {
@@ -303,25 +308,17 @@ function failed(error) {
 
 find('.rb-plot-board').addEventListener('change', (event) => {
   state.board = event.target.value;
-  state.kinds.clear();
-  state.orgs.clear();
   remember();
   open(state.board).catch(failed);
 });
 const change = (selector, apply) => find(selector).addEventListener('change', (event) => { apply(event.target.value); draw(); remember(); });
 change('.rb-plot-x', (value) => { state.x = value; });
 change('.rb-plot-y', (value) => { state.y = value; });
-change('.rb-plot-org', (value) => { if (value !== '…') state.orgs = new Set(value ? [value] : []); });
-find('.rb-plot-q').addEventListener('input', (event) => {
-  state.q = event.target.value.trim();
-  draw();
-  clearTimeout(timer);
-  timer = setTimeout(remember, 200);
-});
+query.addEventListener('input', filterRows);
 find('.rb-legend').addEventListener('click', (event) => {
   const kind = event.target.closest('[data-kind]')?.dataset.kind;
   if (!kind) return;
-  if (!state.kinds.delete(kind)) state.kinds.add(kind);
+  toggle('kinds', kind, !state.kinds.has(kind));
   draw();
   remember();
   [...element.querySelectorAll('[data-kind]')].find((button) => button.dataset.kind === kind).focus();
@@ -330,7 +327,7 @@ const canvas = find('.rb-canvas');
 const focused = () => Math.max(0, [...element.querySelectorAll('.rb-point')].findIndex((node) => node.getAttribute('tabindex') === '0'));
 canvas.addEventListener('pointermove', (event) => { const i = nearest(event); activate(i ?? focused(), i !== null); });
 canvas.addEventListener('pointerleave', () => activate(focused(), false));
-canvas.addEventListener('click', (event) => { const i = nearest(event); if (i !== null) toggle(drawn[i].model); });
+canvas.addEventListener('click', (event) => { const i = nearest(event); if (i !== null) choose(drawn[i].model); });
 canvas.addEventListener('focusin', (event) => { const node = event.target.closest('.rb-point'); if (node) activate(Number(node.dataset.i), true); });
 canvas.addEventListener('focusout', () => activate(focused(), false));
 canvas.addEventListener('keydown', (event) => {
@@ -339,7 +336,7 @@ canvas.addEventListener('keydown', (event) => {
   const i = Number(node.dataset.i);
   if (event.key === 'Escape') { activate(i, false); return; }
   let to = i;
-  if (event.key === 'Enter' || event.key === ' ') toggle(drawn[i].model);
+  if (event.key === 'Enter' || event.key === ' ') choose(drawn[i].model);
   else if (['ArrowLeft', 'ArrowRight', 'ArrowUp', 'ArrowDown', 'Home', 'End'].includes(event.key)) to = step(i, event.key);
   else return;
   event.preventDefault();
@@ -349,10 +346,10 @@ canvas.addEventListener('keydown', (event) => {
 find('.rb-chosen').addEventListener('click', (event) => {
   const button = event.target.closest('[data-remove]');
   if (!button) return;
-  toggle(button.dataset.remove);
-  (find('.rb-chosen button') || find('.rb-plot-q')).focus();
+  choose(button.dataset.remove);
+  (find('.rb-chosen button') || query).focus();
 });
-find('.rb-table').addEventListener('toggle', () => { if (find('.rb-table').open && points) drawTable(); });
+find('.rb-table').addEventListener('toggle', () => { if (find('.rb-table').open && rows) drawTable(); });
 find('.rb-plot-export').addEventListener('click', (event) => {
   const type = event.target.closest('[data-save]')?.dataset.save;
   if (type) save(type).catch((error) => drawChosen(`The picture could not be made (${error?.message || error}).`));

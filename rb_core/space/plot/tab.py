@@ -23,4 +23,4 @@ def build_plot(page: gr.Blocks, source: ResultsSource) -> gr.HTML:
         plot = board and plot_data(board, source.results(board.id), source.traits(board.id), source.registry())
         return {"boards": [{"id": board.id, "title": board.title} for board in boards], "plot": plot}
 
-    return component(__package__, "axes.js", "plot.js", server_functions=[plot_of])
+    return component(__package__, "filters.js", "axes.js", "plot.js", server_functions=[plot_of])

@@ -134,7 +134,7 @@ def test_choices_make_the_drawing_and_the_address(open_page: OpenPage, small: st
         page.get_by_role("button", name="a/unsized: score 80.0, 95% interval 75.0 to 85.0; chat 80.0")
     ).to_be_attached()
     assert parameter(page, "x") == "section:Chat"
-    page.get_by_role("searchbox", name="Search", exact=True).fill("UNSIZED")
+    page.get_by_role("searchbox", name="Search models").fill("UNSIZED")
     expect(points(page)).to_have_count(1)
     for kind, start in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
         with page.expect_download() as download:
@@ -143,6 +143,24 @@ def test_choices_make_the_drawing_and_the_address(open_page: OpenPage, small: st
         content = Path(download.value.path()).read_bytes()
         assert content.startswith(start)
         assert b"var(--" not in content
+
+
+def test_the_filters_are_those_of_the_leaderboard(open_page: OpenPage, small: str) -> None:
+    """A filter that is chosen in one of them is there in the other; unknown release dates offer none."""
+    page = open_page(at=small, tab="Plot")
+    expect(points(page)).to_have_count(3)
+    page.get_by_role("button", name="Size", exact=True).click()
+    sizes = page.get_by_role("group", name="Size", exact=True)
+    sizes.get_by_role("spinbutton", name="From").fill("5")
+    expect(points(page)).to_have_count(2)
+    expect(page.get_by_role("button", name="Released")).to_have_count(0)
+    page.wait_for_function("new URLSearchParams(location.search).get('size') === '5-'")
+    page.get_by_role("tab", name="Leaderboard").click()
+    expect(page.get_by_role("button", name="Remove Size: from 5B")).to_be_visible()
+    expect(page.locator(".rb-scroll tbody tr:not(.rb-band)")).to_have_count(2)
+    page.get_by_role("button", name="Clear filters").click()
+    page.get_by_role("tab", name="Plot").click()
+    expect(points(page)).to_have_count(3)
 
 
 def test_marks_and_labels_do_not_cover_each_other(open_page: OpenPage) -> None:
