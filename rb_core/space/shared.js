@@ -95,7 +95,7 @@ window.rb = {
     act = null;
     announce(url);
   },
-  // As showAddress, but once for changes that follow each other quickly, and before a link is followed.
+  // As showAddress, but once for changes that follow each other quickly, and before a link or another tab is opened.
   showAddressSoon(makeUrl) {
     clearTimeout(timer);
     waiting = { makeUrl, act };
@@ -158,6 +158,7 @@ function arrive() {
 
 ['click', 'change', 'input', 'keydown'].forEach((type) => addEventListener(type, (event) => {
   if (!event.isTrusted || (type === 'keydown' && !['Enter', ' '].includes(event.key))) return;
+  if (type === 'click' && event.target.closest?.('[role="tab"]')) showWaiting(); // the next view reads the address
   const writes = event.target.matches?.('textarea, input:not([type="checkbox"], [type="radio"])');
   const picked = type === 'input' && !event.inputType; // from a list of suggestions
   act = writes && !picked && (type === 'input' || event.key === ' ') ? 'typing' : 'choice';
