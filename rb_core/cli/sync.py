@@ -11,6 +11,8 @@ import typer
 from rb_core.cli.console import DEFAULT_ROOT, print_line
 from rb_core.errors import HubError
 from rb_core.hub import pull, push
+from rb_core.hub.history import result_history
+from rb_core.hub.repository import ResultsRepo
 
 app = typer.Typer(help="Push results to a dataset repository on the hub, and pull them.", no_args_is_help=True)
 
@@ -62,3 +64,20 @@ def pull_results(
     print_line(f"{repo} at {done.commit[:10]}{date}: {done.results} results, {done.written} files written to {out}")
     if done.refused:
         raise typer.Exit(1)
+
+
+@app.command("history")
+def show_history(
+    repo: Repo,
+    benchmark: Annotated[str, typer.Option(help="a benchmark's id")],
+    model: Annotated[str, typer.Option(help="the model's name in the results")],
+) -> None:
+    """List the versions of a result, newest first: score, commit, and what changed."""
+    versions = result_history(ResultsRepo(repo), benchmark, model)
+    if not versions:
+        raise HubError(f"{repo}: there is no result of {model} on {benchmark}")
+    for version in versions:
+        score = "no score" if version.score is None else f"{100 * version.score:.1f}"
+        print_line(f"{version.date:%Y-%m-%d %H:%M} {score:>8}  {version.title}  {version.address}")
+        if version.changes:
+            print_line(f"    changed: {'; '.join(version.changes)}")

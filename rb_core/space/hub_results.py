@@ -23,6 +23,7 @@ from rb_core.audits.traits import Trait
 from rb_core.errors import RewardBenchError, ScoreTableError
 from rb_core.evaluation.percentiles import Percentiles
 from rb_core.hub.client import retrying, seconds_from_environment, timeout
+from rb_core.hub.history import ResultVersion, result_history
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
@@ -163,6 +164,7 @@ class HubResults:
         self._snapshot = Snapshot()
         self._files = HubFiles(repo)
         self._traits = TraitCache()
+        self._histories: dict[tuple[str, str, str], Sequence[ResultVersion]] = {}
         self._stopped = threading.Event()
 
     def start(self) -> HubResults:
@@ -236,6 +238,17 @@ class HubResults:
             return None
         address = f"{self._repo.api.endpoint}/datasets/{self._repo.name}/blob/{snapshot.commit}"
         return HubPlace(self._repo.name, snapshot.commit, address)
+
+    def history(self, benchmark: str, model: str) -> Sequence[ResultVersion]:
+        snapshot = self._snapshot
+        if snapshot.boards is None or benchmark not in snapshot.boards:
+            return ()
+        key = (snapshot.commit, benchmark, model)
+        if key not in self._histories:
+            if len(self._histories) >= MAX_CACHED_FILES:
+                self._histories.clear()
+            self._histories[key] = result_history(self._repo, benchmark, model, snapshot.commit)
+        return self._histories[key]
 
     def check(self) -> None:
         """Take the boards of a newer commit, if there is one. Errors of the hub are only shown in `status_html`."""

@@ -13,6 +13,7 @@ from rb_core.audits.report import AuditReport, read_reports
 from rb_core.audits.traits import Trait, board_traits, traits_json
 from rb_core.evaluation.percentiles import Percentiles, find_percentiles
 from rb_core.evaluation.provenance import git_state
+from rb_core.hub.history import ResultVersion
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_to_json, detectable_text
 from rb_core.leaderboard.custom_scores import uneven_text
@@ -65,6 +66,9 @@ class ResultsSource(Protocol):
 
     def on_hub(self) -> HubPlace | None:
         """Return the place of the shown results on the hub; None for those of a folder."""
+
+    def history(self, benchmark: str, model: str) -> Sequence[ResultVersion]:
+        """Return the versions of a result, newest first; empty for a folder. Raises HubError."""
 
 
 class TraitCache:
@@ -150,6 +154,9 @@ class ResultsFolder:
 
     def on_hub(self) -> HubPlace | None:
         return None
+
+    def history(self, benchmark: str, model: str) -> Sequence[ResultVersion]:
+        return ()
 
 
 def page_json(source: ResultsSource) -> dict[str, Any]:

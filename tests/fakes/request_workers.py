@@ -17,6 +17,7 @@ from pathlib import Path
 from huggingface_hub import HfApi
 
 from rb_core import retries
+from rb_core.errors import HubError
 from rb_core.evaluation_queue.repository import RequestsRepo
 from rb_core.evaluation_queue.worker import Worker
 from rb_core.hub.repository import ResultsRepo
@@ -30,8 +31,13 @@ def work(url: str, token: str, folder: Path, name: str) -> None:
     repo = RequestsRepo(REQUESTS, api)
     evaluation = NoWork(ResultsRepo(REPO, api), folder / "shared", name)
     worker = Worker(repo, name, evaluation, timedelta(hours=20), attempts=10_000, pause=0.01)
-    while worker.run_one() is not None or any(each.state == "running" for each in repo.queue().requests.values()):
-        time.sleep(0.01)
+    left = True
+    while left:
+        try:
+            settled = worker.run_one()
+            left = settled is not None or any(each.state == "running" for each in repo.queue().requests.values())
+        except HubError:  # as the command does, it tries again
+            time.sleep(0.01)
 
 
 def start(url: str, token: str, folder: Path, name: str) -> int:

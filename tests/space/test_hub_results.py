@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -298,6 +299,23 @@ def test_the_settings_are_checked_at_the_start(tmp_path: Path, monkeypatch: pyte
             results_source(tmp_path)
     monkeypatch.delenv("RB_RESULTS_REPO")
     assert isinstance(results_source(tmp_path), ResultsFolder)
+
+
+def test_a_models_page_lists_the_versions_of_a_result(
+    server: Server, boards_only: HubResults, open_page: OpenPage, serve: Serve
+) -> None:
+    server.add_repo(KEY, ONE)
+    server.commit(KEY, as_files(published("a/one", 0.9, "2026-02-01")), "Corrected <b>")
+    boards_only.check()
+    page = open_page("?tab=model&model=a%2Fone", at=serve(build(boards_only)))
+    page.get_by_role("button", name="Versions of this result").click()
+    versions = page.locator(".rb-model-versions li")
+    expect(versions).to_have_count(2)
+    expect(versions.first).to_contain_text("90.0")
+    expect(versions.first).to_contain_text("Corrected <b>")
+    expect(versions.first).to_contain_text("Changed: another source; score 50.0 → 90.0")
+    former = server.repo(KEY).commits[0].oid
+    expect(versions.last.get_by_role("link")).to_have_attribute("href", re.compile(f"/blob/{former}/results/"))
 
 
 def test_the_page_shows_pushed_results_and_survives_the_hub(tmp_path: Path, open_page: OpenPage, serve: Serve) -> None:

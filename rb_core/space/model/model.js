@@ -72,6 +72,20 @@ body.addEventListener('input', ({ target }) => {
   body.append(link);
   link.click();
 });
+body.addEventListener('click', async ({ target }) => {
+  const benchmark = target.dataset.history;
+  if (!benchmark) return;
+  target.disabled = true;
+  try {
+    target.nextElementSibling?.remove();
+    const versions = document.createElement('div');
+    versions.setAttribute('role', 'status');
+    versions.innerHTML = await server.history_html([benchmark, shown]); // escaped by the server
+    target.after(versions);
+  } finally {
+    target.disabled = false;
+  }
+});
 body.addEventListener('click', async (event) => {
   const button = event.target.closest('[data-copy]');
   if (!button) return;

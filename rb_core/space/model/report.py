@@ -44,7 +44,7 @@ class ReportContext:
 
     scores: of all models by benchmark, then by level and name, see `BenchmarkReport.field_scores`; board_traits: by
     benchmark; findings: of audits; with_scores: benchmarks of which the page serves the model's scores; offered:
-    True for a model that visitors may try.
+    True for a model that visitors may try; with_history: True if the versions of its results are known.
     """
 
     scores: Mapping[str, Mapping[tuple[str, str], Sequence[float]]] = field(default_factory=dict)
@@ -53,6 +53,7 @@ class ReportContext:
     model: str = ""
     with_scores: Collection[str] = ()
     offered: bool = False
+    with_history: bool = False
 
     def field_scores(self, entry: Plain) -> Mapping[tuple[str, str], Sequence[float]]:
         """Return the scores of all models on the benchmark of an entry of the report."""

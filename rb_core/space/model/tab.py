@@ -7,8 +7,10 @@ from typing import Any
 
 import gradio as gr
 
+from rb_core.errors import HubError
 from rb_core.leaderboard.model_report import ModelReport, UnknownModelError, model_names, model_report
 from rb_core.space.component import component
+from rb_core.space.html import message_html, render
 from rb_core.space.model.findings import findings_on
 from rb_core.space.model.report import ReportContext, report_html
 from rb_core.space.results_source import ResultsSource
@@ -38,7 +40,15 @@ def build_model(page: gr.Blocks, source: ResultsSource, models: AvailableModels)
         name = report["model"]
         return {"known": True, "model": name, "message": f"{name} on {boards}.", "html": report_html(report, context)}
 
-    return component(__package__, "model.js", server_functions=[model_list, model_html])
+    def history_html(result: object) -> str:
+        """Return the versions of a result, [benchmark, model], as HTML."""
+        benchmark, model = map(str, result) if isinstance(result, list) and len(result) == 2 else ("", "")
+        try:
+            return render("model/history.html", versions=source.history(benchmark, model))
+        except HubError:
+            return message_html("The hub does not answer. Press the button to try again.")
+
+    return component(__package__, "model.js", server_functions=[model_list, model_html, history_html])
 
 
 def report_context(report: ModelReport, source: ResultsSource, offered: Collection[str] = ()) -> ReportContext:
@@ -54,4 +64,5 @@ def report_context(report: ModelReport, source: ResultsSource, offered: Collecti
         report.model,
         {board for board in boards if source.on_hub() or source.score_file(board, report.model)},
         report.model in offered,
+        source.on_hub() is not None,
     )
