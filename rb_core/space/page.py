@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import resources
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.blocks import Block, BlockContext
 from starlette.middleware import Middleware
 
 from rb_core.space.about.tab import build_about
@@ -133,9 +134,30 @@ def _lay_out_tabs(page: gr.Blocks, results: ResultsSource, tabs: tuple[PageTab, 
                 spec.build(page, results)
             # Undefined before the page has loaded: what gradio selects by itself until then is not a visitor's choice.
             tab.select(None, js=f"() => window.rbTabSelected?.({json.dumps(spec.id)})")
+            _load_when_opened(tab)
     facts = [{"id": spec.id, "label": spec.label, "subjects": spec.subjects} for spec in tabs]
     script = resources.files(__package__).joinpath("tabs.js").read_text(encoding="utf-8")
     page.load(None, None, bar, js=f"() => ({script})({json.dumps(facts)})")
+
+
+def _load_when_opened(tab: gr.Tab) -> None:
+    """Let the browser load the components of a tab when it is first opened.
+
+    Gradio draws a tab when it is opened, but loads the scripts of all visible components before it draws the first one.
+    """
+    components = [each for each in _components_in(tab) if each.visible is True and not isinstance(each, gr.HTML)]
+    for each in components:
+        each.visible = False
+    if components:
+        show = f"Array({len(components)}).fill({{ __type__: 'update', visible: true }})"
+        tab.select(None, None, components, js=f"() => (window.rb.once({json.dumps(tab.id)}) ? {show} : [])")
+
+
+def _components_in(layout: BlockContext) -> Iterator[Block]:
+    for child in layout.children:
+        yield child
+        if isinstance(child, BlockContext):
+            yield from _components_in(child)
 
 
 def launch_options() -> dict[str, Any]:

@@ -82,6 +82,9 @@ window.rb = {
     setTimeout(() => URL.revokeObjectURL(blobAddress), 1000);
   },
 
+  // True at the first call with a key.
+  once: (key) => !done.has(key) && Boolean(done.add(key)),
+
   // ---- addresses. The query names the view (`tab`) and holds its choices. A view does three things:
   //   - it draws what the address asks for when it is first seen;
   //   - it calls `showAddress` after a change that it has drawn. A change that the visitor chose becomes an entry in the
@@ -125,6 +128,7 @@ if (old.searchParams.has('benchmark')) {
   history.replaceState(null, '', old);
 }
 
+const done = new Set();
 let lastQuery = location.search;
 let act = null; // what the visitor did last: 'choice', 'typing', or null if nothing since the address was written
 let waiting = null, timer; // an address that is to be written, with what the visitor did
