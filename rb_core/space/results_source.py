@@ -159,9 +159,9 @@ class ResultsFolder:
         return ()
 
 
-def page_json(source: ResultsSource) -> dict[str, Any]:
-    """Return what the browser draws the leaderboard from."""
-    boards = [page_board_json(board, source.traits(name), source.registry()) for name, board in source.boards().items()]
+def boards_json(source: ResultsSource) -> dict[str, Any]:
+    """Return the ids and titles of the boards, and the number of files that were left out."""
+    boards = [{"id": board.id, "title": board.title} for board in source.boards().values()]
     return {"boards": boards, "refused": source.num_refused()}
 
 

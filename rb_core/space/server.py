@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rb_core.space.api import TOOLS, asked_by_agent
 from rb_core.space.html import render
-from rb_core.space.plain_get import is_plain_get
+from rb_core.space.plain_get import BOARD, is_plain_get
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.share_card import ShareCard
 
@@ -205,10 +205,10 @@ def _log_without_text(error: BaseException) -> None:
 
 
 class PageCompression(GZipMiddleware):
-    """Middleware that compresses the page itself, which carries the boards; gradio compresses only files."""
+    """Middleware that compresses the page itself and the boards; gradio compresses only files."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/":
+        if scope["type"] == "http" and scope["path"] in ("/", BOARD):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)

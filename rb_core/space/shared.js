@@ -82,6 +82,17 @@ window.rb = {
     setTimeout(() => URL.revokeObjectURL(blobAddress), 1000);
   },
 
+  // Ids and titles of the boards, and the number of files left out, which the document brings.
+  results: { boards: [], refused: 0 },
+
+  // A board of the results, from its plain address; requested once.
+  board(id) {
+    boards[id] ??= fetch(`leaderboard.json?${new URLSearchParams({ benchmark: id })}`, { cache: 'no-cache' })
+      .then((answer) => (answer.ok ? answer.json() : Promise.reject()))
+      .catch(() => { delete boards[id]; return null; });
+    return boards[id];
+  },
+
   // True at the first call with a key.
   once: (key) => !done.has(key) && Boolean(done.add(key)),
 
@@ -128,7 +139,12 @@ if (old.searchParams.has('benchmark')) {
   history.replaceState(null, '', old);
 }
 
-const done = new Set();
+// Gradio would draw the first tab before that of the address.
+const tabBar = window.gradio_config?.components.find(({ props }) => props.elem_id === 'rb-tabs');
+const asked = new URLSearchParams(location.search).get('tab');
+if (tabBar && window.gradio_config.components.some(({ type, props }) => type === 'tabitem' && props.id === asked)) tabBar.props.selected = asked;
+
+const done = new Set(), boards = {};
 let lastQuery = location.search;
 let act = null; // what the visitor did last: 'choice', 'typing', or null if nothing since the address was written
 let waiting = null, timer; // an address that is to be written, with what the visitor did

@@ -32,6 +32,9 @@ FLAGS = [
 ]
 OWN_HOSTS = {"127.0.0.1", "localhost"}
 
+# The table of the leaderboard or the title in its place, or the title of another view.
+READY = ".rb-scroll thead th, .rb-board .rb-title, [role=tabpanel]:not(#tab-leaderboard) h2"
+
 OpenPage = Callable[..., Page]
 Serve = Callable[[gr.Blocks], str]
 
@@ -173,7 +176,7 @@ def open_page(browser_pages: BrowserPages, url: str, serve: Serve) -> Iterator[O
         if tab:
             query = f"{query}{'&' if query else '?'}tab={'try' if tab == 'Try a pair' else tab.lower()}"
         page.goto(at + query)
-        page.locator(".rb-board h2").wait_for(state="attached")
+        page.locator(READY).first.wait_for(state="attached")
         if tab:
             page.get_by_role("heading", name=tab, exact=True).wait_for()
         return page

@@ -10,7 +10,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from rb_core.space.html import render
-from rb_core.space.results_source import ResultsSource
+from rb_core.space.results_source import ResultsSource, boards_json
 
 NUM_ROWS = 25
 # Parameters of an address for which the first rows of a board are what the browser is going to draw.
@@ -23,12 +23,15 @@ def build_home() -> None:
 
 
 def first_rows(source: ResultsSource, query: str, title: str, tabs: Sequence[Any]) -> Markup:
-    """Return the beginning of the leaderboard as HTML; empty for addresses of other views and of chosen rows."""
+    """Return the list of boards as a script and, for the plain address of a board, the beginning of its table.
+
+    The script of an address of the leaderboard also requests the board, before gradio has loaded.
+    """
     parameters = parse_qs(query)
     boards = source.boards()
     board = boards.get(parameters.get("board", [""])[0]) or next(iter(boards.values()), None)
-    if board is None or parameters.keys() - PLAIN or parameters.get("tab", [tabs[0].id]) != [tabs[0].id]:
-        return Markup()
+    if parameters.get("tab", [tabs[0].id]) != [tabs[0].id]:
+        board = None
     return render(
         "home/first_rows.html",
         header=render("header.html", title=title),
@@ -36,5 +39,6 @@ def first_rows(source: ResultsSource, query: str, title: str, tabs: Sequence[Any
         tabs=tabs,
         boards=boards,
         board=board,
-        rows=board.ranked()[:NUM_ROWS],
+        rows=[] if board is None or parameters.keys() - PLAIN else board.ranked()[:NUM_ROWS],
+        results=boards_json(source),
     )

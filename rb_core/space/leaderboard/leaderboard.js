@@ -2,8 +2,8 @@
 function drawNotes() {
   const sources = board.sources.length ? `Published results from ${board.sources.map(esc).join(' and ')}. ` : '';
   const newest = board.newest ? `Newest result: <time datetime="${esc(board.newest)}">${esc(board.newest)}</time>. ` : '';
-  const refused = props.value.refused
-    ? `<p class="rb-refused">${plural(props.value.refused, 'result file')} could not be read and ${props.value.refused === 1 ? 'is' : 'are'} left out.</p>` : '';
+  const { refused: count } = window.rb.results;
+  const refused = count ? `<p class="rb-refused">${plural(count, 'result file')} could not be read and ${count === 1 ? 'is' : 'are'} left out.</p>` : '';
   const cite = board.citation
     ? `<blockquote class="rb-cite"><cite>${esc(board.citation)}</cite></blockquote><button type="button" class="rb-copy rb-quiet">Copy citation</button>` : '';
   const facts = [['Source', sources + newest], ['Licence', board.licence ? esc(board.licence) : ''], ['Cite as', cite]];
@@ -36,17 +36,28 @@ function drawChance() {
 const PARTS = '.rb-boards, .rb-bar, .rb-more, .rb-tally, .rb-scroll';
 
 function drawEmpty() {
-  element.querySelectorAll(PARTS).forEach((part) => { part.hidden = true; });
   Object.assign(find('h2'), { className: 'rb-title', textContent: 'No results yet' });
   find('.rb-lead').innerHTML = 'Score a benchmark with <code>python -m rb_core evaluate --model builtin/tiny-rm --benchmark starter</code>'
     + ' and open this page again.';
-  if (props.value?.refused) find('.rb-lead').append(` (${plural(props.value.refused, 'result file')} could not be read.)`);
+  const { refused } = window.rb.results;
+  if (refused) find('.rb-lead').append(` (${plural(refused, 'result file')} could not be read.)`);
 }
 
-function start() {
+const showParts = (shown) => element.querySelectorAll(PARTS).forEach((part) => { part.hidden = !shown; });
+
+async function start() {
+  const { boards } = window.rb.results, { id } = boards.find((b) => b.id === state.board) ?? boards[0] ?? {};
+  if (!id) { drawEmpty(); return; }
+  state.board = id;
+  const answer = await window.rb.board(id);
+  if (state.board !== id) return; // the visitor has chosen another one meanwhile
+  if (!answer) {
+    Object.assign(find('h2'), { className: 'rb-title', textContent: 'The server did not answer. Reload the page.' });
+    return;
+  }
+  board = answer;
   prepare();
-  element.querySelectorAll(PARTS).forEach((part) => { part.hidden = false; });
-  if (!board) { drawEmpty(); return; }
+  showParts(true);
   drawControls();
   redraw();
   requestRanking();
@@ -119,8 +130,7 @@ const CHANGES = {
   'rb-board': (value) => {
     state.board = value;
     state.weights.clear(); // another benchmark's sections may have the same names
-    start();
-    find('[name="rb-board"]:checked').focus();
+    start().then(() => { if (document.activeElement === document.body) find('[name="rb-board"]:checked')?.focus(); });
   },
   'rb-view': (value) => { state.view = value; redrawMenu('columns'); build(); },
   'rb-columns': (value, checked) => {
@@ -234,6 +244,7 @@ find('.rb-scroll').addEventListener('scroll', () => {
 });
 [compact, narrow].forEach((media) => media.addEventListener('change', () => { if (board) build(); }));
 
+showParts(false);
 recall();
 start();
 window.rb.onAddress('leaderboard', () => { recall(); start(); });
@@ -241,4 +252,3 @@ window.rb.onAddress('leaderboard', () => { recall(); start(); });
 new IntersectionObserver((entries) => {
   if (board && isOpen() && entries.at(-1).isIntersecting && choices(address()) !== choices(window.rb.address())) { recall(); start(); }
 }).observe(find('.rb-board'));
-watch('value', () => { ranking = null; start(); });

@@ -19,7 +19,7 @@ function recall() {
 function address() {
   const url = window.rb.address(), { searchParams } = url;
   const set = (key, value) => (value ? searchParams.set(key, value) : searchParams.delete(key));
-  set('board', board === props.value.boards[0] ? '' : board.id);
+  set('board', board.id === window.rb.results.boards[0].id ? '' : board.id);
   set('sort', state.sort === 'rank' && !state.down ? '' : (state.down ? '-' : '') + state.sort);
   set('view', state.view === 'sections' ? '' : state.view);
   writeFilters(searchParams);

@@ -18,7 +18,7 @@ function segment(name, value, text, checked) {
 
 function drawControls() {
   find('.rb-boards').innerHTML = '<legend class="rb-hidden">Benchmark</legend>'
-    + props.value.boards.map((b) => segment('rb-board', b.id, b.title, b === board)).join('');
+    + window.rb.results.boards.map((b) => segment('rb-board', b.id, b.title, b.id === board.id)).join('');
   find('.rb-view').innerHTML = '<legend class="rb-hidden">Columns</legend>'
     + views().map(([view, words]) => segment('rb-view', view, words, state.view === view)).join('');
   find('.rb-view').hidden = views().length === 1;

@@ -1,5 +1,5 @@
 // The data of the table before it is drawn: columns, rows, the custom score, order. It follows filters.js.
-// Gradio provides: element, props, watch.
+// Gradio provides: element, server.
 // Every text from the data goes through esc() or textContent. Numbers are fractions; null: not evaluated.
 const hidden = (text) => `<span class="rb-hidden">${esc(text)}</span>`;
 const list = (words) => new Intl.ListFormat('en').format(words);
@@ -16,10 +16,6 @@ let board, columns, place, shownColumns, rows, baseline;
 let ranking = null; // the server's answer for a custom score, with the key of that score
 
 function prepare() {
-  const value = props.value || { boards: [], refused: 0 };
-  board = value.boards.find((b) => b.id === state.board) || value.boards[0];
-  if (!board) return;
-  state.board = board.id;
   place = {};
   columns = board.columns.map((c, i) => ({ ...c, i, score: ['headline', 'section', 'subset'].includes(c.role) }));
   columns = columns.filter((c) => !['best', 'worst', 'includes'].includes(c.role)); // the rank interval and a mark have them

@@ -1,4 +1,4 @@
-"""The Leaderboard tab: boards become one JSON value, which a component draws, sorts and filters in the browser."""
+"""The Leaderboard tab: a component fetches a board from its plain address, and draws, sorts and filters it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import gradio as gr
 
 from rb_core.space.component import component
 from rb_core.space.leaderboard.custom_ranking import CustomRankings
-from rb_core.space.results_source import ResultsSource, page_json
+from rb_core.space.results_source import ResultsSource
 
 # They share one scope, in this order.
 SCRIPTS = (
@@ -23,26 +23,21 @@ SCRIPTS = (
 )
 
 
-def leaderboard_table(value: dict[str, Any], **options: Any) -> gr.HTML:
-    """Return the component that draws these boards."""
-    return component(__package__, *SCRIPTS, value=value, **options)
+def leaderboard_table(**options: Any) -> gr.HTML:
+    """Return the component that draws the boards of the page's results.
+
+    They are no value of the component, because gradio would watch every cell, which takes longer than to draw them.
+    """
+    return component(__package__, *SCRIPTS, **options)
 
 
 def build_leaderboard(page: gr.Blocks, results: ResultsSource) -> None:
     """Lay out the tab in the tab's context of `page`; a page that is opened later gets newer results."""
-    initial = results.boards()
     rankings = CustomRankings(results)
 
     def custom_ranking(request: object) -> dict[str, Any]:
         return rankings.ranking(request)  # anybody can call this with any JSON
 
-    table = leaderboard_table(page_json(results), server_functions=[custom_ranking])
+    leaderboard_table(server_functions=[custom_ranking])
     status = gr.HTML("", apply_default_css=False, elem_id="results-line", elem_classes="rb-results-line")
-
-    def refresh() -> tuple[Any, str]:
-        boards = results.boards()
-        # The page carries `initial` already: sending it twice would double the visitor's wait.
-        table_json = gr.skip() if boards is initial else page_json(results)
-        return table_json, results.status_html()
-
-    page.load(refresh, outputs=[table, status], show_progress="hidden", queue=False, api_visibility="private")
+    page.load(results.status_html, None, status, show_progress="hidden", queue=False, api_visibility="private")

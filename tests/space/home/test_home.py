@@ -54,4 +54,4 @@ def test_first_rows_are_above_the_fold_and_stay_where_they_are(
 
 
 def test_the_page_without_results_has_no_first_rows(tmp_path: Path) -> None:
-    assert first_rows(ResultsFolder(tmp_path), "", "RewardBench", page_tabs()) == ""
+    assert "rb-first" not in first_rows(ResultsFolder(tmp_path), "", "RewardBench", page_tabs())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import gradio as gr
 import pytest
 
-from rb_core.leaderboard.board import BoardRow
+from rb_core.leaderboard.board import Board, BoardRow
 from rb_core.space.leaderboard.tab import leaderboard_table
-from rb_core.space.results_source import page_board_json
+from rb_core.space.results_source import ResultsFolder
+from rb_core.space.server import Page
 from tests.space.conftest import launched
 from tests.space.leaderboard.tables import small_board, small_row
 
@@ -25,12 +27,23 @@ ROWS = [
 ]
 
 
+class OneBoard(ResultsFolder):
+    """A source of nothing but a board."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__(Path())
+        self._board = board
+
+    def boards(self) -> Mapping[str, Board]:
+        return {self._board.id: self._board}
+
+
 def table_page(
     *rows: BoardRow, text: str = "text", section: str = "Section", detectable: float | None = None
 ) -> gr.Blocks:
-    board = replace(small_board(rows, text, section), detectable=detectable)
-    with gr.Blocks() as demo:
-        leaderboard_table({"boards": [page_board_json(board)], "refused": 0})
+    demo = Page(OneBoard(replace(small_board(rows, text, section), detectable=detectable)))
+    with demo:
+        leaderboard_table()
     return demo
 
 

@@ -6,12 +6,13 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import gradio as gr
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page as BrowserPage
+from playwright.sync_api import expect
 
 from rb_core.space.leaderboard.tab import leaderboard_table
-from rb_core.space.results_source import ResultsFolder, page_board_json, page_json
+from rb_core.space.results_source import ResultsFolder, page_board_json
+from rb_core.space.server import Page
 from rb_core.stats.rank_intervals import RankInterval
 from tests.space.conftest import Looks, OpenPage, Serve, assert_accessible, in_each_look
 from tests.space.leaderboard.conftest import table_page
@@ -30,8 +31,7 @@ from tests.space.leaderboard.tables import (
 
 
 def boards_json(results: ResultsFolder) -> list[dict[str, Any]]:
-    boards: list[dict[str, Any]] = page_json(results)["boards"]
-    return boards
+    return [page_board_json(board, results.traits(name)) for name, board in results.boards().items()]
 
 
 def custom_scores(board: dict[str, Any], left_out: set[str]) -> dict[str, float | None]:
@@ -261,7 +261,7 @@ def test_the_weights_of_the_columns_give_the_headline(results: ResultsFolder) ->
             assert headline == pytest.approx(score, abs=1e-4)
 
 
-def assert_custom_score(page: Page, board: dict[str, Any], left_out: set[str]) -> None:
+def assert_custom_score(page: BrowserPage, board: dict[str, Any], left_out: set[str]) -> None:
     """Give these sections no weight, and assert that the table is re-ranked by the mean of the others."""
     expected = custom_scores(board, left_out)
     weights = menu(page, "Weights")
@@ -346,9 +346,9 @@ def test_a_custom_score_without_an_answer_of_the_server_has_no_intervals(
     open_page: OpenPage, serve: Serve, results: ResultsFolder
 ) -> None:
     """The browser computes scores and ranks by itself, and says what is missing."""
-    with gr.Blocks() as without_server:
-        leaderboard_table({"boards": [page_board_json(results.boards()["rewardbench-2"])], "refused": 0})
-    page = open_page("?weight=Ties:0", at=serve(without_server))
+    with Page(results) as without_server:
+        leaderboard_table()
+    page = open_page("?board=rewardbench-2&weight=Ties:0", at=serve(without_server))
     expect(page.locator(".rb-custom")).to_contain_text("not available: the server did not answer")
     assert set(shown(page, "Rank interval")) == {MISSING}
     expect(page.locator("td.rb-headline").first).to_contain_text("unknown interval")
