@@ -32,8 +32,7 @@ FLAGS = [
 ]
 OWN_HOSTS = {"127.0.0.1", "localhost"}
 
-# The table of the leaderboard or the title in its place, or the title of another view.
-READY = ".rb-scroll thead th, .rb-board .rb-title, [role=tabpanel]:not(#tab-leaderboard) h2"
+READY = ".rb-scroll thead th, h2.rb-title"  # the table of the leaderboard, or the title of another view
 
 OpenPage = Callable[..., Page]
 Serve = Callable[[gr.Blocks], str]
