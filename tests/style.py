@@ -7,6 +7,7 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,29 +25,34 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Module(NamedTuple):
-    """A parsed module of the package and its dotted name."""
+    """A parsed module of the package, its dotted name, and the imports, classes and functions in its tree."""
 
     name: str
     path: Path
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
 
 
-def modules() -> list[Module]:
+@cache
+def modules() -> tuple[Module, ...]:
     """Return every module of the package, sorted by path."""
-    return [
-        Module(module_name(path), path, ast.parse(path.read_text(encoding="utf-8")))
-        for path in sorted(PACKAGE.rglob("*.py"))
-    ]
+    return tuple(parsed(path) for path in sorted(PACKAGE.rglob("*.py")))
+
+
+def parsed(path: Path) -> Module:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    kept = ast.Import | ast.ImportFrom | ast.Module | ast.ClassDef | Function
+    return Module(module_name(path), path, tree, tuple(node for node in ast.walk(tree) if isinstance(node, kept)))
 
 
 def module_name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def imports(tree: ast.Module, *, top_only: bool = False) -> set[str]:
+def imports(module: Module, *, top_only: bool = False) -> set[str]:
     """Return the names a module imports; with `top_only` those that importing the module imports."""
     imported = set()
-    for node in tree.body if top_only else ast.walk(tree):
+    for node in module.tree.body if top_only else module.nodes:
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -57,8 +63,8 @@ def imports(tree: ast.Module, *, top_only: bool = False) -> set[str]:
 def docstrings() -> Iterator[tuple[str, str]]:
     """Yield (place, first line) of every docstring."""
     for module in modules():
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        for node in module.nodes:
+            if isinstance(node, ast.Module | ast.ClassDef | Function):
                 text = ast.get_docstring(node)
                 if text:
                     yield f"{module.name}:{getattr(node, 'name', '')}", text.splitlines()[0]
@@ -86,7 +92,7 @@ def private_imports() -> list[str]:
     return [
         f"{module.name}: {name}"
         for module in modules()
-        for name in sorted(imports(module.tree))
+        for name in sorted(imports(module))
         if name.startswith("rb_core.")
         and any(part.startswith("_") and part != "__version__" for part in name.split("."))
     ]
@@ -95,7 +101,7 @@ def private_imports() -> list[str]:
 def import_cycles() -> list[str]:
     """Return the modules that import themselves through others, imports inside functions included."""
     known = {module.name for module in modules()}
-    graph = {module.name: {_defined_in(name, known) for name in imports(module.tree)} & known for module in modules()}
+    graph = {module.name: {_defined_in(name, known) for name in imports(module)} & known for module in modules()}
     return [name for name in graph if name in _reachable(graph, name)]
 
 
@@ -104,7 +110,7 @@ def long_functions() -> list[str]:
     return [
         f"{module.name}:{node.name}: {length} lines"
         for module in modules()
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, Function) and not _is_entry_point(node)
         for length in [(node.end_lineno or 0) - node.lineno + 1]
         if length > MAX_FUNCTION_LINES

@@ -33,7 +33,6 @@ LAYERS = (
     (("rb_core",), "the public API"),
 )
 LEVEL = {module: level for level, (modules, _) in enumerate(LAYERS) for module in modules}
-MODULES = style.modules()
 IMPORT_TORCH = ("rb_core.scorers", "rb_core.doctor.measurements", "rb_core.builtin.train")
 LIGHT = (
     *(f"rb_core.cli.{module}" for module in (*COMMANDS, *(module for module, _ in GROUPS.values()))),
@@ -64,23 +63,23 @@ def layers_as_text() -> str:
 def test_no_import_points_upward() -> None:
     upward = [
         f"{module.name} imports {imported}"
-        for module in MODULES
-        for imported in style.imports(module.tree)
+        for module in style.modules()
+        for imported in style.imports(module)
         if imported.startswith("rb_core.") and level_of(imported) > level_of(module.name)
     ]
     assert upward == []
 
 
 def test_only_the_page_imports_gradio() -> None:
-    users = [m.name for m in MODULES if any(name.split(".")[0] == "gradio" for name in style.imports(m.tree))]
+    users = [m.name for m in style.modules() if any(name.split(".")[0] == "gradio" for name in style.imports(m))]
     assert [name for name in users if not name.startswith("rb_core.space")] == []
 
 
 def test_only_scorers_the_doctor_and_training_import_torch_when_imported() -> None:
     heavy = [
         m.name
-        for m in MODULES
-        if {name.split(".")[0] for name in style.imports(m.tree, top_only=True)} & {"torch", "transformers"}
+        for m in style.modules()
+        if {name.split(".")[0] for name in style.imports(m, top_only=True)} & {"torch", "transformers"}
     ]
     assert [name for name in heavy if not name.startswith(IMPORT_TORCH)] == []
 

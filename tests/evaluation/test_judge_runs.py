@@ -34,6 +34,7 @@ from tests.cli.command_line import rb
 from tests.fakes.judge_server import Fault, JudgeServer, Scripted
 from tests.fakes.judges import always_first, judge, read
 from tests.paths import ROOT
+from tests.waiting import wait_until
 
 LIMIT = 36  # examples of the starter benchmark, of every subset
 
@@ -594,7 +595,12 @@ def test_a_killed_run_pays_for_nothing_twice(after: int, tmp_path: Path) -> None
         run = subprocess.Popen(command, cwd=ROOT)
         journal = transcript_path(undisturbed.benchmark.id, "test/killed").with_suffix(".replies")
         replies = tmp_path / "hurt" / journal
-        wait_for(lambda: replies.exists() and replies.read_bytes().count(b"\n") == after + 1, run)
+
+        def has_come_that_far() -> bool:
+            assert run.poll() is None, "the run ended before it was killed"
+            return replies.exists() and replies.read_bytes().count(b"\n") == after + 1
+
+        wait_until(has_come_that_far)
         run.send_signal(signal.SIGKILL)
         run.wait()
         server.answer = judge(right)
@@ -618,15 +624,6 @@ def test_without_its_replies_an_unfinished_run_asks_again(tmp_path: Path) -> Non
     assert len(records) == 12
     assert result.counts is not None
     assert result.counts.scored == 6
-
-
-def wait_for(condition: Any, run: subprocess.Popen[bytes]) -> None:
-    """Wait for the condition. Fails if the run ends before, or after two minutes."""
-    until = time.monotonic() + 120
-    while not condition():
-        assert run.poll() is None, "the run ended before it was killed"
-        assert time.monotonic() < until, "the run did not come that far"
-        time.sleep(0.02)
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -473,7 +473,6 @@ def check_behaviour(behaviour: Behaviour, folder: Path, data: Path) -> str:
         count += 1
         return behaviour.answer(body) if behaviour.is_touched(body, count) else right(body)
 
-    started = time.monotonic()
     error = ""
     out = folder / str(behaviour.seed)
     with JudgeServer(answer) as server:
@@ -482,7 +481,6 @@ def check_behaviour(behaviour: Behaviour, folder: Path, data: Path) -> str:
             evaluate.evaluate("test/judge", str(data), options=options, out=out)
         except RewardBenchError as raised:
             error = f"{type(raised).__name__}: {raised}"
-    assert time.monotonic() - started < 20
     if error:
         assert len(error.splitlines()) == 1
         assert not list(out.rglob("*.json"))

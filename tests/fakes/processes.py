@@ -9,6 +9,7 @@ from typing import Any
 
 from rb_core.errors import RewardBenchError
 from rb_core.evaluation.distributed import Process
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -20,9 +21,9 @@ class ThreadProcess(Process):
 
     def gather(self, value: Any) -> list[Any]:
         self.values[self.index] = value
-        self.barrier.wait(30)
+        self.barrier.wait(PATIENCE)
         values = [self.values[index] for index in range(self.count)]
-        self.barrier.wait(30)
+        self.barrier.wait(PATIENCE)
         return values
 
 
@@ -41,5 +42,5 @@ def in_threads(count: int, work: Callable[[Process], Any], *, machines: int = 1)
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(2 * PATIENCE)
     return results

@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
+
+from tests.waiting import wait_until
 
 STARTS_WITHIN = 120.0  # seconds
 
 
 @contextmanager
 def serve() -> Iterator[str]:
-    """Run a server in float32 on the CPU. Raises RuntimeError if it does not answer in time."""
+    """Run a server in float32 on the CPU. Raises TimeoutError if it does not answer in time."""
     from transformers.cli.serve import Serve
 
     port = free_port()
     log_level = logging.getLogger("transformers").level
     server = Serve(host="127.0.0.1", port=port, device="cpu", dtype="float32", non_blocking=True)
     try:
-        deadline = time.monotonic() + STARTS_WITHIN
-        while not healthy(port):
-            if time.monotonic() > deadline:
-                raise RuntimeError("the server did not start")
-            time.sleep(0.05)
+        wait_until(lambda: healthy(port), STARTS_WITHIN)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
         server.kill_server()

@@ -22,6 +22,7 @@ from rb_core.space.results_source import ResultsFolder
 from tests.fakes.judged_runs import BENCHMARK as JUDGED
 from tests.fakes.judged_runs import JUDGE, judged_runs
 from tests.paths import BUNDLED
+from tests.waiting import PATIENCE
 
 FLAGS = [
     "--no-sandbox",
@@ -107,7 +108,7 @@ def browser() -> Iterator[Browser]:
         if os.environ.get("RB_REQUIRE_BROWSER"):
             pytest.fail("RB_REQUIRE_BROWSER is set, and there is no program named chromium")
         pytest.skip("there is no program named chromium, or chromium-headless-shell, to show the page in")
-    expect.set_options(timeout=10_000)
+    expect.set_options(timeout=PATIENCE * 1000)
     with sync_playwright() as playwright:
         instance = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield instance
@@ -123,7 +124,7 @@ class BrowserPages:
 
     def take(self) -> Page:
         page = self._free.pop() if self._free else self._context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENCE * 1000)
         return page
 
     def give_back(self, page: Page) -> None:

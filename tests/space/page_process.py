@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.paths import ROOT
+from tests.waiting import PATIENCE, wait_until
 
 
 class PageProcess(NamedTuple):
@@ -40,15 +40,16 @@ def page_process(environment: Mapping[str, str], python: str = sys.executable) -
                 [python, "app.py"], cwd=ROOT, env=os.environ | settings | environment, stdout=file, stderr=file
             )
         try:
-            end = time.monotonic() + 90
-            while socket.socket().connect_ex(("127.0.0.1", int(port))):
+
+            def listens() -> bool:
                 assert app.poll() is None, "the page ended at its start"
-                assert time.monotonic() < end, "the page did not start"
-                time.sleep(0.1)
+                return socket.socket().connect_ex(("127.0.0.1", int(port))) == 0
+
+            wait_until(listens)
             yield PageProcess(f"http://127.0.0.1:{port}", app.pid, log)
         finally:
             app.terminate()
-            app.wait(timeout=20)
+            app.wait(timeout=PATIENCE)
 
 
 def resident_bytes(process: int) -> int:

@@ -69,7 +69,7 @@ def test_axe_finds_no_violation_in_scores_and_a_message(open_page: OpenPage, loo
     page.get_by_role("button", name="Four answers").click()
     expect(page.get_by_label("Completion 4", exact=True)).to_be_visible()
     page.get_by_role("button", name="Score", exact=True).click()
-    page.get_by_text("The text the model read").click(timeout=60_000)
+    page.get_by_text("The text the model read").click()
     assert_accessible(page, looks)
     page.get_by_label("Completion 4", exact=True).fill("")
     page.get_by_role("button", name="Score", exact=True).click()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -21,6 +20,7 @@ from rb_core.space.server import MAX_BODY, NO_ANSWER, is_open
 from tests.space.conftest import launched
 from tests.space.page_process import page_process, resident_bytes
 from tests.space.try_a_pair.conftest import TINY, uploaded
+from tests.waiting import wait_until
 
 BENCHMARK = "starter"
 LONGEST = "baseline/longest"
@@ -207,19 +207,12 @@ def test_no_line_of_the_log_has_a_visitors_text(shape_count: int) -> None:
 # ---- memory
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_calls_without_a_session_leave_nothing_behind(page: gr.Blocks, http: httpx.Client) -> None:
     queue, states = page._queue, page.app.state_holder
     for number in range(20):
         call(http, "model", [TINY] if number % 2 else [])
     remembered = (queue.pending_messages_per_session, queue.pending_event_ids_session, states.session_data)
-    wait_for(lambda: not any(remembered))
+    wait_until(lambda: not any(remembered))
 
 
 def test_a_session_keeps_nothing_of_a_visitors_file_and_its_scores(page: gr.Blocks, http: httpx.Client) -> None:
@@ -242,7 +235,7 @@ def test_answers_that_nobody_fetches_are_limited_and_the_queue_goes_on(page: gr.
     """Gradio's own queue stops for good when it has an answer for a session that it has dropped."""
     calls = [http.post("gradio_api/call/leaderboard", json={"data": [BENCHMARK]}) for _ in range(60)]
     assert {answer.status_code for answer in calls} <= {200, 503}
-    wait_for(lambda: not page._queue.event_ids_to_events)
+    wait_until(lambda: not page._queue.event_ids_to_events)
     assert call(http, "model", [TINY])[0] == "complete"
     assert len(page._queue.pending_messages_per_session) <= server.MAX_SESSIONS
     assert len(page._queue.pending_event_ids_session) <= server.MAX_SESSIONS

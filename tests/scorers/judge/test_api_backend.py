@@ -37,6 +37,7 @@ from rb_core.scorers.judge.budget import Budget, BudgetLimits, BudgetSpent, most
 from rb_core.scorers.judge.types import CUT, REFUSED, TOO_LONG, Decoding, Request
 from tests.fakes.judge_server import Fault, JudgeServer, Scripted
 from tests.paths import ROOT
+from tests.waiting import PATIENCE, wait_until
 
 HUB_TOKEN = "hf_" + "SecretOfTheHub" * 2
 FILE_TOKEN = "hf_" + "SecretInTheFile" * 2
@@ -69,13 +70,6 @@ def one(server: JudgeServer, request: Request | None = None, **more: Any) -> Rep
     ((place, reply),) = served(server, **more).generate([request or ask()])
     assert place == 0
     return reply
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return true()
 
 
 def no_judge_threads() -> bool:
@@ -300,15 +294,20 @@ def test_a_wrong_content_type_is_forgiven() -> None:
 
 def test_at_the_deadline_there_is_a_reply_without_an_answer() -> None:
     """Not an error, since other requests may still be answered."""
-    fault = Fault("status", said="Oops")
-    with JudgeServer(lambda body: fault if body["messages"][0]["content"].endswith("0") else "ok") as server:
-        replies = dict(served(server, deadline=0.5).generate([ask(0), ask(1)]))
-    assert (replies[0].error, replies[0].text) == (SERVER_ERROR, "HTTP 500: Oops")
-    arrived = sum(r.body["messages"][0]["content"].endswith("0") for r in server.requests)
-    assert arrived in (replies[0].attempts - 1, replies[0].attempts)  # the deadline may cut the last one on its way
-    assert replies[0].attempts > 2
-    assert 0.4 < replies[0].seconds < 5
-    assert replies[1].text == "ok"
+
+    def answer(body: Body) -> str | Fault:
+        if body["messages"][0]["content"].endswith("0"):
+            return "ok"
+        if len(server.requests) > 3:
+            generator.deadline = 1e-9  # it has come
+        return Fault("status", said="Oops")
+
+    with JudgeServer(answer) as server:
+        generator = served(server, concurrency=1)
+        replies = dict(generator.generate([ask(0), ask(1)]))
+    assert replies[0].text == "ok"
+    assert (replies[1].error, replies[1].text) == (SERVER_ERROR, "HTTP 500: Oops")
+    assert replies[1].attempts == len(server.requests) - 1 == 3
 
 
 def test_slow_answers_are_waited_for_until_the_deadline() -> None:
@@ -325,10 +324,8 @@ def test_a_server_that_is_not_there_stops_the_run(monkeypatch: pytest.MonkeyPatc
     with JudgeServer(lambda _: "ok") as server:
         url = server.url
     generator = ServedGenerator("m", Decoding(), base_url=url)
-    started = time.monotonic()
     with pytest.raises(NotScoredError, match=r"answers no request \(no answer \(ConnectError: .* run the same command"):
         list(generator.generate(ask(place) for place in range(100)))
-    assert time.monotonic() - started < 10
     assert generator.budget.prompt_tokens == 0
 
 
@@ -378,7 +375,7 @@ def test_a_server_that_goes_away_for_a_while_is_waited_for(is_open: bool) -> Non
         replies = dict(served(server, concurrency=8).generate(ask(place) for place in range(60)))
     assert {reply.text for reply in replies.values()} == {"ok"}
     assert len(replies) == 60
-    assert max(reply.attempts for reply in replies.values()) > 2
+    assert max(reply.attempts for reply in replies.values()) > 1
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -386,14 +383,16 @@ def test_a_server_that_stays_away_stops_the_run_with_its_words(status: int) -> N
     """At the first deadline, and not at that of each request."""
 
     def answer(_: Body) -> str | Fault:
-        return "ok" if len(server.requests) <= 2 else Fault("status", status=status, said="Down for today")
+        if len(server.requests) <= 2:
+            return "ok"
+        generator.deadline = 0.5
+        return Fault("status", status=status, said="Down for today")
 
     got = []
-    with (
-        JudgeServer(answer) as server,
-        pytest.raises(NotScoredError, match=rf"no request for 0.5 s \(HTTP {status}: Down for today\)"),
-    ):
-        got.extend(served(server, concurrency=1, deadline=0.5).generate(ask(place) for place in range(100)))
+    with JudgeServer(answer) as server:
+        generator = served(server, concurrency=1)
+        with pytest.raises(NotScoredError, match=rf"no request for 0.5 s \(HTTP {status}: Down for today\)"):
+            got.extend(generator.generate(ask(place) for place in range(100)))
     assert len(got) == 2
 
 
@@ -418,14 +417,13 @@ def test_a_429_holds_requests_that_were_not_sent_yet() -> None:
 
 
 def test_retry_after_ends_at_the_deadline() -> None:
-    started = time.monotonic()
+    """The wait that the server asks for is an hour."""
     with (
         JudgeServer(lambda _: Fault("status", status=429, retry_after="3600")) as server,
         pytest.raises(NotScoredError),
     ):
         one(server, deadline=0.3)
     assert len(server.requests) == 1
-    assert time.monotonic() - started < 5
 
 
 def test_memory_is_bounded_for_an_endless_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -787,8 +785,7 @@ def test_ending_early_ends_everything(how: str, caplog: pytest.LogCaptureFixture
         generator = served(server, concurrency=16)
         replies = generator.generate(ask(place) for place in range(100))
         assert next(replies)[0] == 0
-        assert wait_until(lambda: len(server.requests) >= 2)
-        started = time.monotonic()
+        wait_until(lambda: len(server.requests) >= 2)
         if how == "close the iterator":
             replies.close()  # type: ignore[attr-defined]
         elif how == "close the generator":
@@ -798,10 +795,9 @@ def test_ending_early_ends_everything(how: str, caplog: pytest.LogCaptureFixture
                 replies.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
         del replies
         gc.collect()
-        assert time.monotonic() - started < 30
         assert no_judge_threads()
         assert list(generator.generate([])) == []
-    assert wait_until(lambda: len(psutil.Process().net_connections()) <= before)
+    wait_until(lambda: len(psutil.Process().net_connections()) <= before)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -837,9 +833,9 @@ def test_an_interrupt_ends_a_process_without_warnings() -> None:
             text=True,
         )
         try:
-            assert wait_until(lambda: len(server.requests) >= 5, 60)
+            wait_until(lambda: len(server.requests) >= 5)
             process.send_signal(2)
-            out, complaints = process.communicate(timeout=30)
+            out, complaints = process.communicate(timeout=PATIENCE)
         finally:
             process.kill()
     assert "interrupted ['MainThread']" in out

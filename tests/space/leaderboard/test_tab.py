@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import statistics
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -383,8 +382,8 @@ def test_filter_and_sort_are_fast(
     assert max(times.values()) < limit, times
 
 
-def test_only_rows_near_the_view_are_laid_out(open_page: OpenPage, record_property: Any) -> None:
-    """This makes typing and sorting fast on the largest board; the time limit only separates soon from never."""
+def test_only_rows_near_the_view_are_laid_out(open_page: OpenPage) -> None:
+    """This makes typing and sorting fast on the largest board."""
     page = open_page("?view=subsets")
     laid_out = "(row) => row.checkVisibility({ contentVisibilityAuto: true })"
     heads = page.get_by_role("region", name="Leaderboard table").locator("tbody").get_by_role("rowheader")
@@ -394,7 +393,3 @@ def test_only_rows_near_the_view_are_laid_out(open_page: OpenPage, record_proper
     heads.last.scroll_into_view_if_needed()
     expect(heads.last).to_be_in_viewport()
     assert heads.last.evaluate(laid_out)
-    for act, selector in (("type", ".rb-query"), ("sort", 'thead [data-key="score"]')):
-        median = statistics.median(page.evaluate(MEASURE, [selector, act, 3]))
-        record_property(f"{act} median ms", round(median))
-        assert 0 < median < 5000

@@ -54,7 +54,7 @@ def press_score(page: Page) -> Locator:
     """Press the button and wait for a result, or a message beside the button; a model may have to be loaded."""
     page.get_by_role("button", name="Score", exact=True).click()
     result = page.locator("#outcome .rb-outcome, #pair-note .rb-message")
-    result.wait_for(timeout=60_000)
+    result.wait_for()
     return result
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from rb_core.space.try_a_pair.available_models import (
     models_from_environment,
 )
 from tests.space.try_a_pair.conftest import TINY
+from tests.waiting import PATIENCE, wait_until
 
 TinyModel = Callable[[str], Path]
 
@@ -55,13 +55,6 @@ def test_two_folders_of_one_name_stop_the_start(monkeypatch: pytest.MonkeyPatch,
         models_from_environment()
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end, "it did not happen within five seconds"
-        time.sleep(0.01)
-
-
 def test_default_models_are_available_once_the_hub_answers() -> None:
     hub_answers = threading.Event()
     asked: list[str] = []
@@ -71,22 +64,28 @@ def test_default_models_are_available_once_the_hub_answers() -> None:
         return hub_answers.is_set() and name != DEFAULT_MODELS[1]
 
     models = AvailableModels(None, is_on_hub, period=0.02).start()
-    wait_for(lambda: len(asked) > 2)
+    wait_until(lambda: len(asked) > 2)
     assert models.names == ALWAYS_AVAILABLE
     assert set(asked) == {DEFAULT_MODELS[0]}
     hub_answers.set()
-    wait_for(lambda: len(models.names) > len(ALWAYS_AVAILABLE))
+    wait_until(lambda: len(models.names) > len(ALWAYS_AVAILABLE))
     assert models.names == (*ALWAYS_AVAILABLE, DEFAULT_MODELS[0], DEFAULT_MODELS[2])
     models.stop()
 
 
 def test_a_hub_that_hangs_delays_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     never = threading.Event()
+    ended: list[str] = []
+
+    def is_on_hub(name: str) -> bool:
+        never.wait(PATIENCE)
+        ended.append(name)
+        return False
+
     monkeypatch.delenv("RB_LIVE_MODELS", raising=False)
-    monkeypatch.setattr(available_models, "is_on_hub", lambda name: never.wait())
-    begin = time.monotonic()
+    monkeypatch.setattr(available_models, "is_on_hub", is_on_hub)
     assert models_from_environment().names == ALWAYS_AVAILABLE
-    assert time.monotonic() - begin < 0.5
+    assert ended == []
     never.set()
 
 

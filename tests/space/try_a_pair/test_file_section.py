@@ -47,7 +47,7 @@ def score_file(page: Page, name: str, text: str) -> Locator:
     shown = page.locator("#file-scores").locator(".rb-file-scores, .rb-message")
     page.get_by_label("File", exact=True).set_input_files({"name": name, "mimeType": "", "buffer": text.encode()})
     page.get_by_role("button", name="Score the file").press("Enter")
-    shown.wait_for(timeout=60_000)
+    shown.wait_for()
     return shown
 
 

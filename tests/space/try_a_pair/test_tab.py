@@ -174,7 +174,7 @@ def test_an_invalid_question_is_refused_with_its_field(open_page: OpenPage) -> N
     choose(page, TINY)
     page.get_by_role("button", name="Score", exact=True).click()
     values = page.locator(".rb-value")
-    expect(values).to_have_count(2, timeout=60_000)
+    expect(values).to_have_count(2)
     expected = bundled_models().score(Question((TINY,), PROMPT, ANSWERS, exchanges=TURNS))[0]
     scores = sorted((completion.value for completion in expected.completions), reverse=True)
     assert values.all_inner_texts() == [minus(f"{score:.4f}") for score in scores]
@@ -250,7 +250,7 @@ def test_models_are_compared_and_changes_move_their_scores(open_page: OpenPage, 
     page.get_by_role("button", name="Refusal", exact=True).click()
     effects = page.locator(".rb-moved")
     means = effects.get_by_role("table", name="Mean change of the score by change and model").locator("tbody tr")
-    expect(means).to_have_count(1, timeout=60_000)
+    expect(means).to_have_count(1)
     effects.get_by_text("Every completion, before and after").click()
     rows = effects.get_by_role("table", name="Score of every completion").locator("tbody tr")
     scores = [[number_of(text) for text in row.locator("td").first.inner_text().split(" → ")] for row in rows.all()]
@@ -335,7 +335,7 @@ def test_a_bad_link_and_odd_texts_leave_the_page_usable(open_page: OpenPage) -> 
     for name, text in odd_texts.items():
         fill(page, "Name a prime.", text, f"Nine, not {name}.")
         page.keyboard.press("Control+Enter")
-        expect(page.locator(".rb-outcome .rb-one").first).to_contain_text(f"not {name}", timeout=60_000)
+        expect(page.locator(".rb-outcome .rb-one").first).to_contain_text(f"not {name}")
         expect(page.locator(".rb-outcome .rb-verdict")).to_be_in_viewport()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
