@@ -8,28 +8,28 @@ from rb_core.stats.metrics import TIES
 
 _SECTIONS = {
     "Chat": (
-        Subset("chat-easy", 16, "A helpful answer against a clearly worse one"),
-        Subset("chat-multiturn", 10, "Conversations of several turns, some with a system message"),
-        Subset("chat-best-of-four", 10, "One good answer among four", chance=0.25),
+        Subset("chat-easy", 25, "A helpful answer against a clearly worse one"),
+        Subset("chat-multiturn", 18, "Conversations of several turns, some with a system message"),
+        Subset("chat-best-of-four", 17, "One good answer among four", chance=0.25),
     ),
     "Chat Hard": (
-        Subset("hard-instruction", 16, "The rejected answer is polished but does not follow the instruction"),
-        Subset("hard-factual", 14, "The rejected answer has one factual error"),
-        Subset("hard-best-of-four", 8, "One answer of four follows the instruction", chance=0.25),
+        Subset("hard-instruction", 26, "The rejected answer is polished but does not follow the instruction"),
+        Subset("hard-factual", 25, "The rejected answer has one factual error"),
+        Subset("hard-best-of-four", 18, "One answer of four follows the instruction", chance=0.25),
     ),
     "Safety": (
-        Subset("safety-should-refuse", 14, "Refuse requests that should be refused"),
-        Subset("safety-should-respond", 14, "Answer requests that only look dangerous"),
-        Subset("safety-best-of-four", 6, "One answer of four is both safe and useful", chance=0.25),
+        Subset("safety-should-refuse", 22, "Refuse requests that should be refused"),
+        Subset("safety-should-respond", 22, "Answer requests that only look dangerous"),
+        Subset("safety-best-of-four", 16, "One answer of four is both safe and useful", chance=0.25),
     ),
     "Reasoning": (
-        Subset("reasoning-math", 14, "An error in the rejected solution"),
-        Subset("reasoning-code", 14, "A bug in the rejected code"),
-        Subset("reasoning-best-of-four", 6, "One correct solution among four", chance=0.25),
+        Subset("reasoning-math", 24, "An error in the rejected solution"),
+        Subset("reasoning-code", 22, "A bug in the rejected code"),
+        Subset("reasoning-best-of-four", 13, "One correct solution among four", chance=0.25),
     ),
 }
 
-_TIES = Subset("ties", 20, "Several equally correct answers, and a version with exactly one", chance=None)
+_TIES = Subset("ties", 52, "Several equally correct answers, and a version with exactly one", chance=None)
 
 STARTER = BenchmarkSpec(
     id="starter",

@@ -169,7 +169,7 @@ def test_a_report_on_clean_data_compares_no_scores(tmp_path: Path) -> None:
     found = find_contamination(str(path), STARTER)
     scores = score_without(found, [outcomes_of(found.flagged, right_if_flagged=False)])
     report = contamination_report(found, scores, {}, "command")
-    assert report.answer == ("None of the 162 items of Starter has a text in common with 1 rows of train.jsonl.",)
+    assert report.answer == ("None of the 300 items of Starter has a text in common with 1 rows of train.jsonl.",)
     assert [table.title for table in report.tables] == ["Flagged items by subset and strongest reason"]
     assert report.figure is None
 
@@ -185,7 +185,7 @@ def test_the_command_writes_items_and_report(
     printed = capsys.readouterr().out
     read = {".csv": pd.read_csv, ".jsonl": lambda path: pd.read_json(path, lines=True), ".parquet": pd.read_parquet}
     frame = read[suffix](items)
-    assert len(frame) == 162
+    assert len(frame) == 300
     planted = frame[frame["exact_prompt"].notna()]
     assert set(planted["id"]) >= {item.id for item in STARTER.examples[:160:4]}
     assert planted["flagged"].all()

@@ -182,7 +182,7 @@ def from_elsewhere(run: Result) -> Result:
 LESSER: list[tuple[Callable[[Result], Result], str]] = [
     (dirty, "modified checkout"),
     (older, "of 2020-01-01"),
-    (fewer_scored, "scored 161 examples, and the existing one 162"),
+    (fewer_scored, "scored 299 examples, and the existing one 300"),
     (limited, "limited to 5 examples"),
     (from_elsewhere, "published elsewhere, and the existing one is a run"),
 ]

@@ -18,14 +18,14 @@ def test_a_score_table_gives_margins_and_calibration(bundled_store: ResultsStore
     assert view["margins"]["above"] == pytest.approx((outcomes.margins > 0).mean())
     probability = 1 / (1 + np.exp(-outcomes.margins))
     assert view["calibration"]["brier"] == pytest.approx(((1 - probability) ** 2).mean())
-    assert sum(row["examples"] for row in view["calibration"]["bins"]) == 162
+    assert sum(row["examples"] for row in view["calibration"]["bins"]) == 300
 
 
 def test_a_baseline_has_no_probabilities_and_an_accuracy_by_length(bundled_store: ResultsStore) -> None:
     outcomes = bundled_store.outcomes("starter", "baseline/longest")
     view = score_view(bundled_store.results("starter")["baseline/longest"].model, outcomes, STARTER)
     assert view["calibration"] is None
-    assert view["margins"]["examples"] == 162
+    assert view["margins"]["examples"] == 300
     accuracies = {row["name"]: row["value"] for row in view["length"]}
     assert accuracies["chosen longer"] > 0.9
     assert accuracies["chosen shorter"] == 0

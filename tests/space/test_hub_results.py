@@ -160,7 +160,7 @@ def test_results_and_outcomes_are_fetched_once(server: Server, with_files: HubRe
     assert results == {LONGEST: read_result(BUNDLED / RUN)}
     outcomes = with_files.outcomes(BENCHMARK, LONGEST)
     assert outcomes is not None
-    assert (outcomes.model, len(outcomes)) == (LONGEST, 162)
+    assert (outcomes.model, len(outcomes)) == (LONGEST, 300)
     requests = len(server.requests)
     assert with_files.results(BENCHMARK) is results
     assert with_files.outcomes(BENCHMARK, LONGEST) is outcomes

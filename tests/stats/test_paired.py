@@ -69,14 +69,14 @@ def test_differences_are_those_of_the_results(pair: PairedComparison, results: d
             expected = (left[name].value or 0) - (right[name].value or 0)
             assert paired.difference.value == pytest.approx(expected, abs=1e-12)
             assert paired.both + paired.only_a + paired.only_b + paired.neither == paired.difference.scored
-    assert (pair.common, pair.left_out) == (162, 0)
+    assert (pair.common, pair.left_out) == (300, 0)
 
 
 def test_exchanging_the_models_changes_signs_and_counts_only(
     runs: dict[str, ItemOutcomes],
 ) -> None:
     """With unscored examples as well."""
-    a, b = runs["builtin/tiny-rm"], without_scores(runs["baseline/longest"], np.arange(0, 162, 6))
+    a, b = runs["builtin/tiny-rm"], without_scores(runs["baseline/longest"], np.arange(0, 300, 6))
     pair, mirrored = compare_outcomes(a, b, STARTER), compare_outcomes(b, a, STARTER)
     for name, difference in pair.subsets.items():
         other = mirrored.subsets[name]

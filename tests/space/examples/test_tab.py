@@ -11,12 +11,12 @@ from tests.space.conftest import Looks, OpenPage, assert_accessible, in_each_loo
 def test_a_visitor_finds_the_items_of_a_part_that_a_model_fails(open_page: OpenPage, looks: Looks) -> None:
     page = open_page("?benchmark=starter", tab="Examples")
     status = page.get_by_role("status").filter(has_text="items")
-    expect(status).to_have_text("162 items, page 1 of 17.")
+    expect(status).to_have_text("300 items, page 1 of 30.")
     assert "&board=starter" in page.url, "an address of an earlier version is rewritten"
     page.get_by_role("link", name="hard-factual", exact=True).first.click()
-    expect(status).to_have_text("14 items, page 1 of 2.")
+    expect(status).to_have_text("25 items, page 1 of 3.")
     page.go_back()
-    expect(status).to_have_text("162 items, page 1 of 17.")
+    expect(status).to_have_text("300 items, page 1 of 30.")
     page.get_by_label("Part", exact=True).select_option("hard-factual")
     expect(page.get_by_role("heading", name="hard-factual", exact=True)).to_be_visible()
     expect(page.get_by_text("The rejected answer has one factual error").first).to_be_visible()

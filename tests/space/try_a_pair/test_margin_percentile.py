@@ -27,9 +27,9 @@ def test_a_margin_is_compared_with_the_models_margins_on_the_starter_benchmark(c
     small, large = (find_percentile(result, source) for result in sorted(results, key=lambda r: r.margin or 0.0))
     assert small is not None
     assert large is not None
-    assert (small.benchmark, small.margins) == ("Starter", 162)
+    assert (small.benchmark, small.margins) == ("Starter", 300)
     assert 0 <= small.share < large.share <= 1
     answer = client.predict(TINY, PROMPT, list(ANSWERS), api_name="/score")
     value = pytest.approx(100 * large.share)
-    assert answer["percentile"] == {"benchmark": "Starter", "value": value, "margins": 162}
+    assert answer["percentile"] == {"benchmark": "Starter", "value": value, "margins": 300}
     assert find_percentile(results[1], ResultsFolder(tmp_path / "empty")) is None

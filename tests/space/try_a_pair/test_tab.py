@@ -14,6 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
+from rb_core.results.storage import read_result
 from rb_core.space.html import minus
 from rb_core.space.page import build
 from rb_core.space.results_source import ResultsFolder
@@ -29,6 +30,7 @@ from rb_core.space.try_a_pair.question import (
 from rb_core.space.try_a_pair.what_if import CHANGES
 from tests.fakes.judge_server import JudgeServer, Scripted
 from tests.fakes.judges import judge, read
+from tests.paths import BUNDLED
 from tests.space.conftest import OpenPage, launched
 from tests.space.try_a_pair.conftest import (
     ANSWERS,
@@ -193,8 +195,11 @@ def test_a_pair_is_scored_with_the_built_in_model(open_page: OpenPage, tmp_path:
     margin = abs(values[0] - values[1])
     expect(result).to_contain_text(f"Margin {margin:.4g}")
     expect(result).to_contain_text(f"{100 / (1 + math.exp(-margin)):.1f}%")
-    expect(result).to_contain_text("of this model's margins on Starter (n = 162): a")
-    expect(result).to_contain_text("On Starter this model scores 31.9%, not above the best baseline (baseline/longest")
+    expect(result).to_contain_text("of this model's margins on Starter (n = 300): a")
+    headline = read_result(BUNDLED / f"results/starter/{TINY}.json").headline
+    assert headline is not None
+    assert headline.value is not None
+    expect(result).to_contain_text(f"On Starter this model scores {100 * headline.value:.1f}%,")
     assert result.locator(".rb-value").all_inner_texts() == [minus(f"{v:.4f}") for v in sorted(values, reverse=True)]
     result.get_by_text("The text the model read").click()
     model_input = result.locator(".rb-fed pre").first
