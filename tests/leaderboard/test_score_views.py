@@ -27,8 +27,8 @@ def test_a_baseline_has_no_probabilities_and_an_accuracy_by_length(bundled_store
     assert view["calibration"] is None
     assert view["margins"]["examples"] == 300
     accuracies = {row["name"]: row["value"] for row in view["length"]}
-    assert accuracies["chosen longer"] > 0.9
-    assert accuracies["chosen shorter"] == 0
+    assert accuracies["chosen longer"] > 0.8
+    assert accuracies["chosen shorter"] < 0.1
 
 
 def test_published_outcomes_have_lengths_but_no_margins(bundled_store: ResultsStore) -> None:
