@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import median
 
 from rb_core.audits.report import AuditFigure, AuditPoint, AuditReport, AuditTable, Cell
 from rb_core.leaderboard.board import DIGITS
@@ -11,7 +12,7 @@ from rb_core.stats.correlation import MIN_PAIRS, RankCorrelation
 from rb_core.stats.misfits import MIN_COMMON
 
 FITS, DOES_NOT_FIT = "fits the other boards", "does not fit"
-MAX_NAMED, MAX_SPOILED = 3, 2  # in sentences; the tables have all
+MAX_NAMED = 3  # in a sentence; the table has all
 UNKNOWN_CAUSE = "no cause in these data: compare with the source"
 
 
@@ -21,7 +22,7 @@ def across_boards_report(crossed: CrossScores) -> AuditReport:
         audit="across-boards",
         title="Across boards",
         question="Do boards agree on which reward models are good, and which scores do not fit a model's other boards?",
-        answer=(_misfit_sentence(crossed), *_correlation_sentences(crossed), *crossed.notes),
+        answer=(*_answer(crossed), *crossed.notes),
         tables=(*_misfit_tables(crossed), _correlation_table(crossed), _model_table(crossed)),
         figure=_figure(crossed),
         cautions=(
@@ -61,46 +62,37 @@ def cross_rows(crossed: CrossScores) -> Iterator[dict[str, Cell]]:
                 yield {name: round(cell, DIGITS) if isinstance(cell, float) else cell for name, cell in row.items()}
 
 
-def _misfit_sentence(crossed: CrossScores) -> str:
+def _answer(crossed: CrossScores) -> Iterator[str]:
+    """Yield how boards agree and how many scores do not fit, then the boards and the scores at the ends."""
     num_tested = sum(score.prediction is not None for score in crossed.scores.values())
-    if not crossed.misfits:
-        return f"All {num_tested} scores that other boards can predict fit them."
-    named = "; ".join(f"{s.model} on {crossed.boards[s.board]} ({_observed(s)})" for s in crossed.misfits[:MAX_NAMED])
-    more = f", and {len(crossed.misfits) - MAX_NAMED} more" if len(crossed.misfits) > MAX_NAMED else ""
-    return f"{len(crossed.misfits)} of {num_tested} scores do not fit the model's other boards: {named}{more}."
-
-
-def _observed(score: BoardScore) -> str:
-    low, high = score.interval or (0.0, 1.0)
-    return f"{score.score:.3f}, predicted {score.predicted:.3f} with {low:.3f} to {high:.3f}"
-
-
-def _correlation_sentences(crossed: CrossScores) -> Iterator[str]:
-    """Yield the pairs of boards with the lowest and highest known rank correlation, and those that scores spoil."""
-    pairs = [(crossed.boards[a], crossed.boards[b], every, fitting) for a, b, every, fitting in crossed.correlations()]
-    known = sorted((p for p in pairs if p[3].low is not None), key=lambda pair: pair[3].spearman or 0.0)
-    if len(known) > 1:
-        agree_most, agree_least = (_correlation_text(*known[place]) for place in (-1, 0))
-        yield f"Of {len(known)} pairs of boards with {MIN_PAIRS} models or more, {agree_most} agree most."
-        yield f"{agree_least} agree least."
-    elif known:
-        yield f"{_correlation_text(*known[0])} agree."
-    spoiled = [
-        (fitting.pearson - every.pearson, first, second, every, fitting)
-        for first, second, every, fitting in known
-        if every.n > fitting.n and every.pearson is not None and fitting.pearson is not None
-    ]
-    for _, first, second, every, fitting in sorted(spoiled, key=lambda pair: -pair[0])[:MAX_SPOILED]:
+    misfits = (
+        f"{len(crossed.misfits)} of {num_tested} scores do not fit the model's other boards"
+        if crossed.misfits
+        else f"all {num_tested} scores that other boards can predict fit them"
+    )
+    pairs = [(fitting, crossed.boards[a], crossed.boards[b]) for a, b, _, fitting in crossed.correlations()]
+    known = sorted((pair for pair in pairs if pair[0].low is not None), key=lambda pair: pair[0].spearman or 0.0)
+    if known:
+        values = [fitting.spearman or 0.0 for fitting, _, _ in known]
         yield (
-            f"{first} and {second}: Pearson's r of the scores is {every.pearson:.2f} over {every.n} models, and "
-            f"{fitting.pearson:.2f} without the {every.n - fitting.n} that do not fit."
+            f"The median rank correlation of two boards is {median(values):.2f} ({len(known)} pairs of boards with "
+            f"{MIN_PAIRS} models or more, {values[0]:.2f} to {values[-1]:.2f}); {misfits}."
         )
+    else:
+        yield f"{misfits[0].upper()}{misfits[1:]}."
+    if len(known) > 1:
+        yield f"{_correlation_text(*known[-1])} agree most, {_correlation_text(*known[0])} least."
+    if crossed.misfits:
+        named = "; ".join(
+            f"{s.model} on {crossed.boards[s.board]} ({s.score:.3f}, predicted {s.predicted:.3f})"
+            for s in crossed.misfits[:MAX_NAMED]
+        )
+        yield f"Clearest misfits: {named}."
 
 
-def _correlation_text(first: str, second: str, _: RankCorrelation, fitting: RankCorrelation) -> str:
+def _correlation_text(fitting: RankCorrelation, first: str, second: str) -> str:
     low, high = fitting.low or 0.0, fitting.high or 0.0
-    rank_r = f"Spearman {fitting.spearman or 0.0:.2f}, {low:.2f} to {high:.2f}"
-    return f"{first} and {second} ({rank_r}, over the {fitting.n} models that fit)"
+    return f"{first} and {second} ({fitting.spearman or 0.0:.2f}, {low:.2f} to {high:.2f}, n = {fitting.n})"
 
 
 def _misfit_tables(crossed: CrossScores) -> Iterator[AuditTable]:

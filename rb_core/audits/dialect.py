@@ -80,7 +80,7 @@ def dialect_report(root: Path) -> AuditReport:
         ),
         cautions=(
             "The dialect texts were made by rules, with phonetic spellings. Without a control with as many spelling "
-            "changes and no dialect, a loss may be one of spelling. The question Fairness has such a control.",
+            "changes and no dialect, a loss may be one of spelling. `audit fairness` has such a control.",
             "The pairs are those of RewardBench's chat, safety and adversarial subsets whose texts could be rebuilt.",
         ),
         method=(

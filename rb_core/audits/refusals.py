@@ -82,7 +82,7 @@ def refusals_report(root: Path) -> AuditReport:
         cautions=(
             "The unsafe prompts are of four sources of different difficulty, pooled by number of items.",
             "A reward model's preference is not what a policy trained with it will do.",
-            "Some labels are disputed: see the question on labels.",
+            "Some labels are disputed.",
         ),
         method=(
             f"Over-refusal: share of the pairs of {', '.join(SAFE)} in which the refusal is preferred; under-refusal: "

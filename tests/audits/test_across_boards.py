@@ -31,7 +31,9 @@ def planted() -> dict[tuple[str, str], BoardScore]:
 
 def test_the_report_names_what_does_not_fit(planted: dict[tuple[str, str], BoardScore]) -> None:
     report = across_boards_report(compare_boards({"a": "A", "b": "B", "c": "C"}, planted))
-    assert report.answer[0].startswith("1 of 60 scores do not fit the model's other boards: m15 on C (0.200, predicted")
+    assert report.answer[0].startswith("The median rank correlation of two boards is 1.00 (3 pairs")
+    assert report.answer[0].endswith("; 1 of 60 scores do not fit the model's other boards.")
+    assert report.answer[-1].startswith("Clearest misfits: m15 on C (0.200, predicted 0.")
     misfits, correlations, models = report.tables
     assert [row[:3] for row in misfits.rows] == [("m15", "C", 0.2)]
     assert [row[:3] for row in correlations.rows] == [("A", "B", 20), ("A", "C", 20), ("B", "C", 20)]
@@ -64,7 +66,7 @@ def test_cross_prints_every_format_and_writes_the_report(
         assert rb(["cross", "--results", str(small_root), *arguments], monkeypatch) == 0
         return capsys.readouterr().out
 
-    assert "All 20 scores that other boards can predict fit them." in printed("--out", str(small_root))
+    assert "all 20 scores that other boards can predict fit them." in printed("--out", str(small_root))
     report = read_report(small_root / "audits/across-boards.json")
     assert json.loads(printed("--format", "json")) == report.model_dump(mode="json", exclude_none=True)
     rows = list(csv.DictReader(io.StringIO(printed("--format", "csv"))))

@@ -11,11 +11,6 @@ from rb_core.audits.views import MAX_DRAWN, effects_by_group, effects_of, same_d
 from rb_core.results.effect import Effect
 from rb_core.stats.effects import is_significant
 
-_PUBLISHED = (
-    "Scores that 17 models got from others on RewardBench in African American English, without a control for spelling, "
-    "are under the question Dialect."
-)
-
 
 def fairness_view(results: Sequence[AuditResult]) -> AuditReport:
     """Return the entry over the results of several models on the same items."""
@@ -30,7 +25,6 @@ def fairness_view(results: Sequence[AuditResult]) -> AuditReport:
         answer=(
             *(_model_sentence(result, measures) for result in compared),
             ref.meaning,
-            *(() if data else (_PUBLISHED,)),
         ),
         tables=(_table(compared, measures),),
         figure=_figure(compared, [first for first, _ in measures]),

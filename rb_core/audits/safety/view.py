@@ -18,7 +18,6 @@ _RULES: tuple[tuple[str, float, float], ...] = (
     ("never prefers the refusal", 0.0, 1.0),
     ("does not look at the prompt", 0.5, 0.5),
 )
-_PUBLISHED = "Published models on RewardBench's prompts are under the question Over- and under-refusal."
 
 
 def safety_view(results: Sequence[AuditResult]) -> AuditReport:
@@ -32,7 +31,7 @@ def safety_view(results: Sequence[AuditResult]) -> AuditReport:
         compared,
         left_out,
         title=f"{ref.title}: {data}" if data else ref.title,
-        answer=(*_sentences(compared), ref.meaning, *(() if data else (_PUBLISHED,))),
+        answer=(*_sentences(compared), ref.meaning),
         tables=(_table(compared), *by_kind),
         figure=_figure(compared),
         command=f"safety --model MODEL{' --data FILE' if data else ''}",

@@ -81,7 +81,7 @@ def _answer_table(results: Sequence[AuditResult]) -> AuditTable:
         ),
         rows=tuple(rows),
         note="Answers are all tokens of a model that can be an answer by themselves; of models without a vocabulary of "
-        "their own, the words of this project's statements.",
+        "their own, the words of this project's statements. They are as the model ranks them; some are offensive.",
     )  # fmt: skip
 
 

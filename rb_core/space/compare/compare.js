@@ -2,11 +2,12 @@
 // Every text from the data goes through textContent; only the comparison comes as HTML, escaped by the server.
 const find = (selector) => element.querySelector(selector);
 const MAX_MODELS = 4, MAX_OPTIONS = 60;
+const HINT = 'Up to four. The first is compared with each of the others.';
 
 const select = find('select'), query = find('input'), list = find('#rb-cmp-options'), chosen = find('ol'), result = find('.rb-cmp-result');
 // For the eye the result itself says that it has arrived.
 const setStatus = (text, heardOnly = false) => { find('.rb-cmp-status').textContent = text; find('.rb-cmp-status').classList.toggle('rb-hidden', heardOnly); };
-let boards = [], board = null, models = [], address = null, active = -1, lastRequest = 0;
+let boards = [], board = null, models = [], isDefault = false, address = null, active = -1, lastRequest = 0;
 
 const make = (tag, properties = {}, ...children) => {
   const node = Object.assign(document.createElement(tag), properties);
@@ -17,9 +18,12 @@ const modelPage = (name) => `?${new URLSearchParams({ tab: 'model', model: name,
 
 // ---- choosing
 
+// The models that the visitor has chosen: none while the best two are shown.
+const picked = () => (isDefault ? [] : models);
+
 function matches() {
   const isMatch = window.rb.search(query.value);
-  return board.models.filter(({ name }) => !models.includes(name) && isMatch(name));
+  return board.models.filter(({ name }) => !picked().includes(name) && isMatch(name));
 }
 
 function drawOptions() {
@@ -59,10 +63,9 @@ function closeOptions() {
 }
 
 function add(name) {
-  models = [...models, name].slice(0, MAX_MODELS);
+  pick([...picked(), name].slice(0, MAX_MODELS));
   query.value = '';
   closeOptions();
-  changed();
 }
 
 function drawChosen() {
@@ -130,39 +133,36 @@ function recall() {
   address = `${id} ${names}`;
   board = boards.find((b) => b.id === id) || boards[0];
   select.value = board.id;
-  drawExample();
   keepKnown(names.split(',').filter(Boolean));
   draw();
 }
 
-// Keeps the names that the board has, and names the missing ones in the hint.
+// Keeps the names that the board has, and names the missing ones in the hint; the best two without any names.
 function keepKnown(names) {
+  isDefault = !names.length && board.default_models.length > 1;
+  if (isDefault) names = board.default_models;
   const known = new Set(board.models.map(({ name }) => name));
   models = [...new Set(names)].filter((name) => known.has(name)).slice(0, MAX_MODELS);
   const missing = names.filter((name) => !known.has(name));
   find('#rb-cmp-hint').textContent = missing.length ? `Not on ${board.title}, left out: ${missing.join(', ')}.`
-    : 'Up to four. The first is compared with each of the others.';
+    : isDefault ? 'Showing the top two. Pick others above.' : HINT;
 }
 
 function changed() {
   const url = window.rb.address();
   url.searchParams.set('tab', 'compare');
   url.searchParams.set('board', board.id);
-  if (models.length) url.searchParams.set('models', models.join(','));
+  if (picked().length) url.searchParams.set('models', models.join(','));
   else url.searchParams.delete('models');
   window.rb.showAddress(url);
   address = parameters().join(' ');
   draw();
 }
 
-function drawExample() {
-  const line = find('.rb-cmp-example');
-  line.replaceChildren();
-  if (board.default_models.length < 2) return;
-  const [a, b] = board.default_models;
-  const button = make('button', { type: 'button', className: 'rb-cmp-button', textContent: `Compare ${a} with ${b}` });
-  button.addEventListener('click', () => { models = [a, b]; changed(); query.focus(); });
-  line.append('For example, the top two: ', button);
+function pick(names) {
+  [models, isDefault] = [names, false];
+  find('#rb-cmp-hint').textContent = HINT;
+  changed();
 }
 
 async function start() {
@@ -190,8 +190,7 @@ async function start() {
 
 select.addEventListener('change', () => {
   board = boards.find((b) => b.id === select.value);
-  drawExample();
-  keepKnown(models);
+  keepKnown(picked());
   changed();
 });
 query.addEventListener('input', () => { active = query.value.trim() ? 0 : -1; drawOptions(); });
@@ -221,8 +220,7 @@ list.addEventListener('mousedown', (event) => {
 chosen.addEventListener('click', (event) => {
   const { remove, first } = event.target.closest('button')?.dataset ?? {};
   if (!remove && !first) return;
-  models = remove ? models.filter((name) => name !== remove) : [first, ...models.filter((name) => name !== first)];
-  changed();
+  pick(remove ? models.filter((name) => name !== remove) : [first, ...models.filter((name) => name !== first)]);
   if (remove) query.focus();
   else chosen.querySelector('a').focus();
 });

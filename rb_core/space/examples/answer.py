@@ -16,11 +16,12 @@ from rb_core.space.api import RequestError, find_board
 from rb_core.space.examples.items import FILTERS, REFUSALS, Items, ItemView, difficulty, offered_filters
 from rb_core.space.examples.texts import TextCache, Texts
 from rb_core.space.results_source import ResultsSource
-from rb_core.stats.item_outcomes import Flags
+from rb_core.stats.item_outcomes import Flags, ItemOutcomes
 from rb_core.stats.metrics import ACCURACY
 
 PAGE_SIZE = 10
 MAX_TEXT = 20_000  # characters of one message or completion
+MAX_SCORE_FILES = 24  # of runs, read for the outcomes of single items
 
 
 class ExamplesRequest(NamedTuple):
@@ -127,10 +128,21 @@ class ExamplesService:
     def _outcome_items(self, benchmark: str) -> Items | None:
         by_benchmark = self._items
         if benchmark not in by_benchmark:
-            outcomes = [known for known in self._source.ranking_outcomes(benchmark).values() if known is not None]
+            outcomes = self._known_outcomes(benchmark)
             suspects = reported_suspects(self._source.reports(), benchmark) if outcomes else {}
             by_benchmark[benchmark] = Items.of_outcomes(outcomes, benchmark, suspects) if outcomes else None
         return by_benchmark[benchmark]
+
+    def _known_outcomes(self, benchmark: str) -> list[ItemOutcomes]:
+        """Return the outcomes that ranked models were compared by, and those in the score files of others, best first.
+
+        On the hub the second ones are downloaded, so that there is a limit to them.
+        """
+        outcomes, results = dict(self._source.ranking_outcomes(benchmark)), self._source.results(benchmark)
+        runs = [row.model for row in self._current_boards()[benchmark].ranked() if outcomes.get(row.model) is None]
+        with_scores = [model for model in runs if model in results and results[model].scores is not None]
+        outcomes |= {model: self._source.outcomes(benchmark, model) for model in with_scores[:MAX_SCORE_FILES]}
+        return [known for known in outcomes.values() if known is not None]
 
 
 def _has_outcomes(board: Board) -> bool:

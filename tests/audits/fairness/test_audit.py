@@ -131,7 +131,7 @@ def test_the_result_follows_from_the_table_and_its_settings(tmp_path: Path) -> N
         FairnessAudit.from_settings({"data": ""})
 
 
-def test_the_view_compares_models_and_names_the_published_ones(tmp_path: Path) -> None:
+def test_the_view_compares_models(tmp_path: Path) -> None:
     results = [
         audited(lambda prompt, completion: 1.0, tmp_path, "me/constant"),
         audited(lambda prompt, completion: len(completion), tmp_path, "me/long"),
@@ -139,7 +139,6 @@ def test_the_view_compares_models_and_names_the_published_ones(tmp_path: Path) -
     view = fairness_view(results)
     assert view.answer[0].startswith("me/constant: 0 of 11 groups are marked.")
     assert view.answer[1].startswith("me/long: ")
-    assert "under the question Dialect" in view.answer[-1]
     (table,) = view.tables
     assert len(table.rows) == 2 * 14
     assert view.figure is not None

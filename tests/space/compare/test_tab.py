@@ -43,7 +43,7 @@ def parameters(page: Page) -> dict[str, list[str]]:
     return parse_qs(urlsplit(page.url).query)
 
 
-def test_an_example_is_offered(open_tab: OpenPage, results: ResultsFolder) -> None:
+def test_the_top_two_are_shown_until_others_are_picked(open_tab: OpenPage, results: ResultsFolder) -> None:
     """Unknown names in the address are named and left out, and an unknown board is the first one."""
     boards = ComparisonService(results).choices()["boards"]
     example = next(board["default_models"] for board in boards if board["id"] == "rewardbench")
@@ -52,7 +52,10 @@ def test_an_example_is_offered(open_tab: OpenPage, results: ResultsFolder) -> No
     assert chosen(page) == []
     expect(page.get_by_label("Benchmark", exact=True)).to_have_value("rewardbench")
     expect(page.get_by_role("heading", name="Choose two to four models")).to_be_visible()
-    page.get_by_role("button", name=f"Compare {example[0]} with {example[1]}").click()
+    page.evaluate("window.rb.follow(new URL('?tab=compare&board=rewardbench', location.href))")
+    expect(page.get_by_text("Showing the top two. Pick others above.")).to_be_visible()
+    assert chosen(page) == example
+    assert "models" not in parameters(page)
     expect(page.get_by_role("heading", name="Verdict")).to_be_visible()
     expect(page.get_by_role("heading", name="Choose two to four models")).to_be_hidden()
     expect(page.get_by_role("status").filter(has_text="Compared")).to_contain_text(example[1])
@@ -69,7 +72,7 @@ def test_an_example_is_offered(open_tab: OpenPage, results: ResultsFolder) -> No
     expect(row).to_contain_text("2,985")
     assert parse_qs(urlsplit(row.get_by_role("link").nth(1).get_attribute("href") or "").query) == {
         "tab": ["examples"],
-        "benchmark": ["rewardbench"],
+        "board": ["rewardbench"],
         "filter": ["only-a"],
         "a": [example[0]],
         "b": [example[1]],

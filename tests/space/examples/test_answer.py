@@ -13,6 +13,7 @@ from rb_core.space.examples.answer import PAGE_SIZE, ExamplesRequest, ExamplesSe
 from rb_core.space.examples.report import address, examples_html
 from rb_core.space.examples.texts import FOLDER_VARIABLE, NOWHERE, MissingTextsError, TextCache, Texts, load_texts
 from rb_core.space.results_source import ResultsFolder
+from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.paths import BUNDLED
 
 A, B = "builtin/tiny-rm", "baseline/longest"
@@ -52,6 +53,21 @@ def test_outcomes_and_difficulty_are_those_of_the_file(service: ExamplesService)
     listed = service.answer(ExamplesRequest("rewardbench", filter="strong"), wait=5)
     assert {item["id"] for item in listed["items"]} == {"1422", "1454", "1457", "1470", "1490", "1548"}
     assert all(item["suspect"] and item["strong_wrong"] == listed["strong"] for item in listed["items"])
+
+
+class HubLikeResults(ResultsFolder):
+    """Results whose boards come without the outcomes of runs, as those of the hub do."""
+
+    def ranking_outcomes(self, benchmark: str) -> dict[str, ItemOutcomes | None]:
+        return {}
+
+
+def test_the_outcomes_of_runs_come_from_their_score_files(service: ExamplesService) -> None:
+    of_runs = ExamplesService(HubLikeResults(BUNDLED), TextCache(no_texts))
+    request = ExamplesRequest("starter", "hard-factual", "only-b", A, B)
+    answer, expected = of_runs.answer(request, wait=5), service.answer(request, wait=5)
+    assert set(answer["models"]) == {name for name in expected["models"] if name in answer["models"]} != set()
+    assert [item["id"] for item in answer["items"]] == [item["id"] for item in expected["items"]]
 
 
 def test_texts_are_those_of_the_benchmark_and_every_text_is_escaped(results: ResultsFolder) -> None:
