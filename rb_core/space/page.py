@@ -19,6 +19,7 @@ from rb_core.space.api import mcp_installed, publish_endpoints
 from rb_core.space.choose.tab import build_choose
 from rb_core.space.compare.tab import build_compare
 from rb_core.space.examples.tab import build_examples
+from rb_core.space.first_view import document_start
 from rb_core.space.home.home import build_home, first_rows
 from rb_core.space.html import render
 from rb_core.space.leaderboard.tab import build_leaderboard
@@ -122,6 +123,7 @@ def build(results: ResultsSource, on_gpu: GpuDecorator | None = None) -> gr.Bloc
         gr.HTML(render("header.html", title=TITLE), apply_default_css=False)
         _lay_out_tabs(page, results, tabs)
         publish_endpoints(results)
+    page.first_views["leaderboard"] = partial(first_rows, results)
     return page
 
 
@@ -167,7 +169,7 @@ def launch_options() -> dict[str, Any]:
         Document,
         head=head(),
         card=partial(share_card, cards=cards, default=ShareCard(TITLE, DESCRIPTION)),
-        body=partial(first_rows, title=TITLE, tabs=page_tabs()),
+        start=partial(document_start, title=TITLE, tabs=page_tabs()),
     )
     options: dict[str, Any] = {
         "theme": theme(),

@@ -12,12 +12,13 @@ import json
 import logging
 import re
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.utils import LRUCache
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
@@ -72,12 +73,14 @@ class RecentSessions(LRUCache[str, Any]):
 class Page(gr.Blocks):
     """Gradio's blocks, with the default for each missing argument of an endpoint, and without text in the log.
 
-    results: what the page shows, for the middleware.
+    results: what the page shows, for the middleware. first_views: functions that draw the first view of an address from
+    its parameters, by the tab's id.
     """
 
     def __init__(self, results: ResultsSource, **options: Any) -> None:
         super().__init__(**options)
         self.results = results
+        self.first_views: dict[str, Callable[[Mapping[str, str]], Any]] = {}
 
     def queue(self, *args: Any, **kwargs: Any) -> Page:
         """Set up gradio's queue, with limits on the calls that wait and on the answers that nobody fetches."""
@@ -219,7 +222,7 @@ class Document:
 
     head: goes to every document's head, so that the browser has style and scripts before gradio's own have run.
     card: returns a view's title and description for the page's results and the query of the address; they take the
-    place of gradio's, for those who preview a link. body: returns the HTML that is shown until gradio has drawn.
+    place of gradio's, for those who preview a link. start: returns the HTML that comes before gradio's own.
     """
 
     def __init__(
@@ -227,10 +230,10 @@ class Document:
         app: ASGIApp,
         head: str,
         card: Callable[[ResultsSource, str], ShareCard],
-        body: Callable[[ResultsSource, str], str],
+        start: Callable[[Page, str], str],
     ) -> None:
         self.app = app
-        self._head, self._card, self._body = head, card, body
+        self._head, self._card, self._start = head, card, start
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or (scope["method"], scope["path"]) != ("GET", "/"):
@@ -247,7 +250,7 @@ class Document:
             received += message.get("body", b"")
             if not message.get("more_body"):
                 query = scope["query_string"].decode("latin-1")
-                content = self._completed(received, scope["app"].get_blocks(), query)
+                content = await run_in_threadpool(self._completed, received, scope["app"].get_blocks(), query)
                 MutableHeaders(raw=start["headers"])["content-length"] = str(len(content))
                 await send(start)
                 await send({"type": "http.response.body", "body": content})
@@ -261,4 +264,4 @@ class Document:
         card = self._card(page.results, query)
         preview = render("link_preview.html", title=card.title, description=card.description).encode()
         html = _PREVIEW.sub(b"", html).replace(_CHARSET, _CHARSET + b"\n" + preview, 1)
-        return html.replace(b"<gradio-app", self._body(page.results, query).encode() + b"<gradio-app", 1)
+        return html.replace(b"<gradio-app", self._start(page, query).encode() + b"<gradio-app", 1)

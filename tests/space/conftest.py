@@ -33,7 +33,8 @@ FLAGS = [
 ]
 OWN_HOSTS = {"127.0.0.1", "localhost"}
 
-READY = ".rb-scroll thead th, h2.rb-title"  # the table of the leaderboard, or the title of another view
+# The table of the leaderboard or the title of another view, after what the server drew has gone.
+READY = "body:not(:has(> #rb-first)) :is(.rb-scroll thead th, h2.rb-title)"
 
 OpenPage = Callable[..., Page]
 Serve = Callable[[gr.Blocks], str]

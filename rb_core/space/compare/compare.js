@@ -87,8 +87,10 @@ function drawChosen() {
 
 // ---- the comparison
 
-// The comparison that the address asks for is requested at once, before the list of models is known.
+// The comparison that the address asks for comes with the document, or is requested before the list of models is known.
 const early = new Map();
+const brought = document.querySelector('#rb-first .rb-cmp-result');
+if (brought) early.set(brought.dataset.key, { html: brought.innerHTML, status: brought.dataset.status });
 function ask(id, names) {
   const key = [id, ...names].join(' '), answer = early.get(key);
   early.delete(key);
@@ -168,7 +170,7 @@ function pick(names) {
 async function start() {
   setStatus('Loading the models …');
   const [id, names] = parameters(), wanted = names.split(',').filter(Boolean);
-  if (element.offsetParent && id && wanted.length > 1) early.set([id, ...wanted].join(' '), ask(id, wanted));
+  if (!brought && element.offsetParent && id && wanted.length > 1) early.set([id, ...wanted].join(' '), ask(id, wanted));
   const choices = await server.compare_choices({});
   setStatus('');
   boards = choices?.boards ?? [];

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypedDict
 
 import gradio as gr
@@ -15,12 +17,16 @@ from rb_core.leaderboard.comparison import MAX_MODELS, MIN_MODELS, compare_model
 from rb_core.space.api import RequestError, as_endpoint, check_model, find_board, type_in_words
 from rb_core.space.compare.report import comparison_html
 from rb_core.space.component import component
-from rb_core.space.html import message_html
+from rb_core.space.first_view import FirstView
+from rb_core.space.html import message_html, render
 from rb_core.space.limits import WaitingLine
 from rb_core.space.results_source import ResultsSource
+from rb_core.space.server import Page
 
 CACHED_COMPARISONS = 32
 MAX_WAITING = 8  # a comparison takes a second or more of CPU time, and anybody may ask for one
+FIRST_WAIT = 1.0  # seconds that a document waits for the comparison of its address
+_FIRST = ThreadPoolExecutor(1)
 
 
 class ComparisonView(TypedDict):
@@ -37,14 +43,14 @@ class ComparisonService:
     """
 
     def __init__(self, source: ResultsSource) -> None:
-        self._source = source
+        self.source = source
         self._cache: OrderedDict[tuple[str, ...], dict[str, Any]] = OrderedDict()
         self._cached_boards: Mapping[str, Board] | None = None
         self._line = WaitingLine(MAX_WAITING)
 
     def choices(self) -> dict[str, Any]:
         """Return the boards that have at least two models."""
-        choices = [board_choices(board) for board in self._source.boards().values()]
+        choices = [board_choices(board) for board in self.source.boards().values()]
         return {"boards": [board for board in choices if len(board["models"]) > 1]}
 
     def compare(self, benchmark: str, models: list[str]) -> dict[str, Any]:
@@ -54,14 +60,14 @@ class ComparisonService:
         """
         key = (benchmark, *models)
         with self._line.admit(), self._line.turn():
-            boards = self._source.boards()
+            boards = self.source.boards()
             if boards is not self._cached_boards:
                 self._cache.clear()
                 self._cached_boards = boards
             if key in self._cache:
                 self._cache.move_to_end(key)
                 return self._cache[key]
-            comparison = compare_models(self._source, benchmark, models)
+            comparison = compare_models(self.source, benchmark, models)
             compared = comparison.to_json()
             # Not cached without item outcomes: it is quick then, and the outcomes may be available next time.
             if comparison.by_items:
@@ -98,6 +104,22 @@ def board_choices(board: Board) -> dict[str, Any]:
     return {"id": board.id, "title": board.title, "models": models, "default_models": default_models}
 
 
+def first_comparison(service: ComparisonService, parameters: Mapping[str, str]) -> FirstView:
+    """Return the comparison of an address, unless it is an error or takes longer than `FIRST_WAIT`."""
+    board, models = parameters.get("board", ""), parameters.get("models", "").split(",")
+    future = _FIRST.submit(service.view, board, models)
+    try:
+        view = future.result(FIRST_WAIT)
+    except TimeoutError:
+        future.cancel()
+        return FirstView()
+    if not view["status"]:
+        return FirstView()
+    title = service.source.boards()[board].title
+    html = render("compare/first_comparison.html", board=board, title=title, models=models, view=view)
+    return FirstView(html, ".rb-cmp-result > *")
+
+
 def build_compare(page: gr.Blocks, source: ResultsSource) -> None:
     """Lay out the tab inside the open `gr.Tab` and publish the endpoint; data is sent when the tab is opened."""
     service = ComparisonService(source)
@@ -113,6 +135,8 @@ def build_compare(page: gr.Blocks, source: ResultsSource) -> None:
             return {"html": message_html(f"Choose a benchmark and {MIN_MODELS} to {MAX_MODELS} models."), "status": ""}
         return service.view(board, models)
 
+    if isinstance(page, Page):
+        page.first_views["compare"] = partial(first_comparison, service)
     component(__package__, "compare.js", server_functions=[compare_choices, compare_request])
     # No limit by Gradio: the service limits waiting requests itself, with a message.
     api(_endpoint(source, service), api_name="compare", concurrency_limit=None)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-from urllib.parse import parse_qs
+from collections.abc import Mapping
 
 import gradio as gr
-from markupsafe import Markup
 
+from rb_core.space.first_view import FirstView
 from rb_core.space.html import render
-from rb_core.space.results_source import ResultsSource, boards_json
+from rb_core.space.results_source import ResultsSource
 
 NUM_ROWS = 25
 # Parameters of an address for which the first rows of a board are what the browser is going to draw.
@@ -22,23 +20,15 @@ def build_home() -> None:
     gr.HTML(render("home/home.html"), apply_default_css=False, elem_id="home")
 
 
-def first_rows(source: ResultsSource, query: str, title: str, tabs: Sequence[Any]) -> Markup:
-    """Return the list of boards as a script and, for the plain address of a board, the beginning of its table.
-
-    The script of an address of the leaderboard also requests the board, before gradio has loaded.
-    """
-    parameters = parse_qs(query)
+def first_rows(source: ResultsSource, parameters: Mapping[str, str]) -> FirstView:
+    """Return the board of an address and, for a plain one, the beginning of its table."""
     boards = source.boards()
-    board = boards.get(parameters.get("board", [""])[0]) or next(iter(boards.values()), None)
-    if parameters.get("tab", [tabs[0].id]) != [tabs[0].id]:
-        board = None
-    return render(
-        "home/first_rows.html",
-        header=render("header.html", title=title),
-        home=render("home/home.html"),
-        tabs=tabs,
-        boards=boards,
-        board=board,
-        rows=[] if board is None or parameters.keys() - PLAIN else board.ranked()[:NUM_ROWS],
-        results=boards_json(source),
-    )
+    board = boards.get(parameters.get("board", "")) or next(iter(boards.values()), None)
+    if board is None:
+        return FirstView()
+    rows = [] if parameters.keys() - PLAIN else board.ranked()[:NUM_ROWS]
+    if not rows:
+        return FirstView(board=board.id)
+    home = render("home/home.html")
+    html = render("home/first_rows.html", home=home, boards=boards, board=board, rows=rows)
+    return FirstView(html, ".rb-board :is(.rb-rest tr, .rb-title)", board.id)

@@ -9,9 +9,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from rb_core.space.first_view import FirstView
 from rb_core.space.home.home import first_rows
 from rb_core.space.html import percent_text
-from rb_core.space.page import page_tabs
 from rb_core.space.results_source import ResultsFolder
 
 SHIFTS = """
@@ -54,4 +54,4 @@ def test_first_rows_are_above_the_fold_and_stay_where_they_are(
 
 
 def test_the_page_without_results_has_no_first_rows(tmp_path: Path) -> None:
-    assert "rb-first" not in first_rows(ResultsFolder(tmp_path), "", "RewardBench", page_tabs())
+    assert first_rows(ResultsFolder(tmp_path), {}) == FirstView()
