@@ -7,15 +7,23 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 from tests.paths import BUNDLED
 
+if TYPE_CHECKING:
+    from rb_core.leaderboard.board import Board
+    from rb_core.leaderboard.store import ResultsStore
+
 # The hub's client reads these when it is imported: the tests' local hub takes large files the LFS way, and is not to be
 # asked anything for telemetry.
 os.environ |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+# Processes with a thread for each core wait for each other. Numpy and torch read this when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # How long a property takes says nothing on a machine that does other things too.
 settings.register_profile("rewardbench", deadline=None)
@@ -53,6 +61,23 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return folder if folder.exists() else builders[name](folder)
 
     return build
+
+
+@pytest.fixture(scope="session")
+def bundled_store() -> ResultsStore:
+    """The bundled results, read once."""
+    from rb_core.leaderboard.store import ResultsStore
+
+    store = ResultsStore(BUNDLED)
+    store.refresh()
+    assert store.refused == []
+    return store
+
+
+@pytest.fixture(scope="session")
+def bundled_boards(bundled_store: ResultsStore) -> dict[str, Board]:
+    """The bundled boards, with rank intervals."""
+    return bundled_store.boards()
 
 
 @pytest.fixture(scope="session")

@@ -78,9 +78,7 @@ def test_cross_prints_every_format_and_writes_the_report(
     assert "--overwrite" in capsys.readouterr().err
 
 
-def test_the_bundled_report_is_that_of_its_command() -> None:
-    store = ResultsStore(BUNDLED)
-    store.refresh()
-    computed = across_boards_report(cross_scores(store)).model_dump(mode="json", exclude_none=True)
+def test_the_bundled_report_is_that_of_its_command(bundled_store: ResultsStore) -> None:
+    computed = across_boards_report(cross_scores(bundled_store)).model_dump(mode="json", exclude_none=True)
     bundled = read_report(BUNDLED / "audits/across-boards.json").model_dump(mode="json", exclude_none=True)
     assert computed == bundled

@@ -14,7 +14,7 @@ from rb_core.audits.length import length_report
 from rb_core.audits.refusals import SAFE, UNSAFE, refusal_errors, refusals_report
 from rb_core.errors import DataError, ResultError
 from rb_core.importers.dialect_scores import ITEMS, SCORES, import_dialect_scores
-from rb_core.leaderboard.store import ResultsStore
+from rb_core.leaderboard.board import Board
 from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.paths import BUNDLED
 
@@ -108,11 +108,9 @@ def test_published_scores_become_outcomes_with_ties_as_losses(tmp_path: Path) ->
     assert path == tmp_path / "out" / OUTCOMES_FILE
 
 
-def test_kinds_are_compared_by_the_scores_on_the_board() -> None:
+def test_kinds_are_compared_by_the_scores_on_the_board(bundled_boards: dict[str, Board]) -> None:
     report = by_kind_report(BUNDLED)
-    store = ResultsStore(BUNDLED)
-    store.refresh()
-    board = store.boards()["rewardbench-2"]
+    board = bundled_boards["rewardbench-2"]
     scores = [row.sections["Ties"] for row in board.ranked() if row.kind == "Generative" and "Ties" in row.sections]
     (row,) = [row for row in report.tables[0].rows if row[:3] == (board.title, "Ties", "Generative")]
     assert row[3:5] == (len(scores), pytest.approx(np.median(scores)))

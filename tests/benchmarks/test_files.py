@@ -163,8 +163,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
 # ---- sizes
 
 
-def test_a_small_parquet_file_that_expands_is_refused(tmp_path: Path) -> None:
+def test_a_small_parquet_file_that_expands_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """60,000 times the same megabyte, as values and in one list: 60 GB in a few kilobytes."""
+    monkeypatch.setattr(files, "MAX_EXPANDED_BYTES", 2**24)
     count = 60_000
     same = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array(["x" * 1_000_000]))
     flat = pa.table({"prompt": ["q"] * count, "chosen": same, "rejected": ["b"] * count})

@@ -109,10 +109,15 @@ def test_the_prediction_is_on_the_scale_of_scores(scores: Scores) -> None:
     assert 0 < low < (score.predicted or 0.0) < high < 1
 
 
+@pytest.fixture(scope="module")
+def bundled_cross(bundled_store: ResultsStore) -> CrossScores:
+    return cross_scores(bundled_store)
+
+
 def test_bundled_models_are_one_row_and_ranked_by_the_sections_that_all_scores_have(
-    bundled_store: ResultsStore,
+    bundled_store: ResultsStore, bundled_cross: CrossScores
 ) -> None:
-    crossed = cross_scores(bundled_store)
+    crossed = bundled_cross
     assert len(crossed.models) == len(set(map(str.lower, crossed.models)))
     assert "starter" not in crossed.boards
     assert crossed.boards["rewardbench"] == "RewardBench, 4 sections"
@@ -124,12 +129,14 @@ def test_bundled_models_are_one_row_and_ranked_by_the_sections_that_all_scores_h
     assert crossed.scores[row.model, "rewardbench"].score == pytest.approx(sum(sections) / 4)
 
 
-def test_three_scores_hide_how_themis_and_rewardbench_2_agree(bundled_store: ResultsStore) -> None:
+def test_three_scores_hide_how_themis_and_rewardbench_2_agree(
+    bundled_store: ResultsStore, bundled_cross: CrossScores
+) -> None:
     """With ties and unscored pairs as losses, as Themis's authors count: r = -0.14, and 0.80 without three models."""
     results = bundled_store.results("themis-code-rewardbench")
     board = bundled_store.boards()["rewardbench-2"]
     rows = {row.model: row.headline.value for row in board.ranked() if row.model in results}
-    misfits = {score.model for score in cross_scores(bundled_store).misfits} & rows.keys()
+    misfits = {score.model for score in bundled_cross.misfits} & rows.keys()
     assert {model.partition("/")[2] for model in misfits} == {
         "LMUnit-qwen2.5-72b", "QRM-Gemma-2-27B", "Skywork-Reward-Gemma-2-27B-v0.2",
     }  # fmt: skip

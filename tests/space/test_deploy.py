@@ -12,7 +12,7 @@ import yaml
 from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.leaderboard.hub_links import hub_page
 from rb_core.space.results_source import ResultsFolder
-from tests.paths import BUNDLED, ROOT
+from tests.paths import ROOT
 
 
 def git(*arguments: str) -> str:
@@ -35,14 +35,13 @@ def test_every_binary_file_keeps_its_bytes_and_is_named_for_the_hub() -> None:
     assert {f"*{PurePath(name).suffix}" for name in binary} == set(patterns)
 
 
-def test_the_front_matter_links_the_space_to_its_models_and_datasets() -> None:
+def test_the_front_matter_links_the_space_to_its_models_and_datasets(results: ResultsFolder) -> None:
     """The hub shows the Space on the card of each: models of the registry that are on the hub, and their benchmarks."""
     front_matter = yaml.safe_load((ROOT / "README.md").read_text(encoding="utf-8").split("---\n")[1])
-    source = ResultsFolder(BUNDLED)
-    kinds = {row.model: row.kind for board in source.boards().values() for row in board.rows}
+    kinds = {row.model: row.kind for board in results.boards().values() for row in board.rows}
     models = sorted(
         registered.name
-        for registered in source.registry().models
+        for registered in results.registry().models
         # A name for a score without the reference model is not that of a checkpoint.
         if registered.name in kinds and registered.sweep is None and not registered.name.endswith("_ref_free")
         if hub_page(registered.name, kinds[registered.name])

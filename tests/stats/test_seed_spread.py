@@ -5,9 +5,7 @@ import pytest
 
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import board_from_json, board_to_json, detectable_text
-from rb_core.leaderboard.store import ResultsStore
 from rb_core.stats.seed_spread import seed_spread
-from tests.paths import BUNDLED
 
 
 def test_the_interval_of_the_spread_covers_the_truth() -> None:
@@ -30,11 +28,9 @@ def test_recipes_with_one_run_say_nothing_about_seeds() -> None:
     assert spread.sd == pytest.approx(0.01 * 2**0.5)
 
 
-def test_a_board_with_a_sweep_says_what_seeds_alone_change() -> None:
-    store = ResultsStore(BUNDLED)
-    store.refresh()
-    board: Board = store.boards()["rewardbench-2"]
+def test_a_board_with_a_sweep_says_what_seeds_alone_change(bundled_boards: dict[str, Board]) -> None:
+    board = bundled_boards["rewardbench-2"]
     assert board.seed_band == pytest.approx(0.032, abs=0.001)
     assert "3.2 points by their seeds alone" in detectable_text(board)
     assert board_from_json(board_to_json(board)).seed_band == pytest.approx(board.seed_band, abs=1e-5)
-    assert store.boards()["rewardbench"].seed_band is None
+    assert bundled_boards["rewardbench"].seed_band is None
