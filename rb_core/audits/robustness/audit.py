@@ -115,7 +115,7 @@ class RobustnessAudit(ModelAudit):
             compared,
             left_out,
             title=f"{cls.title}: {data}" if data else cls.title,
-            answer=(*map(_sentence, compared), cls.meaning),
+            answer=(*_summary(compared), *map(_sentence, compared), cls.meaning),
             tables=(_matrix(compared), *effect_tables(compared)),
             figure=AuditFigure(
                 kind="intervals", title="Share of rankings that flip", x_label="", y_label=FLIPS, points=points
@@ -201,6 +201,18 @@ def _matrix(results: Sequence[AuditResult]) -> AuditTable:
             for group in dict.fromkeys(group for group, _ in values)
         ),
     )
+
+
+def _summary(results: Sequence[AuditResult]) -> Iterator[str]:
+    """Yield the range of several models' flips."""
+    values = [{e.group: e.value for e in effects_of(result, FLIPS) if e.value is not None} for result in results]
+    ranges = [
+        f"{name} flip {min(flips):.0%} to {max(flips):.0%} of rankings"
+        for name in _TOTALS
+        if len(flips := [of_model[name] for of_model in values if name in of_model]) > 1
+    ]
+    if ranges:
+        yield f"In {len(results)} models {'; '.join(ranges)}."
 
 
 def _sentence(result: AuditResult) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -31,7 +31,7 @@ def values_view(results: Sequence[AuditResult]) -> AuditReport:
         compared,
         left_out,
         title=f"{ref.title}: {data}" if data else ref.title,
-        answer=(*map(_sentence, compared), ref.meaning),
+        answer=(*_summary(compared), *map(_sentence, compared), ref.meaning),
         tables=(_answer_table(compared), *([overlap] if overlap.rows else []), *effect_tables(compared)),
         figure=intervals_figure(compared, LEAN),
         command=f"values --model MODEL{' --themes FILE' if data else ''}",
@@ -40,6 +40,19 @@ def values_view(results: Sequence[AuditResult]) -> AuditReport:
 
 def _table(result: AuditResult, title: str) -> AuditTable:
     return next(table for table in result.tables if table.title == title)
+
+
+def _summary(results: Sequence[AuditResult]) -> Iterator[str]:
+    """Yield how many of several models have a lean, and prefer one answer whatever is said."""
+    if len(results) > 1:
+        lean, one_sided = (
+            sum(any(map(is_significant, effects_of(result, measure))) for result in results)
+            for measure in (LEAN, AGREEMENT)
+        )
+        yield (
+            f"{lean} of {len(results)} models lean to a theme or against it; {one_sided} prefer agreement or disagreement "
+            "whatever is said."
+        )
 
 
 def _sentence(result: AuditResult) -> str:
