@@ -50,8 +50,8 @@ def _summary(results: Sequence[AuditResult]) -> Iterator[str]:
             for measure in (LEAN, AGREEMENT)
         )
         yield (
-            f"{lean} of {len(results)} models lean to a theme or against it; {one_sided} prefer agreement or disagreement "
-            "whatever is said."
+            f"{lean} of {len(results)} models lean to a theme or against it; {one_sided} prefer agreement or "
+            "disagreement whatever is said."
         )
 
 
