@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import threading
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,6 +15,7 @@ from rb_core.space.examples.texts import FOLDER_VARIABLE, NOWHERE, MissingTextsE
 from rb_core.space.results_source import ResultsFolder
 from rb_core.stats.item_outcomes import ItemOutcomes
 from tests.paths import BUNDLED
+from tests.waiting import PATIENCE
 
 A, B = "builtin/tiny-rm", "baseline/longest"
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -72,7 +73,7 @@ def test_the_outcomes_of_runs_come_from_their_score_files(service: ExamplesServi
 
 def test_texts_are_those_of_the_benchmark_and_every_text_is_escaped(results: ResultsFolder) -> None:
     service = ExamplesService(results, TextCache(load_texts))
-    answer = service.answer(ExamplesRequest("starter", "Safety"), wait=20)
+    answer = service.answer(ExamplesRequest("starter", "Safety"), wait=PATIENCE)
     examples = {example.id: example for example in load_benchmark("starter").examples}
     assert answer["texts"] == "ready"
     assert answer["count"] == sum(example.subset.startswith("safety") for example in examples.values())
@@ -128,16 +129,23 @@ def test_one_item_is_shown_where_it_is_asked_for(service: ExamplesService) -> No
 def test_texts_are_read_in_the_background_and_a_failure_is_a_message(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    cache = TextCache(lambda benchmark: time.sleep(0.2) or Texts({}))  # type: ignore[func-returns-value]
+    can_end = threading.Event()
+
+    def slow(benchmark: str) -> Texts:
+        can_end.wait(PATIENCE)
+        return Texts({})
+
+    cache = TextCache(slow)
     assert cache.get("slow").state == "loading"
-    assert cache.get("slow", wait=5).state == "ready"
+    can_end.set()
+    assert cache.get("slow", wait=PATIENCE).state == "ready"
     (tmp_path / "rewardbench.jsonl").write_text(
         '{"id": 5, "subset": "hep-go", "prompt": "Add.", "chosen": "a + b", "rejected": "a - b"}\n', encoding="utf-8"
     )
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    loaded = TextCache(load_texts).get("rewardbench", wait=20).texts
+    loaded = TextCache(load_texts).get("rewardbench", wait=PATIENCE).texts
     assert loaded.examples["5"].completions == ("a + b", "a - b")
     assert loaded.lengths == {"5": 14}
-    assert TextCache(load_texts).get("themis-code-rewardbench", wait=5).message == NOWHERE
+    assert TextCache(load_texts).get("themis-code-rewardbench", wait=PATIENCE).message == NOWHERE
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "nothing"))
-    assert "does not answer" in TextCache(load_texts).get("starter", wait=5).message
+    assert "does not answer" in TextCache(load_texts).get("starter", wait=PATIENCE).message
