@@ -59,11 +59,16 @@ function spread(marks) {
 // lines (boxes) or the edge; returns those that have room.
 function placeLabels(wanted, marks, lines, box) {
   const touches = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
-  const taken = [...marks.map(({ x, y }) => [x - 6, y - 6, x + 6, y + 6]), ...lines];
+  const taken = [...lines];
+  // a name beside another mark would be read as that mark's
+  const nearMark = (mark, b) => marks.some(({ x, y }) => {
+    const room = x === mark.x && y === mark.y ? 6 : 18;
+    return touches([x - room, y - 6, x + room, y + 6], b);
+  });
   return wanted.flatMap((mark) => {
     const w = mark.width + 6, sides = [[-w - 6, -24], [-w - 10, -9], [-w / 2, -28], [6, -24], [10, -9], [-w / 2, 10], [6, 6], [-w - 6, 6]];
     const boxes = sides.map(([dx, dy]) => [mark.x + dx, mark.y + dy, mark.x + dx + w, mark.y + dy + 18]);
-    const free = boxes.find((b) => b[0] >= box[0] && b[1] >= box[1] && b[2] <= box[2] && b[3] <= box[3] && !taken.some((t) => touches(t, b)));
+    const free = boxes.find((b) => b[0] >= box[0] && b[1] >= box[1] && b[2] <= box[2] && b[3] <= box[3] && !taken.some((t) => touches(t, b)) && !nearMark(mark, b));
     if (!free) return [];
     taken.push(free);
     return [{ ...mark, left: free[0] + 3, base: free[1] + 13 }];
