@@ -189,7 +189,7 @@ def request_options(options: ModelOptions) -> dict[str, Any]:
     return changed
 
 
-def parse_request_options(options: Mapping[str, Any], revision: str) -> ModelOptions:
+def parse_request_options(options: Mapping[str, Any], revision: str | None) -> ModelOptions:
     """Return a request's options. Raises ValueError for a name or a value that a request cannot have."""
     if unknown := sorted(options.keys() - REQUEST_OPTIONS):
         raise ValueError(f"options: a request cannot have {unknown[0]!r}")

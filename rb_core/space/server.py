@@ -49,6 +49,7 @@ _ROUTES = {
     ),
     "POST": re.compile(rf"{_API}/(queue/join|component_server|cancel|reset|(call|call/v2|run|api)/\w+)/?"),
 }
+_OAUTH = re.compile(r"/(login/huggingface|login/callback|logout)")
 _MCP = re.compile(rf"{TOOLS}(/.*)?")
 _ANSWER = re.compile(rf"{_API}/call/(?:v2/)?\w+/(\w+)")
 
@@ -143,7 +144,7 @@ class Gate:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if not is_open(scope["method"], scope["path"]):
+        if not is_open(scope["method"], scope["path"]) and not _is_sign_in(scope):
             await JSONResponse({"error": "There is no such address."}, 404)(scope, receive, send)
             return
         if _MCP.fullmatch(scope["path"]) and not scope["app"].get_blocks().mcp_server:
@@ -173,6 +174,11 @@ def is_open(method: str, path: str) -> bool:
     """Return True for the routes that the page, its endpoints and agents use."""
     routes = _ROUTES.get("GET" if method == "HEAD" else method)
     return bool((routes and routes.fullmatch(path)) or _MCP.fullmatch(path) or is_plain_get(method, path))
+
+
+def _is_sign_in(scope: Scope) -> bool:
+    """Return True for a step of the sign-in with Hugging Face, on a page that has it."""
+    return bool(_OAUTH.fullmatch(scope["path"])) and scope["app"].get_blocks().expects_oauth
 
 
 def _forget(app: Any, session: str) -> None:

@@ -7,8 +7,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter
 from dataclasses import dataclass
@@ -23,12 +21,12 @@ from rb_core.evaluation_queue.checks import RequestRefused
 from rb_core.evaluation_queue.repository import RequestsRepo
 from rb_core.evaluation_queue.request import FINAL, EvaluationRequest
 from rb_core.evaluation_queue.worker import LEASE, Hold, UnfitModelError, Worker, worker_name
+from tests.fakes.commands import run_command
 from tests.fakes.hub_faults import Fault
 from tests.fakes.hub_server import Logged, Server
 from tests.fakes.requests import NOW, REQUESTS_KEY, make_request, request_files, requests_in
 from tests.fakes.result_sets import KEY
 from tests.hub.conftest import TOKEN
-from tests.paths import ROOT
 
 REPORT = DoctorReport("org/m", (CheckResult("head", "Head", "FAIL", "all weights are zero", "train it"),))
 
@@ -195,8 +193,9 @@ def test_kills_and_faults_lose_and_repeat_nothing(
                 server.fail(Fault(dice.choice(KINDS), at=dice.randint(1, 4)))
 
     server.on_request = strike
-    command = [sys.executable, "-m", "tests.fakes.request_workers", server.url, TOKEN, str(tmp_path), "3"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    arguments = [server.url, TOKEN, str(tmp_path), "3"]
+    start = f"import sys; sys.argv[1:] = {arguments}; from tests.fakes.request_workers import main; main()"
+    done = run_command([], dict(os.environ), before=start)
     server.on_request = None
     assert done.returncode == 0, done.stderr
 

@@ -1,8 +1,8 @@
 """Workers in processes of their own, each started again with the same name when it is killed.
 
-`python -m tests.fakes.request_workers URL TOKEN FOLDER COUNT` ends when every worker has found no request that is free
-and none that runs. A worker writes its process id to FOLDER/pid-NAME. This process does nothing but fork and wait, so
-that a start takes milliseconds.
+`main`, with the arguments URL TOKEN FOLDER COUNT, ends when every worker has found no request that is free and none that
+runs. A worker writes its process id to FOLDER/pid-NAME. The process itself does nothing but fork and wait, so that a
+start takes milliseconds.
 """
 
 from __future__ import annotations
@@ -68,7 +68,3 @@ def main() -> None:
             workers[start(url, token, folder, name)] = name
         failed += os.waitstatus_to_exitcode(status) > 0
     sys.exit(failed)
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import gradio as gr
 
 from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.space.add.requests import RequestDesk, build_requests
 from rb_core.space.component import script
 from rb_core.space.html import render
 from rb_core.space.results_source import ResultsSource
@@ -48,6 +49,9 @@ def build_add(page: gr.Blocks, source: ResultsSource) -> None:
         apply_default_css=False,
         elem_id="add",
     )
+    desk = RequestDesk.from_environment()
+    if desk is not None:
+        build_requests(page, desk)
 
 
 def _completions(source: ResultsSource, benchmark: str) -> int | None:
