@@ -1,8 +1,7 @@
 """Workers in processes of their own, each started again with the same name when it is killed.
 
-`main`, with the arguments URL TOKEN FOLDER COUNT, ends when every worker has found no request that is free and none that
-runs. A worker writes its process id to FOLDER/pid-NAME. The process itself does nothing but fork and wait, so that a
-start takes milliseconds.
+`main`, with the arguments URL TOKEN FOLDER COUNT, ends when every worker has found no request that is free and none
+that runs. A worker writes its process id to FOLDER/pid-NAME. The process itself does nothing but fork and wait.
 """
 
 from __future__ import annotations

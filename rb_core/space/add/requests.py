@@ -31,6 +31,7 @@ CHECKS_PER_MINUTE = 10
 MAX_SHOWN = 100  # requests of the queue
 MAX_TEXT = 2000  # characters of the options
 DECLARED = "as the checkpoint declares"
+FIELDS = ("model", "revision", "kind", "benchmark", "options")
 NOBODY = "visitor"  # of a check, which files nothing
 EVENT: dict[str, Any] = {"concurrency_limit": 4, "show_progress": "minimal", "api_visibility": "private"}
 
@@ -109,40 +110,43 @@ def build_requests(page: gr.Blocks, desk: RequestDesk) -> None:
         gr.HTML(render("add/requests.html", repo=desk.repo.name, oauth=signs_in()), apply_default_css=False)
         if signs_in():
             gr.LoginButton(size="md", icon=None, elem_id="sign-in")  # the page serves no files of gradio
-        with gr.Row():
-            model = gr.Textbox(label="Model on the hub", placeholder="ORG/NAME", max_length=200)
-            revision = gr.Textbox(label="Revision", placeholder="main", max_length=100)
-            kind = gr.Dropdown([DECLARED, *CONVERSATION_KINDS], value=DECLARED, label="Kind of the requested model")
-            titles = [(spec.title, spec.id) for spec in BENCHMARKS.values()]
-            benchmark = gr.Dropdown(titles, value=titles[0][1], label="Requested benchmark")
-        options = gr.Textbox(
-            label="Further options, as JSON", placeholder='{"reference": "ORG/REFERENCE"}', max_length=MAX_TEXT
-        )
+        fields = _form()
         with gr.Row():
             check = gr.Button("Check the model")
             file = gr.Button("Request the evaluation", variant="primary", visible=signs_in())
         answer = gr.HTML(elem_id="request-answer", apply_default_css=False)
         queue = gr.HTML(value=desk.queue_html, elem_id="request-queue", apply_default_css=False)
-    inputs = [model, revision, kind, benchmark, options]
-    names = ("model", "revision", "kind", "benchmark", "options")
 
     def check_form(model: str, revision: str, kind: str, benchmark: str, options: str, request: gr.Request) -> str:
         """Return what the check says."""
-        fields = dict(zip(names, (model, revision, kind, benchmark, options), strict=True))
-        return _answered(desk, fields, None, request)
+        return _answered(
+            desk, dict(zip(FIELDS, (model, revision, kind, benchmark, options), strict=True)), None, request
+        )
 
     def file_form(
         model: str, revision: str, kind: str, benchmark: str, options: str,
         profile: gr.OAuthProfile | None, request: gr.Request,
     ) -> tuple[str, str]:  # fmt: skip
         """File a request, and return what became of it, and the queue."""
-        fields = dict(zip(names, (model, revision, kind, benchmark, options), strict=True))
-        user = profile.username if profile is not None else ""
-        return _answered(desk, fields, user, request), desk.queue_html()
+        typed = dict(zip(FIELDS, (model, revision, kind, benchmark, options), strict=True))
+        return _answered(desk, typed, profile.username if profile else "", request), desk.queue_html()
 
-    check.click(check_form, inputs, answer, **EVENT)
+    check.click(check_form, fields, answer, **EVENT)
     if signs_in():
-        file.click(file_form, inputs, [answer, queue], **EVENT)
+        file.click(file_form, fields, [answer, queue], **EVENT)
+
+
+def _form() -> list[gr.components.Component]:
+    """Lay out the fields of a request, in the order of FIELDS."""
+    titles = [(spec.title, spec.id) for spec in BENCHMARKS.values()]
+    with gr.Row():
+        model = gr.Textbox(label="Model on the hub", placeholder="ORG/NAME", max_length=200)
+        revision = gr.Textbox(label="Revision", placeholder="main", max_length=100)
+        kind = gr.Dropdown([DECLARED, *CONVERSATION_KINDS], value=DECLARED, label="Kind of the requested model")
+        benchmark = gr.Dropdown(titles, value=titles[0][1], label="Requested benchmark")
+    example = '{"reference": "ORG/REFERENCE"}'
+    options = gr.Textbox(label="Further options, as JSON", placeholder=example, max_length=MAX_TEXT)
+    return [model, revision, kind, benchmark, options]
 
 
 def _answered(desk: RequestDesk, fields: Mapping[str, str], user: str | None, request: gr.Request) -> Markup:
