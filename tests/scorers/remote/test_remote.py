@@ -236,6 +236,7 @@ def test_a_failed_request_leaves_its_conversation_unscored(fault: Fault, reason:
     folder = tiny_model("llama")
     with RewardServer("vllm-classify", folder) as server:
         scorer = ready(server, folder)
+        scorer.client.deadline = 2.0  # long enough for the other requests, whatever else runs
         first, broken = server.tokenizer.encode("Volga")[-1], fault
         server.broken = lambda number: None
         answer = server.answer
