@@ -48,7 +48,7 @@ def test_tiers_and_rank_intervals_have_columns_only_where_models_were_compared(
     interval = starter.rows[0].rank_interval
     assert interval is not None
     assert (first["rank"], first["tier"], first["best"], first["worst"]) == (1, 1, 1, interval.worst)
-    assert "tell models 12." in detectable_text(starter)
+    assert f"tell models {100 * (starter.detectable or 0):.1f} points" in detectable_text(starter)
     alone = build_board([published()])
     assert not {"tier", "best", "worst"} & {column.key for column in board_columns(alone)}
     assert "detectable" not in board_to_json(alone)
