@@ -1,7 +1,8 @@
-"""The versions of a result that its repository has had, read from the commits that changed its file."""
+"""Earlier states of a results repository: the versions of a result, and the boards at an earlier time."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
@@ -9,6 +10,8 @@ from itertools import pairwise
 from rb_core.errors import ResultError
 from rb_core.hub.client import retrying
 from rb_core.hub.repository import ResultsRepo
+from rb_core.leaderboard.board import Board
+from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard
 from rb_core.leaderboard.result_changes import result_changes
 from rb_core.results.paths import result_path
 from rb_core.results.schema import Result, parse_result
@@ -41,6 +44,18 @@ def result_history(repo: ResultsRepo, benchmark: str, model: str, revision: str 
     """Return the versions of a result, newest first, at most MAX_VERSIONS; empty if there is none. Raises HubError."""
     path = result_path(benchmark, model).as_posix()
     return retrying(lambda: _versions(repo, path, revision), f"reading the history of {path} in {repo.name}")
+
+
+def boards_at(repo: ResultsRepo, commit: str, time: datetime) -> Mapping[str, Board]:
+    """Return the boards of the newest commit up to `time`, among `commit` and those before it; empty without one.
+
+    Raises ResultError for invalid boards, HubError if there are none, and the client's errors.
+    """
+    commits = repo.api.list_repo_commits(repo.name, repo_type="dataset", revision=commit)
+    earlier = next((each.commit_id for each in commits if each.created_at <= time), None)
+    if earlier is None:
+        return {}
+    return read_leaderboard(repo.fetch(repo.entry(LEADERBOARD, earlier), earlier))[0]
 
 
 def _versions(repo: ResultsRepo, path: str, revision: str | None) -> list[ResultVersion]:

@@ -23,9 +23,10 @@ from rb_core.audits.traits import Trait
 from rb_core.errors import RewardBenchError, ScoreTableError
 from rb_core.evaluation.percentiles import Percentiles
 from rb_core.hub.client import retrying, seconds_from_environment, timeout
-from rb_core.hub.history import ResultVersion, result_history
+from rb_core.hub.history import ResultVersion, boards_at, result_history
 from rb_core.hub.repository import ResultsRepo
 from rb_core.leaderboard.board import Board
+from rb_core.leaderboard.board_changes import board_changes
 from rb_core.leaderboard.derived_files import LEADERBOARD, read_leaderboard, results_in_table, table_path
 from rb_core.leaderboard.hub_links import HubPlace
 from rb_core.leaderboard.model_registry import ModelRegistry, renamed
@@ -43,6 +44,7 @@ log = logging.getLogger(__name__)
 DEFAULT_PERIOD = 300.0
 MIN_PERIOD = 1.0
 RETRY_AFTER = 60.0
+WEEK = timedelta(days=7)
 
 MAX_CACHED_FILES = 64
 
@@ -140,7 +142,8 @@ class HubFiles:
 class Snapshot:
     """The boards of a commit; boards is None until the first commit has been read.
 
-    checked: time of the hub's last answer; problem: the error since then, or why a newer commit is not shown.
+    checked: time of the hub's last answer; problem: the error since then, or why a newer commit is not shown; changes:
+    new models and changed ranks in the week before the commit, a text for each board.
     """
 
     boards: Mapping[str, Board] | None = None
@@ -148,6 +151,7 @@ class Snapshot:
     date: datetime | None = None
     checked: datetime | None = None
     problem: str = ""
+    changes: Sequence[str] = ()
 
 
 class HubResults:
@@ -270,7 +274,16 @@ class HubResults:
             name: with_rank_intervals(board, bundled_outcomes(self._bundled.store, board))
             for name, board in boards.items()
         }
-        return Snapshot(ranked, commit, date, now)
+        return Snapshot(ranked, commit, date, now, changes=self._week_changes(boards, commit, date or now))
+
+    def _week_changes(self, boards: Mapping[str, Board], commit: str, date: datetime) -> Sequence[str]:
+        """Return the changes in the week before a commit; empty if the boards of then cannot be read."""
+        try:
+            earlier = retrying(lambda: boards_at(self._repo, commit, date - WEEK), "reading older boards", tries=2)
+        except RewardBenchError as error:
+            log.warning("%s: %s", self._repo.name, error)
+            return ()
+        return board_changes(earlier, boards) if earlier else ()
 
     def _follow(self) -> None:
         while not self._stopped.is_set():

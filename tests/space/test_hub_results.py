@@ -119,6 +119,20 @@ def test_an_unchanged_commit_costs_one_request(server: Server, boards_only: HubR
         assert words in boards_only.status_html()
 
 
+def test_the_status_names_new_models_and_changed_ranks_of_a_week(server: Server, boards_only: HubResults) -> None:
+    store = server.add_repo(KEY, as_files(published("a/one"), published("b/two", 0.4)))
+    first = store.head
+    store.all[first] = replace(store.all[first], date="2026-01-01T00:00:00.000Z")
+    boards_only.check()
+    assert "New in the week" not in boards_only.status_html()
+    server.commit(KEY, as_files(published("a/one"), published("b/two", 0.8), published("c/three", 0.9)))
+    boards_only.check()
+    assert (
+        "New in the week before it: RewardBench: c/three is new at rank 1, a/one went from rank 1 to 3."
+        in boards_only.status_html()
+    )
+
+
 def test_bundled_results_are_shown_until_a_commit_is_read(server: Server, boards_only: HubResults) -> None:
     """Also when there is no such repository; the status has the reason."""
     assert models(boards_only) == ["bundled/model"]
