@@ -31,10 +31,11 @@ def test_evaluate_and_aggregate_print_and_write_the_same_result(
 
 
 def test_the_bar_for_weights_is_hidden_and_that_of_downloads_is_not() -> None:
-    from huggingface_hub.utils import are_progress_bars_disabled
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
+    enable_progress_bars()  # another test of this process may have disabled them
     try:
         hide_loading_bar()
         assert not logging.is_progress_bar_enabled()
