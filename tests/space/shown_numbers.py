@@ -157,7 +157,8 @@ def _labels(node: Node) -> Iterator[str]:
 
 
 def _walk(node: Node, scopes: list[Scope], result: Tally, path: list[str], ticks: frozenset[int] = frozenset()) -> None:
-    if node.tag in CODE or id(node) in ticks:
+    is_progress = "progress-text" in node.attributes.get("class", "")  # seconds that gradio counts while it loads
+    if node.tag in CODE or id(node) in ticks or is_progress:
         return
     if not node.tag:
         _account(node.text, scopes, result, path)
