@@ -104,6 +104,7 @@ def run_worker(
     repo, board, limits = RequestsRepo(requests), ResultsRepo(results), RequestLimits.from_environment()
     if jobs is not None:
         hf_jobs.check_flavor(jobs)
+        package = package or hf_jobs.default_package()
         evaluation: LocalEvaluation = JobEvaluation(board, work, limits, jobs, timeout, package)
     else:
         hide_loading_bar()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class JobEvaluation(LocalEvaluation):
     timeout: str = hf_jobs.DEFAULT_TIMEOUT
     package: str | None = None
     period: float = 60.0  # seconds between looks at the job
+    sleep: Callable[[float], None] = time.sleep
 
     def evaluate(self, request: EvaluationRequest, hold: Hold) -> None:
         if self._is_published(request):
@@ -78,7 +80,7 @@ class JobEvaluation(LocalEvaluation):
             job = hf_jobs.submit_job(self._planned(request), self.results.api)
         hold.renew(job.url)
         while not job.ended and not hold.lost.is_set():
-            time.sleep(self.period)
+            self.sleep(self.period)
             job = self._job(request) or job
         if not hold.lost.is_set() and evaluated(request, self.results) is None:
             raise ModelError(
