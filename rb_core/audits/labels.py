@@ -20,10 +20,10 @@ from rb_core.files import write_atomically
 from rb_core.leaderboard.board import spec_of_results
 from rb_core.leaderboard.hub_links import discussion_page
 from rb_core.leaderboard.store import ResultsStore
-from rb_core.leaderboard.weak_spots import rank_of
 from rb_core.stats.composition import compose
 from rb_core.stats.item_outcomes import Codes, Flags, Floats, ItemOutcomes
 from rb_core.stats.label_errors import LabelErrors, fit_label_errors
+from rb_core.stats.rank_intervals import rank_of
 
 NUM_STRONG = 30
 SHOWN_ITEMS, SHOWN_MODELS = 200, 20

@@ -11,11 +11,11 @@ from rb_core.errors import RewardBenchError, quoted
 from rb_core.leaderboard.board import Board, BoardRow, spec_of_results
 from rb_core.leaderboard.board_table import board_columns, detectable_text
 from rb_core.leaderboard.store import with_rank_intervals
-from rb_core.leaderboard.weak_spots import rank_of
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import Result
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.published import headline_estimate, normalized
+from rb_core.stats.rank_intervals import rank_of
 
 MAX_WEIGHT = 1_000_000
 _ROLES = frozenset({"rank", "tier", "headline", "stderr", "low", "high", "floor", "ceiling"})

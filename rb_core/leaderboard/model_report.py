@@ -12,11 +12,12 @@ from rb_core.leaderboard.hub_links import HubPlace, dataset_repo, discussion_pag
 from rb_core.leaderboard.model_registry import ModelRegistry, RegisteredModel
 from rb_core.leaderboard.reproduce import reproduce_commands
 from rb_core.leaderboard.style_text import style_json
-from rb_core.leaderboard.weak_spots import WeakSpot, find_strengths, find_weak_spots, rank_of
+from rb_core.leaderboard.weak_spots import WeakSpot, find_strengths, find_weak_spots
 from rb_core.results.estimate import Estimate
 from rb_core.results.schema import KIND_LABELS, Published, Result
 from rb_core.stats.item_outcomes import ItemOutcomes
 from rb_core.stats.length import accuracy_by_length
+from rb_core.stats.rank_intervals import rank_of
 from rb_core.stats.style_control import style_control
 
 

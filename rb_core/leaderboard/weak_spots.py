@@ -6,7 +6,7 @@ are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from scipy.special import betainc
 
 from rb_core.results.estimate import Estimate
 from rb_core.stats.intervals import standard_error
+from rb_core.stats.rank_intervals import rank_of
 from rb_core.stats.significance import ALPHA, holm
 
 RULE = (
@@ -158,8 +159,3 @@ def p_below(value: float, stderr: float, expected: float) -> float:
 
     examples = brentq(excess, 1.0, most) if excess(1.0) > 0 > excess(most) else 1.0
     return float(betainc(examples * (1 - share), examples * share + 1, 1 - expected))
-
-
-def rank_of(value: float, values: Iterable[float]) -> int:
-    """Return 1 + the number of values that are larger."""
-    return 1 + sum(other > value for other in values)

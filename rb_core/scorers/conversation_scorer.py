@@ -17,6 +17,7 @@ from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -33,6 +34,7 @@ from rb_core.scorers.function import NOT_FINITE
 from rb_core.scorers.loading import check_token_ids, describe_checkpoint, pad_token_of, rope_switch_lengths
 from rb_core.scorers.packed_attention import PACKED, packed_row
 from rb_core.scorers.packing import Segment, pack, plan_batches, plan_rows, unique_tokens
+from rb_core.scorers.threads import threads_for
 
 log = logging.getLogger(__name__)
 
@@ -366,11 +368,18 @@ class ConversationScorer(Scorer):
     # ---- through the model
 
     def _forward(self, inputs: Inputs, batching: str) -> Tensor:
-        if batching in ("packed", "bucketed"):
-            return self.values(inputs)
-        if batching == "bucketed-own-forward":
-            return self.own_values(inputs)
-        return torch.cat([self.own_values(self._padded([sequence])) for sequence in inputs.sequences])
+        with threads_for(2.0 * self._num_weights * inputs.ids.numel()):
+            if batching in ("packed", "bucketed"):
+                return self.values(inputs)
+            if batching == "bucketed-own-forward":
+                return self.own_values(inputs)
+            return torch.cat([self.own_values(self._padded([sequence])) for sequence in inputs.sequences])
+
+    @cached_property
+    def _num_weights(self) -> int:
+        """The number of weights that each token is multiplied with, about: an embedding is only looked up."""
+        embeddings = sum(model.get_input_embeddings().weight.numel() for model in self.models())
+        return sum(weight.numel() for model in self.models() for weight in model.parameters()) - embeddings
 
     def hidden(self, body: Any, inputs: Inputs) -> Tensor:
         """Return (tokens read, width) hidden states of a model without its head."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -90,6 +90,11 @@ def rank_models(standings: Sequence[Standing], spec: BenchmarkSpec, alpha: float
         for i in range(len(standings))
     ]
     return Ranking(intervals, DETECTABLE_ERRORS * float(np.median(stderr)) if len(stderr) else None)
+
+
+def rank_of(value: float, values: Iterable[float]) -> int:
+    """Return 1 + the number of values that are larger."""
+    return 1 + sum(other > value for other in values)
 
 
 def tiers(ranks: Sequence[int], intervals: Sequence[RankInterval | None]) -> list[int | None]:

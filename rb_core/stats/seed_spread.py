@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from rb_core.stats.significance import ALPHA, Z95
 
@@ -34,5 +34,5 @@ def seed_spread(runs: Iterable[Sequence[float]]) -> SeedSpread | None:
     if not degrees:
         return None
     squares = sum((len(scores) - 1) * float(np.var(scores, ddof=1)) for scores in several)
-    low, high = (math.sqrt(squares / chi2.ppf(q, degrees)) for q in (1 - ALPHA / 2, ALPHA / 2))
+    low, high = (math.sqrt(squares / chdtri(degrees, q)) for q in (ALPHA / 2, 1 - ALPHA / 2))
     return SeedSpread(math.sqrt(squares / degrees), low, high, degrees)

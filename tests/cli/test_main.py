@@ -144,3 +144,15 @@ def test_each_command_is_found_in_the_module_that_is_imported_for_it() -> None:
         alone = typer.main.get_command(make_app(command))
         assert command in alone.commands  # type: ignore[attr-defined]
         assert len(alone.commands) < len(every.commands)  # type: ignore[attr-defined]
+
+
+def test_a_baseline_is_evaluated_without_the_packages_that_it_does_not_need(tmp_path: Path) -> None:
+    """Each of them would take longer to import than all else takes."""
+    program = (
+        "import atexit, sys; from rb_core.cli.main import main;"
+        "atexit.register(lambda: print(*{'torch', 'transformers', 'datasets', 'gradio', 'huggingface_hub',"
+        "'scipy.stats', 'scipy.optimize'} & sys.modules.keys(), file=sys.stderr)); main()"
+    )
+    arguments = ["evaluate", "--model", "baseline/longest", "--benchmark", "starter", "--out", str(tmp_path)]
+    run = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    assert run.stderr.split("\n")[-2] == ""
