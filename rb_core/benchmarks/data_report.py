@@ -86,7 +86,7 @@ def describe_data(benchmark: Benchmark) -> DataReport:
         "chosen": [len(text) for each in examples for text in each.completions[: each.num_chosen]],
         "rejected": [len(text) for each in examples for text in each.completions[each.num_chosen :]],
     }
-    same_text = sum(cannot_be_won(example) == "same text" for example in examples)
+    unwinnable = Counter(map(cannot_be_won, examples))
     return DataReport(
         examples=len(examples),
         completions=sum(len(example.completions) for example in examples),
@@ -94,8 +94,8 @@ def describe_data(benchmark: Benchmark) -> DataReport:
         groups=Counter(example.group for example in examples),
         lengths={name: _lengths(numbers) for name, numbers in lengths.items() if numbers},
         duplicates=len(examples) - len({(repr(each.prompt), each.completions, each.num_chosen) for each in examples}),
-        same_text=same_text,
-        blank=sum(cannot_be_won(example) == "blank" for example in examples),
+        same_text=unwinnable["same text"],
+        blank=unwinnable["blank"],
         assistant_prompts=sum(example.prompt[-1]["role"] == "assistant" for example in examples),
         empty_completions=sum(not text.strip() for text in texts),
         repeated_prompts=sum(

@@ -205,6 +205,8 @@ def _are_messages(value: Any) -> bool:
 
 def read_turns(text: str) -> tuple[Message, ...] | None:
     """Read a transcript of "Human:" and "Assistant:" turns, which begins with a human's; None for any other text."""
+    if "Assistant" not in text:  # a long text is searched faster for a word than for a pattern
+        return None
     turns = list(_TURN.finditer(text))
     if len(turns) < 2 or text[: turns[0].start()].strip():
         return None

@@ -25,7 +25,7 @@ from rb_core.evaluation.distributed import Process, this_process
 from rb_core.evaluation.journal import Journal, unfinished_runs
 from rb_core.evaluation.score import score_missing, score_table
 from rb_core.files import check_writable
-from rb_core.models.options import ModelOptions
+from rb_core.models.options import CONVERSATION_KINDS, ModelOptions
 from rb_core.models.resolve import ModelSpec, resolve
 from rb_core.results import paths, storage
 from rb_core.results.schema import ModelRef, Notes, Run
@@ -105,7 +105,8 @@ def load_scorer_for(model: ModelSpec, benchmark: Benchmark, seed: int) -> Scorer
     """
     process = this_process()
     with process.share_errors():
-        upcoming = [completion_set for completion_set, _ in blind_all(benchmark, seed)]
+        tokenises = model.kind in CONVERSATION_KINDS
+        upcoming = [completion_set for completion_set, _ in blind_all(benchmark, seed)] if tokenises else []
         return load_scorer(process.place(model), seed, upcoming)
 
 

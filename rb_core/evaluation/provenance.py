@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from rb_core.benchmarks.data_report import describe_data
+from rb_core.benchmarks.data_report import cannot_be_won
 from rb_core.benchmarks.spec import Benchmark
 from rb_core.errors import as_text
 from rb_core.results.schema import BenchmarkRef, Run
@@ -53,7 +53,7 @@ def benchmark_ref(benchmark: Benchmark) -> BenchmarkRef:
         sha256=benchmark.sha256,
         limit=benchmark.limit,
         card=benchmark.card,
-        unwinnable=describe_data(benchmark).unwinnable or None,
+        unwinnable=sum(bool(cannot_be_won(example)) for example in benchmark.examples) or None,
         subsets={s.name: benchmark.sizes[s.name] for s in benchmark.spec.subsets if s.name in benchmark.sizes},
     )
 

@@ -176,6 +176,21 @@ def scores_by_cell(batches: Iterable[Batch], scores: Iterable[Sequence[Score]]) 
     return {cell: score for batch, values in pairs for cell, score in zip(batch.cells, values, strict=True)}
 
 
+# Of each byte of ASCII text: a letter of a word, white space, or a mark.
+_ASCII_KINDS = bytes(
+    ord(" " if character.isspace() else "a" if character.isalnum() or character == "_" else ".")
+    for character in map(chr, range(256))
+)
+
+
 def split_words(text: str) -> list[str]:
     """Return the words and punctuation marks in lower case: a text's length where no tokenizer is involved."""
     return re.findall(r"\w+|[^\w\s]", text.lower())
+
+
+def count_words(text: str) -> int:
+    """Return the number of `split_words`; of ASCII text without the list, in a quarter of the time."""
+    if not text.isascii():
+        return len(split_words(text))
+    kinds = text.encode().translate(_ASCII_KINDS)
+    return kinds.count(b".") + len(kinds.replace(b".", b" ").split())

@@ -11,7 +11,7 @@ import numpy as np
 from rb_core.benchmarks.example import CompletionSet, Conversation
 from rb_core.results.failures import LARGEST_SCORE
 from rb_core.results.score_table import Score
-from rb_core.scorers.base import Batch, Plan, Precision, Scorer, cells_of, split_words
+from rb_core.scorers.base import Batch, Plan, Precision, Scorer, cells_of, count_words
 
 BATCH = 512  # completions
 NOT_FINITE = "score is not a finite number"  # written to score tables: do not change
@@ -49,19 +49,21 @@ class FunctionScorer(Scorer):
         return Plan(tuple(batches), {"empty_completions": empty})
 
     def score(self, batch: Batch) -> list[Score]:
-        return [self._score(prompt, completion) for prompt, completion in batch.inputs]
+        prompts = {id(prompt): prompt for prompt, _ in batch.inputs}  # each is counted once for all its completions
+        num_words = {key: sum(count_words(message["content"]) for message in each) for key, each in prompts.items()}
+        with np.errstate(over="ignore"):  # a number beyond the precision's range becomes infinite, and is unscored
+            return [self._score(prompt, completion, num_words[id(prompt)]) for prompt, completion in batch.inputs]
 
-    def _score(self, prompt: Conversation, completion: str) -> Score:
+    def _score(self, prompt: Conversation, completion: str, num_prompt_tokens: int) -> Score:
         reason = NOT_FINITE
         try:
-            with np.errstate(over="ignore"):  # a number beyond the precision's range becomes infinite, and is unscored
-                value = float(np.dtype(self.precision).type(self.function(prompt, completion)))
+            value = float(np.dtype(self.precision).type(self.function(prompt, completion)))
         except Exception as error:
             if self.reason_of is None:
                 raise
             value, reason = math.nan, self.reason_of(error)
-        num_completion_tokens = len(split_words(completion))
-        num_tokens = num_completion_tokens + sum(len(split_words(message["content"])) for message in prompt)
+        num_completion_tokens = count_words(completion)
+        num_tokens = num_prompt_tokens + num_completion_tokens
         if not abs(value) <= LARGEST_SCORE:
             return Score.unscored(reason, num_tokens, num_completion_tokens=num_completion_tokens)
         return Score(value, num_tokens, num_completion_tokens=num_completion_tokens)

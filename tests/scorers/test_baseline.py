@@ -22,7 +22,7 @@ from rb_core.evaluation.score import score_completion_sets
 from rb_core.models.resolve import resolve
 from rb_core.results.failures import LARGEST_SCORE
 from rb_core.results.score_table import Score, read_scores
-from rb_core.scorers.base import Plan, split_words
+from rb_core.scorers.base import Plan, count_words, split_words
 from rb_core.scorers.baseline import BASELINES, BaselineScorer
 from rb_core.scorers.function import BATCH, NOT_FINITE, FunctionScorer
 from rb_core.scorers.load import load_scorer
@@ -269,3 +269,8 @@ def test_scores_do_not_depend_on_what_else_is_in_the_input() -> None:
             for t in c.completions
         ]
         assert together == alone
+
+
+@given(st.text(max_size=20) | st.text(st.characters(codec="ascii"), max_size=20))
+def test_words_are_counted_as_they_are_split(text: str) -> None:
+    assert count_words(text) == len(split_words(text))

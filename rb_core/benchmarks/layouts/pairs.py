@@ -66,7 +66,7 @@ def _after_prompt(row: Row, answer: Any) -> str | None:
     prompt = row.get("prompt")
     if not isinstance(prompt, str) or not isinstance(answer, str):
         return None
-    if read_turns(prompt) is not None and answer.startswith(prompt.rstrip()):
+    if answer.startswith(prompt.rstrip()) and read_turns(prompt) is not None:
         return answer.removeprefix(prompt.rstrip()).removeprefix(" ")
     match read_turns(answer):
         case ({"role": "user", "content": question}, {"role": "assistant", "content": text}):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -162,8 +161,16 @@ def _prompt_text(example: Example) -> str:
 def _repeats_prompt(example: Example) -> bool:
     """Return True if all completions begin with the words of the prompt."""
     prompt = _prompt_text(example)
-    starts = re.compile(re.escape(prompt) + (r"\b" if prompt[-1:].isalnum() else ""))
-    return all(starts.match(text.lstrip()) and not isinstance(text, AssistantTurn) for text in example.completions)
+    return all(
+        not isinstance(text, AssistantTurn) and _begins_with_words(text.lstrip(), prompt)
+        for text in example.completions
+    )
+
+
+def _begins_with_words(text: str, beginning: str) -> bool:
+    """Return True if a text begins with another, and the last word of that does not go on."""
+    after = text[len(beginning) : len(beginning) + 1]
+    return text.startswith(beginning) and not (beginning[-1:].isalnum() and (after.isalnum() or after == "_"))
 
 
 def _without_prompt(example: Example) -> Example:
