@@ -378,8 +378,8 @@ class ConversationScorer(Scorer):
     @cached_property
     def _num_weights(self) -> int:
         """The number of weights that each token is multiplied with, about: an embedding is only looked up."""
-        embeddings = sum(model.get_input_embeddings().weight.numel() for model in self.models())
-        return sum(weight.numel() for model in self.models() for weight in model.parameters()) - embeddings
+        embeddings = sum(int(model.get_input_embeddings().weight.numel()) for model in self.models())
+        return sum(int(weight.numel()) for model in self.models() for weight in model.parameters()) - embeddings
 
     def hidden(self, body: Any, inputs: Inputs) -> Tensor:
         """Return (tokens read, width) hidden states of a model without its head."""
