@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 from markupsafe import Markup
 
+from rb_core.space.component import module_address
 from rb_core.space.html import render
 from rb_core.space.results_source import boards_json
 from rb_core.space.server import Page
@@ -36,4 +37,5 @@ def document_start(page: Page, query: str, title: str, tabs: Sequence[Any]) -> M
         header=render("header.html", title=title),
         tabs=tabs,
         opened=tab,
+        module=module_address(tab.id),
     )

@@ -4,6 +4,7 @@
     /results/ID/MODEL.json           a result file
     /scores/ID/MODEL.parquet         the score table of a run
     /badge/ID/MODEL.svg              a picture with the model's score and rank interval
+    /views/NAME.js                   the scripts of a part of the page
 
 Names are looked up among the shown results and never joined to a path. Every answer has an ETag.
 """
@@ -23,10 +24,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rb_core.leaderboard.board import BoardRow
 from rb_core.results.schema import to_json
+from rb_core.space.component import view_module
 from rb_core.space.html import percent_text, ranks_text, render
 from rb_core.space.results_source import ResultsSource, page_board_json
 
 BOARD = "/leaderboard.json"
+VIEW = re.compile(r"/views/(\w{1,100})\.js")
 FILES = re.compile(
     r"/(?P<kind>results(?=.*\.json$)|scores(?=.*\.parquet$)|badge(?=.*\.svg$))"
     r"/(?P<board>[^/]{1,100})/(?P<model>.{1,200})\.\w+"
@@ -46,7 +49,7 @@ class Content(NamedTuple):
 
 def is_plain_get(method: str, path: str) -> bool:
     """Return True for the addresses above."""
-    return method in ("GET", "HEAD") and (path == BOARD or FILES.fullmatch(path) is not None)
+    return method in ("GET", "HEAD") and (path == BOARD or any(form.fullmatch(path) for form in (VIEW, FILES)))
 
 
 def file_address(kind: str, board: str, model: str) -> str:
@@ -86,6 +89,9 @@ def _response(content: Content | None, request: Request) -> Response:
 
 def find_content(source: ResultsSource | None, path: str, benchmark: str = "") -> Content | None:
     """Return what one of the addresses holds; None if the shown results do not have it."""
+    if view := VIEW.fullmatch(path):
+        module = view_module(view[1])
+        return None if module is None else Content(module.encode(), "text/javascript")
     if source is None:
         return None
     boards = source.boards()

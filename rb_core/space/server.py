@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rb_core.space.api import TOOLS, asked_by_agent
 from rb_core.space.html import render
-from rb_core.space.plain_get import BOARD, is_plain_get
+from rb_core.space.plain_get import BOARD, VIEW, is_plain_get
 from rb_core.space.results_source import ResultsSource
 from rb_core.space.share_card import ShareCard
 
@@ -214,10 +214,10 @@ def _log_without_text(error: BaseException) -> None:
 
 
 class PageCompression(GZipMiddleware):
-    """Middleware that compresses the page itself and the boards; gradio compresses only files."""
+    """Middleware that compresses the page itself, the boards and the views' scripts; gradio compresses only files."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] in ("/", BOARD):
+        if scope["type"] == "http" and (scope["path"] in ("/", BOARD) or VIEW.fullmatch(scope["path"])):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)

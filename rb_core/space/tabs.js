@@ -16,7 +16,8 @@
     const button = document.getElementById(`tab-${id}-button`);
     if (button) bar.scrollTo({ left: button.offsetLeft - bar.offsetLeft - (bar.clientWidth - button.offsetWidth) / 2 });
   };
-  document.querySelector('.rb-skip').addEventListener('click', (event) => {
+  document.addEventListener('click', (event) => {
+    if (!event.target.closest('.rb-skip')) return;
     event.preventDefault();
     [...document.querySelectorAll('#rb-tabs > [role="tabpanel"]')].find((shown) => shown.offsetParent)?.focus();
   });

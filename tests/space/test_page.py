@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, Request, expect
 from rb_core.space.page import PageTab, page_tabs
 from tests.space.conftest import Looks, OpenPage, assert_accessible, in_each_look
 
-FIRST_TABLE_BYTES = 375_000
+FIRST_TABLE_BYTES = 355_000
 FIRST_TABLE_REQUESTS = 66
 
 
