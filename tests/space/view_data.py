@@ -17,6 +17,7 @@ import numpy as np
 import rb_core.space
 from rb_core.audits.labels import MIN_MODELS, outcome_matrix, reported_suspects
 from rb_core.audits.report import AuditReport, AuditTable, Cell
+from rb_core.benchmarks.registry import BENCHMARKS
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.board_table import detectable_text
 from rb_core.leaderboard.comparison import compare_models
@@ -50,12 +51,13 @@ def page_scope(results: ResultsSource) -> Scope:
     registry, scope = results.registry(), Scope().add(*fixed_words(), __version__)
     for board in results.boards().values():
         scope.add(board.title, [row.model for row in board.rows], [row.model.rpartition("/")[2] for row in board.rows])
-        scope.add(
-            [part.name for part in (*board.sections, *board.subsets)], board.licence, board.citation, board.description
-        )
+        scope.add(board.licence, board.citation, board.description)
+        scope.add([(part.name, part.description) for part in (*board.sections, *board.subsets)])
         scope.add([row.organisation for row in board.rows], [f"{row.organisation}/" for row in board.rows])
     for model in registry.models:
         scope.add(model.licence, model.base_model)
+    for spec in BENCHMARKS.values():
+        scope.add([part.description for part in (*spec.sections, *spec.subsets)])
     scope.values.clear()
     return scope
 
@@ -308,6 +310,8 @@ def _add_parts(scope: Scope, board: Board, counts: Mapping[str, int]) -> None:
     headlines = [row.headline.value for row in ranked if row.headline.value is not None]
     scope.add(len(headlines), median(headlines), max(headlines), board.chance.headline)
     sizes = {part.name: part.num_examples for part in (*board.subsets, *board.sections)}
+    if spec := BENCHMARKS.get(board.id):
+        sizes |= {subset.name: subset.count for subset in spec.subsets}
     for name in {*sizes, *counts}:
         scores = [score for row in ranked if (score := row.subsets.get(name, row.sections.get(name))) is not None]
         own = scope.child(name, counts.get(name) or sizes.get(name))

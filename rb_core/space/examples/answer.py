@@ -246,6 +246,7 @@ def _parts(board: Board, spec: BenchmarkSpec, subsets: Iterable[str], items: Ite
     for name in subsets:
         members = items.subsets == name
         section = spec.section_of(name)
+        is_known = bool(items.models and members.any())
         if not members.any() and _model_scores(board, name) is None and items.models:
             continue  # a subset that no published outcomes have, such as a prior set
         parts.append(
@@ -254,9 +255,9 @@ def _parts(board: Board, spec: BenchmarkSpec, subsets: Iterable[str], items: Ite
                 "section": section.name if section else None,
                 "description": descriptions[name].description or (section.description if section else ""),
                 "items": int(members.sum()) or descriptions[name].count,
-                "difficulty": difficulty(items, members) if items.models and members.any() else None,
-                "unsolved": int(items.missed_by_all(len(items.models))[members].sum()) if items.models else None,
-                "suspects": int(items.is_suspect[members].sum()),
+                "difficulty": difficulty(items, members) if is_known else None,
+                "unsolved": int(items.missed_by_all(len(items.models))[members].sum()) if is_known else None,
+                "suspects": int(items.is_suspect[members].sum()) if is_known else None,
                 "scores": _model_scores(board, name),
             }
         )
