@@ -1,7 +1,8 @@
 """Compare the first views of pages that are being served: `python -m tests.perf.first_view URL [URL ...]`.
 
 Prints for each address the medians of interleaved loads in a fresh browser context: seconds until the first row of the
-leaderboard is visible, until the table has been drawn, bytes and requests, and the layout shift.
+leaderboard is visible, until the table has been drawn, bytes and requests, and the layout shift; and the seconds until
+the first verdict of a comparison of four models is visible.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import NamedTuple
 from playwright.sync_api import Browser, sync_playwright
 
 ROUNDS = 5
+MODELS = "infly/INF-ORM-Llama3.1-70B,nicolinho/QRM-Gemma-2-27B,openbmb/UltraRM-13b,allenai/tulu-2-dpo-70b"
+COMPARE = f"?tab=compare&board=rewardbench&models={MODELS}"
 PROBE = """
-window.rowAt = window.tableAt = null; window.shift = 0;
+window.rowAt = window.tableAt = window.verdictAt = null; window.shift = 0;
 new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.shift += entry.value; }))
   .observe({type: 'layout-shift', buffered: true});
 (function look() {
   const seen = (rows) => [...document.querySelectorAll(rows)].some((row) => row.getBoundingClientRect().height > 0);
   if (window.rowAt === null && seen('#rb-first tbody tr, .rb-scroll tbody tr')) window.rowAt = performance.now();
   if (window.tableAt === null && seen('.rb-scroll tbody tr')) window.tableAt = performance.now();
+  if (window.verdictAt === null && seen('.rb-cmp-verdict')) window.verdictAt = performance.now();
   requestAnimationFrame(look);
 })();
 """
@@ -35,6 +39,7 @@ class FirstView(NamedTuple):
     bytes: float
     requests: float
     shift: float
+    verdict_seconds: float
 
 
 def first_view(browser: Browser, url: str) -> FirstView:
@@ -53,7 +58,19 @@ def first_view(browser: Browser, url: str) -> FirstView:
     page.wait_for_timeout(1500)
     row, table, shift = page.evaluate("[window.rowAt, window.tableAt, window.shift]")
     context.close()
-    return FirstView(row / 1000, table / 1000, sum(sizes), len(sizes), shift)
+    return FirstView(row / 1000, table / 1000, sum(sizes), len(sizes), shift, first_verdict(browser, url))
+
+
+def first_verdict(browser: Browser, url: str) -> float:
+    """Return the seconds from navigation to the first verdict on `MODELS` in a fresh context."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.add_init_script(PROBE)
+    page.goto(url + COMPARE, wait_until="commit")
+    page.wait_for_function("window.verdictAt !== null", timeout=120_000)
+    seconds: float = page.evaluate("window.verdictAt") / 1000
+    context.close()
+    return seconds
 
 
 def main(urls: list[str]) -> None:
@@ -66,8 +83,8 @@ def main(urls: list[str]) -> None:
                 views[url].append(first_view(browser, url))
         browser.close()
     for url, loads in views.items():
-        row, table, size, requests, shift = (statistics.median(values) for values in zip(*loads, strict=True))
-        times = f"first row {row:.2f} s, table {table:.2f} s"
+        row, table, size, requests, shift, verdict = (statistics.median(values) for values in zip(*loads, strict=True))
+        times = f"first row {row:.2f} s, table {table:.2f} s, verdict {verdict:.2f} s"
         print(f"{url}: {times}, {size / 1000:.0f} kB, {requests:.0f} requests, shift {shift:.3f}")
 
 

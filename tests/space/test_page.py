@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import statistics
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, expect
 
 from rb_core.space.page import PageTab, page_tabs
+from tests.perf.first_view import ROUNDS, FirstView, first_view
 from tests.space.conftest import Looks, OpenPage, assert_accessible, in_each_look
 
 FIRST_TABLE_BYTES = 355_000
@@ -33,6 +35,16 @@ def test_the_first_table_costs_few_bytes_and_requests(browser: Browser, url: str
     page.close()
     assert 0 < sum(sizes) <= FIRST_TABLE_BYTES
     assert len(sizes) <= FIRST_TABLE_REQUESTS
+
+
+@pytest.mark.soak
+def test_the_first_view_and_a_comparison_appear_soon(browser: Browser, url: str) -> None:
+    """Medians of five loads in fresh contexts."""
+    loads = [first_view(browser, url) for _ in range(ROUNDS)]
+    medians = FirstView(*(statistics.median(values) for values in zip(*loads, strict=True)))
+    assert medians.row_seconds < medians.table_seconds
+    assert medians.shift < 0.05
+    assert medians.verdict_seconds < 2
 
 
 # Axe reads the contrast of every cell, also of hidden tabs: a search keeps a few rows of each kind in the leaderboard.
