@@ -54,7 +54,11 @@ def mcp_installed() -> bool:
 
 def publish_endpoints(source: ResultsSource) -> None:
     """Publish `benchmarks`, `leaderboard`, `result` and `model`, inside of the page's context."""
+    for endpoint in (*_board_endpoints(source), *_model_endpoints(source)):
+        api(endpoint, api_name=endpoint.__name__, queue=False)
 
+
+def _board_endpoints(source: ResultsSource) -> tuple[Callable[..., dict[str, Any]], ...]:
     @as_endpoint
     def benchmarks() -> dict[str, Any]:
         """List the benchmarks with their sections and subsets: start here.
@@ -89,6 +93,10 @@ def publish_endpoints(source: ResultsSource) -> None:
         board = find_board(source.boards(), benchmark)
         return page_board_json(board, source.traits(board.id), source.registry())
 
+    return benchmarks, leaderboard
+
+
+def _model_endpoints(source: ResultsSource) -> tuple[Callable[..., dict[str, Any]], ...]:
     @as_endpoint
     def result(benchmark: str, model: str) -> dict[str, Any]:
         """Return the result file of one model on one benchmark, in result schema version 1.
@@ -130,8 +138,7 @@ def publish_endpoints(source: ResultsSource) -> None:
         """
         return model_report(source, _text("model", model)).to_json()
 
-    for endpoint in (benchmarks, leaderboard, result, model):
-        api(endpoint, api_name=endpoint.__name__, queue=False)
+    return result, model
 
 
 def as_endpoint(function: Callable[P, dict[str, Any]]) -> Callable[P, dict[str, Any]]:

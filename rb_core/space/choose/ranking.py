@@ -59,33 +59,33 @@ def rank_endpoint(recommender: Recommender, source: ResultsSource) -> Callable[.
             search: words that the model's name contains, for example llama 8b; empty (the default) for any
             limit: most rows in the answer, 1 to 100; 20 by default
         """
-        if type(limit) is not int or not 1 <= limit <= MAX_ROWS:
-            raise RequestError(f"limit is {quoted(str(limit))}; give a whole number from 1 to {MAX_ROWS}.")
-        texts = {"section": section, "kind": kind, "organisation": organisation, "search": search}
-        for name, value in texts.items():
-            if not isinstance(value, str):
-                raise RequestError(f"{name} is {type_in_words(value)}; give text.")
-        if kind and kind not in KIND_LABELS.values():
-            raise RequestError(f"There is no kind {quoted(kind)}; known are {', '.join(KIND_LABELS.values())}.")
-        fields = {"benchmark": benchmark, "min_size": min_size, "max_size": max_size}
-        wish = parse_wish(
-            fields | {"licence": licence, "openness": openness, "weights": {section: 1.0} if section else {}}
-        )
-        words = search.lower().split()
-
-        def fits(row: BoardRow) -> bool:
-            names = (row.organisation or "").lower()
-            return (
-                row.kind.startswith(kind)
-                and organisation.lower() in ("", names)
-                and all(word in row.model.lower() for word in words)
-            )
-
-        ranked, left_out = recommender.rank(wish, fits)
-        answer = ranking_json(ranked, source.boards()[ranked.id], source.registry(), limit)
-        return {"section": section or None, "left_out": left_out} | answer
+        fields = {"benchmark": benchmark, "min_size": min_size, "max_size": max_size, "section": section, "kind": kind}
+        fields |= {"organisation": organisation, "licence": licence, "openness": openness, "search": search}
+        return _answer(recommender, source, fields, limit)
 
     return rank
+
+
+def _answer(recommender: Recommender, source: ResultsSource, fields: dict[str, Any], limit: object) -> dict[str, Any]:
+    """Return the ranking for the fields of a call, which may be any JSON. Raises RequestError, naming a wrong field."""
+    if type(limit) is not int or not 1 <= limit <= MAX_ROWS:
+        raise RequestError(f"limit is {quoted(str(limit))}; give a whole number from 1 to {MAX_ROWS}.")
+    for name in ("section", "kind", "organisation", "search"):
+        if not isinstance(fields[name], str):
+            raise RequestError(f"{name} is {type_in_words(fields[name])}; give text.")
+    section, kind, organisation = fields["section"], fields["kind"], fields["organisation"].lower()
+    if kind and kind not in KIND_LABELS.values():
+        raise RequestError(f"There is no kind {quoted(kind)}; known are {', '.join(KIND_LABELS.values())}.")
+    words = fields["search"].lower().split()
+
+    def fits(row: BoardRow) -> bool:
+        has_words = all(word in row.model.lower() for word in words)
+        return has_words and row.kind.startswith(kind) and organisation in ("", (row.organisation or "").lower())
+
+    wish = parse_wish(fields | {"weights": {section: 1.0} if section else {}})
+    ranked, left_out = recommender.rank(wish, fits)
+    answer = ranking_json(ranked, source.boards()[ranked.id], source.registry(), limit)
+    return {"section": section or None, "left_out": left_out} | answer
 
 
 def ranking_json(ranked: Board, board: Board, registry: model_registry.ModelRegistry, limit: int) -> dict[str, Any]:
