@@ -25,7 +25,7 @@ new PerformanceObserver((list) => list.getEntries().forEach((entry) => { window.
   const seen = (rows) => [...document.querySelectorAll(rows)].some((row) => row.getBoundingClientRect().height > 0);
   if (window.rowAt === null && seen('#rb-first tbody tr, .rb-scroll tbody tr')) window.rowAt = performance.now();
   if (window.tableAt === null && seen('.rb-scroll tbody tr')) window.tableAt = performance.now();
-  if (window.verdictAt === null && seen('.rb-cmp-verdict')) window.verdictAt = performance.now();
+  if (window.verdictAt === null && seen('.rb-cmp-verdicts li')) window.verdictAt = performance.now();
   requestAnimationFrame(look);
 })();
 """
