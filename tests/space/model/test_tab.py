@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -95,7 +96,9 @@ def test_a_run_has_settings_counts_and_commands(open_page: OpenPage, looks: Look
     assert "model=builtin%2Ftiny-rm" in page.url
     part = benchmark(page, "Starter")
     part.get_by_text("How it was run").click()
-    for text in ("a15e2bfaa1245e5b", "9.537e-07", "2,287,104", "transformers 5.23.0", "f1396957668fb1b4"):
+    run = json.loads((BUNDLED / "results/starter/builtin/tiny-rm.json").read_text(encoding="utf-8"))["run"]
+    versions = ("a15e2bfaa1245e5b", "9.537e-07", "2,287,104", "transformers 5.23.0", run["git_commit"][:16])
+    for text in versions:
         expect(part.get_by_text(text)).to_be_visible()
     part.get_by_text("Counts", exact=True).click()
     expect(part.get_by_text("Truncated completions")).to_be_visible()
