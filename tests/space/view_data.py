@@ -93,10 +93,10 @@ def _add_report(scope: Scope, report: AuditReport) -> None:
 
 def compare_scope(results: ResultsSource, view: View) -> Scope:
     scope = page_scope(results)
-    if "models" not in view.parameters:
-        return scope
-    names = view.parameters["models"].split(",")
-    compared = compare_models(results, view.parameters["board"], names).to_json()
+    first = next(iter(results.boards().values()))
+    known = [row.model for row in first.rows if row.rank_interval and row.rank_interval.method == "items"]
+    names = view.parameters["models"].split(",") if "models" in view.parameters else known[:2]  # the best two
+    compared = compare_models(results, view.parameters.get("board", first.id), names).to_json()
     scope.add(names, [name.rpartition("/")[2] for name in names], compared["title"], compared["notes"])
     for pair in compared["pairs"]:
         scope.add(pair["verdict"], pair["basis_words"], pair["power_words"])
@@ -173,27 +173,13 @@ def leaderboard_scope(results: ResultsSource, view: View) -> Scope:
     board, traits = results.boards()[view.parameters["board"]], results.traits(view.parameters["board"])
     scope = page_scope(results).add(detectable_text(board), uneven_text(board), board.sources, board.newest)
     scope.add(board.chance.model_dump(), len(board.rows), 0)
-    sizes = [row.parameters for row in board.rows if row.parameters]
-    scope.add(len(board.rows) - len(sizes))
-    if sizes:  # the ends of the slider
-        scope.add(min(sizes) / 1e9, max(sizes) / 1e9, 10 * ceil(max(sizes) / 1e10))
-    folded = sum(row.sweep is not None for row in board.rows)
-    scope.add(folded, len(board.rows) - folded)
-    registered = [results.registry().get(row.model) for row in board.rows]
-    has_weights = [hub_page(row.model, row.kind) is not None for row in board.rows]
-    degrees = [openness(known, has_weights=has) for known, has in zip(registered, has_weights, strict=True)]
-    years = [known.released.year if known and known.released else None for known in registered]
-    for facts in (degrees, years, [known.licence if known else None for known in registered]):
-        scope.add(list(Counter(facts).values()), *(str(fact) for fact in facts))
+    _add_filters(scope, board, results)
     searched = [row for row in board.rows if view.parameters.get("q", "") in row.model.lower()]
     scope.add(len(searched), 1 / max(1, sum(section.required for section in board.sections)))
     weights = [section.weight or 0.0 for section in board.sections]
     scope.add([weight / (sum(weights) or 1.0) for weight in weights])
     tiers = [row.tier for row in board.rows if row.tier]
     scope.add(tiers, [f"Tier {tier}" for tier in tiers])
-    for values in (Counter(row.kind for row in board.rows), Counter(row.organisation for row in board.rows)):
-        for name, count in values.items():
-            scope.child(str(name), count)
     for row in board.rows:
         result = results.results(board.id)[row.model]
         estimates = [result.headline or row.headline, *result.sections.values(), *result.subsets.values()]
@@ -211,6 +197,25 @@ def leaderboard_scope(results: ResultsSource, view: View) -> Scope:
     return scope
 
 
+def _add_filters(scope: Scope, board: Board, results: ResultsSource) -> None:
+    """Add what the filters show: how many models are of each kind, maker, openness, year and licence, and the sizes."""
+    sizes = [row.parameters for row in board.rows if row.parameters]
+    scope.add(len(board.rows) - len(sizes))
+    if sizes:  # the ends of the slider
+        scope.add(min(sizes) / 1e9, max(sizes) / 1e9, 10 * ceil(max(sizes) / 1e10))
+    folded = sum(row.sweep is not None for row in board.rows)
+    scope.add(folded, len(board.rows) - folded)
+    registered = [results.registry().get(row.model) for row in board.rows]
+    has_weights = [hub_page(row.model, row.kind) is not None for row in board.rows]
+    degrees = [openness(known, has_weights=has) for known, has in zip(registered, has_weights, strict=True)]
+    years = [known.released.year if known and known.released else None for known in registered]
+    for facts in (degrees, years, [known.licence if known else None for known in registered]):
+        scope.add(list(Counter(facts).values()), *(str(fact) for fact in facts))
+    for values in (Counter(row.kind for row in board.rows), Counter(row.organisation for row in board.rows)):
+        for name, count in values.items():
+            scope.child(name or "(none)", count)
+
+
 def plot_scope(results: ResultsSource, view: View) -> Scope:
     board = results.boards()[view.parameters["board"]]
     scope = page_scope(results)
@@ -220,6 +225,7 @@ def plot_scope(results: ResultsSource, view: View) -> Scope:
     scope.add(len(board.rows), len(shown), len(board.rows) - len(shown), incomplete, len(scored) - len(shown))
     for kind, count in Counter(row.kind for row in shown).items():
         scope.child(kind, count)
+    _add_filters(scope, board, results)
     for row in board.rows:
         headline = results.results(board.id)[row.model].headline or row.headline
         own = scope.child(row.model, headline.value, headline.low, headline.high, row.rank, row.parameters)
