@@ -100,6 +100,13 @@ def test_a_question_is_opened_from_its_card_and_its_table_is_sorted(
     expect(page.get_by_role("link", name="The first question")).to_be_visible()
 
 
+def test_no_two_regions_of_a_page_have_one_name(results: ResultsFolder) -> None:
+    """Reports on one page may have tables and figures of one title."""
+    for page in question_pages(results.reports()):
+        names = re.findall(r'role="region" aria-label="([^"]*)"', question_page_html(page))
+        assert len(set(names)) == len(names) > 0, page.topic.id
+
+
 def test_results_without_reports_say_how_to_make_one(open_page: OpenPage, serve: Serve, tmp_path: Path) -> None:
     page = open_page(at=serve(questions_page(tmp_path)))
     expect(page.get_by_role("status").filter(has_text="no reports yet")).to_be_visible()
