@@ -60,7 +60,7 @@ ALLOWED = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", sorted(STATES))
 def test_each_state_allows_its_changes_only(state: State) -> None:
     allowed = set()
     for name, action in ACTIONS.items():
