@@ -1,4 +1,4 @@
-"""What the document shows of a view until gradio has drawn it."""
+"""Views as the document shows them until gradio has drawn them."""
 
 from __future__ import annotations
 
