@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -216,6 +217,11 @@ def test_a_published_result_becomes_an_entry_with_unit_error_and_source(tmp_path
     ]
 
 
+def started(result: Result) -> str:
+    assert result.run is not None
+    return result.run.started
+
+
 def test_a_run_becomes_an_entry_with_the_revisions_it_is_about(tmp_path: Path) -> None:
     write_result(tmp_path, run())
     chosen = export.for_the_hub(tmp_path, MODEL, source_url="https://example.org/scores")
@@ -223,7 +229,7 @@ def test_a_run_becomes_an_entry_with_the_revisions_it_is_about(tmp_path: Path) -
         yaml.safe_load(export.hub_files(chosen, {})[".eval_results/rewardbench-2.yaml"])
     )
     assert entry.dataset_revision == "b" * 40
-    assert entry.date == "2026-11-21T03:18:09+00:00"
+    assert entry.date == started(run())
     assert entry.source_url == "https://example.org/scores"
     assert entry.verify_token is None
     assert f"model at {COMMIT}" in str(entry.notes)
@@ -523,8 +529,9 @@ def test_a_run_s_record_says_how_sure_and_by_whom(tmp_path: Path) -> None:
     records, _ = export.every_eval_ever(tmp_path, [MODEL], reporter=export.Reporter("Our Lab", "first_party"))
     (record,) = [json.loads(content) for content in records.values()]
     Draft202012Validator(RECORD).validate(record)
-    assert record["evaluation_id"] == "rewardbench-2/org_judge/1795231089"
-    assert record["evaluation_timestamp"] == "2026-11-21T03:18:09+00:00"
+    seconds = int(datetime.fromisoformat(started(run())).timestamp())
+    assert record["evaluation_id"] == f"rewardbench-2/org_judge/{seconds}"
+    assert record["evaluation_timestamp"] == started(run())
     assert record["source_metadata"]["source_type"] == "evaluation_run"
     assert record["source_metadata"]["source_organization_name"] == "Our Lab"
     assert record["source_metadata"]["evaluator_relationship"] == "first_party"

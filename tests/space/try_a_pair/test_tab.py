@@ -125,11 +125,11 @@ def test_samples_starter_examples_and_json_fill_the_form(open_page: OpenPage) ->
     page.get_by_role("combobox", name="Subset").click()
     page.get_by_role("option", name="chat-multiturn").click()
     note = page.locator("#pair-note")
-    expect(note).to_contain_text("1 of 10. Completion 1 is chosen.")
+    expect(note).to_contain_text("1 of 18. Completion 1 is chosen.")
     expect(page.locator("#outcome")).to_contain_text("Scores appear here")
     first = prompt.input_value()
     next_example.click()
-    expect(note).to_contain_text("2 of 10")
+    expect(note).to_contain_text("2 of 18")
     assert prompt.input_value() != first
 
     page.get_by_role("button", name="Paste JSON").click()
