@@ -30,7 +30,7 @@ settings.register_profile("rewardbench", deadline=None)
 settings.load_profile("rewardbench")
 
 
-# The files that take longest. They come first, so that neither process ends with a long one while the other is idle.
+# The files that take longest. They come first, so that no process ends with a long one while others are idle.
 LONG_FILES = (
     "tests/evaluation/test_distributed.py",
     "tests/space/test_page.py",
