@@ -60,7 +60,9 @@ def press_score(page: Page) -> Locator:
 
 def choose(page: Page, *models: str) -> None:
     """Tick these models and no others."""
-    for box in page.locator(".rb-models").get_by_role("checkbox").all():
+    boxes = page.locator(".rb-models").get_by_role("checkbox")
+    boxes.first.wait_for()  # they are loaded when the tab is opened
+    for box in boxes.all():
         box.set_checked(False)
     for model in models:
         page.get_by_role("checkbox", name=model, exact=True).check()
