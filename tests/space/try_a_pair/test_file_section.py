@@ -118,6 +118,7 @@ def test_a_file_that_cannot_be_scored_is_refused_and_the_pair_form_goes_on(open_
     score_file(page, "b.jsonl", '{"q": "x", "a": "y"}\n')
     expect(page.get_by_role("heading", name="1 row, 1 completion scored by baseline/longest")).to_be_visible()
     page.get_by_role("button", name="A tie").click()
+    expect(page.get_by_label("Completion 2", exact=True)).to_have_value("The Danube.")
     page.get_by_role("button", name="Score", exact=True).click()
     expect(page.locator(".rb-outcome")).to_contain_text("A tie between completions 1 and 2")
 
