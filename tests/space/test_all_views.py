@@ -24,7 +24,8 @@ def test_every_view_is_accessible_in_all_looks(open_page: OpenPage, results: Res
     faults = []
     for view in all_views(results):
         try:
-            assert_accessible(view.open(open_page), ALL_LOOKS, rows=KEPT_ROWS)
+            with view.opened(open_page) as page:
+                assert_accessible(page, ALL_LOOKS, rows=KEPT_ROWS)
         except AssertionError as fault:
             faults.append(f"{view.id}: {fault}")
     assert not faults, "\n\n".join(faults)

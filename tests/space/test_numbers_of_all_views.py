@@ -80,9 +80,9 @@ def test_numbers_of_every_view_in_a_browser_are_in_the_files(open_page: OpenPage
     faults = []
     walked = [view for view in all_views(results) if view.tab in SCOPES]
     for view in walked:
-        page = view.open(open_page)
-        page.wait_for_timeout(500)
-        html = page.locator(f"#tab-{view.tab}").evaluate("(panel) => panel.outerHTML")
+        with view.opened(open_page) as page:
+            page.wait_for_timeout(500)
+            html = page.locator(f"#tab-{view.tab}").evaluate("(panel) => panel.outerHTML")
         found = tally(html, SCOPES[view.tab](results, view))
         faults += [f"{view.id}: {number}" for number in found.unexplained]
     # A visitor's own scores, needs of a visitor's model, and definitions: no results; their tabs' tests check them.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 from urllib.parse import urlencode
 
@@ -27,12 +29,19 @@ class View(NamedTuple):
     def tab(self) -> str:
         return self.id.partition(":")[0]
 
-    def open(self, open_page: OpenPage, **options: object) -> Page:
-        """Open the view and unfold everything in it."""
+    @contextmanager
+    def opened(self, open_page: OpenPage, **options: object) -> Iterator[Page]:
+        """Open the view, unfold everything in it, and leave it again.
+
+        A browser keeps six connections to a host, of which each page of gradio holds one.
+        """
         page = open_page("?" + urlencode({"tab": self.tab, **self.parameters}), **options)
         expect(page.locator(self.ready).first).to_be_visible(timeout=30_000)
         page.evaluate("document.querySelectorAll('details').forEach((details) => { details.open = true; })")
-        return page
+        try:
+            yield page
+        finally:
+            page.goto("about:blank")
 
 
 def all_views(results: ResultsSource) -> list[View]:
