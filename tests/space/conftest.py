@@ -129,9 +129,15 @@ class BrowserPages:
         return page
 
     def give_back(self, page: Page) -> None:
+        leave(page)
+        self._free.append(page)
+
+
+def leave(page: Page) -> None:
+    """Show nothing, keep nothing, and free the connection to the server; a page that was left before is left alone."""
+    if page.url != "about:blank":
         page.evaluate("sessionStorage.clear()")
         page.goto("about:blank")
-        self._free.append(page)
 
 
 @pytest.fixture(scope="session")

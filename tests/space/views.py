@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from rb_core.space.questions.topics import question_pages
 from rb_core.space.results_source import ResultsSource
-from tests.space.conftest import OpenPage
+from tests.space.conftest import OpenPage, leave
 
 RUN, BASELINE, PUBLISHED = "builtin/tiny-rm", "baseline/longest", "infly/INF-ORM-Llama3.1-70B"
 SECOND = "nicolinho/QRM-Gemma-2-27B"
@@ -41,7 +41,7 @@ class View(NamedTuple):
         try:
             yield page
         finally:
-            page.goto("about:blank")
+            leave(page)
 
 
 def all_views(results: ResultsSource) -> list[View]:
