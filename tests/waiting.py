@@ -1,4 +1,4 @@
-"""How long tests wait, in one place: for what comes sooner on any machine, and fails the test if it never does."""
+"""The longest wait of a test: an event comes sooner on any machine, and the test fails without it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ OWN_ARCHITECTURES = frozenset({GATED_ARCHITECTURE, TWO_LAYER_PROCESS})
 # Completions of a whole run, to estimate what it costs.
 COMPLETIONS: Mapping[str, int] = {
     "rewardbench": 5970, "rewardbench-2": 8600, "rm-bench": 7962, "judgebench": 700, "processbench": 3400,
-    "starter": 450,
+    "starter": 945,
 }  # fmt: skip
 TOKENS = 500  # of a completion with its prompt
 SPEED = 150e12  # operations of a GPU in a second
@@ -134,7 +134,7 @@ def add_request(repo: RequestsRepo, request: EvaluationRequest, limits: RequestL
 
 
 def evaluated(request: EvaluationRequest, results: ResultsRepo) -> Result | None:
-    """Return the run of this model at this commit in the results repository; None if there is none."""
+    """Return the run of this model at this commit in the results repository, None if it has none."""
     path = f"results/{request.benchmark}/{request.model}.json"
 
     def fetch() -> bytes | None:

@@ -57,7 +57,7 @@ class RequestsRepo(DatasetRepo):
     option = "--requests"
     folders = ("requests/", "reports/")
     layout = "requests/<id>.json, reports/<id>.json"
-    # by path and git's object id: a request, or why the file is none
+    # by path and git's object id: a request, or the reason why the file is refused
     _known: Mapping[tuple[str, str], EvaluationRequest | str] = MappingProxyType({})
 
     def limit(self, path: str) -> int | None:
@@ -114,7 +114,7 @@ class RequestsRepo(DatasetRepo):
         return str(retrying(self.api.whoami, "asking the hub whose token this is")["name"])
 
     def create(self, *, private: bool = False) -> None:
-        """Make the repository if there is none."""
+        """Create the repository unless it exists."""
         retrying(
             lambda: self.api.create_repo(self.name, repo_type="dataset", private=private, exist_ok=True),
             f"creating {self.name}",
@@ -134,7 +134,7 @@ class RequestsRepo(DatasetRepo):
 
 
 def _read(content: bytes, path: str) -> EvaluationRequest | str:
-    """Return the request in a file, or why there is none."""
+    """Return the request in a file, or the reason why the file is refused."""
     try:
         return parse_evaluation_request(content, path)
     except DataError as error:

@@ -41,7 +41,7 @@ class ResultVersion:
 
 
 def result_history(repo: ResultsRepo, benchmark: str, model: str, revision: str | None = None) -> list[ResultVersion]:
-    """Return the versions of a result, newest first, at most MAX_VERSIONS; empty if there is none. Raises HubError."""
+    """Return the versions of a result, newest first, at most MAX_VERSIONS; empty without a result. Raises HubError."""
     path = result_path(benchmark, model).as_posix()
     return retrying(lambda: _versions(repo, path, revision), f"reading the history of {path} in {repo.name}")
 

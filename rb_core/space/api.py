@@ -21,7 +21,7 @@ from rb_core.errors import RewardBenchError, quoted
 from rb_core.leaderboard.board import Board
 from rb_core.leaderboard.comparison import MAX_MODELS, MIN_MODELS
 from rb_core.leaderboard.model_report import model_report
-from rb_core.results.schema import to_json
+from rb_core.results.schema import KIND_LABELS, REFERENCE_FREE_SUFFIX, to_json
 from rb_core.space.results_source import ResultsSource, page_board_json
 
 P = ParamSpec("P")
@@ -72,9 +72,10 @@ def _board_endpoints(source: ResultsSource) -> tuple[Callable[..., dict[str, Any
 
         Example: {}
         """
-        boards = source.boards().values()
-        kinds = sorted({row.kind for board in boards for row in board.rows})
-        return {"benchmarks": [benchmark_json(board) for board in boards], "kinds": kinds}
+        return {
+            "benchmarks": [benchmark_json(board) for board in source.boards().values()],
+            "kinds": model_kinds(source),
+        }
 
     @as_endpoint
     def leaderboard(benchmark: str) -> dict[str, Any]:
@@ -160,6 +161,13 @@ def with_lines_joined(docstring: str) -> str:
     """Return a docstring with a line for each parameter: gradio forgets the lines on which a description goes on."""
     text, heading, parameters = docstring.partition("\nParameters:\n")
     return text + heading + re.sub(r"\n {5,}", " ", parameters)
+
+
+def model_kinds(source: ResultsSource) -> list[str]:
+    """Return the kinds of the models on any board, in the order of KIND_LABELS."""
+    present = {row.kind for board in source.boards().values() for row in board.rows}
+    kinds = (label + suffix for label in KIND_LABELS.values() for suffix in ("", REFERENCE_FREE_SUFFIX))
+    return [kind for kind in kinds if kind in present]
 
 
 def benchmark_json(board: Board) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import gradio as gr
 _modules: dict[str, str] = {}
 
 
-def component(package: str, *scripts: str, value: Any = None, **options: Any) -> gr.HTML:
+def component(package: str, *scripts: str, **options: Any) -> gr.HTML:
     """Return the component of a tab's package, from its `component.html` and these scripts, which share one scope.
 
     `component.html` is a template of Gradio, not of Jinja: `${...}` and `{{...}}` in it would be run in the browser.
@@ -25,7 +25,6 @@ def component(package: str, *scripts: str, value: Any = None, **options: Any) ->
     _modules[name] = f"export default async (element, server) => {{\n{script(package, *scripts)}\n}};\n"
     address = f"new URL('{module_address(name)}', document.baseURI)"
     return gr.HTML(
-        value,
         html_template=files.joinpath("component.html").read_text(encoding="utf-8"),
         js_on_load=f"import({address}).then((view) => view.default(element, server));",
         apply_default_css=False,

@@ -17,6 +17,11 @@ const MENUS = {
     items: () => facetItems(name), chosen: () => state[name].size || '', active: () => state[name].size > 0 }])),
   size: { title: 'Size', items: () => [], panel: sizePanel, there: () => sizeEnds() !== null, chosen: () => (hasSizeFilter() ? sizeText() : ''), active: () => hasSizeFilter() },
 };
+find('.rb-more').prepend(...find('.rb-more').dataset.filters.split(' ').map((name) => {
+  const menu = Object.assign(document.createElement('div'), { className: 'rb-menu' });
+  menu.dataset.menu = name;
+  return menu;
+}));
 const query = find('.rb-query');
 const isSearching = () => query.value.trim() !== '';
 

@@ -15,7 +15,7 @@ from rb_core.space.server import Page
 
 
 class FirstView(NamedTuple):
-    """The beginning of a view: its HTML, and the selector of what takes its place; both empty for none.
+    """The beginning of a view: its HTML, and the selector of its successor; both empty if the document shows nothing.
 
     board: the id of a board that the browser requests before gradio has loaded.
     """

@@ -423,14 +423,14 @@ class Hub:
 
 
 def card_data(commit: Commit) -> dict[str, Any] | None:
-    """What the front matter of a README says; none without one."""
+    """Return the front matter of a README, empty without one."""
     readme = commit.tree.get("README.md")
     parts = readme.content.decode().split("---\n") if readme else []
     return yaml.safe_load(parts[1]) if len(parts) > 2 and not parts[0] else None
 
 
 def weights(commit: Commit) -> dict[str, Any] | None:
-    """How many parameters of each type the headers of safetensors files have; none without such files."""
+    """Return the number of parameters by type in the headers of safetensors files, None without such files."""
     headers = []
     for path, file in commit.tree.items():
         size = int.from_bytes(file.content[:8], "little")

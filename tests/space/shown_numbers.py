@@ -27,7 +27,7 @@ UNITS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 @dataclass
 class Scope:
-    """What may be shown: values, whole texts, and the scopes inside by their label."""
+    """The content that a view may show: values, whole texts, and the scopes inside by their label."""
 
     values: list[float] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)

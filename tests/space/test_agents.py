@@ -170,7 +170,7 @@ def test_texts_and_scores_equal_the_package(answers: dict[str, Any]) -> None:
 
 
 def test_an_agent_finds_the_safest_small_model_and_learns_that_its_lead_is_noise(talk: Callable[..., Any]) -> None:
-    """Which model below 10B is best at safety, and is its lead more than noise? From the tools alone."""
+    """The tools alone name the safest model below 10B, and say if its lead is more than noise."""
     (_, text), *_ = talk(("benchmarks", {}))["answers"]
     benchmark = next(
         entry["id"]

@@ -1,4 +1,4 @@
-"""What each view may show, from the files of the results by the package's readers and not by the views' own code."""
+"""The content that each view may show, read from the files of the results without the views' own code."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def fixed_words() -> list[str]:
 
 
 def page_scope(results: ResultsSource) -> Scope:
-    """Return the scope of what stands on every view: names and words with numbers."""
+    """Return the scope that all views have: names and words with numbers."""
     registry, scope = results.registry(), Scope().add(*fixed_words(), __version__)
     for board in results.boards().values():
         scope.add(board.title, [row.model for row in board.rows], [row.model.rpartition("/")[2] for row in board.rows])

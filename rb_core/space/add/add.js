@@ -27,7 +27,7 @@ function draw() {
 
 form.addEventListener('submit', (event) => event.preventDefault());
 form.addEventListener('input', ({ target }) => {
-  if (target === form.benchmark) form.completions.value = target.selectedOptions[0].dataset.completions ?? form.completions.value;
+  if (target === form.benchmark) form.completions.value = target.selectedOptions[0].dataset.completions;
   draw();
 });
 element.querySelector('button').addEventListener('click', async () => {

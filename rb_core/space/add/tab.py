@@ -8,12 +8,11 @@ from typing import NamedTuple
 import gradio as gr
 
 from rb_core.benchmarks.registry import BENCHMARKS
+from rb_core.evaluation_queue.checks import COMPLETIONS, SPEED, TOKENS
 from rb_core.space.add.requests import RequestDesk, build_requests
 from rb_core.space.component import script
 from rb_core.space.html import render
 from rb_core.space.results_source import ResultsSource
-
-KNOWN_COMPLETIONS = {"rewardbench": 2 * 2985}  # of benchmarks without a run among the results
 
 
 class AddKind(NamedTuple):
@@ -42,7 +41,9 @@ def build_add(page: gr.Blocks, source: ResultsSource) -> None:
         html_template=render(
             "add/add.html",
             kinds=KINDS,
-            benchmarks=[(spec.id, spec.title, _completions(source, spec.id)) for spec in BENCHMARKS.values()],
+            benchmarks=[(spec.id, spec.title, COMPLETIONS[spec.id]) for spec in BENCHMARKS.values()],
+            tokens=TOKENS,
+            speed=round(SPEED / 1e12),
             repo=os.environ.get("RB_RESULTS_REPO"),
         ),
         js_on_load=script(__package__, "add.js"),
@@ -52,9 +53,3 @@ def build_add(page: gr.Blocks, source: ResultsSource) -> None:
     desk = RequestDesk.from_environment()
     if desk is not None:
         build_requests(page, desk)
-
-
-def _completions(source: ResultsSource, benchmark: str) -> int | None:
-    """Return the number of completions of a whole run; None if no result tells it."""
-    counts = [result.counts.completions for result in source.results(benchmark).values() if result.counts is not None]
-    return max(counts, default=KNOWN_COMPLETIONS.get(benchmark))

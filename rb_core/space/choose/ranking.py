@@ -9,8 +9,7 @@ from rb_core.errors import quoted
 from rb_core.leaderboard import model_registry
 from rb_core.leaderboard.board import Board, BoardRow
 from rb_core.leaderboard.board_table import detectable_text
-from rb_core.results.schema import KIND_LABELS
-from rb_core.space.api import RequestError, as_endpoint, type_in_words
+from rb_core.space.api import RequestError, as_endpoint, model_kinds, type_in_words
 from rb_core.space.choose.recommend import Recommender, has_weights, parse_wish
 from rb_core.space.results_source import ResultsSource
 
@@ -74,13 +73,13 @@ def _answer(recommender: Recommender, source: ResultsSource, fields: dict[str, A
         if not isinstance(fields[name], str):
             raise RequestError(f"{name} is {type_in_words(fields[name])}; give text.")
     section, kind, organisation = fields["section"], fields["kind"], fields["organisation"].lower()
-    if kind and kind not in KIND_LABELS.values():
-        raise RequestError(f"There is no kind {quoted(kind)}; known are {', '.join(KIND_LABELS.values())}.")
+    if kind and kind not in (kinds := model_kinds(source)):
+        raise RequestError(f"There is no kind {quoted(kind)}; known are {', '.join(kinds)}.")
     words = fields["search"].lower().split()
 
     def fits(row: BoardRow) -> bool:
         has_words = all(word in row.model.lower() for word in words)
-        return has_words and row.kind.startswith(kind) and organisation in ("", (row.organisation or "").lower())
+        return has_words and kind in ("", row.kind) and organisation in ("", (row.organisation or "").lower())
 
     wish = parse_wish(fields | {"weights": {section: 1.0} if section else {}})
     ranked, left_out = recommender.rank(wish, fits)

@@ -26,7 +26,7 @@ from rb_core.space.server import Page
 CACHED_COMPARISONS = 32
 MAX_WAITING = 8  # a comparison takes a second or more of CPU time, and anybody may ask for one
 FIRST_WAIT = 1.0  # seconds that a document waits for the comparison of its address
-_FIRST = ThreadPoolExecutor(1)
+_FIRST_COMPARISONS = ThreadPoolExecutor(1)
 
 
 class ComparisonView(TypedDict):
@@ -107,7 +107,7 @@ def board_choices(board: Board) -> dict[str, Any]:
 def first_comparison(service: ComparisonService, parameters: Mapping[str, str]) -> FirstView:
     """Return the comparison of an address, unless it is an error or takes longer than `FIRST_WAIT`."""
     board, models = parameters.get("board", ""), parameters.get("models", "").split(",")
-    future = _FIRST.submit(service.view, board, models)
+    future = _FIRST_COMPARISONS.submit(service.view, board, models)
     try:
         view = future.result(FIRST_WAIT)
     except TimeoutError:

@@ -33,7 +33,6 @@ function address() {
 }
 
 // While another tab is open, the address is that tab's.
-const isOpen = () => window.rb.address().searchParams.get('tab') === null || window.rb.address().searchParams.get('tab') === 'leaderboard';
+const isOpen = () => (window.rb.address().searchParams.get('tab') ?? 'leaderboard') === 'leaderboard';
 const remember = () => { if (isOpen()) window.rb.showAddressSoon(address); };
 const choices = (url) => [...url.searchParams].filter(([name]) => name !== 'tab').map(String).sort().join('&');
-

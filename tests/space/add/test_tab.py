@@ -28,6 +28,7 @@ def test_commands_and_needs_follow_the_form(open_page: OpenPage) -> None:
 
 @pytest.mark.parametrize("repo", [None, "someone/results"])
 def test_the_results_repository_is_named(repo: str | None) -> None:
-    html = render("add/add.html", kinds=(), benchmarks=(), repo=repo)
+    fields = {"kinds": (), "benchmarks": [("starter", "Starter", 945)], "tokens": 500, "speed": 150}
+    html = render("add/add.html", **fields, repo=repo)
     assert ("RB_RESULTS_REPO is not set" in html) == (repo is None)
     assert repo is None or repo in html

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rb_core.leaderboard.custom_scores import custom_board
+from rb_core.space.api import model_kinds
 from rb_core.space.choose.ranking import rank_endpoint
 from rb_core.space.choose.recommend import Recommender
 from rb_core.space.results_source import ResultsFolder
@@ -54,6 +55,11 @@ def test_every_condition_keeps_the_models_that_fit_and_no_others(
     assert answer["rows"]
     assert {row[field] for row in answer["rows"]} <= {value, "mit"}
     assert sum(answer["left_out"].values()) == everything["candidates"] - answer["candidates"]
+
+
+def test_every_kind_that_is_listed_is_accepted(rank: Any, results: ResultsFolder) -> None:
+    for kind in model_kinds(results):
+        assert {row["kind"] for row in rank("rewardbench", kind=kind, limit=100)["rows"]} <= {kind}
 
 
 def test_words_find_models_by_name(rank: Any) -> None:

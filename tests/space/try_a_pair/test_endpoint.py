@@ -147,7 +147,7 @@ def test_the_endpoint_refuses_with_the_message_of_the_page(
 
 
 def test_a_loaded_model_answers_in_half_a_second(client: Client) -> None:
-    """Of processor time, which client and server share."""
+    """The limit is of processor time, which client and server share."""
     client.predict(TINY, PROMPT, list(ANSWERS), api_name="/score")
     seconds = []
     for number in range(3):
